@@ -1,0 +1,172 @@
+"""The field's noise-index files: .npy arrays that say which image each caption was given to.
+
+| level   | entries    | entry i                                          | published by       |
+|---------|------------|--------------------------------------------------|--------------------|
+| caption | n_captions | image row that caption i was given to            | NCR and followers  |
+| image   | n_images   | image row that the caption list of i was given to | DECL, RCL          |
+| image   | n_captions | the same, expanded to one entry per caption      | L2RM               |
+
+The length does not tell the level (third line), so it is found by content: a file is at image
+level when all captions of each image go together. With one caption per image the two levels are
+the same thing, which is called "caption" here.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pairs import Pairs
+
+INDEX_LEVELS = ("caption", "image", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseIndex:
+    """The content of a noise-index file.
+
+    Attributes:
+        pairs: The pairs after noise, one entry per caption whatever the file's form.
+        level: "caption" or "image", or "none" where no caption moved.
+    """
+
+    pairs: Pairs
+    level: str
+
+
+def read_noise_index(
+    path: str | os.PathLike[str], captions_per_image: int | Sequence[int], n_images: int
+) -> NoiseIndex:
+    """Read and check a noise-index file of any of the three published forms.
+
+    Args:
+        path: The .npy file.
+        captions_per_image: Number of captions of every image, or of each image, (n_images,).
+        n_images: Number of image rows of the split that the file belongs to.
+
+    Returns:
+        The pairs and the level that was found.
+
+    Raises:
+        ValueError: If the file is no plain integer array, does not fit the split, or gives an image
+            the wrong number of captions.
+    """
+    clean = Pairs.from_counts(_counts(captions_per_image, n_images))
+    n_captions = len(clean.image)
+    entries = _load_entries(Path(path), sorted({n_captions, n_images}), n_images)
+
+    if len(entries) == n_captions:
+        image = entries  # (n_captions,)
+        whole_lists = n_captions != n_images and _moves_whole_lists(clean, image)
+    else:
+        image = entries[clean.source_image]  # (n_captions,)
+        whole_lists = True
+    first = np.searchsorted(clean.source_image, np.arange(n_images))  # (n_images,)
+    if whole_lists:
+        found, expected, unit = image[first], np.ones(n_images, dtype=np.int64), "caption lists"
+    else:
+        found, expected, unit = image, np.bincount(clean.source_image), "captions"
+    received = np.bincount(found, minlength=n_images)  # (n_images,)
+    wrong = np.flatnonzero(received != expected)
+    if len(wrong):
+        raise ValueError(
+            f"{path} gives image row {wrong[0]} {received[wrong[0]]} {unit} where it needs "
+            f"{expected[wrong[0]]} ({len(wrong)} rows are wrong): "
+            "use the file made for this split and caption order"
+        )
+    pairs = Pairs(image=image, source_image=clean.source_image)
+    if not pairs.is_noisy.any():
+        return NoiseIndex(pairs, "none")
+    return NoiseIndex(pairs, "image" if whole_lists else "caption")
+
+
+def write_noise_index(
+    path: str | os.PathLike[str], pairs: Pairs, level: str, *, expand: bool = False
+) -> None:
+    """Write pairs as a noise-index file, whole or not at all.
+
+    Args:
+        path: The file to write or replace; the name is used as it is.
+        pairs: The pairs after noise.
+        level: "image" writes one entry per image; "caption" and "none" one per caption.
+        expand: At image level, write one entry per caption (the form that L2RM published).
+
+    Raises:
+        ValueError: If the level is unknown or does not describe the pairs.
+    """
+    if level not in INDEX_LEVELS:
+        raise ValueError(f"level is {level!r}: choose one of {', '.join(INDEX_LEVELS)}")
+    if level == "none" and pairs.is_noisy.any():
+        raise ValueError(
+            f"level is 'none' but {int(pairs.is_noisy.sum())} captions moved: "
+            "name the level of the noise, caption or image"
+        )
+    entries = pairs.image
+    if level == "image":
+        if not _moves_whole_lists(pairs, pairs.image):
+            raise ValueError(
+                "level is 'image' but captions of one image were given to different images: "
+                "write it at level 'caption'"
+            )
+        if not expand:
+            entries = entries[np.searchsorted(pairs.source_image, np.arange(pairs.n_images))]
+
+    target = Path(path)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            np.save(file, entries, allow_pickle=False)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _counts(captions_per_image: int | Sequence[int], n_images: int) -> NDArray[np.int64]:
+    counts = np.asarray(captions_per_image)
+    if counts.ndim == 0:
+        return np.full(n_images, counts)
+    if len(counts) != n_images:
+        raise ValueError(
+            f"captions_per_image has {len(counts)} entries for n_images={n_images}: "
+            "give one number, or one per image"
+        )
+    return counts
+
+
+def _moves_whole_lists(clean: Pairs, image: NDArray[np.int64]) -> bool:
+    first = np.searchsorted(clean.source_image, np.arange(clean.n_images))  # (n_images,)
+    return bool((image == image[first][clean.source_image]).all())
+
+
+def _load_entries(path: Path, lengths: list[int], n_images: int) -> NDArray[np.int64]:
+    """Read the array and check all that concerns single entries."""
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(f"{path} is not a .npy file: save the index with numpy.save")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a lying header fails
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path} holds Python objects or is damaged ({error}): "
+            "save the index again as a plain int64 array"
+        ) from error
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{path} has entries of type {array.dtype}: save image rows as int64")
+    if array.ndim != 1:
+        raise ValueError(f"{path} has shape {array.shape}: save a flat array")
+    if len(array) not in lengths:
+        fitting = " or ".join(str(length) for length in reversed(lengths))
+        raise ValueError(
+            f"{path} has {len(array)} entries where {fitting} would fit (one per caption or one "
+            f"per image, {n_images} images): use the file made for this split"
+        )
+    outside = np.flatnonzero((array < 0) | (array >= n_images))
+    if len(outside):
+        raise ValueError(
+            f"{path} has {array[outside[0]]} at entry {outside[0]}, but image rows run from 0 to "
+            f"{n_images - 1}: use the file made for this split"
+        )
+    return np.array(array, dtype=np.int64)

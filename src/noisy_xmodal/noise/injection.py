@@ -1,0 +1,167 @@
+"""Noise injectors: they turn clean pairs into noisy ones, by an exact count and a seed.
+
+Two protocols share the same percentages in the literature and are not comparable:
+
+| level   | used by                            | what is exchanged                               |
+|---------|------------------------------------|-------------------------------------------------|
+| caption | NCR, BiCro, MSCN, PC2, IN2R        | single captions: most images keep some good ones |
+| image   | DECL, RCL, GSC, L2RM               | whole caption lists: an image is right or wrong  |
+
+At 60 % noise 7.7 % of the Flickr30K images have five wrong captions at caption level, and 60 %
+at image level, so the level belongs into every name and every result.
+
+The published draws select a share of the captions and shuffle them, so that some may come back
+to their own image (19.999 % wrong where 20 % was asked, in the published Flickr30K file). Here
+every selected caption or list ends at another image: the share that is asked is the share found.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pairs import Pairs
+
+LEVELS = ("caption", "image")
+
+
+@dataclass(frozen=True)
+class CompleteMismatch:
+    """Complete mismatch: captions exchanged at random between images.
+
+    Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS
+    2021, Section 4 (caption level); Qin et al., "Deep Evidential Learning with Noisy
+    Correspondence for Cross-modal Retrieval", ACM MM 2022 (image level).
+
+    Attributes:
+        ratio: Share of the captions (caption level) or images (image level) to make wrong, 0 to 1.
+        level: "caption" or "image".
+
+    Raises:
+        ValueError: If the ratio is outside 0 to 1 or the level is unknown.
+    """
+
+    ratio: float
+    level: str = "caption"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio <= 1:
+            raise ValueError(
+                f"ratio is {self.ratio}: give a share between 0 and 1, such as 0.4 for 40 %"
+            )
+        if self.level not in LEVELS:
+            raise ValueError(f"level is {self.level!r}: choose one of {', '.join(LEVELS)}")
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset configuration with this noise, such as "cmp_40"."""
+        prefix = "cmp" if self.level == "caption" else "cmp_image"
+        return f"{prefix}_{100 * self.ratio:g}"
+
+    def protocol(self) -> dict[str, Any]:
+        """What to store with the data: type, level and ratio asked, ready for JSON."""
+        return {"type": "complete_mismatch", "level": self.level, "ratio": float(self.ratio)}
+
+    def apply(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
+        """Exchange captions, or whole caption lists, between images.
+
+        Exactly round(ratio * n) of the n captions (or images) are wrong afterwards. At caption
+        level every image keeps its number of captions. At image level a list moves whole, and an
+        image takes the number of captions of the list that it gets.
+
+        Args:
+            pairs: Clean pairs.
+            rng: Source of randomness.
+
+        Returns:
+            Noisy pairs; `pairs` is left as it is.
+
+        Raises:
+            ValueError: If the pairs are noisy already, or if the ratio selects too few captions or
+                images, or too many of one image, for each to end at another image.
+        """
+        if pairs.is_noisy.any():
+            raise ValueError(
+                f"pairs holds {int(pairs.is_noisy.sum())} noisy pairs already: give clean pairs, "
+                "or the ratio would no longer be the share of wrong captions"
+            )
+        owner = pairs.source_image if self.level == "caption" else np.arange(pairs.n_images)
+        chosen = self._select(owner, rng)  # (n_chosen,)
+        given = owner.copy()  # (n_captions,) or (n_images,)
+        given[chosen] = _derange(owner[chosen], rng)
+        image = given if self.level == "caption" else given[pairs.source_image]  # (n_captions,)
+        return Pairs(image=image, source_image=pairs.source_image)
+
+    def _select(self, owner: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the items that move, at most half of them of any one owner."""
+        n_chosen = round(self.ratio * len(owner))
+        largest = n_chosen // 2  # one owner's items need as many places elsewhere
+        possible = int(np.minimum(np.bincount(owner), largest).sum()) if len(owner) else 0
+        if possible < n_chosen or (n_chosen == 0 and self.ratio > 0):
+            raise ValueError(
+                f"ratio={self.ratio} at {self.level} level selects {n_chosen} of {len(owner)} "
+                f"{self.level}s, which cannot all end at another image (at least 2 are needed, and "
+                "at most half of them may be of one image): change the ratio or use more images"
+            )
+        order = rng.permutation(len(owner))  # (n,)
+        return order[_occurrence(owner[order]) < largest][:n_chosen]
+
+
+def _occurrence(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each entry's value came before it, (n,)."""
+    by_value = np.argsort(values, kind="stable")  # (n,)
+    ordered = values[by_value]  # (n,)
+    occurrence = np.empty_like(by_value)
+    occurrence[by_value] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
+    return occurrence
+
+
+def _derange(owner: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Permute the owners at random so that no position keeps its own.
+
+    A position that got its own owner swaps with one that neither belongs to nor holds that owner.
+    One exists while no owner has more than half of the positions, and a swap never makes a new
+    conflict, so one pass is enough.
+    """
+    given = rng.permutation(owner)  # (n,)
+    for position in np.flatnonzero(given == owner):
+        own = owner[position]
+        if given[position] != own:
+            continue  # an earlier swap resolved it
+        other = rng.choice(np.flatnonzero((owner != own) & (given != own)))
+        given[[position, other]] = given[[other, position]]
+    return given
+
+
+NOISE_TYPES: dict[str, Callable[[float], CompleteMismatch]] = {
+    "cmp": partial(CompleteMismatch, level="caption"),
+    "cmp_image": partial(CompleteMismatch, level="image"),
+}
+
+
+def parse_noise(name: str) -> CompleteMismatch | None:
+    """Read the noise from the name of a dataset configuration.
+
+    Args:
+        name: "clean", or a prefix of `NOISE_TYPES` and a percentage: "cmp_40", "cmp_image_40".
+
+    Returns:
+        The injector, or None for "clean".
+
+    Raises:
+        ValueError: If the name has no known form or the percentage is above 100.
+    """
+    if name == "clean":
+        return None
+    match = re.fullmatch(r"(.+)_(\d+(?:\.\d+)?)", name, flags=re.ASCII)
+    if match and match[1] in NOISE_TYPES and float(match[2]) <= 100:
+        return NOISE_TYPES[match[1]](float(match[2]) / 100)
+    forms = ", ".join(f"{prefix}_<percent>" for prefix in NOISE_TYPES)
+    raise ValueError(
+        f"configuration name {name!r} is unknown: use clean, {forms}, with a percentage from 0 to "
+        "100, such as cmp_40"
+    )

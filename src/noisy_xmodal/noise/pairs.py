@@ -1,0 +1,127 @@
+"""Which caption is given to which image row: the object that noise acts on.
+
+Captions are numbered as the clean data lists them: those of image row 0 first, then those of row
+1, and so on. Each number is also a slot, a place in its image row. Noise hands captions to other
+rows; slots stay where they are, so noise is a permutation of captions among slots.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Captions and the image rows that they are given to.
+
+    Attributes:
+        image: Image row that each caption is given to, (n_pairs,), int64, read-only.
+        source_image: Image row that each caption describes, (n_pairs,), int64, read-only.
+            In row order, each row at least once.
+    """
+
+    image: NDArray[np.int64]
+    source_image: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for field in ("image", "source_image"):
+            object.__setattr__(self, field, _read_only_rows(getattr(self, field), field))
+        if self.image.shape != self.source_image.shape:
+            raise ValueError(
+                f"image has {len(self.image)} entries and source_image {len(self.source_image)}: "
+                "give one of each per caption"
+            )
+        steps = np.diff(self.source_image, prepend=0)
+        if len(steps) and (self.source_image[0] != 0 or (steps < 0).any() or (steps > 1).any()):
+            raise ValueError(
+                "source_image must list the image rows in order, 0, 1, 2, ..., each at least once: "
+                "number the captions row by row"
+            )
+        outside = np.flatnonzero((self.image < 0) | (self.image >= self.n_images))
+        if len(outside):
+            raise ValueError(
+                f"image gives caption {outside[0]} to row {self.image[outside[0]]}, "
+                f"but rows run from 0 to {self.n_images - 1}"
+            )
+
+    @classmethod
+    def from_counts(cls, captions_per_image: Sequence[int] | NDArray[np.integer]) -> "Pairs":
+        """Clean pairs of images with known numbers of captions.
+
+        Args:
+            captions_per_image: Number of captions of each image row, (n_images,), each at least 1;
+                the numbers may differ.
+
+        Returns:
+            Pairs in which every caption is given to the image that it describes.
+
+        Raises:
+            ValueError: If the counts are not whole numbers of at least 1.
+        """
+        counts = np.asarray(captions_per_image)
+        if counts.ndim != 1 or (counts.size and counts.dtype.kind not in "iu"):
+            raise ValueError(
+                f"captions_per_image has shape {counts.shape} and type {counts.dtype}: "
+                "give a flat list of whole numbers, one per image"
+            )
+        empty = np.flatnonzero(counts < 1)
+        if len(empty):
+            raise ValueError(
+                f"captions_per_image gives image row {empty[0]} {counts[empty[0]]} captions: "
+                "drop images that have none"
+            )
+        rows = np.repeat(np.arange(len(counts)), counts.astype(np.int64))  # (n_pairs,)
+        return cls(image=rows, source_image=rows)
+
+    @property
+    def n_images(self) -> int:
+        """Number of image rows."""
+        return int(self.source_image[-1]) + 1 if len(self.source_image) else 0
+
+    @property
+    def is_noisy(self) -> NDArray[np.bool_]:
+        """True where a caption is given to an image that it does not describe, (n_pairs,)."""
+        return self.image != self.source_image
+
+    def rows(self) -> list[NDArray[np.int64]]:
+        """The captions that each image row holds, in slot order.
+
+        A caption that stays keeps its slot. The captions that come to a row take the slots that
+        others left there, both in ascending order. A row therefore keeps its number of captions
+        and its untouched captions their places; only where whole lists of different lengths
+        moved does a row take the length of the list that it got.
+
+        Returns:
+            One array of caption numbers per image row, n_images of them.
+        """
+        n_pairs = len(self.image)
+        moved = np.flatnonzero(self.is_noisy)  # (n_moved,), ascending: also the slots left free
+        incoming = moved[np.argsort(self.image[moved], kind="stable")]  # (n_moved,), by new row
+        new_row = self.image[incoming]  # (n_moved,)
+        place = np.arange(len(incoming)) - np.searchsorted(new_row, new_row)  # (n_moved,)
+        free_row = self.source_image[moved]  # (n_moved,)
+        first_free = np.searchsorted(free_row, new_row)  # (n_moved,)
+        n_free = np.searchsorted(free_row, new_row, side="right") - first_free  # (n_moved,)
+
+        slot = np.arange(n_pairs)  # (n_pairs,)
+        fits = place < n_free  # (n_moved,)
+        slot[incoming[fits]] = moved[(first_free + place)[fits]]
+        slot[incoming[~fits]] = n_pairs + incoming[~fits]  # a longer list: after the row's slots
+        in_order = np.lexsort((slot, self.image))  # (n_pairs,)
+        counts = np.bincount(self.image, minlength=self.n_images)  # (n_images,)
+        return np.split(in_order, np.cumsum(counts)[:-1]) if self.n_images else []
+
+
+def _read_only_rows(values: Any, field: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{field} has shape {array.shape} and type {array.dtype}: "
+            "give a flat integer array, one image row per caption"
+        )
+    copy = array.astype(np.int64)
+    copy.flags.writeable = False
+    return copy
