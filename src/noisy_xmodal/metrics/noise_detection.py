@@ -1,0 +1,71 @@
+"""How well a division finds the noisy pairs, where the truth is known."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+
+def detection_metrics(
+    clean_probability: ArrayLike, is_noisy: ArrayLike, is_clean: ArrayLike
+) -> dict[str, float | None]:
+    """Compare judged with true noise; the noisy pairs are the class to be found.
+
+    Args:
+        clean_probability: Probability that each pair is clean, or any score that is higher for
+            cleaner pairs (the negative loss), (n,).
+        is_noisy: True where a pair is wrong in truth, (n,), bool.
+        is_clean: True where a pair was judged clean, (n,), bool.
+
+    Returns:
+        `auroc`: Probability that a noisy pair scores below a clean one, ties counting half;
+            None where all pairs are noisy or all are clean.
+        `precision`: Share of truly noisy pairs among those judged noisy; None where none is.
+        `recall`: Share of pairs judged noisy among the truly noisy; None where there are none.
+        `share_noisy`: Share of pairs judged noisy.
+        `true_share_noisy`: Share of pairs that are noisy.
+
+    Raises:
+        ValueError: If the arrays are empty, of different lengths, not boolean where they must be,
+            or hold a score that is not a number.
+    """
+    scores = np.asarray(clean_probability, dtype=np.float64)  # (n,)
+    noisy = _boolean(is_noisy, "is_noisy", scores.shape)  # (n,)
+    judged_noisy = ~_boolean(is_clean, "is_clean", scores.shape)  # (n,)
+    if scores.ndim != 1 or len(scores) == 0:
+        raise ValueError(
+            f"clean_probability has shape {scores.shape}: give a flat array with at least one pair"
+        )
+    if np.isnan(scores).any():
+        raise ValueError(
+            f"clean_probability is not a number for {int(np.isnan(scores).sum())} pairs, first "
+            f"pair {int(np.isnan(scores).argmax())}: score all pairs"
+        )
+    found = int((noisy & judged_noisy).sum())
+    n_noisy, n_judged = int(noisy.sum()), int(judged_noisy.sum())
+    return {
+        "auroc": _auroc(-scores, noisy),
+        "precision": found / n_judged if n_judged else None,
+        "recall": found / n_noisy if n_noisy else None,
+        "share_noisy": n_judged / len(scores),
+        "true_share_noisy": n_noisy / len(scores),
+    }
+
+
+def _auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
+    """Area under the ROC curve by the rank sum of the positives (Mann-Whitney)."""
+    n_positive = int(positive.sum())
+    n_negative = len(positive) - n_positive
+    if n_positive == 0 or n_negative == 0:
+        return None
+    rank_sum = float(rankdata(scores)[positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def _boolean(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.shape != shape or (array.size and array.dtype != np.bool_):
+        raise ValueError(
+            f"{name} has shape {array.shape} and type {array.dtype}: "
+            f"give booleans of shape {shape}, one per pair (leave out pairs of unknown truth)"
+        )
+    return array.astype(np.bool_)

@@ -1,0 +1,144 @@
+"""Retrieval metrics: recall at 1, 5 and 10, median rank and their sum, in both directions.
+
+Ranks start at 1. Ties are broken against the model: an item that ties with the right one counts as
+ranked before it, so a scorer that says the same of everything earns nothing.
+
+From image to text the best-ranked of an image's own captions counts, and its other captions never
+stand in the way. The evaluation is that of Faghri et al., "VSE++", BMVC 2018, and of NCR
+(Huang et al., NeurIPS 2021) except for ties, which their sorting breaks arbitrarily.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CUTOFFS = (1, 5, 10)
+
+
+def retrieval_ranks(
+    scores: NDArray[np.floating], image_of_text: ArrayLike, block_size: int = 256
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank of the right answer to each query, in both directions.
+
+    Args:
+        scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
+            memory-mapped.
+        image_of_text: Image row that each text describes, (n_texts,).
+        block_size: Image rows in memory at a time; a block needs block_size x n_texts entries.
+
+    Returns:
+        Ranks of the best own text of each image, (n_images,), and of the own image of each text,
+        (n_texts,), both starting at 1.
+
+    Raises:
+        ValueError: If shapes do not fit, an image has no text, or a score is not a number.
+    """
+    rows = _checked_rows(scores, image_of_text)  # (n_texts,)
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}: give at least 1 image row")
+    n_images, n_texts = scores.shape
+    by_image = np.argsort(rows, kind="stable")  # (n_texts,), texts of image 0, of image 1, ...
+    first = np.searchsorted(rows[by_image], np.arange(n_images + 1))  # (n_images + 1,)
+    own_score = np.asarray(scores[rows, np.arange(n_texts)])  # (n_texts,)
+
+    image_ranks = np.empty(n_images, dtype=np.int64)
+    text_ranks = np.zeros(n_texts, dtype=np.int64)
+    for start in range(0, n_images, block_size):
+        stop = min(start + block_size, n_images)
+        block = np.asarray(scores[start:stop])  # (n_rows, n_texts)
+        if np.isnan(block.min()):
+            row, text = np.argwhere(np.isnan(block))[0]
+            raise ValueError(
+                f"scores is not a number at image {start + row} and text {text}: "
+                "look for a diverged model or an empty input"
+            )
+        own = by_image[first[start] : first[stop]]  # (n_own,), texts of the block's images
+        bounds = first[start:stop] - first[start]  # (n_rows,)
+        best = np.maximum.reduceat(own_score[own], bounds)  # (n_rows,)
+        is_best = own_score[own] == best[rows[own] - start]  # (n_own,)
+        own_at_best = np.add.reduceat(is_best.astype(np.int64), bounds)  # (n_rows,)
+        at_least_best = np.count_nonzero(block >= best[:, None], axis=1)  # (n_rows,)
+        image_ranks[start:stop] = 1 + at_least_best - own_at_best
+        text_ranks += np.count_nonzero(block >= own_score, axis=0)  # (n_texts,), own image included
+    return image_ranks, text_ranks
+
+
+def retrieval_metrics(
+    scores: NDArray[np.floating], image_of_text: ArrayLike, fold_size: int | None = None
+) -> dict[str, float]:
+    """Recalls, median ranks and their sum.
+
+    Args:
+        scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
+            memory-mapped.
+        image_of_text: Image row that each text describes, (n_texts,).
+        fold_size: Average the metrics over consecutive folds of this many images, each with its
+            own texts; 1000 is the field's "COCO 1K". By default all images at once.
+
+    Returns:
+        `i2t_r1`, `i2t_r5`, `i2t_r10`, `t2i_r1`, `t2i_r5`, `t2i_r10` in percent, `i2t_medr` and
+        `t2i_medr` (median rank rounded down, as the field reports it), and `rsum`, the sum of the
+        six recalls.
+
+    Raises:
+        ValueError: If shapes do not fit, an image has no text, a score is not a number, or the
+            number of images is no multiple of the fold size.
+    """
+    rows = _checked_rows(scores, image_of_text)  # (n_texts,)
+    n_images = scores.shape[0]
+    if fold_size is None:
+        return _metrics_of_ranks(*retrieval_ranks(scores, rows))
+    if fold_size < 1 or n_images % fold_size:
+        raise ValueError(
+            f"fold_size is {fold_size} for {n_images} images: give a divisor of the number of "
+            "images, or no fold size"
+        )
+    folds = []
+    for start in range(0, n_images, fold_size):
+        texts = np.flatnonzero((rows >= start) & (rows < start + fold_size))  # (n_fold_texts,)
+        fold = np.asarray(scores[start : start + fold_size][:, texts])  # (fold_size, n_fold_texts)
+        try:
+            folds.append(_metrics_of_ranks(*retrieval_ranks(fold, rows[texts] - start)))
+        except ValueError as error:
+            raise ValueError(f"In the fold that starts at image {start}: {error}") from error
+    return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
+
+
+def _metrics_of_ranks(
+    image_to_text: NDArray[np.int64], text_to_image: NDArray[np.int64]
+) -> dict[str, float]:
+    directions = {"i2t": image_to_text, "t2i": text_to_image}
+    metrics = {
+        f"{direction}_r{cutoff}": 100 * float(np.mean(ranks <= cutoff))
+        for direction, ranks in directions.items()
+        for cutoff in CUTOFFS
+    }
+    rsum = sum(metrics.values())
+    for direction, ranks in directions.items():
+        metrics[f"{direction}_medr"] = float(np.floor(np.median(ranks)))
+    return {**metrics, "rsum": rsum}
+
+
+def _checked_rows(scores: NDArray[np.floating], image_of_text: ArrayLike) -> NDArray[np.int64]:
+    rows = np.asarray(image_of_text)
+    if scores.ndim != 2 or rows.shape != scores.shape[1:]:
+        raise ValueError(
+            f"scores has shape {scores.shape} and image_of_text {rows.shape}: "
+            "give (n_images, n_texts) and (n_texts,)"
+        )
+    if rows.dtype.kind not in "iu":
+        raise ValueError(f"image_of_text has type {rows.dtype}: give image rows as integers")
+    n_images = scores.shape[0]
+    outside = np.flatnonzero((rows < 0) | (rows >= n_images))
+    if len(outside):
+        raise ValueError(
+            f"image_of_text gives text {outside[0]} image row {rows[outside[0]]}, "
+            f"but scores has rows 0 to {n_images - 1}"
+        )
+    without = np.flatnonzero(np.bincount(rows.astype(np.int64), minlength=n_images) == 0)
+    if len(without) or n_images == 0:
+        raise ValueError(
+            f"image_of_text leaves {len(without)} of {n_images} images without a text"
+            + (f", first image row {without[0]}" if len(without) else "")
+            + ": score only images that have one"
+        )
+    return rows.astype(np.int64)
