@@ -1,0 +1,146 @@
+"""Cosine of pooled tokens: the two-tower head of VSE++, CLIP and their kin.
+
+VSE++: Faghri et al., BMVC 2018 ("last" on the text side, a GRU's final state).
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ..encoded import Encoded
+from .base import (
+    TwoTowerHead,
+    l2_normalize,
+    masked_mean,
+    masked_softmax,
+)
+
+
+class Pooling(nn.Module, ABC):
+    """Turns the tokens of each image or text into one vector."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Pools the real tokens.
+
+        Args:
+            tokens: (n, length, hidden_size).
+            mask: True where real, (n, length).
+
+        Returns:
+            (n, hidden_size)
+        """
+
+
+class MeanPooling(Pooling):
+    """Mean of the real tokens."""
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return masked_mean(tokens, mask.unsqueeze(-1), dim=1)  # (n, hidden_size)
+
+
+class MaxPooling(Pooling):
+    """Largest value of each feature over the real tokens."""
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        lowest = torch.finfo(tokens.dtype).min
+        return tokens.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)  # (n, hidden_size)
+
+
+class AttentionPooling(Pooling):
+    """Weighted mean whose weights are a softmax of one learned score a token."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__(hidden_size)
+        self.score = nn.Linear(hidden_size, 1)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        weights = masked_softmax(self.score(tokens).squeeze(-1), mask)  # (n, length)
+        return torch.einsum("nl,nld->nd", weights, tokens)  # (n, hidden_size)
+
+
+class LastPooling(Pooling):
+    """The last real token, which for a one-directional GRU has read the whole text."""
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        positions = torch.arange(mask.shape[1], device=mask.device)  # (length,)
+        last = (positions * mask).amax(dim=1)  # (n,)
+        return tokens[torch.arange(len(tokens), device=mask.device), last]  # (n, hidden_size)
+
+
+POOLINGS: dict[str, type[Pooling]] = {
+    "mean": MeanPooling,
+    "max": MaxPooling,
+    "attention": AttentionPooling,
+    "last": LastPooling,
+}
+
+
+def _build_pooling(argument: str, name: str, hidden_size: int) -> Pooling:
+    if name not in POOLINGS:
+        raise ValueError(f"{argument} must be one of {', '.join(POOLINGS)}, found {name!r}.")
+    return POOLINGS[name](hidden_size)
+
+
+def _perceptron(hidden_size: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(hidden_size, hidden_size), nn.GELU(), nn.Linear(hidden_size, hidden_size)
+    )
+
+
+class CosineSimilarity(TwoTowerHead):
+    """Cosine between one pooled vector an image and one a text.
+
+    Args:
+        hidden_size: Width of the tokens.
+        image_pooling: How region vectors become one: "mean", "max", "attention" or "last".
+        text_pooling: The same for word vectors.
+        projection: Whether a two-layer perceptron follows the pooling, on both sides. It gives
+            depth to encoders that have none, at the price of one token.
+
+    Raises:
+        ValueError: If a pooling is unknown.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        image_pooling: str = "mean",
+        text_pooling: str = "mean",
+        projection: bool = False,
+    ) -> None:
+        super().__init__(hidden_size)
+        self.image_pooling = _build_pooling("image_pooling", image_pooling, hidden_size)
+        self.text_pooling = _build_pooling("text_pooling", text_pooling, hidden_size)
+        self.image_projection = _perceptron(hidden_size) if projection else nn.Identity()
+        self.text_projection = _perceptron(hidden_size) if projection else nn.Identity()
+
+    def embed_image(self, image: Encoded) -> Tensor:
+        """One unit vector an image.
+
+        Args:
+            image: Tokens (n_images, n_regions, hidden_size) and their mask.
+
+        Returns:
+            (n_images, hidden_size), L2-normalised.
+        """
+        pooled = self.image_pooling(self.real_tokens(image), image.mask)  # (n_images, hidden_size)
+        return l2_normalize(self.image_projection(pooled))
+
+    def embed_text(self, text: Encoded) -> Tensor:
+        """One unit vector a text.
+
+        Args:
+            text: Tokens (n_texts, n_words, hidden_size) and their mask.
+
+        Returns:
+            (n_texts, hidden_size), L2-normalised.
+        """
+        pooled = self.text_pooling(self.real_tokens(text), text.mask)  # (n_texts, hidden_size)
+        return l2_normalize(self.text_projection(pooled))

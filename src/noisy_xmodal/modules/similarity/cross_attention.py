@@ -1,0 +1,81 @@
+"""The weightless cross attention of SCAN ("clipped_l2norm"), which SGRAF shares.
+
+Lee et al., "Stacked Cross Attention for Image-Text Matching", ECCV 2018, section 3.1.
+Query tokens attend to context tokens: words to regions (text-image), or regions to words
+(image-text). For one query sequence q_1..q_m and one context sequence c_1..c_n:
+
+    s_ij = leaky_relu(c_i . q_j)                        affinity
+    s'_ij = s_ij / sqrt(sum_j s_ij^2)                   each context token, over the QUERY tokens
+    a_ij = exp(smoothing s'_ij) / sum_i exp(...)        each query token, over the CONTEXT tokens
+    v_j = sum_i a_ij c_i                                the attended vector of query token j
+
+The paper clips affinities at zero; its released code, followed here, leaks a slope of 0.1.
+
+No attended vector is needed for its length, |v_j|^2 = a_j' G a_j with the Gram matrix
+G = C C' of the context: the scores of SCAN never hold a (pairs, tokens, hidden_size) tensor.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .base import EPSILON, l2_normalize, masked_softmax
+
+NEGATIVE_SLOPE = 0.1
+
+
+class CrossAttention(NamedTuple):
+    """Attention of every query sequence over every context sequence.
+
+    Attributes:
+        weights: a_ij, (n_contexts, context_length, n_queries, query_length); sums to 1 over the
+            real context tokens, zero at padded ones.
+        products: q_j . v_j, (n_contexts, n_queries, query_length).
+        norms: |v_j|, at least `EPSILON`, (n_contexts, n_queries, query_length).
+    """
+
+    weights: Tensor
+    products: Tensor
+    norms: Tensor
+
+
+def cross_attention(
+    query: Tensor, context: Tensor, context_mask: Tensor, smoothing: float
+) -> CrossAttention:
+    """Lets all query sequences attend to all context sequences.
+
+    Args:
+        query: (n_queries, query_length, hidden_size), zeros in padded positions, so that they
+            add nothing to the norm over the query tokens.
+        context: (n_contexts, context_length, hidden_size), zeros in padded positions.
+        context_mask: True where a context token is real, (n_contexts, context_length).
+        smoothing: Inverse temperature of the softmax.
+
+    Returns:
+        The attention; its entries at padded query tokens are finite and mean nothing.
+    """
+    # Full precision whatever the rest runs in: half a mantissa of the squares below could cancel.
+    dtype = torch.promote_types(torch.promote_types(query.dtype, context.dtype), torch.float32)
+    with torch.autocast(query.device.type, enabled=False):
+        return _attend(query.to(dtype), context.to(dtype), context_mask, smoothing)
+
+
+def _attend(
+    query: Tensor, context: Tensor, context_mask: Tensor, smoothing: float
+) -> CrossAttention:
+    n_queries, query_length, _ = query.shape
+    flat = context @ query.flatten(0, 1).T  # (n_contexts, context_length, n_queries * query_length)
+    affinity = flat.unflatten(-1, (n_queries, query_length))
+    scaled = l2_normalize(functional.leaky_relu(affinity, NEGATIVE_SLOPE), dim=-1)
+    mask = context_mask[:, :, None, None]
+    weights = masked_softmax(smoothing * scaled, mask, dim=1)
+
+    products = (weights * affinity).sum(1)  # (n_contexts, n_queries, query_length)
+    gram = context @ context.transpose(1, 2)  # (n_contexts, context_length, context_length)
+    mixed = (gram @ weights.flatten(2)).view_as(weights)
+    squares = (weights * mixed).sum(1)  # (n_contexts, n_queries, query_length)
+    # Clamped before the root: rounding can leave a null vector's square below zero, and the
+    # root's slope at zero is infinite.
+    return CrossAttention(weights, products, torch.sqrt(squares.clamp(min=EPSILON**2)))
