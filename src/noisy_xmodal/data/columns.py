@@ -1,0 +1,191 @@
+"""The column contract: what a dataset of image-text pairs looks like to this library.
+
+A row is an image with its list of captions.
+
+| column     | type                                | meaning                              |
+|------------|-------------------------------------|--------------------------------------|
+| `image`    | `datasets.Image`                    | the picture, or else:                |
+| `regions`  | list of lists of float16 or float32 | region features, (n_regions, dim)    |
+| `captions` | list of strings                     | the captions that the image is given |
+| `image_id` | string                              | the name of the image                |
+| `is_noisy` | list of booleans, one per caption   | the oracle: see `ORACLE_COLUMNS`     |
+| `labels`   | anything, optional                  | classes, for label tasks             |
+
+`pair_id` is the flat index of a (row, caption), counted row by row.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import datasets
+import numpy as np
+
+from .regions import region_arrays
+
+IMAGE = "image"
+REGIONS = "regions"
+CAPTIONS = "captions"
+IMAGE_ID = "image_id"
+IS_NOISY = "is_noisy"
+LABELS = "labels"
+PAIR_ID = "pair_id"
+IMAGE_ROW = "image_row"
+CAPTION = "caption"
+PEER = "peer"
+ORACLE_COLUMNS = (IS_NOISY,)  # for metrics, evaluation and audit only
+
+_BLOCK_ROWS = 512
+
+
+class DatasetError(ValueError):
+    """A dataset, or a file that one is made of, does not keep the column contract."""
+
+
+def visual_column(dataset: datasets.Dataset, split: str = "train") -> str:
+    """Names the column that holds the visual side of `dataset`.
+
+    Returns:
+        `"regions"` where the dataset has it, else `"image"`.
+
+    Raises:
+        DatasetError: The dataset has neither.
+    """
+    for name in (REGIONS, IMAGE):
+        if name in dataset.column_names:
+            return name
+    raise DatasetError(
+        f"Split '{split}' has neither an '{IMAGE}' nor a '{REGIONS}' column; its columns are "
+        f"{dataset.column_names}. Rename the visual column with "
+        f"dataset.rename_column(old, '{IMAGE}')."
+    )
+
+
+def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
+    """Checks the names and types of the columns, without reading a row.
+
+    Args:
+        dataset: One split.
+        split: Its name, for the messages.
+
+    Raises:
+        DatasetError: A column is missing or has another type; the message says which.
+    """
+    visual = visual_column(dataset, split)
+    features = dataset.features
+    for name in (CAPTIONS, IMAGE_ID):
+        if name not in features:
+            raise DatasetError(
+                f"Split '{split}' has no '{name}' column; its columns are {dataset.column_names}. "
+                f"Rename the one that holds it with dataset.rename_column(old, '{name}')."
+            )
+    if visual == IMAGE and not isinstance(features[IMAGE], datasets.Image):
+        raise DatasetError(
+            f"Column '{IMAGE}' of split '{split}' is {features[IMAGE]}, not an Image. Cast it with "
+            f"dataset.cast_column('{IMAGE}', datasets.Image())."
+        )
+    if not _is_list_of(features[CAPTIONS], _is_string):
+        hint = (
+            "One caption per row is a list of one: "
+            f"dataset.map(lambda row: {{'{CAPTIONS}': [row['{CAPTIONS}']]}})."
+            if _is_string(features[CAPTIONS])
+            else "Give every row a list of strings."
+        )
+        raise DatasetError(
+            f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
+            f"strings. {hint}"
+        )
+    if not _is_string(features[IMAGE_ID]):
+        raise DatasetError(
+            f"Column '{IMAGE_ID}' of split '{split}' is {features[IMAGE_ID]}, not a string. Cast "
+            f"it with dataset.cast_column('{IMAGE_ID}', datasets.Value('string'))."
+        )
+    if IS_NOISY in features and not _is_list_of(features[IS_NOISY], _is_bool):
+        raise DatasetError(
+            f"Column '{IS_NOISY}' of split '{split}' is {features[IS_NOISY]}, not a list of "
+            "booleans, one per caption. Cast it, or drop it where nothing is known."
+        )
+
+
+def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0) -> None:
+    """Checks every row: captions that say something, finite features, enough pairs.
+
+    Args:
+        dataset: One split.
+        split: Its name, for the messages.
+        minimum_pairs: The least number of pairs, usually one batch.
+
+    Raises:
+        DatasetError: The first row that breaks the contract, or too few pairs.
+    """
+    validate_columns(dataset, split)
+    n_pairs = 0
+    for first_row, captions, is_noisy in _caption_blocks(dataset):
+        for row, texts in enumerate(captions, first_row):
+            _check_captions(texts, row, split)
+            n_pairs += len(texts)
+            flags = is_noisy[row - first_row] if is_noisy is not None else texts
+            if flags is None or len(flags) != len(texts):
+                raise DatasetError(
+                    f"Row {row} of split '{split}' has {len(texts)} captions but "
+                    f"{0 if flags is None else len(flags)} values in '{IS_NOISY}'. Give one flag "
+                    "per caption, or drop the column."
+                )
+    if n_pairs < minimum_pairs:
+        raise DatasetError(
+            f"Split '{split}' has {n_pairs} pairs, fewer than the {minimum_pairs} of one batch. "
+            "Use a smaller batch or a larger dataset."
+        )
+    if REGIONS in dataset.column_names:
+        _check_finite(dataset, split)
+
+
+def _check_captions(texts: Sequence[str | None] | None, row: int, split: str) -> None:
+    if not texts:
+        raise DatasetError(
+            f"Row {row} of split '{split}' has no captions. Drop such rows with "
+            f"dataset.filter(lambda row: len(row['{CAPTIONS}']) > 0)."
+        )
+    for position, text in enumerate(texts):
+        if text is None or not text.strip():
+            raise DatasetError(
+                f"Caption {position} of row {row} of split '{split}' is empty ({text!r}). Remove "
+                "the caption or write it."
+            )
+
+
+def _check_finite(dataset: datasets.Dataset, split: str) -> None:
+    """Scans the region features in blocks, so that the whole column is never in memory."""
+    rows = dataset.select_columns([REGIONS]).with_format("arrow")
+    for first_row in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[first_row : first_row + _BLOCK_ROWS].column(REGIONS)
+        for row, regions in enumerate(region_arrays(block), first_row):
+            if not np.isfinite(regions).all():
+                n_bad = int(np.size(regions) - np.isfinite(regions).sum())
+                raise DatasetError(
+                    f"Row {row} of split '{split}' has {n_bad} NaN or infinite values in "
+                    f"'{REGIONS}'. Extract the features of that image again, or drop the row."
+                )
+
+
+def _caption_blocks(
+    dataset: datasets.Dataset,
+) -> Iterator[tuple[int, list[list[str]], list[list[bool]] | None]]:
+    names = [name for name in (CAPTIONS, IS_NOISY) if name in dataset.column_names]
+    rows = dataset.select_columns(names).with_format("arrow")
+    for first_row in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[first_row : first_row + _BLOCK_ROWS]
+        is_noisy = block.column(IS_NOISY).to_pylist() if IS_NOISY in names else None
+        yield first_row, block.column(CAPTIONS).to_pylist(), is_noisy
+
+
+def _is_list_of(feature: object, is_item: Callable[[object], bool]) -> bool:
+    if not isinstance(feature, (datasets.List, datasets.LargeList)):
+        return False
+    return is_item(feature.feature)
+
+
+def _is_string(feature: object) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def _is_bool(feature: object) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype == "bool"

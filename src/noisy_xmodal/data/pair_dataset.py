@@ -1,0 +1,228 @@
+"""Pairs, one by one: the torch Dataset over a dataset of images with captions.
+
+The oracle (`is_noisy`) is never part of an item: what a model or a loss is given cannot contain it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import torch.utils.data
+
+from .columns import (
+    CAPTION,
+    CAPTIONS,
+    IMAGE,
+    IMAGE_ROW,
+    IS_NOISY,
+    PAIR_ID,
+    DatasetError,
+    validate_columns,
+    visual_column,
+)
+from .regions import region_arrays
+
+ImageTransform = Callable[..., Mapping[str, torch.Tensor]]
+
+
+class PairDataset(torch.utils.data.Dataset):
+    """The pairs of a dataset that keeps the column contract.
+
+    Captions are held in memory; images and region features are read when asked for, each row once
+    per batch.
+
+    Args:
+        dataset: Rows by the column contract.
+        image_transform: Turns a list of pictures into model inputs, one tensor a name, such as an
+            image processor. Items then hold these inputs in place of the picture.
+        cache_bytes: Memory for transformed pictures, so that pictures that fit are decoded and
+            transformed once and not once an epoch. Nothing may be random in the transform.
+
+    Attributes:
+        row_of_pair: (n_pairs,) int64, the row of the image that each pair is given.
+        caption_of_pair: (n_pairs,) int64, the position of the caption in that row.
+        n_images: Number of rows.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        image_transform: ImageTransform | None = None,
+        cache_bytes: int = 0,
+    ) -> None:
+        """Reads the captions of `dataset`.
+
+        Raises:
+            DatasetError: A column is missing or has another type.
+        """
+        validate_columns(dataset)
+        self.dataset = dataset
+        self.visual = visual_column(dataset)
+        caption_lists = _column(dataset, CAPTIONS)
+        counts = np.array([len(texts) for texts in caption_lists], dtype=np.int64)
+        self.n_images = len(counts)
+        self.row_of_pair = np.repeat(np.arange(len(counts)), counts)
+        first_pair = np.cumsum(counts) - counts
+        self.caption_of_pair = np.arange(counts.sum()) - first_pair[self.row_of_pair]
+        self._captions: list[str] = list(chain.from_iterable(caption_lists))
+        rows = dataset.select_columns([self.visual])
+        self._rows = rows.with_format("arrow" if self.visual != IMAGE else None)
+        self._transform = image_transform if self.visual == IMAGE else None
+        self._cache: dict[int, dict[str, torch.Tensor]] = {}
+        self._cache_left = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self._captions)
+
+    def __getitem__(self, pair_id: int) -> dict[str, Any]:
+        return self.__getitems__([pair_id])[0]
+
+    def __getitems__(self, pair_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Fetches a batch; torch's DataLoader calls it where it exists.
+
+        Args:
+            pair_ids: Pairs to fetch, in any order, repeats allowed.
+
+        Returns:
+            A dict per pair: `pair_id`, `image_row`, `caption`, and `image` (a PIL picture in RGB),
+            what the transform makes of it, or `regions` (an (n_regions, dim) array).
+
+        Raises:
+            IndexError: A pair id is outside 0 .. n_pairs - 1.
+        """
+        ids = np.asarray(pair_ids, dtype=np.int64)
+        outside = ids[(ids < 0) | (ids >= len(self))]
+        if len(outside):
+            raise IndexError(f"Pair id {outside[0]} is outside 0 .. {len(self) - 1}.")
+        rows, position = np.unique(self.row_of_pair[ids], return_inverse=True)
+        visuals = self._model_visuals(rows.tolist())
+        return [
+            {
+                PAIR_ID: pair_id,
+                IMAGE_ROW: int(rows[at]),
+                CAPTION: self._captions[pair_id],
+                **visuals[at],
+            }
+            for pair_id, at in zip(ids.tolist(), position.tolist(), strict=True)
+        ]
+
+    @property
+    def is_noisy(self) -> np.ndarray | None:
+        """The oracle, (n_pairs,) bool, or None where nothing is known.
+
+        For metrics, evaluation and audit only.
+
+        Raises:
+            DatasetError: A row does not have one flag per caption.
+        """
+        if IS_NOISY not in self.dataset.column_names:
+            return None
+        flags = _column(self.dataset, IS_NOISY)
+        counts = np.bincount(self.row_of_pair, minlength=self.n_images)
+        for row, values in enumerate(flags):
+            if len(values) != counts[row]:
+                raise DatasetError(
+                    f"Row {row} has {counts[row]} captions but {len(values)} values in "
+                    f"'{IS_NOISY}'. Give one flag per caption, or drop the column."
+                )
+        return np.fromiter(chain.from_iterable(flags), dtype=bool, count=len(self))
+
+    @property
+    def images(self) -> "ImageRows":
+        """The pictures or region features by row, read when a slice of them is asked for."""
+        return ImageRows(self)
+
+    def captions(self) -> list[str]:
+        """Returns the captions by pair id."""
+        return list(self._captions)
+
+    def _model_visuals(self, rows: list[int]) -> list[dict[str, Any]]:
+        """What an item holds of each row's image."""
+        if self._transform is None:
+            return [{self.visual: visual} for visual in self.visuals(rows)]
+        found = {row: self._cache[row] for row in rows if row in self._cache}
+        missing = [row for row in rows if row not in found]
+        if missing:
+            inputs = self._transform(self.visuals(missing), return_tensors="pt")
+            for position, row in enumerate(missing):
+                # A clone: a view would keep the tensor of the whole batch alive.
+                found[row] = {name: value[position].clone() for name, value in inputs.items()}
+                size = sum(value.nbytes for value in found[row].values())
+                if size <= self._cache_left:
+                    self._cache[row] = found[row]
+                    self._cache_left -= size
+        return [found[row] for row in rows]
+
+    def visuals(self, rows: list[int]) -> list[Any]:
+        """Reads the pictures (RGB) or region features of some rows.
+
+        Args:
+            rows: Row numbers.
+        """
+        if not rows:
+            return []
+        if self.visual == IMAGE:
+            return [_rgb(picture) for picture in self._rows[rows][IMAGE]]
+        # A copy a row: the views are read-only, and torch wants to own what it is given.
+        return [regions.copy() for regions in region_arrays(self._rows[rows].column(self.visual))]
+
+
+class ImageRows(Sequence):
+    """The images of a `PairDataset` as a sequence that reads what it is asked for.
+
+    Args:
+        pairs: The dataset.
+    """
+
+    def __init__(self, pairs: PairDataset) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return self._pairs.n_images
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._pairs.visuals(list(range(*index.indices(len(self)))))
+        return self._pairs.visuals([range(len(self))[index]])[0]
+
+
+def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Removes the pairs that the oracle marks as wrong, and the rows that are left with none.
+
+    This USES THE ORACLE: it exists to measure upper marks ("what if we knew?"), never for a method.
+
+    Args:
+        dataset: One split with an `is_noisy` column.
+
+    Returns:
+        The dataset with clean pairs only; its pair ids are counted anew.
+
+    Raises:
+        DatasetError: The dataset has no `is_noisy` column.
+    """
+    if IS_NOISY not in dataset.column_names:
+        raise DatasetError(
+            f"Dropping noisy pairs needs the oracle column '{IS_NOISY}'; the columns are "
+            f"{dataset.column_names}."
+        )
+    names, features = dataset.column_names, dataset.features
+    kept = [
+        [text for text, wrong in zip(texts, flags, strict=True) if not wrong]
+        for texts, flags in zip(_column(dataset, CAPTIONS), _column(dataset, IS_NOISY), strict=True)
+    ]
+    clean = dataset.remove_columns([CAPTIONS, IS_NOISY])
+    clean = clean.add_column(CAPTIONS, kept, feature=features[CAPTIONS])
+    flags = [[False] * len(texts) for texts in kept]
+    clean = clean.add_column(IS_NOISY, flags, feature=features[IS_NOISY])
+    return clean.select_columns(names).select([row for row, texts in enumerate(kept) if texts])
+
+
+def _column(dataset: datasets.Dataset, name: str) -> list[list[Any]]:
+    return dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist()
+
+
+def _rgb(picture: Any) -> Any:
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

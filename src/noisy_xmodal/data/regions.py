@@ -1,0 +1,70 @@
+"""Region features as a column: how (n_regions, dim) arrays are stored and read back.
+
+They are stored as lists of fixed-size lists: native Arrow, which keeps float16 through Parquet,
+lets images have different numbers of regions, and is read in place. (`datasets.Array2D` keeps
+dtype and shape too, but its rows are copied twice on the way out, and `with_format("numpy")` turns
+float16 into float32.) The reader below accepts both.
+"""
+
+from itertools import pairwise
+
+import datasets
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+
+
+def region_feature(dim: int, dtype: str = "float32") -> datasets.List:
+    """The feature type of a `regions` column.
+
+    Args:
+        dim: Length of one region's vector.
+        dtype: `"float16"` or `"float32"`.
+    """
+    return datasets.List(datasets.List(datasets.Value(dtype), length=dim))
+
+
+def region_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray]:
+    """Views the rows of an Arrow column of region features as NumPy arrays, in the stored dtype.
+
+    Args:
+        column: Rows of lists of lists, or of `datasets.Array2D`.
+
+    Returns:
+        One read-only array of shape (n_regions, dim) per row; views into `column`, not copies.
+
+    Raises:
+        ValueError: A row, a region or a value is null, or the regions of a row differ in length.
+    """
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return [regions for chunk in chunks for regions in _chunk_arrays(chunk)]
+
+
+def _chunk_arrays(chunk: pa.Array) -> list[np.ndarray]:
+    rows = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
+    starts = _offsets(rows)
+    regions = rows.flatten()  # honours the slice that `rows` may be
+    values = regions.flatten()
+    if rows.null_count or regions.null_count or values.null_count:
+        raise ValueError("A row of region features holds a null: write full arrays.")
+    flat = values.to_numpy()
+    if pa.types.is_fixed_size_list(regions.type):
+        vectors = flat.reshape(-1, regions.type.list_size)
+        return [vectors[first:last] for first, last in pairwise(starts)]
+    bounds = _offsets(regions)
+    return [_matrix(flat, bounds[first : last + 1]) for first, last in pairwise(starts)]
+
+
+def _matrix(flat: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    widths = np.diff(bounds)
+    if len(widths) and (widths != widths[0]).any():
+        raise ValueError(f"The regions of one row have different lengths: {widths.tolist()}.")
+    dim = int(widths[0]) if len(widths) else 0
+    return flat[bounds[0] : bounds[-1]].reshape(len(widths), dim)
+
+
+def _offsets(lists: pa.Array) -> np.ndarray:
+    """Where each list starts in `lists.flatten()`, with the end as the last entry."""
+    if pa.types.is_fixed_size_list(lists.type):
+        return np.arange(len(lists) + 1) * lists.type.list_size
+    offsets = lists.offsets.to_numpy()
+    return offsets - offsets[0]
