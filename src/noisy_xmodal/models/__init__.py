@@ -1,0 +1,1 @@
+"""Models and the trainers of their methods, one folder a method."""

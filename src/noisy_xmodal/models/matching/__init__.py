@@ -1,0 +1,1 @@
+"""The matching model that every pair method trains."""

@@ -1,0 +1,61 @@
+"""Configuration of a matching model: two encoders and a similarity head."""
+
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class MatchingConfig(PreTrainedConfig):
+    """What a `MatchingModel` is made of. The defaults are SGR's as NCR trains it.
+
+    Args:
+        vision_config: Configuration of a transformers vision model that reads pixels; None for
+            region features.
+        region_size: Size of a region's feature vector, when `vision_config` is None.
+        text_config: Configuration of a transformers text encoder; None for a word-level one.
+        word_encoder: Word-level text encoder, "bigru" or "words", when `text_config` is None.
+        vocab_size: Number of words, when `text_config` is None.
+        word_size: Size of a word's embedding, when `text_config` is None.
+        hidden_size: Size of the joint space.
+        dropout: Dropout on the word embeddings.
+        normalize_tokens: Whether regions and words have unit length in the joint space.
+        similarity: Name of the similarity head, see `SIMILARITY_HEADS`.
+        similarity_options: Further arguments of the head, such as `{"lambda_softmax": 9.0}`.
+        logit_scale_init: Initial natural logarithm of the inverse temperature of the logits.
+        pad_token_id: Padding of the word-level tokenizer, as for the next two.
+        bos_token_id: First token of a text.
+        eos_token_id: Last token of a text.
+    """
+
+    model_type = "noisy_xmodal_matching"
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "vision_config": SubConfigSpec(AutoConfig, model_type="resnet", optional=True),
+        "text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True),
+    }
+
+    vision_config: PreTrainedConfig | dict | None = None
+    region_size: int = 2048
+    text_config: PreTrainedConfig | dict | None = None
+    word_encoder: Literal["bigru", "words"] = "bigru"
+    vocab_size: int = 10000
+    word_size: int = 300
+    hidden_size: int = 1024
+    dropout: float | int = 0.4
+    normalize_tokens: bool = True
+    similarity: str = "sgr"
+    similarity_options: dict[str, Any] | None = None
+    logit_scale_init: float | int = 2.6592
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | None = 2
+
+    def validate_sizes(self) -> None:
+        """Refuse sizes that no model can have."""
+        for name in ("region_size", "vocab_size", "word_size", "hidden_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"`dropout` must be in [0, 1), found {self.dropout}.")

@@ -1,0 +1,93 @@
+"""Pictures or region features and captions in, model inputs out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+
+class RegionFeatureProcessor(BaseImageProcessor):
+    """Pads ragged region features to a batch. It takes the place of an image processor.
+
+    Args:
+        region_size: Size of a region's feature vector.
+    """
+
+    model_input_names = ("regions", "region_mask")
+
+    def __init__(self, region_size: int = 2048, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.region_size = region_size
+
+    def __call__(self, images: Sequence[np.ndarray] | np.ndarray, **kwargs: Any) -> BatchFeature:
+        """Stack features of images.
+
+        Args:
+            images: One array (n_regions, region_size) per image, or one for a single image.
+            kwargs: Accepted for the interface of image processors; not used.
+
+        Returns:
+            `regions` (n_images, n_regions, region_size), float32, padded with zeros, and
+            `region_mask` (n_images, n_regions), bool.
+
+        Raises:
+            ValueError: If an array is not a matrix with `region_size` columns and a row.
+        """
+        if isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 2:
+            images = [images]
+        arrays = [np.asarray(image) for image in images]
+        for position, array in enumerate(arrays):
+            if array.ndim != 2 or array.shape[1] != self.region_size or not len(array):
+                raise ValueError(
+                    f"image {position}: expected region features of shape (n_regions, "
+                    f"{self.region_size}), found {array.shape}."
+                )
+        longest = max(len(array) for array in arrays)
+        regions = np.zeros((len(arrays), longest, self.region_size), dtype=np.float32)
+        mask = np.zeros((len(arrays), longest), dtype=bool)
+        for row, array in enumerate(arrays):
+            regions[row, : len(array)] = array
+            mask[row, : len(array)] = True
+        return BatchFeature(
+            {"regions": torch.from_numpy(regions), "region_mask": torch.from_numpy(mask)}
+        )
+
+
+class MatchingProcessor(ProcessorMixin):
+    """An image processor (or `RegionFeatureProcessor`) and a tokenizer.
+
+    Args:
+        image_processor: Any image processor that gives `pixel_values`, or region features' one.
+        tokenizer: Any tokenizer.
+    """
+
+    def __init__(
+        self, image_processor: BaseImageProcessor, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        super().__init__(image_processor, tokenizer)
+
+    def __call__(
+        self, images: Any = None, text: str | Sequence[str] | None = None, **kwargs: Any
+    ) -> BatchFeature:
+        """Prepare images, texts or both; texts are padded and cut, everything is a torch tensor.
+
+        Args:
+            images: PIL pictures, or region features (n_regions, region_size), one or several.
+            text: One caption or several.
+            kwargs: Passed on to the tokenizer.
+
+        Raises:
+            ValueError: If neither images nor text are given.
+        """
+        if images is None and text is None:
+            raise ValueError("pass `images`, `text` or both.")
+        features: dict[str, torch.Tensor] = {}
+        if images is not None:
+            features.update(self.image_processor(images, return_tensors="pt"))
+        if text is not None:
+            options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
+            options.setdefault("return_token_type_ids", False)
+            features.update(self.tokenizer(text, **options))
+        return BatchFeature(features)

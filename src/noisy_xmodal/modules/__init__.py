@@ -1,0 +1,17 @@
+"""Building blocks of a matching model: encoders of both sides and similarity heads."""
+
+from .encoded import Encoded
+from .image_encoders import RegionEncoder, VisionEncoder
+from .text_encoders import WORD_ENCODERS, BiGruEncoder, TransformerTextEncoder, WordEncoder
+from .word_tokenizer import train_word_tokenizer
+
+__all__ = [
+    "WORD_ENCODERS",
+    "BiGruEncoder",
+    "Encoded",
+    "RegionEncoder",
+    "TransformerTextEncoder",
+    "VisionEncoder",
+    "WordEncoder",
+    "train_word_tokenizer",
+]
