@@ -1,0 +1,1 @@
+"""NCR: learning with noisy correspondence (Huang et al., NeurIPS 2021)."""

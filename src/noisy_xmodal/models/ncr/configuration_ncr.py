@@ -1,0 +1,61 @@
+"""Configuration of NCR: a matching model, twice, and the constants of its robust training."""
+
+from dataclasses import fields
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..matching.configuration_matching import MatchingConfig
+
+
+@strict
+class NcrConfig(MatchingConfig):
+    """What both peers are made of (see `MatchingConfig`) and how NCR trains them.
+
+    Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS
+    2021. The equation numbers are the paper's.
+
+    Args:
+        objective: What a rectified target enters. "triplet": the soft margin of the hardest
+            negatives (Eq. 6-7). "mean_triplet": the same with all negatives, gentler on small
+            models. "infonce": the weight of the pair's symmetric cross-entropy. "soft_infonce":
+            the mass that the pair has in the target distribution of the cross-entropy.
+        margin: alpha of Eq. 2 and 7.
+        soft_margin: Curve of Eq. 7, "exponential", "linear" or "sine". It bends the weights of
+            "infonce" too.
+        curve: m of Eq. 7.
+        clean_threshold: A pair is clean from this posterior on.
+        anchor_share: Share of a chunk's pairs whose mean margin is tau of Eq. 5.
+        rectification: "epoch": Eq. 4-5 once per division, over the fixed chunks of the loss pass.
+            "batch": for every mini-batch, as Algorithm 1 prints it; one more forward pass a step.
+        co_rectify: False keeps the division alone (clean pairs count fully, noisy ones serve as
+            negatives only), the paper's ablation "co-divide".
+    """
+
+    model_type = "noisy_xmodal_ncr"
+
+    objective: Literal["triplet", "mean_triplet", "infonce", "soft_infonce"] = "triplet"
+    margin: float | int = 0.2
+    soft_margin: Literal["exponential", "linear", "sine"] = "exponential"
+    curve: float | int = 10
+    clean_threshold: float | int = 0.5
+    anchor_share: float | int = 0.1
+    rectification: Literal["epoch", "batch"] = "epoch"
+    co_rectify: bool = True
+
+    def validate_method(self) -> None:
+        """Refuse constants for which the equations have no meaning."""
+        if self.margin <= 0:
+            raise ValueError(f"`margin` must be positive, found {self.margin}.")
+        if self.curve <= 0 or self.curve == 1:
+            raise ValueError(f"`curve` must be positive and not 1, found {self.curve}.")
+        if not 0 <= self.clean_threshold <= 1:
+            raise ValueError(f"`clean_threshold` must be in [0, 1], found {self.clean_threshold}.")
+        if not 0 < self.anchor_share <= 1:
+            raise ValueError(f"`anchor_share` must be in (0, 1], found {self.anchor_share}.")
+
+    def peer_config(self) -> MatchingConfig:
+        """The configuration of one peer alone."""
+        names = {field.name for field in fields(MatchingConfig) if field.init}
+        ignored = {"architectures", "transformers_version"}
+        return MatchingConfig(**{name: getattr(self, name) for name in names - ignored})

@@ -1,0 +1,15 @@
+"""NCR reads what any matching model reads."""
+
+from ..matching.processing_matching import MatchingProcessor
+
+
+class NcrProcessor(MatchingProcessor):
+    """An image processor (or `RegionFeatureProcessor`) and a tokenizer, see `MatchingProcessor`.
+
+    Args:
+        image_processor: Any image processor that gives `pixel_values`, or region features' one.
+        tokenizer: Any tokenizer.
+    """
+
+    def __init__(self, image_processor, tokenizer) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(image_processor, tokenizer)

@@ -1,0 +1,94 @@
+"""Training arguments: transformers' own, with the field's defaults, and what robustness adds."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class RobustTrainingArguments(TrainingArguments):
+    """Arguments of `RobustTrainer` and its subclasses.
+
+    The defaults are NCR's recipe for Flickr30K: Adam at 2e-4, batches of 128, gradients clipped at
+    2.0, 5 epochs of warm-up, 40 of robust training, the best checkpoint by rSum on validation.
+    """
+
+    robust: bool = field(
+        default=True,
+        metadata={
+            "help": "Divide the pairs and refurbish their targets after the warm-up. False is "
+            "plain training of the same model with the same losses: every pair counts as right."
+        },
+    )
+    warmup_epochs: int = field(
+        default=5,
+        metadata={
+            "help": "Epochs on all pairs with the warm-up loss (for the triplet objectives: all "
+            "negatives instead of the hardest) before the first division."
+        },
+    )
+    score_block_size: int = field(
+        default=128,
+        metadata={
+            "help": "Images and texts that are scored at once when evaluating; bounds memory."
+        },
+    )
+    plot_divisions: bool = field(
+        default=True,
+        metadata={"help": "Draw the losses and the fitted mixture of every division as PNG."},
+    )
+    image_cache_mb: int = field(
+        default=1024,
+        metadata={
+            "help": "Memory, in MiB, for training pictures that are decoded and scaled already. "
+            "0 reads every picture anew each time."
+        },
+    )
+    per_device_train_batch_size: int = field(
+        default=128, metadata={"help": "Pairs in a mini-batch of each network, per device."}
+    )
+    num_train_epochs: float = field(
+        default=45.0, metadata={"help": "Epochs in all, warm-up included."}
+    )
+    learning_rate: float = field(default=2e-4, metadata={"help": "Initial learning rate of Adam."})
+    max_grad_norm: float = field(
+        default=2.0, metadata={"help": "Gradient norm to clip at, for each network by itself."}
+    )
+    eval_strategy: str = field(
+        default="epoch", metadata={"help": "When to evaluate: no, steps, epoch."}
+    )
+    save_strategy: str = field(
+        default="epoch", metadata={"help": "When to save: no, steps, epoch."}
+    )
+    logging_strategy: str = field(
+        default="epoch", metadata={"help": "When to log: no, steps, epoch."}
+    )
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints to keep: the last ones and the best."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Load the best checkpoint on validation after training."}
+    )
+    metric_for_best_model: str | None = field(
+        default="rsum",
+        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
+    )
+    greater_is_better: bool | None = field(
+        default=True, metadata={"help": "Whether a larger metric is better."}
+    )
+    remove_unused_columns: bool | None = field(
+        default=False, metadata={"help": "Keep False: pair ids must reach the trainer."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_epochs < 0:
+            raise ValueError(f"`warmup_epochs` must not be negative, found {self.warmup_epochs}.")
+        if self.robust and self.warmup_epochs >= self.num_train_epochs:
+            raise ValueError(
+                f"`warmup_epochs` is {self.warmup_epochs} and `num_train_epochs` "
+                f"{self.num_train_epochs:g}: no epoch is left for robust training. Lower the one, "
+                "raise the other, or set `robust` to False."
+            )
+        if self.remove_unused_columns:
+            raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")

@@ -1,0 +1,63 @@
+"""What robust training knows of each pair: losses, posteriors and targets by pair id."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+PAIR_STATE_NAME = "pair_state.safetensors"
+
+
+class PairState:
+    """Per-pair arrays (n_peers, n_pairs) by name.
+
+    Callbacks write, the sampler and the trainer read. It is saved in every checkpoint.
+
+    Args:
+        n_pairs: Number of pairs.
+        n_peers: Number of networks.
+    """
+
+    def __init__(self, n_pairs: int, n_peers: int = 1) -> None:
+        self.shape = (n_peers, n_pairs)
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            known = ", ".join(sorted(self._arrays)) or "nothing yet"
+            raise KeyError(f"the pair state has no {name!r}; it holds: {known}.")
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, values: np.ndarray) -> None:
+        values = np.ascontiguousarray(values)
+        if values.shape != self.shape:
+            raise ValueError(f"{name!r} must have the shape {self.shape}, found {values.shape}.")
+        self._arrays[name] = values
+
+    def save(self, folder: str | Path) -> None:
+        """Write all arrays as safetensors into a checkpoint folder."""
+        save_file(self._arrays, str(Path(folder) / PAIR_STATE_NAME))
+
+    def load(self, folder: str | Path) -> None:
+        """Replace all arrays by those of a checkpoint folder.
+
+        Raises:
+            FileNotFoundError: If the checkpoint has none.
+            ValueError: If they belong to another number of pairs or networks.
+        """
+        path = Path(folder) / PAIR_STATE_NAME
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: the checkpoint is not one of RobustTrainer."
+            )
+        arrays = load_file(str(path))
+        for name, values in arrays.items():
+            if values.shape != self.shape:
+                raise ValueError(
+                    f"{path}: {name!r} has the shape {values.shape}, this run needs {self.shape}; "
+                    "resume with the dataset and the model that wrote the checkpoint."
+                )
+        self._arrays = arrays
