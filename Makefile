@@ -1,0 +1,36 @@
+# Two commands on a fresh machine with Python 3.11, make and git:
+#   make demo   trains NCR and its plain counterpart on the embedded data and compares them
+#   make test   runs the tests
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+RUNS ?= runs/demo
+SEED ?= 0
+DEMO := --seed $(SEED) --disable_tqdm True
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name yours: make PYTHON=python3 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[demo,dev]"
+	@touch $@
+
+demo: setup
+	$(RUN) examples/train_ncr.py --robust False --output_dir $(RUNS)/plain $(DEMO)
+	$(RUN) examples/train_ncr.py --output_dir $(RUNS)/ncr $(DEMO)
+	$(RUN) examples/compare.py $(RUNS)/plain $(RUNS)/ncr --output $(RUNS)/comparison.json
+
+test: setup
+	$(RUN) -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) runs build src/*.egg-info
