@@ -18,11 +18,14 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
 
     Args:
         n_pairs: Number of pairs.
-        batch_size: Pairs of one peer in a batch; the batch as a whole has `n_peers` times as many.
+        batch_size: Pairs of one peer in a batch, over all processes; the batch as a whole has
+            `n_peers` times as many.
         n_peers: Number of networks that train side by side.
         seed: Seed of the orders.
         clean_mask: Function of a peer that gives its division, bool (n_pairs,), or None while there
             is none. It is asked at the beginning of each epoch.
+        process: Index of this process.
+        n_processes: Number of processes, which share every batch.
 
     Raises:
         ValueError: If there are fewer pairs than a batch.
@@ -37,6 +40,8 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         n_peers: int = 1,
         seed: int = 0,
         clean_mask: Callable[[int], np.ndarray | None] | None = None,
+        process: int = 0,
+        n_processes: int = 1,
     ) -> None:
         if n_pairs < batch_size:
             raise ValueError(
@@ -49,6 +54,8 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.epoch = 0
         self._clean_mask = clean_mask or (lambda peer: None)
+        self._process = process
+        self._n_processes = n_processes
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration gives."""
@@ -60,11 +67,10 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         streams = [self._batches_of(peer) for peer in range(self.n_peers)]
         for batches in zip(*streams, strict=True):
-            # Dealt like cards, so that a batch split over processes keeps pairs of every peer.
             rounds = max(len(batch) for batch in batches)
             yield [
                 (int(batch[position]), peer)
-                for position in range(rounds)
+                for position in range(self._process, rounds, self._n_processes)
                 for peer, batch in enumerate(batches)
                 if position < len(batch)
             ]

@@ -69,7 +69,8 @@ class DivisionCallback(RobustCallback):
             return
         for name, values in self.trainer.assess_pairs().items():
             self.trainer.pair_state[name] = values
-        losses = self.trainer.pair_state["loss"]
+        losses = self._smoothed(self.trainer.pair_state["loss"], args.loss_momentum)
+        self.trainer.pair_state["smoothed_loss"] = losses
         divisions = [
             divide(peer_losses, threshold=self.trainer.clean_threshold, seed=args.seed)
             for peer_losses in losses
@@ -82,6 +83,16 @@ class DivisionCallback(RobustCallback):
         )
         if args.should_save:
             self._report(args, epoch, losses, divisions)
+
+    def _smoothed(self, losses: np.ndarray, momentum: float) -> np.ndarray:
+        """Moving average over the epochs of losses scaled to [0, 1], (n_peers, n_pairs)."""
+        if momentum == 0:
+            return losses
+        low, high = losses.min(axis=1, keepdims=True), losses.max(axis=1, keepdims=True)
+        scaled = (losses - low) / np.maximum(high - low, 1e-12)  # (n_peers, n_pairs)
+        if "smoothed_loss" not in self.trainer.pair_state:
+            return scaled
+        return momentum * self.trainer.pair_state["smoothed_loss"] + (1 - momentum) * scaled
 
     def _report(
         self,
@@ -97,9 +108,10 @@ class DivisionCallback(RobustCallback):
             row = {"epoch": epoch, "peer": "ab"[peer], "share_noisy": division.share_noisy}
             if is_noisy is not None:
                 row |= detection_metrics(division.clean_probability, is_noisy, division.is_clean)
-                # The posterior is flat at its ends; the loss itself ranks all pairs.
-                ranked = detection_metrics(-peer_losses, is_noisy, division.is_clean)
-                row["loss_auroc"] = ranked["auroc"]
+                of_epoch = -self.trainer.pair_state["loss"][peer]
+                row["loss_auroc"] = detection_metrics(of_epoch, is_noisy, division.is_clean)[
+                    "auroc"
+                ]
             rows.append(row)
             if args.plot_divisions:
                 path = folder / f"epoch_{epoch:03d}_peer_{'ab'[peer]}.png"

@@ -75,7 +75,7 @@ def load_rng(folder: str | Path, process: int) -> bool:
     np.random.set_state((kind, keys, position, has_gauss, gauss))  # noqa: NPY002
     version, words, pending = json.loads(header["python"])
     random.setstate((version, tuple(words), pending))
-    cuda = [tensors[key] for key in sorted(tensors) if key.startswith("cuda/")]
+    cuda = [tensors[f"cuda/{i}"] for i in range(sum(key.startswith("cuda/") for key in tensors))]
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
     return True

@@ -119,6 +119,11 @@ class RobustTrainer(Trainer):
             data_collator=PairCollator(processing_class),
             **kwargs,
         )
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                f"{type(self).__name__} runs on one process or under DDP, not FSDP or DeepSpeed. "
+                "Choose another distributed type with `accelerate config`."
+            )
         self.loss_is_scaled_for_ga = False
         self.batch_sampler = PeerBatchSampler(
             len(pairs),
@@ -126,6 +131,8 @@ class RobustTrainer(Trainer):
             self.n_peers,
             seed=args.seed,
             clean_mask=self.clean_mask,
+            process=self.args.process_index,
+            n_processes=self.args.world_size,
         )
         self.add_callback(EpochCallback(self))
         if args.robust:
@@ -136,10 +143,9 @@ class RobustTrainer(Trainer):
 
     @staticmethod
     def _as_pairs(dataset: datasets.Dataset | PairDataset, split: str, minimum: int) -> PairDataset:
-        if isinstance(dataset, PairDataset):
-            return dataset
-        validate_pairs(dataset, split=split, minimum_pairs=minimum)
-        return PairDataset(dataset)
+        rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
+        validate_pairs(rows, split=split, minimum_pairs=minimum)
+        return dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
 
     # What a method says
 
@@ -153,20 +159,25 @@ class RobustTrainer(Trainer):
 
     def training_targets(self, output: ScoredBatch, batch: PairBatch) -> Tensor:
         """What each pair aims at after the warm-up, (n_pairs,)."""
-        if "target" in self.pair_state:
-            return self._look_up("target", batch)
         return torch.ones(len(batch.pair_id), device=batch.pair_id.device)
 
     def sample_weights(self, batch: PairBatch) -> Tensor | None:
-        """How much each pair counts after the warm-up, (n_pairs,), or None for equal weights."""
-        return None
+        """How much each pair counts after the warm-up, (n_pairs,), or None for equal weights.
+
+        By default the division alone decides: noisy pairs serve as negatives and nothing else.
+        """
+        mask = self.clean_mask(batch.peer)
+        if mask is None:
+            return None
+        clean = torch.as_tensor(mask[batch.pair_id.cpu().numpy()], dtype=torch.float32)
+        return clean.to(batch.pair_id.device)
 
     def assess(self, output: ScoredBatch, negatives: Tensor) -> dict[str, Tensor]:
         """What the loss pass keeps of a chunk, each (n_pairs,); "loss" feeds the mixture."""
         return {"loss": self.objective.warm_up(output, negatives)}
 
     def refurbish(self) -> np.ndarray | None:
-        """New targets (n_peers, n_pairs) from the pair state, at the beginning of an epoch."""
+        """New targets (n_peers, n_pairs) from the pair state, or None, as an epoch begins."""
         return None
 
     def judge_of(self, peer: int) -> int:
@@ -270,7 +281,8 @@ class RobustTrainer(Trainer):
         weights = self.sample_weights(batch)
         return losses.mean() if weights is None else (weights * losses).mean()
 
-    def _look_up(self, name: str, batch: PairBatch) -> Tensor:
+    def look_up(self, name: str, batch: PairBatch) -> Tensor:
+        """A network's entries of the pair state for a batch, (n_pairs,)."""
         values = self.pair_state[name][batch.peer, batch.pair_id.cpu().numpy()]
         return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
 
@@ -285,15 +297,17 @@ class RobustTrainer(Trainer):
     # What transformers' Trainer is told
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches dealt to the networks; their content follows the division, their number never."""
-        loader = DataLoader(
+        """Batches dealt to the networks; their content follows the division, their number never.
+
+        The sampler deals them to the processes too, so accelerate has nothing to shard.
+        """
+        return DataLoader(
             DealtPairs(self.train_dataset),
             batch_sampler=self.batch_sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
-        return self.accelerator.prepare(loader)
 
     def evaluate(
         self,
@@ -328,15 +342,13 @@ class RobustTrainer(Trainer):
 
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None without a choice."""
-        if not self.state.best_global_step:
-            return None
-        return self.state.best_global_step / len(self.batch_sampler)
+        step = self.state.best_global_step
+        epochs = [row["epoch"] for row in self.state.log_history if row["step"] == step]
+        return epochs[-1] if step else None
 
     # Checkpoints: aside, then renamed; safetensors and JSON only
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError("RobustTrainer cannot save FSDP or DeepSpeed checkpoints; use DDP.")
         self.store_flos()
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         final = Path(self.args.output_dir) / name

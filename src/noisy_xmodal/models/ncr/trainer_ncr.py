@@ -70,7 +70,7 @@ class NcrTrainer(CoTeachingTrainer):
     def refurbish(self) -> np.ndarray | None:
         """Eq. 4 for both networks, each with the division that the other one made."""
         if not self.method.co_rectify:
-            return self._swapped("is_clean").astype(np.float64)
+            return None
         prediction = self.pair_state["prediction"]
         return co_rectify(
             given=1.0,
@@ -82,9 +82,10 @@ class NcrTrainer(CoTeachingTrainer):
 
     def training_targets(self, output: ScoredBatch, batch: PairBatch) -> Tensor:
         """The targets of the epoch, or of this batch by Algorithm 1, (n_pairs,)."""
-        per_batch = self.args.robust and self.method.rectification == "batch"
-        if not (per_batch and self.method.co_rectify):
+        if not (self.args.robust and self.method.co_rectify):
             return super().training_targets(output, batch)
+        if self.method.rectification == "epoch":
+            return self.look_up("target", batch)
         own, other = (
             self.predict(self.eval_scores(peer, batch), batch.negatives)
             for peer in (batch.peer, 1 - batch.peer)
@@ -97,9 +98,7 @@ class NcrTrainer(CoTeachingTrainer):
 
     def sample_weights(self, batch: PairBatch) -> Tensor | None:
         """Without co-rectification, noisy pairs are negatives and nothing else."""
-        if self.method.co_rectify or not self.args.robust:
-            return None
-        return self._look_up("target", batch)
+        return None if self.method.co_rectify else super().sample_weights(batch)
 
     def _swapped(self, name: str) -> np.ndarray:
         judges = [self.judge_of(peer) for peer in range(self.n_peers)]
