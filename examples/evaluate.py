@@ -30,7 +30,7 @@ class EvaluationArguments:
         default="results.json", metadata={"help": "JSON file that takes the metrics, in percent."}
     )
     block_size: int = field(
-        default=128, metadata={"help": "Images and texts that are scored at once; bounds memory."}
+        default=64, metadata={"help": "Images and texts that are scored at once; bounds memory."}
     )
     fold_size: int | None = field(
         default=None,

@@ -266,18 +266,23 @@ def main(argv: list[str] | None = None) -> dict:
         processing_class=processor,
     )
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    resume = training.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
     seconds = time.perf_counter() - started
 
     splits = [split for split in ("validation", "test") if split in dataset]
     best = {split: trainer.evaluator(trainer.model, dataset[split]) for split in splits}
+    single = {
+        split: [trainer.evaluator(peer, dataset[split]) for peer in trainer.model.peers]
+        for split in splits
+    }
     last_model = NcrModel.from_pretrained(trainer.last_checkpoint()).to(trainer.model.device)
     last = {split: trainer.evaluator(last_model, dataset[split]) for split in splits}
     if not training.should_save:
         return {}
     results = {
         "method": method_name(data, training),
-        "dataset": data.dataset_name or "openmoji",
+        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji",
         "dataset_config": data.dataset_config_name,
         "noise": protocol,
         "train_pairs": len(trainer.train_dataset),
@@ -288,6 +293,7 @@ def main(argv: list[str] | None = None) -> dict:
         "best_epoch": trainer.best_epoch(),
         "last": last,
         "best": best,
+        "best_single_networks": single,
         "train_seconds": round(seconds, 1),
         "machine": {
             "processor": platform.machine(),

@@ -24,7 +24,7 @@ class RetrievalEvaluator:
     def __init__(
         self,
         processor: Any,
-        block_size: int = 128,
+        block_size: int = 64,
         fold_size: int | None = None,
         progress: bool = False,
     ) -> None:

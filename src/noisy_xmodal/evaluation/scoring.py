@@ -51,7 +51,7 @@ def score_matrix(
     processor: Any,
     images: Sequence[Any],
     texts: Sequence[str],
-    block_size: int = 128,
+    block_size: int = 64,
     progress: bool = False,
 ) -> np.ndarray:
     """Score all images against all texts in eval mode.
