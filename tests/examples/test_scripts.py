@@ -1,0 +1,162 @@
+"""The example scripts by their command contracts, from raw files to a table."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from concepts import REGION_SIZE, concept_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(script: str, *arguments: object, fails: bool = False) -> str:
+    """Run a script in a fresh process, offline; return what it printed."""
+    process = subprocess.run(
+        [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        timeout=240,
+        check=False,
+    )
+    assert (process.returncode != 0) == fails, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+def write_raw(folder: Path) -> None:
+    """The field's region-feature layout of the made-up world."""
+    folder.mkdir()
+    for name, n_images, seed in (("train", 60, 0), ("dev", 20, 1), ("test", 20, 2)):
+        rows = concept_dataset(n_images, seed=seed)
+        np.save(folder / f"{name}_ims.npy", np.array(rows["regions"], dtype=np.float16))
+        captions = [caption for row in rows["captions"] for caption in row]
+        (folder / f"{name}_caps.txt").write_text("\n".join(captions) + "\n")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Raw files, turned into Parquet, and NCR trained on them."""
+    root = tmp_path_factory.mktemp("scripts")
+    write_raw(root / "raw")
+    run(
+        "dataset_scripts/precomp.py",
+        *("--data_dir", root / "raw", "--out", root / "data"),
+        *("--configs", "clean", "cmp_40"),
+    )
+    printed = run("examples/train_ncr.py", *training(root), "--output_dir", root / "ncr")
+    return root, printed
+
+
+def training(root: Path) -> list[object]:
+    return [
+        *("--dataset_name", root / "data", "--dataset_config_name", "cmp_40"),
+        *("--num_train_epochs", 6, "--per_device_train_batch_size", 32, "--hidden_size", 24),
+        *("--word_size", 24, "--learning_rate", 1e-2, "--use_cpu", "True"),
+    ]
+
+
+def test_training_writes_what_it_promises(world):
+    root, printed = world
+    out = root / "ncr"
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "tokenizer.json",
+        "README.md",
+        "results.json",
+        "divisions/divisions.json",
+    ):
+        assert (out / name).is_file(), name
+    assert list((out / "divisions").glob("*.png"))
+    results = json.loads((out / "results.json").read_text())
+    assert results["noise"]["type"] == "complete_mismatch"
+    assert results["noise"]["ratio"] == results["noise"]["share_wrong"] == 0.4
+    assert set(results["best"]) == {"validation", "test"}
+    assert f"{results['best']['test']['rsum']:.1f}" in printed
+    assert "AutoModel.from_pretrained" in printed
+    assert f"{results['best']['test']['rsum']:.1f}" in (out / "README.md").read_text()
+
+
+def test_evaluate_gives_what_training_measured(world):
+    root, _ = world
+    run(
+        "examples/evaluate.py",
+        *("--model_name_or_path", root / "ncr", "--dataset_name", root / "data"),
+        *("--dataset_config_name", "clean", "--split", "test"),
+        *("--results_file", root / "r.json"),
+    )
+    measured = json.loads((root / "r.json").read_text())
+    recalls = {f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)}
+    assert recalls | {"rsum"} <= set(measured)
+    trained = json.loads((root / "ncr/results.json").read_text())["best"]["test"]
+    assert measured == pytest.approx(trained)
+
+
+def test_compare_puts_runs_side_by_side(world):
+    root, _ = world
+    run(
+        "examples/train_ncr.py",
+        *training(root),
+        "--robust",
+        "False",
+        "--output_dir",
+        root / "plain",
+    )
+    printed = run("examples/compare.py", root / "plain", root / "ncr", "--output", root / "c.json")
+    rows = json.loads((root / "c.json").read_text())
+    assert {row["method"] for row in rows} == {"NCR", "plain"}
+    assert "plain" in printed
+    assert not (root / "plain/divisions").exists()
+
+
+def test_trained_model_loads_in_a_fresh_process(world):
+    root, _ = world
+    code = (
+        "import noisy_xmodal, sys; from transformers import AutoModel, AutoProcessor;"
+        "m = AutoModel.from_pretrained(sys.argv[1]); p = AutoProcessor.from_pretrained(sys.argv[1]);"
+        f"import numpy as np; x = p(images=[np.ones((3, {REGION_SIZE}))], text=['concept1']);"
+        "print(type(m).__name__, tuple(m(**x).logits_per_image.shape))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code, str(root / "ncr")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    assert printed.strip() == "NcrModel (1, 1)"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--dataset_config_name", "cmp_41", "cmp_40"),
+        ("--per_device_train_batch_size", 4096, "4096"),
+        ("--warmup_epochs", 9, "warmup_epochs"),
+        ("--similarity", "dot", "cosine"),
+        ("--robust", "maybe", "maybe"),
+    ],
+)
+def test_bad_options_end_in_a_message_before_training(world, tmp_path, option, value, message):
+    root, _ = world
+    options = [*training(root), "--output_dir", tmp_path / "out", option, value]
+    printed = run("examples/train_ncr.py", *options, fails=True)
+    assert message in printed
+    assert not list(tmp_path.glob("out/checkpoint-*"))
+
+
+def test_help_explains_every_option():
+    printed = run("examples/train_ncr.py", "--help")
+    for option in (
+        "--dataset_config_name",
+        "--robust",
+        "--similarity",
+        "--recipe",
+        "--warmup_epochs",
+    ):
+        assert option in printed

@@ -1,0 +1,99 @@
+"""Arguments of robust training: NCR's recipe by default, contradictions refused."""
+
+from typing import Any
+
+import pytest
+from transformers import HfArgumentParser, TrainingArguments
+
+from noisy_xmodal import RobustTrainingArguments
+
+
+def arguments(tmp_path, **options: Any) -> RobustTrainingArguments:
+    return RobustTrainingArguments(output_dir=str(tmp_path), report_to="none", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("robust", True),
+        ("warmup_epochs", 5),
+        ("num_train_epochs", 45),
+        ("learning_rate", 2e-4),
+        ("per_device_train_batch_size", 128),
+        ("max_grad_norm", 2.0),
+        ("metric_for_best_model", "rsum"),
+        ("greater_is_better", True),
+        ("load_best_model_at_end", True),
+        ("remove_unused_columns", False),
+        ("eval_strategy", "epoch"),
+        ("save_strategy", "epoch"),
+        ("logging_strategy", "epoch"),
+        ("save_total_limit", 2),
+        ("weight_decay", 0.0),
+        ("score_block_size", 128),
+    ],
+)
+def test_defaults_are_the_papers_recipe(tmp_path, name, value):
+    assert getattr(arguments(tmp_path), name) == value
+
+
+def test_they_are_training_arguments(tmp_path):
+    args = arguments(tmp_path, seed=7, lr_scheduler_type="cosine")
+    assert isinstance(args, TrainingArguments)
+    assert args.seed == 7
+    assert args.lr_scheduler_type == "cosine"
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [(5, 5), (6, 5), (1, 0.5), (3, 3.0)])
+def test_a_warm_up_that_leaves_no_epoch_is_refused(tmp_path, warmup, epochs):
+    message = rf"`warmup_epochs` is {warmup} and `num_train_epochs` {epochs:g}: no epoch is left"
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, warmup_epochs=warmup, num_train_epochs=epochs)
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [(4, 5), (0, 1), (0, 0.5)])
+def test_a_warm_up_that_leaves_an_epoch_is_fine(tmp_path, warmup, epochs):
+    args = arguments(tmp_path, warmup_epochs=warmup, num_train_epochs=epochs)
+    assert args.warmup_epochs == warmup
+
+
+def test_plain_training_may_warm_up_to_the_end(tmp_path):
+    args = arguments(tmp_path, robust=False, warmup_epochs=5, num_train_epochs=5)
+    assert not args.robust
+
+
+@pytest.mark.parametrize("robust", [True, False])
+def test_a_negative_warm_up_is_refused(tmp_path, robust):
+    with pytest.raises(ValueError, match="`warmup_epochs` must not be negative, found -1"):
+        arguments(tmp_path, warmup_epochs=-1, robust=robust)
+
+
+def test_dropping_columns_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`remove_unused_columns` must be False.*pair ids"):
+        arguments(tmp_path, remove_unused_columns=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("robust", False),
+        ("warmup_epochs", 2),
+        ("score_block_size", 16),
+        ("plot_divisions", False),
+        ("image_cache_mb", 0),
+        ("learning_rate", 1e-3),
+    ],
+)
+def test_the_command_line_sets_them(tmp_path, name, value):
+    parser = HfArgumentParser(RobustTrainingArguments)
+    (args,) = parser.parse_args_into_dataclasses(
+        ["--output_dir", str(tmp_path), "--report_to", "none", f"--{name}", str(value)]
+    )
+    assert getattr(args, name) == value
+
+
+def test_every_own_argument_has_a_help_text():
+    inherited = TrainingArguments.__dataclass_fields__
+    own = RobustTrainingArguments.__dataclass_fields__
+    for name in own.keys() - inherited.keys():
+        assert own[name].metadata["help"].endswith("."), name
