@@ -159,7 +159,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainin
     return data, model, training, recipe
 
 
-def load_data(args: DataArguments, seed: int) -> DatasetDict:
+def load_data(args: DataArguments) -> DatasetDict:
     """The dataset by name and configuration, wherever it lives."""
     if args.dataset_name is None:
         dataset = load_openmoji(args.dataset_config_name)
@@ -253,7 +253,7 @@ def main(argv: list[str] | None = None) -> dict:
     data, model_args, training, recipe = parse(argv)
     logging.set_verbosity_warning()
     set_seed(training.seed)
-    dataset = load_data(data, training.seed)
+    dataset = load_data(data)
     protocol = noise_protocol(dataset["train"])
     train = drop_noisy_pairs(dataset["train"]) if data.drop_noisy_pairs else dataset["train"]
     processor = build_processor(train, data, model_args)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from concepts import REGION_SIZE, concept_dataset
 
 REPOSITORY = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def test_trained_model_loads_in_a_fresh_process(world):
     root, _ = world
     code = (
         "import noisy_xmodal, sys; from transformers import AutoModel, AutoProcessor;"
-        "m = AutoModel.from_pretrained(sys.argv[1]); p = AutoProcessor.from_pretrained(sys.argv[1]);"
+        "m, p = (a.from_pretrained(sys.argv[1]) for a in (AutoModel, AutoProcessor));"
         f"import numpy as np; x = p(images=[np.ones((3, {REGION_SIZE}))], text=['concept1']);"
         "print(type(m).__name__, tuple(m(**x).logits_per_image.shape))"
     )

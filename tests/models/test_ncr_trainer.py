@@ -40,10 +40,9 @@ def make_trainer(out: Path, train=None, validation=None, callbacks=(), method=No
         word_encoder="words",
         word_size=24,
         hidden_size=24,
-        similarity="cosine",
-        normalize_tokens=False,
         dropout=0.1,
-        **{"objective": "infonce"} | (method or {}),
+        **{"objective": "infonce", "similarity": "cosine", "normalize_tokens": False}
+        | (method or {}),
     )
     arguments = {
         "num_train_epochs": 4,
@@ -84,6 +83,7 @@ def test_every_objective_and_rectification_trains(tmp_path):
     for index, method in enumerate(
         [
             {"objective": "triplet"},
+            {"objective": "triplet", "similarity": "sgr", "normalize_tokens": True},
             {"objective": "mean_triplet", "soft_margin": "sine"},
             {"objective": "soft_infonce"},
             {"rectification": "batch"},

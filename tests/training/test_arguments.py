@@ -30,7 +30,6 @@ def arguments(tmp_path, **options: Any) -> RobustTrainingArguments:
         ("logging_strategy", "epoch"),
         ("save_total_limit", 2),
         ("weight_decay", 0.0),
-        ("score_block_size", 128),
     ],
 )
 def test_defaults_are_the_papers_recipe(tmp_path, name, value):

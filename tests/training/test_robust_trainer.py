@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from concepts import REGION_SIZE, concept_dataset
 from transformers import set_seed
 
+from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     MatchingConfig,
     MatchingModel,
