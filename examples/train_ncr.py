@@ -56,7 +56,7 @@ RECIPES = {
         "hidden_size": 256,
         "min_word_frequency": 1,
         "warmup_epochs": 2,
-        "num_train_epochs": 10.0,
+        "num_train_epochs": 6.0,
         "learning_rate": 1e-3,
         "lr_scheduler_type": "cosine",
     },

@@ -147,6 +147,31 @@ def test_three_peers_are_dealt_in_turn():
     assert peers == [0, 1, 2] * (len(peers) // 3)
 
 
+@every_division
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_processes_share_every_batch(division, n_processes):
+    """Together they hold the batch of one process, and each holds as many pairs of each kind."""
+    whole = list(sampler(division))
+    parts = [
+        list(
+            PeerBatchSampler(
+                N, BATCH, 2, 0, lambda peer: division, process=process, n_processes=n_processes
+            )
+        )
+        for process in range(n_processes)
+    ]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert sorted(entry for share in shares for entry in share) == sorted(batch)
+        for peer in range(2):
+            own = [[pair for pair, owner in share if owner == peer] for share in shares]
+            sizes = [len(pairs) for pairs in own]
+            assert min(sizes) > 0
+            assert max(sizes) - min(sizes) <= 1
+            if division is not None:
+                clean = [sum(division[pair] for pair in pairs) for pairs in own]
+                assert max(clean) - min(clean) <= 1
+
+
 def test_entries_are_plain_integers():
     pair, peer = next(iter(sampler(DIVISIONS["half noisy"])))[0]
     assert type(pair) is int

@@ -69,6 +69,20 @@ def score_matrix(
     """
     was_training = model.training
     model.train(False)
+    try:
+        return _score_blocks(model, processor, images, texts, block_size, progress)
+    finally:
+        model.train(was_training)
+
+
+def _score_blocks(
+    model: ScoringModel,
+    processor: Any,
+    images: Sequence[Any],
+    texts: Sequence[str],
+    block_size: int,
+    progress: bool,
+) -> np.ndarray:
     two_tower = model.is_two_tower
 
     def encode_images(block: Sequence[Any]) -> Any:
@@ -91,7 +105,6 @@ def score_matrix(
             scores[start : start + rows, text_start : text_start + columns] = (
                 part.float().cpu().numpy()
             )
-    model.train(was_training)
     return scores
 
 

@@ -33,11 +33,14 @@ class RegionFeatureProcessor(BaseImageProcessor):
             `region_mask` (n_images, n_regions), bool.
 
         Raises:
-            ValueError: If an array is not a matrix with `region_size` columns and a row.
+            ValueError: If there is no array, or one is not a matrix with `region_size` columns and
+                a row.
         """
         if isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 2:
             images = [images]
         arrays = [np.asarray(image) for image in images]
+        if not arrays:
+            raise ValueError("no image was given: pass at least one array of region features.")
         for position, array in enumerate(arrays):
             if array.ndim != 2 or array.shape[1] != self.region_size or not len(array):
                 raise ValueError(
@@ -79,7 +82,7 @@ class MatchingProcessor(ProcessorMixin):
             kwargs: Passed on to the tokenizer.
 
         Raises:
-            ValueError: If neither images nor text are given.
+            ValueError: If neither images nor text are given, or a text has no token.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
@@ -90,4 +93,9 @@ class MatchingProcessor(ProcessorMixin):
             options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
             options.setdefault("return_token_type_ids", False)
             features.update(self.tokenizer(text, **options))
+            without = (features["attention_mask"].sum(dim=1) == 0).nonzero().flatten().tolist()
+            if without:
+                raise ValueError(
+                    f"text {without[0]} has no token: pass a caption with a word in it."
+                )
         return BatchFeature(features)
