@@ -267,6 +267,23 @@ def test_saved_model_gives_the_same_scores(tmp_path):
     assert trainer.evaluator(again, validation) == trainer.evaluator(trainer.model, validation)
 
 
+def test_failed_save_leaves_the_old_model_whole(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    trainer.save_model()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        trainer.model.peer_a.logit_scale.add_(1)
+
+    def full_disk(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(trainer.processing_class, "save_pretrained", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        trainer.save_model()
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after == before
+
+
 def test_plain_training_divides_nothing(tmp_path):
     trainer = make_trainer(tmp_path, robust=False)
     trainer.train()

@@ -381,13 +381,18 @@ class RobustTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or self.args.output_dir)
+        aside = folder / ".partial"
+        shutil.rmtree(aside, ignore_errors=True)
         model = self.accelerator.unwrap_model(self.model)
-        model.save_pretrained(folder, state_dict=state_dict, is_main_process=self.args.should_save)
-        if self.args.should_save:
-            if self.processing_class is not None:
-                self.processing_class.save_pretrained(folder)
-            write_json(folder / "training_args.json", self.args.to_sanitized_dict())
+        model.save_pretrained(aside, state_dict=state_dict)
+        self.processing_class.save_pretrained(aside)
+        write_json(aside / "training_args.json", self.args.to_sanitized_dict())
+        for path in aside.iterdir():
+            os.replace(path, folder / path.name)
+        aside.rmdir()
 
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
