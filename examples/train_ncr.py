@@ -16,6 +16,7 @@ from argparse import ArgumentParser
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import datasets
 import torch
 from datasets import Dataset, DatasetDict, load_dataset
 from transformers import (
@@ -251,7 +252,9 @@ def main(argv: list[str] | None = None) -> dict:
     """Train, evaluate the last and the best checkpoint, write everything to the output folder."""
     argv = sys.argv[1:] if argv is None else argv
     data, model_args, training, recipe = parse(argv)
-    logging.set_verbosity_warning()
+    if training.disable_tqdm:
+        logging.disable_progress_bar()
+        datasets.disable_progress_bars()
     set_seed(training.seed)
     dataset = load_data(data)
     protocol = noise_protocol(dataset["train"])

@@ -100,3 +100,12 @@ def test_loss_momentum_averages_scaled_losses_over_the_epochs(tmp_path):
     trainer.train()
     assert len(seen) == 2
     np.testing.assert_allclose(trainer.pair_state["smoothed_loss"], 0.6 * seen[0] + 0.4 * seen[1])
+
+
+def test_without_progress_bars_every_epoch_is_reported_in_words(tmp_path, capsys):
+    noise = CompleteMismatch(0.4)
+    make_trainer(tmp_path, InfoNceObjective(), noise, num_train_epochs=2).train()
+    printed = capsys.readouterr().out
+    assert "epoch  1.0  judged noisy" in printed
+    assert "truly 40.0%" in printed
+    assert printed.count("validation rSum") == 2

@@ -1,7 +1,7 @@
 """What happens at the beginning of an epoch: its order, the division, the refurbished targets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState
@@ -146,3 +146,34 @@ class RefurbishmentCallback(RobustCallback):
             report["target_mean_clean"] = float(targets[:, ~is_noisy].mean())
             report["target_mean_noisy"] = float(targets[:, is_noisy].mean())
         self.trainer.log(report)
+
+
+class ReportCallback(TrainerCallback):
+    """Prints a short line for what a person follows, where progress bars are off."""
+
+    FORMATS: ClassVar[dict[str, str]] = {
+        "loss": "loss {:.3f}",
+        "eval_rsum": "validation rSum {:.1f}",
+        "division_share_noisy": "judged noisy {:.1%}",
+        "division_true_share_noisy": "truly {:.1%}",
+        "division_auroc": "AUROC {:.3f}",
+        "division_precision": "precision {:.3f}",
+        "division_recall": "recall {:.3f}",
+        "target_mean_clean": "mean target of right pairs {:.2f}",
+        "target_mean_noisy": "of wrong pairs {:.2f}",
+    }
+
+    def on_log(
+        self,
+        args: RobustTrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Print the known entries of a log."""
+        parts = [
+            form.format(logs[key]) for key, form in self.FORMATS.items() if key in (logs or {})
+        ]
+        if parts and state.is_world_process_zero:
+            print(f"epoch {state.epoch or 0:4.1f}  " + ", ".join(parts), flush=True)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import (
     PreTrainedModel,
+    PrinterCallback,
     ProcessorMixin,
     Trainer,
     TrainerCallback,
@@ -37,7 +38,7 @@ from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..evaluation import RetrievalEvaluator
 from . import checkpoint
 from .arguments import RobustTrainingArguments
-from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback
+from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
 from .files import write_json
 from .objectives import Objective, ScoredBatch
 from .pair_state import PairState
@@ -134,6 +135,9 @@ class RobustTrainer(Trainer):
             process=self.args.process_index,
             n_processes=self.args.world_size,
         )
+        if args.disable_tqdm:
+            self.remove_callback(PrinterCallback)
+            self.add_callback(ReportCallback())
         self.add_callback(EpochCallback(self))
         if args.robust:
             self.add_callback(DivisionCallback(self))
@@ -376,7 +380,7 @@ class RobustTrainer(Trainer):
                 output_dir=self.args.output_dir,
                 save_total_limit=self.args.save_total_limit,
                 best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
+                use_mtime=False,
             )
         self.accelerator.wait_for_everyone()
 
