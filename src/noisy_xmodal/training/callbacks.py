@@ -172,8 +172,7 @@ class ReportCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         """Print the known entries of a log."""
-        parts = [
-            form.format(logs[key]) for key, form in self.FORMATS.items() if key in (logs or {})
-        ]
+        found = dict(logs or {})
+        parts = [form.format(found[key]) for key, form in self.FORMATS.items() if key in found]
         if parts and state.is_world_process_zero:
             print(f"epoch {state.epoch or 0:4.1f}  " + ", ".join(parts), flush=True)
