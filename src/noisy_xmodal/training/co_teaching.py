@@ -45,6 +45,7 @@ class CoTeachingTrainer(RobustTrainer):
         """What a peer makes of a batch in eval mode, without gradients."""
         network = self.networks()[peer]
         network.eval()
-        output = network(**batch.inputs)
+        with self.accelerator.autocast():
+            output = network(**batch.inputs)
         network.train()
         return output
