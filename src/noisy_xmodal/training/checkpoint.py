@@ -1,7 +1,9 @@
 """Optimiser, scheduler and random generators as safetensors and JSON, never as pickles."""
 
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,20 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import Trainer
+from transformers.trainer_utils import (
+    PREFIX_CHECKPOINT_DIR,
+    get_last_checkpoint,
+    rotate_checkpoints,
+)
 
 from .files import read_json, write_json
 
 OPTIMIZER_NAME = "optimizer.safetensors"
 SCHEDULER_NAME = "scheduler.json"
 SCALER_NAME = "scaler.json"
+TRAINER_STATE_NAME = "trainer_state.json"
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
@@ -93,3 +102,97 @@ def save_scheduler(scheduler: Any, folder: str | Path) -> None:
 def load_scheduler(scheduler: Any, folder: str | Path) -> None:
     """Restore what `save_scheduler` wrote."""
     scheduler.load_state_dict(read_json(Path(folder) / SCHEDULER_NAME))
+
+
+class SafeCheckpointTrainer(Trainer):
+    """A Trainer whose checkpoints hold no pickle and are whole or not there at all.
+
+    A checkpoint is written aside and renamed; a model is written aside and its files moved over the
+    old ones. A subclass adds state of its own by `save_state` and `load_state`.
+    """
+
+    def save_state(self, folder: Path) -> None:
+        """Add files to a checkpoint; called in the main process only."""
+
+    def load_state(self, folder: Path) -> None:
+        """Read them back before training goes on; called in every process."""
+
+    def last_checkpoint(self) -> str:
+        """Folder of the newest checkpoint.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        found = get_last_checkpoint(self.args.output_dir)
+        if found is None:
+            raise FileNotFoundError(f"{self.args.output_dir} has no checkpoint.")
+        return found
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.store_flos()
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        final = Path(self.args.output_dir) / name
+        aside = final.with_name(f".{name}.partial")
+        if self.args.should_save:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        self.save_model(str(aside), _internal_call=True)
+        save_rng(aside, self.args.process_index)
+        if self.args.should_save:
+            save_optimizer(self.optimizer, aside)
+            save_scheduler(self.lr_scheduler, aside)
+            if self.accelerator.scaler is not None:
+                write_json(aside / SCALER_NAME, self.accelerator.scaler.state_dict())
+            self.save_state(aside)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            if self.state.best_global_step == self.state.global_step:
+                self.state.best_model_checkpoint = str(final)
+            self.state.save_to_json(str(aside / TRAINER_STATE_NAME))
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(aside, final)
+            rotate_checkpoints(
+                output_dir=self.args.output_dir,
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=False,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        aside = folder / ".partial"
+        shutil.rmtree(aside, ignore_errors=True)
+        model = self.accelerator.unwrap_model(self.model)
+        model.save_pretrained(aside, state_dict=state_dict)
+        self.processing_class.save_pretrained(aside)
+        write_json(aside / "training_args.json", self.args.to_sanitized_dict())
+        for path in aside.iterdir():
+            os.replace(path, folder / path.name)
+        aside.rmdir()
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.load_state(Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self, folder: str | None) -> None:
+        if folder is not None:
+            load_optimizer(self.optimizer, folder)
+            load_scheduler(self.lr_scheduler, folder)
+
+    def _load_scaler(self, folder: str | None) -> None:
+        path = Path(folder or "") / SCALER_NAME
+        if folder is not None and self.accelerator.scaler is not None and path.is_file():
+            self.accelerator.scaler.load_state_dict(read_json(path))
+
+    def _load_rng_state(self, folder: str | None) -> None:
+        if folder is not None and not load_rng(folder, self.args.process_index):
+            raise FileNotFoundError(
+                f"{folder} has no random state of process {self.args.process_index}; resume with "
+                "the number of processes that wrote the checkpoint."
+            )

@@ -5,8 +5,6 @@ and how much it counts (`sample_weights`). Divisions and refurbished targets are
 at the beginning of an epoch and kept in the `PairState`.
 """
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,28 +20,19 @@ from transformers import (
     PreTrainedModel,
     PrinterCallback,
     ProcessorMixin,
-    Trainer,
     TrainerCallback,
     TrainerControl,
-)
-from transformers.trainer_utils import (
-    PREFIX_CHECKPOINT_DIR,
-    get_last_checkpoint,
-    rotate_checkpoints,
 )
 
 from ..data import PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..evaluation import RetrievalEvaluator
-from . import checkpoint
 from .arguments import RobustTrainingArguments
 from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
-from .files import write_json
+from .checkpoint import SafeCheckpointTrainer
 from .objectives import Objective, ScoredBatch
 from .pair_state import PairState
-
-TRAINER_STATE_NAME = "trainer_state.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +53,7 @@ class PairBatch:
     inputs: dict[str, Tensor]
 
 
-class RobustTrainer(Trainer):
+class RobustTrainer(SafeCheckpointTrainer):
     """Trains a matching model on pairs that cannot be trusted.
 
     Args:
@@ -333,90 +322,18 @@ class RobustTrainer(Trainer):
         )
         return metrics
 
-    def last_checkpoint(self) -> str:
-        """Folder of the newest checkpoint.
-
-        Raises:
-            FileNotFoundError: If there is none.
-        """
-        found = get_last_checkpoint(self.args.output_dir)
-        if found is None:
-            raise FileNotFoundError(f"{self.args.output_dir} has no checkpoint.")
-        return found
-
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None without a choice."""
         step = self.state.best_global_step
         epochs = [row["epoch"] for row in self.state.log_history if row["step"] == step]
         return epochs[-1] if step else None
 
-    # Checkpoints: aside, then renamed; safetensors and JSON only
+    # Checkpoints
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self.store_flos()
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        final = Path(self.args.output_dir) / name
-        aside = final.with_name(f".{name}.partial")
-        if self.args.should_save:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.save_model(str(aside), _internal_call=True)
-        checkpoint.save_rng(aside, self.args.process_index)
-        if self.args.should_save:
-            checkpoint.save_optimizer(self.optimizer, aside)
-            checkpoint.save_scheduler(self.lr_scheduler, aside)
-            if self.accelerator.scaler is not None:
-                write_json(aside / checkpoint.SCALER_NAME, self.accelerator.scaler.state_dict())
-            self.pair_state.save(aside)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            if self.state.best_global_step == self.state.global_step:
-                self.state.best_model_checkpoint = str(final)
-            self.state.save_to_json(str(aside / TRAINER_STATE_NAME))
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(aside, final)
-            rotate_checkpoints(
-                output_dir=self.args.output_dir,
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=False,
-            )
-        self.accelerator.wait_for_everyone()
+    def save_state(self, folder: Path) -> None:
+        """Add what is known of the pairs to a checkpoint."""
+        self.pair_state.save(folder)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        if not self.args.should_save:
-            return
-        folder = Path(output_dir or self.args.output_dir)
-        aside = folder / ".partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        model = self.accelerator.unwrap_model(self.model)
-        model.save_pretrained(aside, state_dict=state_dict)
-        self.processing_class.save_pretrained(aside)
-        write_json(aside / "training_args.json", self.args.to_sanitized_dict())
-        for path in aside.iterdir():
-            os.replace(path, folder / path.name)
-        aside.rmdir()
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: nn.Module | None = None
-    ) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.pair_state.load(resume_from_checkpoint)
-
-    def _load_optimizer_and_scheduler(self, folder: str | None) -> None:
-        if folder is not None:
-            checkpoint.load_optimizer(self.optimizer, folder)
-            checkpoint.load_scheduler(self.lr_scheduler, folder)
-
-    def _load_scaler(self, folder: str | None) -> None:
-        path = Path(folder or "") / checkpoint.SCALER_NAME
-        if folder is not None and self.accelerator.scaler is not None and path.is_file():
-            self.accelerator.scaler.load_state_dict(checkpoint.read_json(path))
-
-    def _load_rng_state(self, folder: str | None) -> None:
-        if folder is not None and not checkpoint.load_rng(folder, self.args.process_index):
-            raise FileNotFoundError(
-                f"{folder} has no random state of process {self.args.process_index}; resume with "
-                "the number of processes that wrote the checkpoint."
-            )
+    def load_state(self, folder: Path) -> None:
+        """Restore what is known of the pairs."""
+        self.pair_state.load(folder)

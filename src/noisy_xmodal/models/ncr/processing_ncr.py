@@ -10,6 +10,3 @@ class NcrProcessor(MatchingProcessor):
         image_processor: Any image processor that gives `pixel_values`, or region features' one.
         tokenizer: Any tokenizer.
     """
-
-    def __init__(self, image_processor, tokenizer) -> None:  # type: ignore[no-untyped-def]
-        super().__init__(image_processor, tokenizer)
