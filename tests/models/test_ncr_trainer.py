@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
 from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
@@ -248,6 +248,15 @@ def test_half_written_checkpoint_is_never_resumed_from(tmp_path):
     (torn / "trainer_state.json").unlink()
     assert Path(trainer.last_checkpoint()) == newest
     assert not list(tmp_path.glob(".checkpoint-*.partial/optimizer.pt"))
+
+
+def test_checkpoint_keeps_the_state_of_other_callbacks(tmp_path):
+    stopping = EarlyStoppingCallback(early_stopping_patience=50)
+    trainer = make_trainer(tmp_path, callbacks=[stopping], learning_rate=0.0)
+    trainer.train()
+    state = json.loads((Path(trainer.last_checkpoint()) / "trainer_state.json").read_text())
+    recorded = state["stateful_callbacks"]["EarlyStoppingCallback"]
+    assert recorded["attributes"]["early_stopping_patience_counter"] == 3
 
 
 def test_output_holds_no_pickle(tmp_path):

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Trainer
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
     get_last_checkpoint,
@@ -149,6 +150,7 @@ class SafeCheckpointTrainer(Trainer):
         if self.args.should_save:
             if self.state.best_global_step == self.state.global_step:
                 self.state.best_model_checkpoint = str(final)
+            self._record_callbacks()
             self.state.save_to_json(str(aside / TRAINER_STATE_NAME))
             shutil.rmtree(final, ignore_errors=True)
             os.replace(aside, final)
@@ -159,6 +161,17 @@ class SafeCheckpointTrainer(Trainer):
                 use_mtime=False,
             )
         self.accelerator.wait_for_everyone()
+
+    def _record_callbacks(self) -> None:
+        """Put the state of callbacks that have one, such as early stopping, into the trainer's."""
+        recorded = self.state.stateful_callbacks
+        for callback in [*self.callback_handler.callbacks, self.control]:
+            if isinstance(callback, ExportableState):
+                name = type(callback).__name__
+                if isinstance(recorded.get(name), list):
+                    recorded[name].append(callback.state())
+                else:
+                    recorded[name] = callback.state()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
