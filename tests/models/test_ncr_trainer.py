@@ -315,6 +315,23 @@ def test_equal_losses_fall_back_to_all_clean_and_say_so(tmp_path, monkeypatch):
     assert trainer.clean_mask(0).all()
 
 
+def test_one_network_without_a_division_stops_nothing(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, num_train_epochs=3)
+    assess = trainer.assess_pairs
+
+    def one_degenerate():
+        found = assess()
+        found["loss"][1] = 1.0
+        return found
+
+    monkeypatch.setattr(trainer, "assess_pairs", one_degenerate)
+    with pytest.warns(UserWarning, match="All pairs count as clean"):
+        trainer.train()
+    rows = json.loads((tmp_path / "divisions/divisions.json").read_text())
+    assert rows[0]["precision"] is not None
+    assert rows[1]["precision"] is None
+
+
 def test_divisions_are_drawn(tmp_path):
     trainer = make_trainer(tmp_path, plot_divisions=True, num_train_epochs=3)
     trainer.train()

@@ -67,12 +67,6 @@ def test_a_negative_warm_up_is_refused(tmp_path, robust):
         arguments(tmp_path, warmup_epochs=-1, robust=robust)
 
 
-@pytest.mark.parametrize("momentum", [-0.1, 1.0, 2.0])
-def test_a_loss_momentum_outside_its_range_is_refused(tmp_path, momentum):
-    with pytest.raises(ValueError, match=rf"`loss_momentum` must be in \[0, 1\), found {momentum}"):
-        arguments(tmp_path, loss_momentum=momentum)
-
-
 def test_dropping_columns_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`remove_unused_columns` must be False.*pair ids"):
         arguments(tmp_path, remove_unused_columns=True)
@@ -85,7 +79,6 @@ def test_dropping_columns_is_refused(tmp_path):
         ("warmup_epochs", 2),
         ("score_block_size", 16),
         ("plot_divisions", False),
-        ("loss_momentum", 0.5),
         ("image_cache_mb", 0),
         ("learning_rate", 1e-3),
     ],

@@ -83,25 +83,6 @@ def test_division_alone_leaves_noisy_pairs_as_negatives(tmp_path):
     assert 0 < weights.sum() < len(weights)
 
 
-def test_loss_momentum_averages_scaled_losses_over_the_epochs(tmp_path):
-    trainer = make_trainer(
-        tmp_path, InfoNceObjective(), CompleteMismatch(0.4), loss_momentum=0.6, num_train_epochs=3
-    )
-    seen = []
-    assess = trainer.assess_pairs
-
-    def recorded():
-        found = assess()
-        loss = found["loss"]
-        seen.append((loss - loss.min()) / (loss.max() - loss.min()))
-        return found
-
-    trainer.assess_pairs = recorded
-    trainer.train()
-    assert len(seen) == 2
-    np.testing.assert_allclose(trainer.pair_state["smoothed_loss"], 0.6 * seen[0] + 0.4 * seen[1])
-
-
 def test_without_progress_bars_every_epoch_is_reported_in_words(tmp_path, capsys):
     noise = CompleteMismatch(0.4)
     make_trainer(tmp_path, InfoNceObjective(), noise, num_train_epochs=2).train()

@@ -27,14 +27,6 @@ class RobustTrainingArguments(TrainingArguments):
             "negatives instead of the hardest) before the first division."
         },
     )
-    loss_momentum: float = field(
-        default=0.0,
-        metadata={
-            "help": "Share of the earlier epochs in the losses that are divided, in [0, 1). 0 "
-            "divides by the losses of this epoch alone, as NCR does; more forgets less of the "
-            "first epochs, when wrong pairs stand out most."
-        },
-    )
     score_block_size: int = field(
         default=64,
         metadata={
@@ -92,8 +84,6 @@ class RobustTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.warmup_epochs < 0:
             raise ValueError(f"`warmup_epochs` must not be negative, found {self.warmup_epochs}.")
-        if not 0 <= self.loss_momentum < 1:
-            raise ValueError(f"`loss_momentum` must be in [0, 1), found {self.loss_momentum}.")
         if self.robust and self.warmup_epochs >= self.num_train_epochs:
             raise ValueError(
                 f"`warmup_epochs` is {self.warmup_epochs} and `num_train_epochs` "

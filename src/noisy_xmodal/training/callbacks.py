@@ -69,8 +69,7 @@ class DivisionCallback(RobustCallback):
             return
         for name, values in self.trainer.assess_pairs().items():
             self.trainer.pair_state[name] = values
-        losses = self._smoothed(self.trainer.pair_state["loss"], args.loss_momentum)
-        self.trainer.pair_state["smoothed_loss"] = losses
+        losses = self.trainer.pair_state["loss"]
         divisions = [
             divide(peer_losses, threshold=self.trainer.clean_threshold, seed=args.seed)
             for peer_losses in losses
@@ -83,16 +82,6 @@ class DivisionCallback(RobustCallback):
         )
         if args.should_save:
             self._report(args, epoch, losses, divisions)
-
-    def _smoothed(self, losses: np.ndarray, momentum: float) -> np.ndarray:
-        """Moving average over the epochs of losses scaled to [0, 1], (n_peers, n_pairs)."""
-        if momentum == 0:
-            return losses
-        low, high = losses.min(axis=1, keepdims=True), losses.max(axis=1, keepdims=True)
-        scaled = (losses - low) / np.maximum(high - low, 1e-12)  # (n_peers, n_pairs)
-        if "smoothed_loss" not in self.trainer.pair_state:
-            return scaled
-        return momentum * self.trainer.pair_state["smoothed_loss"] + (1 - momentum) * scaled
 
     def _report(
         self,
@@ -108,10 +97,6 @@ class DivisionCallback(RobustCallback):
             row = {"epoch": epoch, "peer": "ab"[peer], "share_noisy": division.share_noisy}
             if is_noisy is not None:
                 row |= detection_metrics(division.clean_probability, is_noisy, division.is_clean)
-                of_epoch = -self.trainer.pair_state["loss"][peer]
-                row["loss_auroc"] = detection_metrics(of_epoch, is_noisy, division.is_clean)[
-                    "auroc"
-                ]
             rows.append(row)
             if args.plot_divisions:
                 path = folder / f"epoch_{epoch:03d}_peer_{'ab'[peer]}.png"
@@ -119,12 +104,11 @@ class DivisionCallback(RobustCallback):
         path = folder / DIVISIONS_NAME
         known = read_json(path) if path.is_file() and epoch > args.warmup_epochs else []
         write_json(path, [row for row in known if row["epoch"] < epoch] + rows)
-        mean = {
-            f"division_{name}": float(np.mean([row[name] for row in rows]))
-            for name in rows[0]
-            if isinstance(rows[0][name], float)
-        }
-        self.trainer.log(mean)
+        # A precision or an AUROC can be undefined for one of the networks.
+        measured = [name for name in rows[0] if all(isinstance(row[name], float) for row in rows)]
+        self.trainer.log(
+            {f"division_{name}": float(np.mean([row[name] for row in rows])) for name in measured}
+        )
 
 
 class RefurbishmentCallback(RobustCallback):
