@@ -116,6 +116,9 @@ class ModelArguments:
     hidden_size: int = field(default=256, metadata={"help": "Size of the joint space."})
     word_size: int = field(default=256, metadata={"help": "Size of a word's embedding."})
     dropout: float = field(default=0.4, metadata={"help": "Dropout on the word embeddings."})
+    image_dropout: float = field(
+        default=0.0, metadata={"help": "Dropout on region features or the vision model's output."}
+    )
     normalize_tokens: bool = field(
         default=True, metadata={"help": "Give every region and word unit length before the head."}
     )
@@ -145,9 +148,15 @@ class ModelArguments:
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainingArguments, str]:
     """Read the options; a recipe only changes defaults."""
-    first = ArgumentParser(add_help=False)
+    first = ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", choices=list(RECIPES), default="small")
-    recipe = first.parse_known_args(argv)[0].recipe
+    first.add_argument("--similarity")
+    asked = first.parse_known_args(argv)[0]
+    recipe, defaults = asked.recipe, dict(RECIPES[asked.recipe])
+    if asked.similarity not in (None, defaults["similarity"]):
+        # These suit the recipe's own head; another one begins from its own defaults.
+        for name in ("similarity_options", "normalize_tokens"):
+            defaults.pop(name, None)
     parser = HfArgumentParser((DataArguments, ModelArguments, RobustTrainingArguments))
     parser.add_argument(
         "--recipe",
@@ -155,7 +164,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainin
         default="small",
         help="Defaults of the other options: small for a laptop, paper for NCR's own.",
     )
-    parser.set_defaults(**RECIPES[recipe])
+    parser.set_defaults(**defaults)
     data, model, training, _ = parser.parse_args_into_dataclasses(argv)
     return data, model, training, recipe
 
@@ -215,6 +224,7 @@ def build_model(processor: NcrProcessor, args: ModelArguments) -> NcrModel:
             word_size=args.word_size,
             hidden_size=args.hidden_size,
             dropout=args.dropout,
+            image_dropout=args.image_dropout,
             normalize_tokens=args.normalize_tokens,
             similarity=args.similarity,
             similarity_options=json.loads(args.similarity_options),

@@ -133,6 +133,15 @@ def test_trained_model_loads_in_a_fresh_process(world):
     assert printed.strip() == "NcrModel (1, 1)"
 
 
+@pytest.mark.parametrize("head", ["scan_t2i", "scan_i2t", "saf", "sgr", "sgraf"])
+def test_any_head_trains_with_the_same_command(world, tmp_path, head):
+    root, _ = world
+    options = [*training(root), "--num_train_epochs", 2, "--warmup_epochs", 1]
+    options += ["--objective", "triplet", "--robust", "False", "--plot_divisions", "False"]
+    run("examples/train_ncr.py", *options, "--similarity", head, "--output_dir", tmp_path)
+    assert (tmp_path / "results.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

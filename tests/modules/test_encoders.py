@@ -202,3 +202,11 @@ def test_dropout_of_words_is_for_training_only(name):
     encoder.eval()
     first, second = (encoder(ids, mask).tokens[real] for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_image_dropout_acts_in_training_only():
+    regions = torch.randn(2, 3, 4)
+    encoder = RegionEncoder(4, 8, dropout=0.5, normalize=False)
+    assert not torch.equal(encoder(regions).tokens, encoder(regions).tokens)
+    encoder.eval()
+    assert torch.equal(encoder(regions).tokens, encoder.projection(regions))

@@ -16,11 +16,15 @@ class RegionEncoder(nn.Module):
     Args:
         region_size: Size of a region's feature vector, 2048 for bottom-up attention.
         hidden_size: Size of the joint space.
+        dropout: Dropout on what is projected; none in SCAN, SGRAF and NCR.
         normalize: Whether every token is scaled to unit length.
     """
 
-    def __init__(self, region_size: int, hidden_size: int, normalize: bool = True) -> None:
+    def __init__(
+        self, region_size: int, hidden_size: int, dropout: float = 0.0, normalize: bool = True
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(region_size, hidden_size)
         self.normalize = normalize
 
@@ -36,7 +40,8 @@ class RegionEncoder(nn.Module):
                 f"`regions` must be (n_images, n_regions, {expected}) for this model, found "
                 f"{tuple(regions.shape)}; set `region_size` in the config to your feature size."
             )
-        tokens = self.projection(regions.to(self.projection.weight.dtype))  # (n, length, hidden)
+        regions = self.dropout(regions.to(self.projection.weight.dtype))
+        tokens = self.projection(regions)  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)
         if region_mask is None:
@@ -51,11 +56,19 @@ class VisionEncoder(nn.Module):
         config: Configuration of any vision model that `AutoModel` builds and whose
             `last_hidden_state` is a grid (n, channels, height, width) or tokens (n, length, size).
         hidden_size: Size of the joint space.
+        dropout: Dropout on what is projected; none in SCAN, SGRAF and NCR.
         normalize: Whether every token is scaled to unit length.
     """
 
-    def __init__(self, config: PreTrainedConfig, hidden_size: int, normalize: bool = True) -> None:
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        hidden_size: int,
+        dropout: float = 0.0,
+        normalize: bool = True,
+    ) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.backbone = AutoModel.from_config(config)
         sizes = getattr(config, "hidden_sizes", None)
         self.projection = nn.Linear(sizes[-1] if sizes else config.hidden_size, hidden_size)
@@ -68,7 +81,7 @@ class VisionEncoder(nn.Module):
         hidden = self.backbone(pixel_values=pixel_values).last_hidden_state
         if hidden.dim() == 4:
             hidden = hidden.flatten(2).transpose(1, 2)  # (n, height * width, channels)
-        tokens = self.projection(hidden)  # (n, length, hidden)
+        tokens = self.projection(self.dropout(hidden))  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)

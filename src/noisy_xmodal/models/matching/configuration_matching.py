@@ -21,6 +21,7 @@ class MatchingConfig(PreTrainedConfig):
         word_size: Size of a word's embedding, when `text_config` is None.
         hidden_size: Size of the joint space.
         dropout: Dropout on the word embeddings.
+        image_dropout: Dropout on the region features, or on what the vision model gives.
         normalize_tokens: Whether regions and words have unit length in the joint space.
         similarity: Name of the similarity head, see `SIMILARITY_HEADS`.
         similarity_options: Further arguments of the head, such as `{"lambda_softmax": 9.0}`.
@@ -44,6 +45,7 @@ class MatchingConfig(PreTrainedConfig):
     word_size: int = 300
     hidden_size: int = 1024
     dropout: float | int = 0.4
+    image_dropout: float | int = 0.0
     normalize_tokens: bool = True
     similarity: str = "sgr"
     similarity_options: dict[str, Any] | None = None
@@ -57,5 +59,6 @@ class MatchingConfig(PreTrainedConfig):
         for name in ("region_size", "vocab_size", "word_size", "hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1), found {self.dropout}.")
+        for name in ("dropout", "image_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be in [0, 1), found {getattr(self, name)}.")

@@ -79,9 +79,9 @@ class MatchingModel(MatchingPreTrainedModel):
         super().__init__(config)
         size, normalize = config.hidden_size, config.normalize_tokens
         self.image_encoder = (
-            RegionEncoder(config.region_size, size, normalize)
+            RegionEncoder(config.region_size, size, config.image_dropout, normalize)
             if config.vision_config is None
-            else VisionEncoder(config.vision_config, size, normalize)
+            else VisionEncoder(config.vision_config, size, config.image_dropout, normalize)
         )
         self.text_encoder = (
             WORD_ENCODERS[config.word_encoder](
