@@ -1,9 +1,16 @@
 """Pairs: counts, slots and what they refuse."""
 
+import random
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from noisy_xmodal.noise import Pairs
+
+MANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+COUNTS = st.lists(st.integers(1, 5), min_size=1, max_size=10)
 
 
 def slots_by_hand(pairs):
@@ -47,6 +54,35 @@ def test_rows_agree_with_slow_loops(seed):
     image[some] = rng.permutation(image[some])
     pairs = Pairs(image=image, source_image=source)
     assert [row.tolist() for row in pairs.rows()] == slots_by_hand(pairs)
+
+
+@MANY
+@given(counts=COUNTS, share=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_rows_are_a_permutation_that_keeps_counts_and_untouched_slots(counts, share, seed):
+    clean = Pairs.from_counts(counts)
+    rng = np.random.default_rng(seed)
+    some = rng.permutation(len(clean.image))[: round(share * len(clean.image))]
+    image = clean.image.copy()
+    image[some] = rng.permutation(image[some])
+    pairs = Pairs(image=image, source_image=clean.image)
+    rows = [row.tolist() for row in pairs.rows()]
+    assert rows == slots_by_hand(pairs)
+    assert [len(row) for row in rows] == counts
+    slots = [caption for row in rows for caption in row]
+    assert sorted(slots) == list(range(len(slots)))
+    for slot in np.flatnonzero(~pairs.is_noisy):
+        assert slots[slot] == slot
+
+
+@MANY
+@given(counts=COUNTS, shuffle=st.randoms(use_true_random=False))
+def test_rows_take_whole_lists_as_they_are(counts, shuffle: random.Random):
+    lists = [row.tolist() for row in Pairs.from_counts(counts).rows()]
+    given_to = list(range(len(counts)))
+    shuffle.shuffle(given_to)
+    source = np.repeat(np.arange(len(counts)), counts)
+    rows = Pairs(image=np.array(given_to)[source], source_image=source).rows()
+    assert [rows[row].tolist() for row in given_to] == lists
 
 
 def test_pairs_neither_share_nor_give_away_their_arrays():

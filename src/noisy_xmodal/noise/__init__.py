@@ -1,10 +1,13 @@
-"""Noise in image-text pairs: injecting, finding and repairing it. NumPy and scikit-learn only."""
+"""Noise in pairs and labels: injecting, finding and repairing it. NumPy and scikit-learn only."""
 
+from .complete_mismatch import CompleteMismatch
 from .division import Division, divide
 from .index_file import NoiseIndex, read_noise_index, write_noise_index
-from .injection import NOISE_TYPES, CompleteMismatch, parse_noise
+from .label_noise import NoisyLabels, SymmetricLabelNoise
 from .mixture import CleanPosterior, clean_posterior
+from .noise_types import NOISE_TYPES, NoiseType, parse_noise
 from .pairs import Pairs
+from .partial_mismatch import PartialMismatch, object_matrix
 from .refurbishment import bootstrap, co_rectify
 
 __all__ = [
@@ -13,11 +16,16 @@ __all__ = [
     "CompleteMismatch",
     "Division",
     "NoiseIndex",
+    "NoiseType",
+    "NoisyLabels",
     "Pairs",
+    "PartialMismatch",
+    "SymmetricLabelNoise",
     "bootstrap",
     "clean_posterior",
     "co_rectify",
     "divide",
+    "object_matrix",
     "parse_noise",
     "read_noise_index",
     "write_noise_index",

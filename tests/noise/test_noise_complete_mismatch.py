@@ -1,12 +1,15 @@
 """Complete mismatch: exact counts, kept row sizes, names and refusals."""
 
-import json
 from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from noisy_xmodal.noise import NOISE_TYPES, CompleteMismatch, Pairs, parse_noise
+from noisy_xmodal.noise import CompleteMismatch, Pairs
+
+MANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 RAGGED = [3, 1, 5, 2, 4, 1, 2, 6, 1, 3]
 COUNTS = {"five each": [5] * 20, "one each": [1] * 50, "ragged": RAGGED}
@@ -123,36 +126,36 @@ def test_noise_on_noise_is_refused():
         CompleteMismatch(1.0).apply(pairs, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(
-    ("name", "noise"),
-    [
-        ("cmp_40", CompleteMismatch(0.4)),
-        ("cmp_image_40", CompleteMismatch(0.4, "image")),
-        ("cmp_7", CompleteMismatch(0.07)),
-        ("cmp_12.5", CompleteMismatch(0.125)),
-        ("cmp_100", CompleteMismatch(1.0)),
-    ],
+def can_all_move(owner, n_chosen):
+    """Whether n_chosen items can be picked so that no image owns more than half of them."""
+    usable = sum(min(owner.count(image), n_chosen // 2) for image in set(owner))
+    return n_chosen >= 2 and usable >= n_chosen
+
+
+@MANY
+@given(
+    counts=st.lists(st.integers(1, 6), max_size=12),
+    ratio=st.floats(0, 1),
+    level=st.sampled_from(["caption", "image"]),
+    seed=st.integers(0, 2**32),
 )
-def test_names_go_both_ways(name, noise):
-    assert noise.name == name
-    assert parse_noise(name) == noise
-
-
-def test_clean_has_no_noise():
-    assert parse_noise("clean") is None
-
-
-@pytest.mark.parametrize(
-    "name", ["", "cmp", "cmp_", "cmp_-4", "cmp_101", "part_40", "cmp_40_x", "cmp_text_40", "Clean"]
-)
-def test_unknown_names_list_the_known_forms(name):
-    with pytest.raises(ValueError, match=r"clean, cmp_<percent>, cmp_image_<percent>"):
-        parse_noise(name)
-
-
-@pytest.mark.parametrize("prefix", NOISE_TYPES)
-def test_protocol_can_be_stored(prefix):
-    noise = NOISE_TYPES[prefix](0.4)
-    assert noise.name == f"{prefix}_40"
-    stored = json.loads(json.dumps(noise.protocol()))
-    assert stored == {"type": "complete_mismatch", "level": noise.level, "ratio": 0.4}
+def test_any_counts_and_ratio_are_exact_or_refused(counts, ratio, level, seed):
+    pairs = Pairs.from_counts(np.array(counts, dtype=int))
+    owner = pairs.source_image.tolist() if level == "caption" else list(range(len(counts)))
+    n_chosen = round(ratio * len(owner))
+    noise = CompleteMismatch(ratio, level)
+    if ratio > 0 and not can_all_move(owner, n_chosen):
+        with pytest.raises(ValueError, match=rf"selects {n_chosen} of {len(owner)} {level}s"):
+            noise.apply(pairs, np.random.default_rng(seed))
+        return
+    noisy = noise.apply(pairs, np.random.default_rng(seed))
+    assert (noisy.image == noise.apply(pairs, np.random.default_rng(seed)).image).all()
+    assert not pairs.is_noisy.any()
+    rows = [row.tolist() for row in noisy.rows()]
+    if level == "caption":
+        assert noisy.is_noisy.sum() == n_chosen
+        assert [len(row) for row in rows] == counts
+    else:
+        lists = [row.tolist() for row in pairs.rows()]
+        assert sum(row != own for row, own in zip(rows, lists, strict=True)) == n_chosen
+        assert sorted(rows) == sorted(lists)

@@ -1,0 +1,217 @@
+"""Partial mismatch: captions exchanged between images that show some of the same objects.
+
+Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 24(10),
+2023, Section 4.1.1 and Eq. 13: J(A, B) = |A ∩ B| / |A ∪ B| for the sets of object classes of two
+images.
+
+A wrong caption is then still right in part: its image overlaps with the image it came from and
+differs from it, 0 < J < 1. The paper replaces "randomly according to the similarity matrix" and
+leaves the rest open:
+
+| open in the paper          | here                                                            |
+|----------------------------|-----------------------------------------------------------------|
+| exchanged or copied        | exchanged: every caption is given to one image, so the noise is |
+|                            | a permutation, as in complete mismatch, and stays comparable    |
+| single captions or lists   | captions; lists at image level                                  |
+| image or text replaced     | the same thing, where pairs are exchanged                       |
+| partner of a caption       | any caption left, in proportion to J of the two images          |
+| J = 1, J = 0, empty sets   | never partners                                                  |
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .checks import check_clean, check_level, check_ratio
+from .pairs import Pairs
+from .partners import Partners
+
+_UNITS = {"caption": "captions", "image": "caption lists"}
+
+
+@dataclass(frozen=True)
+class PartialMismatch:
+    """Partial mismatch: captions exchanged between images with overlapping sets of objects.
+
+    Captions are exchanged by twos: a random caption that has not moved gets its partner among the
+    others that have not, drawn in proportion to the Jaccard similarity of their images; a caption
+    without a partner left stays. Where an odd number moves, three captions go round in a triangle
+    first. Few captions have a similar partner late in the draw, so close to the largest possible
+    ratio the draw of one seed may get further than that of another.
+
+    Attributes:
+        ratio: Share of the captions (caption level) or images (image level) to make wrong, 0 to 1.
+        level: "caption", or "image" to exchange whole caption lists.
+
+    Raises:
+        ValueError: If the ratio is outside 0 to 1 or the level is unknown.
+    """
+
+    ratio: float
+    level: str = "caption"
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        check_level(self.level)
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset configuration with this noise, such as "part_40"."""
+        prefix = "part" if self.level == "caption" else "part_image"
+        return f"{prefix}_{100 * self.ratio:g}"
+
+    def protocol(self) -> dict[str, Any]:
+        """What to store with the data: type, level and ratio asked, ready for JSON."""
+        return {"type": "partial_mismatch", "level": self.level, "ratio": float(self.ratio)}
+
+    def apply(self, pairs: Pairs, rng: np.random.Generator, object_sets: ArrayLike) -> Pairs:
+        """Exchange captions, or whole caption lists, between images that overlap and differ.
+
+        Exactly round(ratio * n) of the n captions (or images) are wrong afterwards. At caption
+        level every image keeps its number of captions. At image level a list moves whole, and an
+        image takes the number of captions of the list that it gets.
+
+        Args:
+            pairs: Clean pairs.
+            rng: Source of randomness.
+            object_sets: True (or 1) where an image shows an object of a class,
+                (n_images, n_classes), see `object_matrix`. Images without any take no part.
+
+        Returns:
+            Noisy pairs; `pairs` is left as it is.
+
+        Raises:
+            ValueError: If the pairs are noisy already, the object sets are no such matrix, or they
+                have too few partners for the ratio.
+        """
+        check_clean(pairs)
+        objects = _check_objects(object_sets, pairs.n_images)  # (n_images, n_classes)
+        owner = pairs.source_image if self.level == "caption" else np.arange(pairs.n_images)
+        n_moved = self._count(len(owner))
+        if n_moved == 0:
+            return pairs
+        partners = Partners(objects, owner, rng)
+        n_objects = objects.sum(axis=1)  # (n_images,)
+        order = rng.permutation(np.flatnonzero(n_objects[owner]))  # (n_items_with_objects,)
+        place = self._exchange(partners, order.tolist(), n_moved)
+        given = owner[place]  # (n_captions,) or (n_images,)
+        image = given if self.level == "caption" else given[pairs.source_image]  # (n_captions,)
+        return Pairs(image=image, source_image=pairs.source_image)
+
+    def _count(self, n_items: int) -> int:
+        n_moved = round(self.ratio * n_items)
+        if n_moved == 1 or (n_moved == 0 and self.ratio > 0):
+            raise ValueError(
+                f"{self._asked(n_moved, n_items)}, but an exchange takes at least 2: raise the "
+                "ratio or use more images"
+            )
+        return n_moved
+
+    def _exchange(self, partners: Partners, order: list[int], n_moved: int) -> NDArray[np.int64]:
+        """Exchange items, in the given order, until enough have moved.
+
+        Returns:
+            The item whose place each item takes, (n_items,).
+        """
+        place = np.arange(len(partners.taken))  # (n_items,)
+        n_done = 0
+        if n_moved % 2:
+            sets = partners.draw_triangle(order)
+            if sets is None:
+                raise ValueError(
+                    f"{self._asked(n_moved, len(place))}, an odd number, which takes three images "
+                    "of which each overlaps with and differs from both others, and there are none: "
+                    f"choose a ratio that selects an even number, such as {n_moved - 1}"
+                )
+            first, second, third = (partners.take(own) for own in sets)
+            place[[first, second, third]] = second, third, first
+            n_done = 3
+        for item in order:
+            if n_done == n_moved:
+                return place
+            if partners.taken[item]:
+                continue
+            other_set = partners.draw_set(int(partners.set_of_item[item]))
+            if other_set is None:
+                continue
+            partners.remove(item)
+            other = partners.take(other_set)
+            place[item], place[other] = other, item
+            n_done += 2
+        if n_done == n_moved:
+            return place
+        advice = f"lower the ratio to {floor(1000 * n_done / len(place)) / 1000:g} or less, or give"
+        raise ValueError(
+            f"{self._asked(n_moved, len(place))}, but only {n_done} found a partner "
+            f"({len(place) - len(order)} are of images without objects): "
+            f"{advice if n_done > 1 else 'give'} object sets that overlap without being equal"
+        )
+
+    def _asked(self, n_moved: int, n_items: int) -> str:
+        return (
+            f"ratio={self.ratio} at {self.level} level selects {n_moved} of {n_items} "
+            f"{_UNITS[self.level]}"
+        )
+
+
+def object_matrix(
+    sets: Sequence[Iterable[Hashable]],
+) -> tuple[NDArray[np.bool_], list[Any]]:
+    """Turn lists of object classes into the matrix that `PartialMismatch.apply` takes.
+
+    Args:
+        sets: The classes of the objects in each image, all by name or all by number; repeated
+            ones count once, and an image without objects has an empty list.
+
+    Returns:
+        True where an image shows an object of a class, (n_images, n_classes), and the classes in
+        the order of the columns, sorted.
+
+    Raises:
+        ValueError: If an image has no list, or names and numbers are mixed.
+    """
+    for row, found in enumerate(sets):
+        if found is None or isinstance(found, (str, bytes)):
+            raise ValueError(
+                f"sets has {found!r} at row {row}: give a list of classes for each image, an empty "
+                "one where the image shows none"
+            )
+    distinct = [set(found) for found in sets]
+    try:
+        classes = sorted(set().union(*distinct))  # type: ignore[type-var]
+    except TypeError as error:
+        raise ValueError(
+            f"sets has classes that cannot be sorted ({error}): give names only or numbers only"
+        ) from error
+    column = {name: number for number, name in enumerate(classes)}
+    matrix = np.zeros((len(distinct), len(classes)), dtype=bool)  # (n_images, n_classes)
+    for row, names in enumerate(distinct):
+        matrix[row, [column[name] for name in names]] = True
+    return matrix, classes
+
+
+def _check_objects(object_sets: ArrayLike, n_images: int) -> NDArray[np.bool_]:
+    array = np.asarray(object_sets)
+    if array.ndim != 2 or len(array) != n_images:
+        raise ValueError(
+            f"object_sets has shape {array.shape}, but the pairs are of {n_images} images: give "
+            "one row per image and one column per class, see object_matrix"
+        )
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind not in "iu":
+        raise ValueError(
+            f"object_sets has type {array.dtype}: give booleans, True where an image shows a class"
+        )
+    wrong = (array != 0) & (array != 1)  # (n_images, n_classes)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"object_sets has {array[row, column]} for class {column} at row {row}: give 1 where "
+            "an image shows a class, however often, and 0 elsewhere"
+        )
+    return array.astype(bool)
