@@ -6,11 +6,10 @@ python examples/evaluate.py --model_name_or_path runs/ncr --split test --results
 from dataclasses import dataclass, field
 
 import torch
-from datasets import load_dataset
 from transformers import AutoModel, AutoProcessor, HfArgumentParser
 
 import noisy_xmodal  # noqa: F401 - registers the models
-from noisy_xmodal.data import DatasetError, validate_pairs
+from noisy_xmodal.data import DatasetError, load_pairs, validate_pairs
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.evaluation import RetrievalEvaluator
 from noisy_xmodal.training.files import write_json
@@ -24,7 +23,19 @@ class EvaluationArguments:
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji when left out."}
     )
-    dataset_config_name: str = field(default="clean", metadata={"help": "Its configuration."})
+    dataset_config_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Its configuration; its default one when left out, as evaluation splits are "
+            "the same in all."
+        },
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+    )
+    caption_column: str | None = field(
+        default=None, metadata={"help": "Column of the captions, likewise."}
+    )
     split: str = field(default="test", metadata={"help": "Its split."})
     results_file: str = field(
         default="results.json", metadata={"help": "JSON file that takes the metrics, in percent."}
@@ -42,9 +53,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     (args,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses(argv)
     if args.dataset_name is None:
-        dataset = load_openmoji(args.dataset_config_name)
+        dataset = load_openmoji(args.dataset_config_name or "clean")
     else:
-        dataset = load_dataset(args.dataset_name, args.dataset_config_name)
+        dataset = load_pairs(
+            args.dataset_name,
+            args.dataset_config_name,
+            image_column=args.image_column,
+            caption_column=args.caption_column,
+        )
     if args.split not in dataset:
         raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
     validate_pairs(dataset[args.split], split=args.split)

@@ -2,6 +2,7 @@
 
     python examples/train_ncr.py --output_dir runs/ncr
     python examples/train_ncr.py --robust False --output_dir runs/plain
+    python examples/train_ncr.py --dataset_name photos/captions.csv --output_dir runs/mine
     accelerate launch examples/train_ncr.py --dataset_name DIR --dataset_config_name cmp_40 \
         --recipe paper --output_dir runs/ncr-f30k
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import datasets
 import torch
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -38,7 +39,15 @@ from noisy_xmodal import (
     RegionFeatureProcessor,
     RobustTrainingArguments,
 )
-from noisy_xmodal.data import DatasetError, drop_noisy_pairs, noise_protocol
+from noisy_xmodal.data import (
+    DatasetError,
+    config_names,
+    drop_noisy_pairs,
+    hold_out_validation,
+    inject_noise,
+    load_pairs,
+    noise_protocol,
+)
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.hub import write_model_card
 from noisy_xmodal.modules import train_word_tokenizer
@@ -82,10 +91,41 @@ class DataArguments:
 
     dataset_name: str | None = field(
         default=None,
-        metadata={"help": "Hub id or local folder of a dataset; OpenMoji when left out."},
+        metadata={
+            "help": "Hub dataset, folder (Parquet, pictures with a table of captions, WebDataset "
+            "shards) or file (.csv, .tsv, .jsonl, .parquet, .tar); OpenMoji when left out."
+        },
     )
-    dataset_config_name: str = field(
-        default="cmp_40", metadata={"help": "Its configuration, which names the noise."}
+    dataset_config_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Its configuration, which names the noise; needed where there are several. "
+            "OpenMoji's is cmp_40 when left out."
+        },
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+    )
+    caption_column: str | None = field(
+        default=None, metadata={"help": "Column of the captions, likewise."}
+    )
+    inject_noise: str | None = field(
+        default=None,
+        metadata={"help": "Noise to put into clean training pairs first, such as cmp_40."},
+    )
+    noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
+    objects_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "What part_N takes for the objects of a picture, where nobody has annotated "
+            "them: tags or captions (their nouns)."
+        },
+    )
+    validation_share: float = field(
+        default=0.1,
+        metadata={
+            "help": "Share of the training images to hold out where there is no split validation."
+        },
     )
     drop_noisy_pairs: bool = field(
         default=False,
@@ -170,17 +210,35 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainin
 
 
 def load_data(args: DataArguments) -> DatasetDict:
-    """The dataset by name and configuration, wherever it lives."""
+    """The dataset by name and configuration, wherever it lives, with train and validation."""
     if args.dataset_name is None:
-        dataset = load_openmoji(args.dataset_config_name)
+        args.dataset_config_name = args.dataset_config_name or "cmp_40"
+        dataset = load_openmoji(args.dataset_config_name, objects_from=args.objects_from)
     else:
-        dataset = load_dataset(args.dataset_name, args.dataset_config_name)
-    for split in ("train", "validation"):
-        if split not in dataset:
+        configs = config_names(args.dataset_name)
+        if args.dataset_config_name is None and len(configs) > 1:
             raise DatasetError(
-                f"{args.dataset_name or 'openmoji'} has no split {split!r}; it has "
-                f"{', '.join(dataset)}. Training needs train and validation."
+                f"{args.dataset_name} has the configs {', '.join(configs)}: choose one with "
+                "--dataset_config_name."
             )
+        dataset = load_pairs(
+            args.dataset_name,
+            args.dataset_config_name,
+            image_column=args.image_column,
+            caption_column=args.caption_column,
+        )
+    if "train" not in dataset:
+        raise DatasetError(
+            f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
+        )
+    if "validation" not in dataset:
+        dataset = hold_out_validation(dataset, args.validation_share)
+        n_held_out = len(dataset["validation"])
+        print(f"There is no split 'validation': {n_held_out} training images are held out for it.")
+    if args.inject_noise is not None:
+        dataset = inject_noise(
+            dataset, args.inject_noise, seed=args.noise_seed, objects_from=args.objects_from
+        )
     return dataset
 
 
@@ -296,7 +354,7 @@ def main(argv: list[str] | None = None) -> dict:
     results = {
         "method": method_name(data, training),
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji",
-        "dataset_config": data.dataset_config_name,
+        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
         "noise": protocol,
         "train_pairs": len(trainer.train_dataset),
         "recipe": recipe,

@@ -36,10 +36,17 @@ _LAZY = {
     "CoTeachingTrainer": ".training",
     "RetrievalEvaluator": ".evaluation",
     "PairDataset": ".data",
+    "as_pairs": ".data",
+    "load_pairs": ".data",
+    "inject_noise": ".data",
+    "noise_protocol": ".data",
     "load_openmoji": ".data.builders",
+    "write_dataset": ".data.builders",
     "train_word_tokenizer": ".modules",
     "clean_posterior": ".noise",
     "CompleteMismatch": ".noise",
+    "PartialMismatch": ".noise",
+    "SymmetricLabelNoise": ".noise",
     "retrieval_metrics": ".metrics",
 }
 

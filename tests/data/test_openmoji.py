@@ -12,8 +12,14 @@ pytest.importorskip("resvg_py", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emoji", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emojis", reason="needs noisy-xmodal[demo]")
 
-from noisy_xmodal.data.builders import openmoji, openmoji_captions, openmoji_pictures
-from noisy_xmodal.data.builders.openmoji import load_openmoji, write_openmoji
+from noisy_xmodal.data.builders import (
+    OpenMoji,
+    load_openmoji,
+    openmoji,
+    openmoji_captions,
+    openmoji_pictures,
+    write_dataset,
+)
 from noisy_xmodal.data.builders.openmoji_captions import code_points, emoji_table, same
 from noisy_xmodal.data.builders.openmoji_pictures import group_copies, split_pictures
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
@@ -142,7 +148,7 @@ def test_load_openmoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_few_pictures")
 def test_write_openmoji(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_openmoji(out, ["clean", "cmp_image_40"], seed=3)
+    write_dataset(OpenMoji, out, ["clean", "cmp_image_40"], seed=3)
     clean, noisy = (
         datasets.load_dataset(str(out), config, cache_dir=str(tmp_path / "cache"))
         for config in ("clean", "cmp_image_40")
@@ -158,7 +164,7 @@ def test_write_openmoji(tmp_path: Path) -> None:
 
 
 def test_unknown_config(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no config 'cmp_99'\. Known configs: clean, cmp_20"):
+    with pytest.raises(DatasetError, match=r"no config 'cmp_99'\. Known configs: clean; cmp_N"):
         load_openmoji("cmp_99", cache_dir=tmp_path)
 
 

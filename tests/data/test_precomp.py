@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.builders import parquet_folder
-from noisy_xmodal.data.builders.precomp import Precomp, write_precomp
+from noisy_xmodal.data.builders import CleanSplit, Precomp, parquet_folder, write_dataset
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.pair_dataset import PairDataset
 from noisy_xmodal.data.protocol import noise_protocol
@@ -17,6 +17,12 @@ from noisy_xmodal.noise import CompleteMismatch, Pairs, write_noise_index
 
 Writer = Callable[..., Path]
 FLICKR8K = Path(__file__).parents[3] / "shared" / "data" / "flickr8k" / "precomp"
+
+
+def write_precomp(
+    raw: Path, out: Path, configs: list[str] | None = None, **options: Any
+) -> dict[str, CleanSplit]:
+    return write_dataset(Precomp, out, configs, data_dir=str(raw), **options)
 
 
 def load(out: Path, config: str) -> datasets.DatasetDict:
@@ -137,7 +143,7 @@ def test_ids_and_labels(write_split: Writer, tmp_path: Path) -> None:
     write_precomp(raw, tmp_path / "out", ["clean"])
     loaded = load(tmp_path / "out", "clean")["train"]
     assert loaded["image_id"][:] == ["a.jpg", "b.jpg", "c.jpg"]
-    assert loaded["labels"][:] == [[4], [1, 2], [0]]
+    assert loaded["objects"][:] == [[4], [1, 2], [0]]
 
 
 def test_repeated_rows_are_kept_once(write_split: Writer, tmp_path: Path) -> None:
@@ -291,7 +297,9 @@ def test_splits_must_agree(write_split: Writer, tmp_path: Path) -> None:
 
 
 def test_unknown_config(write_split: Writer, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no config 'cmp_41'\. Known configs: clean, cmp_20"):
+    with pytest.raises(
+        DatasetError, match=r"no config 'cmp_41'\. Known configs: clean; cmp_N.* N of 10"
+    ):
         write_precomp(write_split(), tmp_path / "out", ["clean", "cmp_41"])
 
 

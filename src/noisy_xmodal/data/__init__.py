@@ -1,15 +1,23 @@
 """The column contract, datasets by name, and how pairs become batches."""
 
+from .any_dataset import as_pairs, config_names, load_pairs
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_pairs
+from .injection import inject_noise
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .protocol import noise_protocol
+from .splits import hold_out_validation
 
 __all__ = [
     "DatasetError",
     "PairCollator",
     "PairDataset",
+    "as_pairs",
+    "config_names",
     "drop_noisy_pairs",
+    "hold_out_validation",
+    "inject_noise",
+    "load_pairs",
     "noise_protocol",
     "validate_columns",
     "validate_pairs",

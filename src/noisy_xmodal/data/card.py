@@ -8,6 +8,9 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from .columns import CAPTIONS, ORACLE_COLUMNS, TRUE_LABEL
+from .protocol import NATURAL
+
 
 @dataclass(frozen=True)
 class CardText:
@@ -33,7 +36,7 @@ class CardText:
 def render_card(
     text: CardText,
     infos: Mapping[str, datasets.DatasetInfo],
-    data_files: Mapping[str, Mapping[str, str]],
+    entries: Mapping[str, Mapping[str, Any]],
     protocols: Mapping[str, Mapping[str, Any]],
 ) -> DatasetCard:
     """Renders the card of a Parquet folder.
@@ -41,7 +44,7 @@ def render_card(
     Args:
         text: What the dataset says about itself.
         infos: The info of each config; its description carries the noise protocol.
-        data_files: For each config, the file pattern of each split, relative to the folder.
+        entries: For each config what its reader is told: `data_files` and other options.
         protocols: The noise protocol of each config; empty for one without a train split.
 
     Returns:
@@ -56,21 +59,17 @@ def render_card(
     )
     DatasetInfosDict(infos).to_dataset_card_data(data)
     _add_descriptions(data, infos)
-    default = next(iter(data_files))
+    default = next(iter(entries))
     data["configs"] = [
-        {
-            "config_name": name,
-            **({"default": True} if name == default else {}),
-            "data_files": [{"split": split, "path": path} for split, path in files.items()],
-        }
-        for name, files in data_files.items()
+        {"config_name": name, **({"default": True} if name == default else {}), **entry}
+        for name, entry in entries.items()
     ]
     body = "\n\n".join(
         part
         for part in (
             f"# {text.title}",
             text.body.strip(),
-            _usage(default),
+            _usage(default, next(iter(infos.values())).features),
             _split_table(infos),
             _protocol_table(protocols),
             f"## Licence and credit\n\n{text.credit.strip()}",
@@ -88,20 +87,30 @@ def _add_descriptions(data: DatasetCardData, infos: Mapping[str, datasets.Datase
         entry["description"] = infos[name].description
 
 
-def _usage(config: str) -> str:
+def _usage(config: str, features: Mapping[str, Any]) -> str:
+    lines = []
+    if CAPTIONS in features:
+        lines.append("A row is an image with its list of captions.")
+    if TRUE_LABEL in features:
+        lines.append(
+            "`image_label` and `text_label` are the classes that image and text are given."
+        )
+    oracles = [f"`{name}`" for name in ORACLE_COLUMNS if name in features]
+    if oracles:
+        lines.append(
+            f"{' and '.join(oracles)} is the oracle: for metrics and evaluation, "
+            "never for training."
+        )
     return (
-        "## Use\n\n```python\nfrom datasets import load_dataset\nfrom noisy_xmodal.data.protocol "
-        f'import noise_protocol\n\npairs = load_dataset(PATH, "{config}")\n'
-        'noise_protocol(pairs["train"])\n```\n\n'
-        "A row is an image with its list of captions. `is_noisy`, one flag per caption, is the "
-        "oracle: it is for metrics and evaluation, never for training."
+        "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
+        f'pairs = load_dataset(PATH, "{config}")\n```\n\n' + " ".join(lines)
     )
 
 
 def _split_table(infos: Mapping[str, datasets.DatasetInfo]) -> str:
     splits = next(iter(infos.values())).splits
     lines = [f"| {name} | {splits[name].num_examples:,} |" for name in splits]
-    return "\n".join(["## Splits", "", "| split | images |", "|---|---|", *lines])
+    return "\n".join(["## Splits", "", "| split | rows |", "|---|---|", *lines])
 
 
 def _protocol_table(protocols: Mapping[str, Mapping[str, Any]]) -> str:
@@ -112,29 +121,59 @@ def _protocol_table(protocols: Mapping[str, Mapping[str, Any]]) -> str:
         [
             "## Noise protocol",
             "",
-            "Only the train split is corrupted; evaluation splits are the same clean files in "
-            "every config. At level `caption` single captions move to other images; at level "
-            "`image` the whole caption list of an image moves, which is far harder at the same "
-            "percentage.",
+            _explain(protocols),
             "",
-            "| config | type | level | asked | really wrong | wrong pairs | pairs | seed | index "
-            "file | version |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            "| config | type | level | asked | really wrong | of | seed | index file | version |",
+            "|---|---|---|---|---|---|---|---|---|",
             *lines,
         ]
     )
 
 
+def _explain(protocols: Mapping[str, Mapping[str, Any]]) -> str:
+    """Says what the types of noise in the table are."""
+    kinds = {str(protocol["type"]) for protocol in protocols.values() if protocol}
+    lines = [
+        "Only the train split is corrupted; evaluation splits are the same clean files in every "
+        "config."
+    ]
+    if NATURAL in kinds:
+        lines = [
+            "The pairs are as they were collected: some are wrong, in all splits, and nobody knows "
+            "which. So there is no column `is_noisy`."
+        ]
+    if kinds & {"complete_mismatch", "partial_mismatch", "noise_index"}:
+        lines.append(
+            "At level `caption` single captions move to other images; at level `image` the whole "
+            "caption list of an image moves, which is far harder at the same percentage."
+        )
+    if "partial_mismatch" in kinds:
+        sets = {str(p["objects"]) for p in protocols.values() if "objects" in p}
+        lines.append(
+            "In a partial mismatch captions move among pictures whose sets of objects overlap but "
+            f"differ, the more likely the more alike. The sets come from: {', '.join(sets)}."
+        )
+    if "symmetric_label_noise" in kinds:
+        lines.append(
+            "Symmetric label noise redraws the class of the share asked of the rows, uniformly "
+            "over all classes, the true one included: of K classes, (K - 1) / K of the share asked "
+            "is really wrong. At level `modality` image and text are drawn independently; at level "
+            "`shared` both get the same label."
+        )
+    return " ".join(lines)
+
+
 def _protocol_line(name: str, protocol: Mapping[str, Any]) -> str:
-    asked = protocol["ratio"]
+    asked, share, n_wrong = (protocol[key] for key in ("ratio", "share_wrong", "n_wrong"))
+    unit = "labels" if "n_labels" in protocol else "pairs"
+    n_all = f"{protocol[f'n_{unit}']:,} {unit}"
     cells = [
         f"`{name}`",
         protocol["type"],
         protocol["level"],
         "-" if asked is None else f"{asked:.1%}",
-        f"{protocol['share_wrong']:.2%}",
-        f"{protocol['n_wrong']:,}",
-        f"{protocol['n_pairs']:,}",
+        "unknown" if share is None else f"{share:.2%}",
+        f"unknown, of {n_all}" if n_wrong is None else f"{n_wrong:,} of {n_all}",
         "-" if protocol["seed"] is None else str(protocol["seed"]),
         protocol.get("noise_index", "-"),
         protocol["version"],

@@ -8,10 +8,23 @@ A row is an image with its list of captions.
 | `regions`  | list of lists of float16 or float32 | region features, (n_regions, dim)    |
 | `captions` | list of strings                     | the captions that the image is given |
 | `image_id` | string                              | the name of the image                |
-| `is_noisy` | list of booleans, one per caption   | the oracle: see `ORACLE_COLUMNS`     |
-| `labels`   | anything, optional                  | classes, for label tasks             |
+| `is_noisy` | list of booleans, one per caption   | oracle; left out where nobody knows  |
+| `objects`  | list of names or numbers, optional  | the classes of things in the picture |
 
 `pair_id` is the flat index of a (row, caption), counted row by row.
+
+Where pairs have a class, a row also has:
+
+| column           | type                     | meaning                                         |
+|------------------|--------------------------|-------------------------------------------------|
+| `image_label`    | class number             | the class that the image is given               |
+| `text_label`     | class number             | the class that its text is given                |
+| `true_label`     | class number             | oracle: the class that both are of              |
+| `image_features` | list of floats, one size | the image as one vector, in place of the picture |
+| `text_features`  | list of floats, one size | the text as one vector, in place of `captions`  |
+| `text_id`        | string, optional         | the name of the text                            |
+
+Oracle columns are for metrics, evaluation and audit only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +39,19 @@ REGIONS = "regions"
 CAPTIONS = "captions"
 IMAGE_ID = "image_id"
 IS_NOISY = "is_noisy"
-LABELS = "labels"
+OBJECTS = "objects"
+TAGS = "tags"
+IMAGE_LABEL = "image_label"
+TEXT_LABEL = "text_label"
+TRUE_LABEL = "true_label"
+IMAGE_FEATURES = "image_features"
+TEXT_FEATURES = "text_features"
+TEXT_ID = "text_id"
 PAIR_ID = "pair_id"
 IMAGE_ROW = "image_row"
 CAPTION = "caption"
 PEER = "peer"
-ORACLE_COLUMNS = (IS_NOISY,)  # for metrics, evaluation and audit only
+ORACLE_COLUMNS = (IS_NOISY, TRUE_LABEL)
 
 _BLOCK_ROWS = 512
 

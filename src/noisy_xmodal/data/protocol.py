@@ -8,43 +8,66 @@ description is the protocol as JSON.
 import json
 from typing import Any
 
-from ..noise import CompleteMismatch, NoiseIndex, Pairs
+from ..noise import NoiseIndex, NoiseType, NoisyLabels, Pairs, SymmetricLabelNoise
+
+NOISE_VERSION = "1.0.0"  # raised whenever a seed draws other noise than before
+NATURAL = "natural"  # config of data that is noisy as it comes
 
 _MARK = "Noise protocol: "
 
 
 def describe_noise(
-    source: CompleteMismatch | NoiseIndex | None, pairs: Pairs, **details: Any
+    source: NoiseType | NoiseIndex | None,
+    pairs: Pairs | None,
+    labels: NoisyLabels | None = None,
+    **details: Any,
 ) -> dict[str, Any]:
     """Describes the noise of a train split.
 
     Args:
         source: Where the noise comes from; None for clean data.
-        pairs: The pairs after noise.
-        details: More entries: configuration name, seed, version.
+        pairs: The pairs after noise, where rows have captions.
+        labels: The labels after noise, where rows have classes.
+        details: More entries: configuration name, seed.
 
     Returns:
         A flat dict ready for JSON: type, level, the ratio that was asked (None where nobody asked),
-        the share of the pairs that is really wrong, their number, and `details`.
+        the share that is really wrong, of how many, the version of the noise, and `details`.
+        Label noise counts labels (two a row); all else counts captions.
     """
     asked: dict[str, Any] = {"type": "clean", "level": "none", "ratio": 0.0}
     if isinstance(source, NoiseIndex):
         asked = {"type": "noise_index", "level": source.level, "ratio": None}
     elif source is not None:
         asked = source.protocol()
-    n_wrong = int(pairs.is_noisy.sum())
-    return {
-        **asked,
-        "share_wrong": round(n_wrong / max(1, len(pairs.image)), 6),
-        "n_wrong": n_wrong,
-        "n_pairs": len(pairs.image),
-        **details,
-    }
+    if labels is not None and (pairs is None or isinstance(source, SymmetricLabelNoise)):
+        n_image, n_text = int(labels.image_is_wrong.sum()), int(labels.text_is_wrong.sum())
+        n_rows = len(labels.true)
+        found = _share(n_image + n_text, 2 * n_rows, "label") | {
+            "share_wrong_image": round(n_image / max(1, n_rows), 6),
+            "share_wrong_text": round(n_text / max(1, n_rows), 6),
+        }
+    else:
+        n_captions = 0 if pairs is None else len(pairs.image)
+        found = _share(0 if pairs is None else int(pairs.is_noisy.sum()), n_captions, "pair")
+    return {**asked, **found, **details, "version": NOISE_VERSION}
+
+
+def describe_natural_noise(n_pairs: int, **details: Any) -> dict[str, Any]:
+    """Describes a train split that is noisy as it comes: nobody knows how much of it is wrong."""
+    unknown = {"level": "caption", "ratio": None, "share_wrong": None, "n_wrong": None}
+    return {"type": NATURAL, **unknown, "n_pairs": n_pairs, **details, "version": NOISE_VERSION}
+
+
+def _share(n_wrong: int, n_all: int, unit: str) -> dict[str, Any]:
+    share = round(n_wrong / max(1, n_all), 6)
+    return {"share_wrong": share, "n_wrong": n_wrong, f"n_{unit}s": n_all}
 
 
 def with_protocol(description: str, protocol: dict[str, Any]) -> str:
-    """Appends `protocol` to a dataset description, as its last line."""
-    return f"{description.strip()}\n{_MARK}{json.dumps(protocol)}"
+    """Appends `protocol` to a dataset description, as its last line, in place of any other."""
+    lines = [line for line in description.splitlines() if not line.startswith(_MARK)]
+    return "\n".join([*lines, f"{_MARK}{json.dumps(protocol)}"])
 
 
 def noise_protocol(dataset: Any) -> dict[str, Any] | None:

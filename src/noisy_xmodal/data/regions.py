@@ -23,6 +23,35 @@ def region_feature(dim: int, dtype: str = "float32") -> datasets.List:
     return datasets.List(datasets.List(datasets.Value(dtype), length=dim))
 
 
+def region_column(features: np.ndarray) -> pa.Array:
+    """Makes an Arrow column of `region_feature` type, without a Python object per region.
+
+    Args:
+        features: Region features of some images, (n_images, n_regions, dim), or one vector an
+            image, (n_images, dim), which becomes one region.
+    """
+    if features.ndim == 2:
+        features = features[:, None, :]
+    n_images, n_regions, dim = features.shape
+    offsets = np.arange(n_images + 1, dtype=np.int32) * n_regions  # (n_images + 1,)
+    return pa.ListArray.from_arrays(offsets, vector_column(features.reshape(-1, dim)))
+
+
+def vector_feature(dim: int, dtype: str = "float32") -> datasets.List:
+    """The feature type of a column with one vector a row.
+
+    Args:
+        dim: Length of the vector.
+        dtype: `"float16"` or `"float32"`.
+    """
+    return datasets.List(datasets.Value(dtype), length=dim)
+
+
+def vector_column(vectors: np.ndarray) -> pa.Array:
+    """Makes an Arrow column of `vector_feature` type from vectors, (n_rows, dim)."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
 def region_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray]:
     """Views the rows of an Arrow column of region features as NumPy arrays, in the stored dtype.
 

@@ -1,14 +1,34 @@
 """Dataset builders: one module a dataset, over one base that knows about noise."""
 
-from .base import CleanSplit, NoisyPairsBuilder, NoisyPairsConfig
+from .base import NoisyPairsBuilder, NoisyPairsConfig
+from .cc152k import CC152K
+from .clean_split import CleanSplit, Facts
+from .coco import Coco
+from .flickr8k import Flickr8k
+from .flickr30k import Flickr30k
 from .openmoji import OpenMoji, load_openmoji
+from .own_pairs import OwnPairs
+from .parquet_folder import write_dataset
+from .pascal_sentence import PascalSentence
 from .precomp import Precomp
+from .wikipedia import Wikipedia
+from .xmedianet import XMediaNet
 
 __all__ = [
+    "CC152K",
     "CleanSplit",
+    "Coco",
+    "Facts",
+    "Flickr8k",
+    "Flickr30k",
     "NoisyPairsBuilder",
     "NoisyPairsConfig",
     "OpenMoji",
+    "OwnPairs",
+    "PascalSentence",
     "Precomp",
+    "Wikipedia",
+    "XMediaNet",
     "load_openmoji",
+    "write_dataset",
 ]

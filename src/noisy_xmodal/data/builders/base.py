@@ -1,30 +1,40 @@
-"""What all dataset builders share: noise, applied once, to the train split only.
+"""What all dataset builders share: config names, noise, and rows in blocks.
 
-A dataset subclass gives its clean splits (`open_splits`) and the type of its visual column
-(`visual_features`); everything about noise is here.
+A dataset subclass opens its clean splits (`open_splits`) and says what it is (`card_text`);
+everything about noise is here, and applies to the train split alone.
 """
 
-import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
-import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+from datasets.builder import Key
 
-from ...noise import (
-    CompleteMismatch,
-    NoiseIndex,
-    Pairs,
-    parse_noise,
-    read_noise_index,
-)
-from ..columns import CAPTIONS, IMAGE_ID, IS_NOISY, DatasetError
-from ..protocol import describe_noise, with_protocol
+from ...noise import NoiseIndex, NoiseType, parse_noise, read_noise_index
+from ..caption_nouns import caption_nouns
+from ..card import CardText
+from ..columns import CAPTIONS, IMAGE_LABEL, IS_NOISY, TEXT_LABEL, TRUE_LABEL, DatasetError
+from ..corruption import DERIVED_SETS, CleanRows, Corrupted, corrupt, no_object_sets
+from ..protocol import NATURAL, describe_natural_noise, with_protocol
+from .clean_split import CleanSplit, Facts, block_table, row_blocks
 
 TRAIN = str(datasets.Split.TRAIN)
+CLEAN = "clean"
 INDEX_CONFIG = "noise_index"
+PERCENTAGES = {
+    "cmp": tuple(range(10, 90, 10)),
+    "cmp_image": tuple(range(10, 90, 10)),
+    "part": tuple(range(10, 90, 10)),
+    "part_image": tuple(range(10, 90, 10)),
+    "sym": (20, 40, 60, 80),
+    "sym_shared": (20, 40, 60, 80),
+}
+CAPTION_NOISE = ("cmp", "cmp_image", "part", "part_image")
+LABEL_NOISE = ("sym", "sym_shared")
 
 # A published index shuffles the captions that it selects, so a few come back to their image.
 _RATIO_TOLERANCE = 0.05
@@ -35,59 +45,77 @@ class NoisyPairsConfig(datasets.BuilderConfig):
     """One noise setting of a dataset.
 
     Attributes:
-        noise: "clean", or a noise name such as "cmp_40" or "cmp_image_40".
+        noise: "clean", or a noise name such as "cmp_40", "part_20" or "sym_60".
         seed: Seed of the noise.
         noise_index: A noise-index file that gives the noise instead of drawing it.
+        objects_from: Make the object sets of partial noise from "tags" or "captions" (their
+            nouns), where the dataset has none of its own.
+        on_bad_image: "error", or "skip" to leave out pictures that do not decode.
     """
 
-    noise: str = "clean"
+    noise: str = CLEAN
     seed: int = 0
     noise_index: str | None = None
+    objects_from: str | None = None
+    on_bad_image: str = "error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in (
+            ("objects_from", (None, *DERIVED_SETS)),
+            ("on_bad_image", ("error", "skip")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise DatasetError(
+                    f"{name} is {getattr(self, name)!r}: choose one of "
+                    f"{', '.join(map(str, allowed))}."
+                )
 
 
-def noise_configs(*names: str, version: str) -> list[NoisyPairsConfig]:
-    """Makes the configs that are called like the noise that they carry."""
-    return [NoisyPairsConfig(name=name, version=version, noise=name) for name in names]
-
-
-class CleanSplit(ABC):
-    """A split before noise: captions in memory, the rest read row by row.
-
-    Attributes:
-        captions: The captions of each image.
-    """
-
-    captions: list[list[str]]
-
-    @abstractmethod
-    def row(self, index: int) -> dict[str, Any]:
-        """Returns the columns of one image, except captions and oracle."""
-
-
-class NoisyPairsBuilder(datasets.GeneratorBasedBuilder):
+class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
     """Base of the dataset builders.
 
     Attributes:
-        splits: Names of the splits to build; all that exist by default.
+        NOISE: Prefixes of the config names that the dataset offers beside `clean`.
+        NATURALLY_NOISY: The data is noisy as it comes: its one config is `natural`, and rows have
+            no `is_noisy`, as nobody knows.
+        DEFAULT_CONFIGS: What is written when no configs are named.
     """
 
-    BUILDER_CONFIG_CLASS = NoisyPairsConfig
-    DEFAULT_CONFIG_NAME = "clean"
+    BUILDER_CONFIG_CLASS: type[NoisyPairsConfig] = NoisyPairsConfig
+    VERSION = datasets.Version("1.0.0")
+    NOISE: ClassVar[tuple[str, ...]] = ("cmp", "cmp_image")
+    NATURALLY_NOISY: ClassVar[bool] = False
+    DEFAULT_CONFIGS: ClassVar[tuple[str, ...]] = (CLEAN, "cmp_20", "cmp_40", "cmp_60")
     SUMMARY: ClassVar[str] = ""
     HOMEPAGE: ClassVar[str] = ""
     LICENSE: ClassVar[str] = ""
     CITATION: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = [CLEAN, *(f"{p}_{percent}" for p in cls.NOISE for percent in PERCENTAGES[p])]
+        if set(CAPTION_NOISE) & set(cls.NOISE):
+            names.append(INDEX_CONFIG)
+        if cls.NATURALLY_NOISY:
+            names = [NATURAL]
+            cls.DEFAULT_CONFIGS = (NATURAL,)
+        cls.DEFAULT_CONFIG_NAME = names[0]
+        cls.BUILDER_CONFIGS = [
+            cls.BUILDER_CONFIG_CLASS(name=name, version=cls.VERSION, noise=name) for name in names
+        ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         known = [config.name for config in self.BUILDER_CONFIGS]
         name = kwargs.get("config_name")
         if name is not None and name not in known:
             raise DatasetError(
-                f"{type(self).__name__} has no config '{name}'. Known configs: {', '.join(known)}."
+                f"{type(self).__name__} has no config '{name}'. Known configs: "
+                f"{config_names(type(self))}."
             )
         kwargs.setdefault("hash", self.source_version(kwargs.get("data_dir")))
-        self.splits: tuple[str, ...] | None = None
         self._clean_splits: dict[str, CleanSplit] | None = None
+        self._corrupted: Corrupted | None = None
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -100,8 +128,46 @@ class NoisyPairsBuilder(datasets.GeneratorBasedBuilder):
         """Opens the clean splits by name, and checks them before any long work."""
 
     @abstractmethod
-    def visual_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of all columns that `CleanSplit.row` gives."""
+    def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
+        """Returns the types of all columns that `CleanSplit.columns` gives."""
+
+    @abstractmethod
+    def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
+        """Returns what the card of a written folder says."""
+
+    def has_objects(self) -> bool:
+        """Whether the raw data says what pictures show; a guess that reads no rows."""
+        return True
+
+    def check_noise(self) -> None:
+        """Refuses what can be refused before any row is read.
+
+        Raises:
+            DatasetError: A noise-index file that is not there, or partial noise without objects.
+            ImportError: Nouns of captions are wanted and the package that finds them is missing.
+        """
+        config = self.config
+        if config.noise_index is not None and not Path(config.noise_index).is_file():
+            raise DatasetError(f"There is no noise-index file {config.noise_index}.")
+        if config.noise.startswith("part"):
+            if config.objects_from is None and not self.has_objects():
+                raise no_object_sets(config.noise)
+            if config.objects_from == "captions":
+                caption_nouns([])
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder of the raw files.
+
+        Raises:
+            DatasetError: No `data_dir` was given, or it is no folder.
+        """
+        if self.config.data_dir is None:
+            raise DatasetError(f"{type(self).__name__} reads files: give data_dir=FOLDER.")
+        folder = Path(self.config.data_dir)
+        if not folder.is_dir():
+            raise DatasetError(f"There is no folder {folder}: give the one that holds the files.")
+        return folder
 
     @property
     def clean_splits(self) -> dict[str, CleanSplit]:
@@ -114,34 +180,87 @@ class NoisyPairsBuilder(datasets.GeneratorBasedBuilder):
     def clean_splits(self, splits: dict[str, CleanSplit]) -> None:
         self._clean_splits = splits
 
-    def noisy_pairs(self) -> tuple[Pairs | None, dict[str, Any]]:
-        """Applies the noise of this config to the train split.
+    def corrupted(self) -> Corrupted:
+        """Applies the noise of this config to the train split, once.
 
         Returns:
-            The train pairs (None without a train split) and the noise protocol.
+            Pairs and labels after noise with the protocol; all empty without a train split.
 
         Raises:
-            DatasetError: The noise-index file is not what the config name says.
+            DatasetError: The rows lack what the noise is about, or the noise-index file is not
+                what the config name says.
             ValueError: The noise or the index does not fit the data.
         """
-        split = self.clean_splits.get(TRAIN)
-        if split is None:
-            return None, {}
-        counts = [len(texts) for texts in split.captions]
-        noise = None if self.config.noise == INDEX_CONFIG else parse_noise(self.config.noise)
-        source: CompleteMismatch | NoiseIndex | None = noise
-        pairs = Pairs.from_counts(counts)
-        details = {"config": self.config.name, "seed": self.config.seed}
-        if self.config.noise_index is not None:
-            source = read_noise_index(self.config.noise_index, counts, len(counts))
-            pairs = source.pairs
-            _check_index(self.config, noise, source)
-            details |= {"seed": None, "noise_index": os.path.basename(self.config.noise_index)}
-        elif self.config.noise == INDEX_CONFIG:
-            raise DatasetError(f"Config '{INDEX_CONFIG}' needs a file: give noise_index=PATH.")
-        elif noise is not None:
-            pairs = noise.apply(pairs, np.random.default_rng(self.config.seed))
-        return pairs, describe_noise(source, pairs, **details, version=str(self.VERSION))
+        if self._corrupted is None:
+            split = self.clean_splits.get(TRAIN)
+            self._corrupted = Corrupted(None, None, {}) if split is None else self._corrupt(split)
+        return self._corrupted
+
+    def _corrupt(self, split: CleanSplit) -> Corrupted:
+        config, facts = self.config, split.facts
+        if self.NATURALLY_NOISY:
+            return Corrupted(
+                None, None, describe_natural_noise(split.n_captions, config=config.name, seed=None)
+            )
+        rows = CleanRows(
+            captions_per_image=None if facts.captions is None else list(map(len, facts.captions)),
+            labels=facts.labels,
+            n_classes=len(facts.class_names),
+            **_object_sets(facts, config),
+        )
+        noise = None if config.noise == INDEX_CONFIG else parse_noise(config.noise)
+        if config.noise_index is not None:
+            index = _read_index(config, noise, rows)
+            return corrupt(index, rows, None, config=config.name, noise_index=index_name(config))
+        if config.noise == INDEX_CONFIG:
+            raise DatasetError(
+                f"Config '{INDEX_CONFIG}' needs a file: give noise_index=PATH (--noise_index)."
+            )
+        return corrupt(noise, rows, config.seed, config=config.name)
+
+    def features_of(self, splits: dict[str, CleanSplit]) -> datasets.Features:
+        """Returns the types of all columns of the dataset."""
+        facts = next(iter(splits.values())).facts
+        columns = self.row_features(splits)
+        if facts.captions is not None:
+            columns[CAPTIONS] = datasets.List(datasets.Value("string"))
+            if not self.NATURALLY_NOISY:
+                columns[IS_NOISY] = datasets.List(datasets.Value("bool"))
+        if facts.labels is not None:
+            label = datasets.ClassLabel(names=list(facts.class_names))
+            columns |= {IMAGE_LABEL: label, TEXT_LABEL: label, TRUE_LABEL: label}
+        return datasets.Features(columns)
+
+    def describe(self) -> None:
+        """Fills in what `info` says of this config: types of columns, noise protocol."""
+        self.info.features = self.features_of(self.clean_splits)
+        protocol = self.corrupted().protocol
+        self.info.description = with_protocol(self.SUMMARY, protocol) if protocol else self.SUMMARY
+
+    def noise_columns(self, split: str) -> dict[str, Any]:
+        """Returns the columns that noise touches, for all rows of a split.
+
+        Returns:
+            For each column a list or an array with one entry a row.
+        """
+        facts = self.clean_splits[split].facts
+        corrupted = self.corrupted() if split == TRAIN else Corrupted(None, None, {})
+        columns: dict[str, Any] = {}
+        if facts.captions is not None:
+            columns[CAPTIONS] = facts.captions
+            if not self.NATURALLY_NOISY:
+                columns[IS_NOISY] = [[False] * len(texts) for texts in facts.captions]
+        if corrupted.pairs is not None:
+            flat = [text for texts in facts.captions or () for text in texts]
+            rows, wrong = corrupted.pairs.rows(), corrupted.pairs.is_noisy
+            columns[CAPTIONS] = [[flat[i] for i in ids] for ids in rows]
+            columns[IS_NOISY] = [wrong[ids].tolist() for ids in rows]
+        if facts.labels is not None:
+            given = corrupted.labels
+            columns[IMAGE_LABEL] = facts.labels if given is None else given.image
+            columns[TEXT_LABEL] = facts.labels if given is None else given.text
+            columns[TRUE_LABEL] = facts.labels
+        return columns
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
@@ -154,56 +273,68 @@ class NoisyPairsBuilder(datasets.GeneratorBasedBuilder):
     def _split_generators(
         self, dl_manager: datasets.DownloadManager
     ) -> list[datasets.SplitGenerator]:
-        splits = self.clean_splits
-        self.info.features = datasets.Features(
-            {
-                **self.visual_features(splits),
-                CAPTIONS: datasets.List(datasets.Value("string")),
-                IS_NOISY: datasets.List(datasets.Value("bool")),
-            }
-        )
-        train_pairs, protocol = self.noisy_pairs()
-        self.info.description = with_protocol(self.SUMMARY, protocol) if protocol else self.SUMMARY
+        self.describe()
         return [
-            datasets.SplitGenerator(
-                name, gen_kwargs={"split": split, "pairs": train_pairs if name == TRAIN else None}
-            )
-            for name, split in splits.items()
-            if self.splits is None or name in self.splits
+            datasets.SplitGenerator(name, gen_kwargs={"split": name}) for name in self.clean_splits
         ]
 
-    def _generate_examples(
-        self, split: CleanSplit, pairs: Pairs | None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        if pairs is None:
-            pairs = Pairs.from_counts([len(texts) for texts in split.captions])
-        captions = [text for texts in split.captions for text in texts]
-        is_noisy = pairs.is_noisy
-        for row, caption_ids in enumerate(pairs.rows()):
-            yield (
-                row,
-                {
-                    **split.row(row),
-                    CAPTIONS: [captions[i] for i in caption_ids],
-                    IS_NOISY: is_noisy[caption_ids].tolist(),
-                },
-            )
+    def _generate_tables(self, split: str) -> Iterator[tuple[Key, pa.Table]]:
+        clean, noisy = self.clean_splits[split], self.noise_columns(split)
+        schema = self.info.features.arrow_schema
+        for block, (first, last) in enumerate(row_blocks(clean, f"Reading {split}")):
+            yield Key(0, block), block_table(clean.columns(first, last), noisy, first, last, schema)
 
 
-def _check_index(
-    config: NoisyPairsConfig, noise: CompleteMismatch | None, index: NoiseIndex
-) -> None:
-    """Refuses a file under a name that promises another noise."""
+def config_names(builder_class: type[NoisyPairsBuilder]) -> str:
+    """Lists the configs of a dataset: "clean; cmp_N and cmp_image_N with N of 10 20 ...; ..."."""
+    parts = [config.name for config in builder_class.BUILDER_CONFIGS[:1]]
+    offered = () if builder_class.NATURALLY_NOISY else builder_class.NOISE
+    for percentages in dict.fromkeys(PERCENTAGES[prefix] for prefix in offered):
+        names = " ".join(f"{p}_N" for p in offered if PERCENTAGES[p] == percentages)
+        parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
+    if builder_class.BUILDER_CONFIGS[-1].name == INDEX_CONFIG:
+        parts.append(INDEX_CONFIG)
+    return "; ".join(parts)
+
+
+def index_name(config: NoisyPairsConfig) -> str:
+    """The name of the noise-index file, without the folder that it happens to lie in."""
+    return str(config.noise_index).replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _object_sets(facts: Facts, config: NoisyPairsConfig) -> dict[str, Any]:
+    if config.objects_from is None:
+        return {"object_sets": facts.objects}
+    if config.objects_from == "captions" and facts.captions is not None:
+        # Only partial noise looks at them; the tagger is not run for the other configs.
+        needed = config.noise.startswith("part")
+        sets = caption_nouns(facts.captions) if needed else None
+        return {"object_sets": sets, "objects_from": "caption nouns"}
+    if config.objects_from == "tags" and facts.tags is not None:
+        return {"object_sets": facts.tags, "objects_from": "tags"}
+    has = "tags" if facts.tags is not None else "captions" if facts.captions else "neither"
+    raise DatasetError(
+        f"objects_from is '{config.objects_from}', which this dataset does not have; it has {has}."
+    )
+
+
+def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRows) -> NoiseIndex:
+    """Reads the index file, and refuses it under a name that promises another noise."""
+    counts = rows.captions_per_image
+    if counts is None or config.noise_index is None:
+        raise DatasetError("A noise index gives captions to images, but these rows have none.")
+    index = read_noise_index(config.noise_index, counts, len(counts))
     if config.noise == INDEX_CONFIG:
-        return
+        return index
     share = float(index.pairs.is_noisy.mean())
-    asked = ("none", 0.0) if noise is None else (noise.level, noise.ratio)
-    if index.level != asked[0] or abs(share - asked[1]) > _RATIO_TOLERANCE:
+    level, ratio = "none", 0.0
+    if noise is not None:
+        asked = noise.protocol()
+        level, ratio = str(asked["level"]), float(asked["ratio"])
+    if index.level != level or abs(share - ratio) > _RATIO_TOLERANCE:
         raise DatasetError(
-            f"Config '{config.name}' says {asked[1]:.0%} noise at level '{asked[0]}', but "
+            f"Config '{config.name}' says {ratio:.0%} noise at level '{level}', but "
             f"{config.noise_index} holds {share:.1%} at level '{index.level}'. Name the config "
             f"that fits, or use '{INDEX_CONFIG}'."
         )
-
-
-IDENTITY_FEATURES = {IMAGE_ID: datasets.Value("string")}
+    return index

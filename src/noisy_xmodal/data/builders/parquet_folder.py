@@ -4,11 +4,13 @@ OUT/README.md                      the card: configs, files, noise protocol
 OUT/noise_protocol.json            the protocol of every config
 OUT/{config}/train-*.parquet       one train split per config
 OUT/evaluation/{split}-*.parquet   the evaluation splits, stored once, used by all configs
+
+The raw data is read once, whatever the number of configs. See parquet_layouts.py for what the
+configs cost on disk, and for the compact layout.
 """
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +18,82 @@ from typing import Any
 
 import datasets
 
-from ..card import CardText, render_card
+from ..card import render_card
 from ..columns import DatasetError
-from ..protocol import noise_protocol
-from .base import TRAIN, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
+from .clean_split import CleanSplit
+from .parquet_layouts import CompactLayout, FolderLayout, StoredSplit
 
-EVALUATION = "evaluation"
+
+def write_dataset(
+    builder_class: type[NoisyPairsBuilder],
+    out: str | Path,
+    configs: Sequence[str] | None = None,
+    seed: int = 0,
+    noise_index: str | None = None,
+    overwrite: bool = False,
+    push_to_hub: str | None = None,
+    private: bool = False,
+    compact: bool = False,
+    **options: Any,
+) -> dict[str, CleanSplit]:
+    """Writes some configs of a dataset into one folder, and sends it to the Hub if asked.
+
+    Args:
+        builder_class: The dataset.
+        out: The folder to make.
+        configs: Config names, the first of which is the default config; those of
+            `builder_class.DEFAULT_CONFIGS` by default, or clean and noise_index where a file is
+            given.
+        seed: Seed of the noise.
+        noise_index: A noise-index file: the noise of the one noisy config in `configs`.
+        overwrite: Replace `out` where it exists.
+        push_to_hub: Name of a dataset repository, such as "org/flickr30k-noisy".
+        private: Make that repository private, where it is new.
+        compact: Store pictures and features once for all configs, see parquet_layouts.py.
+        options: More arguments of the builder: `data_dir` and others.
+
+    Returns:
+        The clean splits.
+
+    Raises:
+        DatasetError: An unknown config, an `out` that is not empty, raw data or noise that does not
+            fit; all before anything is written.
+    """
+    if configs is None:
+        configs = ("clean", "noise_index") if noise_index else builder_class.DEFAULT_CONFIGS
+    noisy = [name for name in configs if name != "clean"]
+    if noise_index is not None and len(noisy) != 1:
+        raise DatasetError(
+            f"A noise index is the noise of one config, but {len(noisy)} noisy ones are asked: "
+            f"{noisy}. Give one, such as 'noise_index'."
+        )
+    if compact and push_to_hub is not None:
+        raise DatasetError(
+            "The compact layout is for a local disk: other readers than `datasets` see the rows of "
+            "all configs in one table. Push without --compact; the Hub itself keeps one copy."
+        )
+    check_out(out, overwrite)
+    builders = [
+        builder_class(
+            config_name=name,
+            seed=seed,
+            noise_index=noise_index if name != "clean" else None,
+            **options,
+        )
+        for name in dict.fromkeys(configs)
+    ]
+    write_parquet_folder(builders, out, overwrite, compact)
+    if push_to_hub is not None:
+        push_folder(out, push_to_hub, private)
+    return builders[0].clean_splits
 
 
 def write_parquet_folder(
-    builders: Sequence[NoisyPairsBuilder], out: str | Path, text: CardText, overwrite: bool = False
+    builders: Sequence[NoisyPairsBuilder],
+    out: str | Path,
+    overwrite: bool = False,
+    compact: bool = False,
 ) -> Path:
     """Builds some configs of one dataset into one folder.
 
@@ -34,8 +102,8 @@ def write_parquet_folder(
     Args:
         builders: One per config, of the same dataset; the first is the card's default config.
         out: The folder to make.
-        text: What the card says.
         overwrite: Replace `out` where it exists.
+        compact: Store pictures and features once for all configs.
 
     Returns:
         The folder.
@@ -45,11 +113,16 @@ def write_parquet_folder(
     """
     out = Path(os.path.abspath(out))
     check_out(out, overwrite)
+    for builder in builders:
+        builder.check_noise()
+    for builder in builders:
+        builder.clean_splits = builders[0].clean_splits
+        builder.describe()  # noise that does not fit stops here, before any writing
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
         folder = Path(aside) / "dataset"
         folder.mkdir()
-        _fill(folder, builders, text)
+        _fill(folder, builders, compact)
         if out.exists():
             os.replace(out, Path(aside) / "replaced")
         os.replace(folder, out)
@@ -71,57 +144,63 @@ def check_out(out: str | Path, overwrite: bool) -> None:
         )
 
 
-def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder], text: CardText) -> None:
-    first = builders[0]
-    names = list(first.clean_splits)
-    evaluation = tuple(name for name in names if name != TRAIN)
-    shared = _write_splits(first, evaluation, folder / EVALUATION) if evaluation else {}
-    infos: dict[str, datasets.DatasetInfo] = {}
-    protocols: dict[str, Any] = {}
-    data_files = {}
-    for builder in builders:
-        name = builder.config.name
-        builder.clean_splits = first.clean_splits
-        own = _write_splits(builder, (TRAIN,), folder / name) if TRAIN in names else {}
-        infos[name] = _whole_info(builder.info, {**own, **shared})
-        protocols[name] = noise_protocol(builder) or {}
-        data_files[name] = {
-            split: f"{name if split == TRAIN else EVALUATION}/{split}-*.parquet" for split in names
-        }
-    (folder / "noise_protocol.json").write_text(json.dumps(protocols, indent=2) + "\n")
-    render_card(text, infos, data_files, protocols).save(folder / "README.md")
+def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:
+    """Sends a written folder to a dataset repository of the Hub.
 
-
-def _write_splits(
-    builder: NoisyPairsBuilder, splits: tuple[str, ...], folder: Path
-) -> dict[str, Any]:
-    """Writes some splits of one config as `{split}-*.parquet`.
+    Args:
+        folder: The folder.
+        repo_id: "name" or "organisation/name"; made where it does not exist.
+        private: Make it private, where it is new.
 
     Returns:
-        The `datasets.SplitInfo` of each.
+        The address of the repository.
     """
-    builder.splits = splits
-    builder.info.splits = None  # what was built before would be expected again
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        built = Path(work) / "built"
-        builder.download_and_prepare(str(built), file_format="parquet")
-        folder.mkdir()
-        for file in sorted(built.glob("*.parquet")):
-            shutil.move(file, folder / _file_name(file.name, builder.dataset_name))
-    return dict(builder.info.splits)
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+    api.upload_folder(
+        repo_id=url.repo_id,
+        folder_path=folder,
+        repo_type="dataset",
+        commit_message="Upload dataset",
+        delete_patterns=["*.parquet"],  # shards of an earlier upload would be read along
+    )
+    return str(url)
 
 
-def _file_name(written: str, dataset_name: str) -> str:
-    """Drops the dataset's name, and numbers the only file of a split like one of many."""
-    stem = written.removeprefix(f"{dataset_name}-").removesuffix(".parquet")
-    return f"{stem}.parquet" if "-of-" in stem else f"{stem}-00000-of-00001.parquet"
+def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder], compact: bool) -> None:
+    first = builders[0]
+    layout = CompactLayout(folder) if compact else FolderLayout(folder)
+    written: dict[str, dict[str, StoredSplit]] = {b.config.name: {} for b in builders}
+    for split in first.clean_splits:
+        stored = layout.write(split, builders)
+        for config, splits in written.items():
+            splits[split] = stored[config]
+    infos = {
+        b.config.name: _whole_info(b.info, [s.info for s in written[b.config.name].values()])
+        for b in builders
+    }
+    entries = {
+        config: {
+            "data_files": [{"split": k, "path": s.pattern} for k, s in splits.items()],
+            **layout.reader_options(config, infos[config].features),
+        }
+        for config, splits in written.items()
+    }
+    protocols = {b.config.name: b.corrupted().protocol for b in builders}
+    (folder / "noise_protocol.json").write_text(json.dumps(protocols, indent=2) + "\n")
+    text = first.card_text(first.clean_splits)
+    render_card(text, infos, entries, protocols).save(folder / "README.md")
 
 
-def _whole_info(info: datasets.DatasetInfo, splits: dict[str, Any]) -> datasets.DatasetInfo:
+def _whole_info(
+    info: datasets.DatasetInfo, splits: Sequence[datasets.SplitInfo]
+) -> datasets.DatasetInfo:
     whole = info.copy()
     whole.splits = datasets.SplitDict()
-    for split in splits.values():
+    for split in splits:
         whole.splits.add(split)
-    whole.dataset_size = sum(split.num_bytes for split in splits.values())
+    whole.dataset_size = sum(split.num_bytes for split in splits)
     whole.download_size = None
     return whole

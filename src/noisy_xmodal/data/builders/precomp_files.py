@@ -1,4 +1,4 @@
-"""Reads the field's region-feature layout ("precomp", after SCAN and VSE++), memory-mapped.
+"""Reads the field's region-feature layout ("precomp", after SCAN and VSE++), block by block.
 
 | file               | content                                                              |
 |--------------------|----------------------------------------------------------------------|
@@ -7,70 +7,72 @@
 | {split}_ids.txt    | optional: the image's id, one a line                                 |
 | {split}_labels.txt | optional: class numbers, one line an image, several split by spaces  |
 
+Splits are train, dev, test, and testall: MS-COCO's 5,000 test images, whose first 1,000 are test.
+Where both are there, testall is the split "test" and the shorter file is "test_1k".
+
 Published dev and test files often store one row per caption: the features of an image are repeated
 k times. That is found by content, and one row per image is kept.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
-from ..columns import IMAGE_ID, LABELS, REGIONS, DatasetError
-from .base import CleanSplit
+from ..columns import IMAGE_ID, OBJECTS, REGIONS, DatasetError
+from ..labels import number_classes
+from ..regions import region_column
+from .array_file import ArrayFile, open_array
+from .clean_split import CleanSplit, Facts
+from .raw_files import check_ids, read_lines
 
-SPLIT_FILES = {"train": "train", "validation": "dev", "test": "test"}
+SPLIT_FILES = {"train": "train", "validation": "dev", "test": "testall", "test_1k": "test"}
 
-_BLOCK_BYTES = 64 * 2**20
+_MOST_CAPTIONS = 100  # of one image; longer runs of equal rows are no repeats of one
 
 
-@dataclass
 class PrecompSplit(CleanSplit):
     """One split of the layout.
 
-    Attributes:
-        path: The feature file.
-        features: (rows, regions, dim), memory-mapped.
+    Args:
+        features: The feature file.
         copies: Rows that the file stores per image.
-        captions: The captions of each image.
         image_ids: One per image.
-        labels: Class numbers of each image, or None.
+        facts: Captions, and objects or labels.
+
+    Attributes:
+        features: The feature file.
+        copies: Rows that the file stores per image.
+        image_ids: One per image.
     """
 
-    path: Path
-    features: np.ndarray
-    copies: int
-    captions: list[list[str]]
-    image_ids: list[str]
-    labels: list[list[int]] | None = None
+    def __init__(
+        self, features: ArrayFile, copies: int, image_ids: list[str], facts: Facts
+    ) -> None:
+        self.features = features
+        self.copies = copies
+        self.image_ids = image_ids
+        self.facts = facts
+        self.block_rows = max(1, features.block_rows // copies)
 
-    def row(self, index: int) -> dict[str, Any]:
-        """Returns regions, id and labels of one image."""
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def dim(self) -> int:
+        """Length of a region's vector."""
+        return self.features.shape[-1]
+
+    def columns(self, first: int, last: int) -> dict[str, Any]:
+        """Returns regions, ids and objects of some images."""
+        rows = self.features.read(first * self.copies, last * self.copies)[:: self.copies]
         columns: dict[str, Any] = {
-            REGIONS: list(self.features[index * self.copies]),
-            IMAGE_ID: self.image_ids[index],
+            REGIONS: region_column(rows),
+            IMAGE_ID: self.image_ids[first:last],
         }
-        if self.labels is not None:
-            columns[LABELS] = self.labels[index]
+        if self.facts.objects is not None:
+            columns[OBJECTS] = self.facts.objects[first:last]
         return columns
-
-    def check_finite(self) -> None:
-        """Scans the features in blocks.
-
-        Raises:
-            DatasetError: A value is NaN or infinite.
-        """
-        step = block_rows(self.features)
-        blocks = range(0, len(self.features), step)
-        for first in tqdm(blocks, desc=f"Checking {self.path.name}"):
-            finite = np.isfinite(self.features[first : first + step]).all(axis=(1, 2))
-            if not finite.all():
-                raise DatasetError(
-                    f"{self.path}, row {first + int(np.argmin(finite))}: the features hold NaN or "
-                    "infinite values. Extract that image again, or take it out of all files."
-                )
 
 
 def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
@@ -83,30 +85,27 @@ def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
         DatasetError: A file is missing or breaks the layout; the message names it.
     """
     folder = Path(data_dir)
-    splits = {
-        name: open_precomp_split(folder, file_name)
-        for name, file_name in SPLIT_FILES.items()
-        if (folder / f"{file_name}_ims.npy").exists() or (folder / f"{file_name}_caps.txt").exists()
-    }
+    files = {name: file for name, file in SPLIT_FILES.items() if _has_split(folder, file)}
+    if "test" not in files and "test_1k" in files:
+        files["test"] = files.pop("test_1k")
+    splits = {name: open_precomp_split(folder, file) for name, file in files.items()}
     if not splits:
         raise DatasetError(
             f"{folder} holds no split: expected train, dev or test as {{split}}_ims.npy with "
             "{split}_caps.txt."
         )
-    shapes = {split.path.name: split.features.shape[2] for split in splits.values()}
-    if len(set(shapes.values())) > 1:
-        raise DatasetError(f"The splits of {folder} differ in feature dimension: {shapes}.")
-    dtypes = {split.path.name: str(split.features.dtype) for split in splits.values()}
-    if len(set(dtypes.values())) > 1:
-        raise DatasetError(f"The splits of {folder} differ in feature type: {dtypes}.")
-    if len({split.labels is None for split in splits.values()}) > 1:
-        without = [split.path.parent for split in splits.values() if split.labels is None]
-        raise DatasetError(
-            f"{without[0]} has a _labels.txt for some splits only: "
-            f"{[name for name, split in splits.items() if split.labels is None]} have none. "
-            "Give one for every split, or for none."
-        )
+    for what, values in (
+        ("dimension", {s.features.path.name: s.dim for s in splits.values()}),
+        ("type", {s.features.path.name: str(s.features.dtype) for s in splits.values()}),
+    ):
+        if len(set(values.values())) > 1:
+            raise DatasetError(f"The splits of {folder} differ in feature {what}: {values}.")
+    _share_classes(folder, splits)
     return splits
+
+
+def _has_split(folder: Path, name: str) -> bool:
+    return (folder / f"{name}_ims.npy").exists() or (folder / f"{name}_caps.txt").exists()
 
 
 def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
@@ -119,8 +118,8 @@ def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
     for needed, other in ((path, captions_path), (captions_path, path)):
         if not needed.exists():
             raise DatasetError(f"{needed} is missing, though {other.name} is there.")
-    features = _open_features(path)
-    lines = _read_lines(captions_path)
+    features = open_array(path, dimensions=(2, 3))
+    lines = read_lines(captions_path)
     copies = _copies(features) if len(features) == len(lines) else 1
     n_images = len(features) // copies
     if len(lines) == 0 or len(lines) % n_images:
@@ -129,89 +128,58 @@ def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
             "not a whole number of captions per image. The files do not belong together."
         )
     per_image = len(lines) // n_images
-    ids = _per_image(folder / f"{file_name}_ids.txt", n_images, copies)
+    facts = Facts(captions=[lines[i : i + per_image] for i in range(0, len(lines), per_image)])
+    ids = _image_ids(folder / f"{file_name}_ids.txt", n_images, len(lines), facts)
+    if copies > 1:
+        facts.notes.append(f"{path.name} repeats every row {copies} times; one was kept")
     labels_path = folder / f"{file_name}_labels.txt"
-    labels = _per_image(labels_path, n_images, copies)
+    if labels_path.exists():
+        labels = _per_image(labels_path, read_lines(labels_path), n_images, copies)
+        facts.objects = _class_numbers(labels_path, labels)
     return PrecompSplit(
-        path=path,
-        features=features,
-        copies=copies,
-        captions=[lines[i : i + per_image] for i in range(0, len(lines), per_image)],
-        image_ids=ids or [f"{file_name}-{i}" for i in range(n_images)],
-        labels=None if labels is None else _class_numbers(labels_path, labels),
+        features, copies, ids or [f"{file_name}-{i}" for i in range(n_images)], facts
     )
 
 
-def block_rows(features: np.ndarray) -> int:
-    """Number of rows to read at once."""
-    return max(1, _BLOCK_BYTES // max(1, features[:1].nbytes))
-
-
-def _open_features(path: Path) -> np.ndarray:
-    try:
-        features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DatasetError(
-            f"{path} is not a plain array ({error}). Files of Python objects are never loaded, as "
-            "they can run code: save a float16 or float32 array with np.save(..., "
-            "allow_pickle=False)."
-        ) from error
-    if features.ndim not in (2, 3) or 0 in features.shape:
-        raise DatasetError(
-            f"{path} has shape {features.shape}: expected (rows, regions, dim) or (rows, dim)."
-        )
-    if features.dtype not in (np.float16, np.float32):
-        raise DatasetError(
-            f"{path} is {features.dtype}: expected float16 or float32. Convert it with "
-            "np.save(path, array.astype(np.float32))."
-        )
-    return features if features.ndim == 3 else features[:, None, :]
-
-
-def _copies(features: np.ndarray) -> int:
+def _copies(features: ArrayFile) -> int:
     """How many consecutive rows hold the same image: the same number for all images, else 1."""
-    n_rows = len(features)
-    run = 1
-    while run < n_rows and np.array_equal(features[run], features[0]):
-        run += 1
-    if run == 1 or run == n_rows or n_rows % run:
+    start = features.read(0, min(len(features), _MOST_CAPTIONS + 1))
+    same = (start == start[:1]).reshape(len(start), -1).all(axis=1)  # (n_start,)
+    run = len(start) if same.all() else int(np.argmin(same))
+    if run == 1 or run > _MOST_CAPTIONS or run == len(features) or len(features) % run:
         return 1
-    step = max(run, block_rows(features) // run * run)
-    for first in range(0, n_rows, step):
-        block = features[first : first + step]
+    step = max(run, features.block_rows // run * run)
+    for first in range(0, len(features), step):
+        block = features.read(first, min(first + step, len(features)))
         groups = block.reshape(-1, run, *block.shape[1:])
         if not (groups == groups[:, :1]).all():
             return 1
     return run
 
 
-def _read_lines(path: Path) -> list[str]:
-    """Reads non-empty lines; only the end of the file may be an empty one."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 ({error}). Convert it first.") from error
-    # Not str.splitlines(), which would also break at characters that captions may hold.
-    lines = [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            raise DatasetError(
-                f"{path}, line {number}: the line is empty. Write it, or remove it together with "
-                "what it belongs to."
-            )
-    return lines
-
-
-def _per_image(path: Path, n_images: int, copies: int) -> list[str] | None:
-    """Reads an optional file with one line per image, or per stored row."""
-    if not path.exists():
-        return None
-    lines = _read_lines(path)
+def _per_image(path: Path, lines: list[str], n_images: int, copies: int) -> list[str]:
+    """Checks a file with one line per image, or per stored row."""
     if len(lines) == n_images:
         return lines
     if len(lines) == n_images * copies:
         return lines[::copies]
     raise DatasetError(f"{path} has {len(lines)} lines for {n_images} images: one each is needed.")
+
+
+def _image_ids(path: Path, n_images: int, n_captions: int, facts: Facts) -> list[str] | None:
+    """Reads the optional file of ids; some published ones have a line per caption."""
+    if not path.exists():
+        return None
+    lines = read_lines(path)
+    if len(lines) == n_captions != n_images:
+        per_image = n_captions // n_images
+        if any(lines[i] != lines[i - i % per_image] for i in range(n_captions)):
+            facts.notes.append(f"{path.name} names captions, not images, and was not used")
+            return None
+        lines = lines[::per_image]
+    ids = _per_image(path, lines, n_images, 1)
+    check_ids(ids, str(path))
+    return ids
 
 
 def _class_numbers(path: Path, lines: list[str]) -> list[list[int]]:
@@ -225,3 +193,21 @@ def _class_numbers(path: Path, lines: list[str]) -> list[list[int]]:
                 "the classes."
             ) from None
     return labels
+
+
+def _share_classes(folder: Path, splits: dict[str, PrecompSplit]) -> None:
+    """Turns class numbers into labels, where every image of every split has exactly one."""
+    without = [name for name, split in splits.items() if split.facts.objects is None]
+    if without and len(without) < len(splits):
+        raise DatasetError(
+            f"{folder} has a _labels.txt for some splits only: {without} have none. Give one for "
+            "every split, or for none."
+        )
+    found = {name: [list(row) for row in s.facts.objects or ()] for name, s in splits.items()}
+    if without or any(len(row) != 1 for rows in found.values() for row in rows):
+        return
+    numbers = {name: [row[0] for row in rows] for name, rows in found.items()}
+    labels, names = number_classes(numbers, f"{folder} (_labels.txt)")
+    for name, split in splits.items():
+        split.facts.labels, split.facts.class_names = labels[name], names
+        split.facts.objects = None

@@ -1,0 +1,24 @@
+"""Turns MS-COCO, as pictures or region features, into Parquet with noisy configs.
+
+python dataset_scripts/coco.py --data_dir coco --out coco_pairs --configs clean cmp_40 part_40
+"""
+
+from dataclasses import dataclass, field
+
+from noisy_xmodal.data.builders import Coco
+from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+
+
+@dataclass(kw_only=True)
+class CocoArguments(CaptionNoiseArguments, PictureArguments):
+    data_dir: str = field(
+        metadata={
+            "help": "Folder with dataset_coco.json, the pictures in train2014 and val2014 (or "
+            "images/train2014, ...), and for part_N annotations/instances_{train,val}2014.json; "
+            "or with region features ({split}_ims.npy, _caps.txt)."
+        }
+    )
+
+
+if __name__ == "__main__":
+    main(Coco, CocoArguments)

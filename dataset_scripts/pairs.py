@@ -1,0 +1,35 @@
+"""Writes your own image-caption pairs as Parquet with noisy configs.
+
+python dataset_scripts/pairs.py --source photos/captions.csv --out mine --configs clean cmp_40
+"""
+
+from dataclasses import dataclass, field
+
+from noisy_xmodal.data.builders import OwnPairs
+from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+
+
+@dataclass(kw_only=True)
+class PairsArguments(CaptionNoiseArguments, PictureArguments):
+    source: str = field(
+        metadata={
+            "help": "A Hub dataset, a folder (Parquet, pictures with a table of captions, "
+            "WebDataset shards), or a file (.csv, .tsv, .jsonl, .parquet, .tar)."
+        }
+    )
+    source_config: str | None = field(
+        default=None, metadata={"help": "Its configuration, where it has several."}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+    )
+    caption_column: str | None = field(
+        default=None, metadata={"help": "Column of the captions, likewise."}
+    )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column that names the image, likewise."}
+    )
+
+
+if __name__ == "__main__":
+    main(OwnPairs, PairsArguments)

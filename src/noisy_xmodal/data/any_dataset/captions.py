@@ -1,0 +1,207 @@
+"""Captions of any form as lists of strings.
+
+A caption column may hold a string, a list of strings, a list of objects (`{"raw": ..., "tokens":
+...}`), an object, or a list written as text (`'["a", "b"]'`); numbered columns are one list.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import datasets
+
+from ..columns import IS_NOISY, DatasetError
+
+TextReader = Callable[[Any], list[str | None]]
+
+_TEXT_FIELDS = (
+    *("raw", "caption", "captions", "text", "texts", "sentence", "sentences", "value", "txt"),
+    *("description", "alttext", "content"),
+)
+
+
+def plain_name(name: str) -> str:
+    """Reduces a column name to what tells it apart: `Image-Path` and `image_path` are one."""
+    # WebDataset's own fields, as `__url__` (the shard), are not what their bare names say.
+    return name if name.startswith("__") else re.sub(r"[\W_]+", "", name).lower()
+
+
+def is_string(feature: Any) -> bool:
+    """Whether `feature` is a string."""
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def is_string_list(feature: Any) -> bool:
+    """Whether `feature` is a list of strings."""
+    return isinstance(feature, (datasets.List, datasets.LargeList)) and is_string(feature.feature)
+
+
+def column_values(dataset: datasets.Dataset, name: str) -> list[Any]:
+    """Reads one column, and no other, as Python values."""
+    return dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist()
+
+
+def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
+    """Finds how the captions of a value are read.
+
+    Args:
+        feature: The type of the column.
+        in_list: The value stands in a list already: a list of lists holds words, not captions.
+
+    Returns:
+        A function from a value to its captions, or None where the type holds no captions.
+    """
+    if is_string(feature):
+        return lambda value: [value]
+    if isinstance(feature, (datasets.List, datasets.LargeList)) and not in_list:
+        inner = caption_reader(feature.feature, in_list=True)
+        return None if inner is None else _list_reader(inner)
+    if isinstance(feature, dict):
+        names = {plain_name(name): name for name in reversed(feature)}
+        for field in _TEXT_FIELDS:
+            if field in names:
+                inner = caption_reader(feature[names[field]], in_list)
+                if inner is not None:
+                    return _field_reader(inner, names[field])
+    return None
+
+
+def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -> list[list[str]]:
+    """Reads the captions of every row.
+
+    Args:
+        dataset: One split.
+        names: The caption column, or numbered columns with one caption each.
+        split: Name of the split, for the messages.
+
+    Raises:
+        DatasetError: A row has no captions, or an empty one.
+    """
+    if len(names) > 1:
+        columns = [column_values(dataset, name) for name in names]
+        rows = zip(*columns, strict=True)
+        lists = [[text for text in row if text and text.strip()] for row in rows]
+    else:
+        values = column_values(dataset, names[0])
+        feature = dataset.features[names[0]]
+        decoded = _decode_lists(values) if is_string(feature) else None
+        reader = caption_reader(feature)
+        assert reader is not None, "the column was found by its type"
+        lists = decoded if decoded is not None else [reader(value) for value in values]
+    for row, texts in enumerate(lists):
+        _check_captions(texts, row, names, split)
+    return lists
+
+
+def read_flags(
+    dataset: datasets.Dataset, captions: Sequence[Sequence[str]], split: str
+) -> list[list[bool]] | None:
+    """Reads the oracle, where the dataset has one: one flag per caption.
+
+    Args:
+        dataset: One split; a row has a list of flags, or one flag for its only caption.
+        captions: The captions of each row.
+        split: Name of the split, for the messages.
+
+    Raises:
+        DatasetError: A row does not have one flag per caption, or a flag is not a boolean.
+    """
+    if IS_NOISY not in dataset.column_names:
+        return None
+    values = column_values(dataset, IS_NOISY)
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    for row, (flags, texts) in enumerate(zip(lists, captions, strict=True)):
+        if len(flags) != len(texts) or not all(isinstance(flag, bool) for flag in flags):
+            raise DatasetError(
+                f"Row {row} of split '{split}' has {len(texts)} captions and {values[row]!r} in "
+                f"'{IS_NOISY}'. Give one boolean per caption, or drop the column."
+            )
+    return lists
+
+
+def merge_captions(
+    captions: list[list[str]], flags: list[list[bool]] | None, first_rows: Sequence[int]
+) -> list[int]:
+    """Gathers the captions of each image, and their flags, in its first row, in place.
+
+    Args:
+        captions: The captions of each row.
+        flags: Their flags, or None.
+        first_rows: For every row, the first row with the same image.
+
+    Returns:
+        The first rows. A text that an image has twice is kept once, with its first flag.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, first in enumerate(first_rows):
+        groups.setdefault(first, []).append(row)
+    for first, rows in groups.items():
+        if len(rows) > 1:
+            flag_of_text: dict[str, bool] = {}
+            for row in rows:
+                row_flags = flags[row] if flags is not None else [False] * len(captions[row])
+                for text, flag in zip(captions[row], row_flags, strict=True):
+                    flag_of_text.setdefault(text, flag)
+            captions[first] = list(flag_of_text)
+            if flags is not None:
+                flags[first] = list(flag_of_text.values())
+    return list(groups)
+
+
+def _list_reader(inner: TextReader) -> TextReader:
+    return lambda values: [text for value in values or () for text in inner(value)]
+
+
+def _field_reader(inner: TextReader, name: str) -> TextReader:
+    return lambda value: inner(value[name]) if value is not None else [None]
+
+
+def _decode_lists(values: Sequence[str | None]) -> list[list[str]] | None:
+    """Reads lists written as text; None unless every value is one."""
+    lists = []
+    for value in values:
+        texts = _string_list(value or "")
+        if texts is None:
+            return None
+        lists.append(texts)
+    return lists or None
+
+
+def _string_list(text: str) -> list[str] | None:
+    if not text.lstrip().startswith("["):
+        return None
+    for parse in (json.loads, _python_list):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    return None
+
+
+def _python_list(text: str) -> Any:
+    """Reads a list as Python prints it, which is how pandas writes one into a CSV."""
+    value = ast.literal_eval(text.strip())
+    # NumPy prints no commas, and adjacent literals would be read as one string.
+    if repr(value) != text.strip():
+        raise ValueError("not a printed list")
+    return value
+
+
+def _check_captions(
+    texts: Sequence[str | None], row: int, names: Sequence[str], split: str
+) -> None:
+    where = f"column '{names[0]}'" if len(names) == 1 else f"columns {list(names)}"
+    if not texts:
+        raise DatasetError(
+            f"Row {row} of split '{split}' has no captions in {where}. Write one, or drop the row."
+        )
+    for position, text in enumerate(texts):
+        if text is None or not text.strip():
+            raise DatasetError(
+                f"Caption {position} of row {row} of split '{split}' is empty ({text!r}) in "
+                f"{where}. Write it, or remove it."
+            )

@@ -1,0 +1,221 @@
+"""CC152K: image-text pairs from the web, some of them wrong, and nobody knows which.
+
+    CC152K(config_name="natural", data_dir="cc152k_precomp").download_and_prepare()
+
+NCR (Huang et al., NeurIPS 2021) drew 150,000 pairs from the train split of Conceptual Captions
+(Sharma et al., ACL 2018), and 1,000 each for dev and test from its validation split. One caption
+belongs to one picture: its alt text, cleaned, in lower case, with names replaced by words such as
+"person". 3 % to 20 % of the pairs are estimated to be wrong. `data_dir` holds, for each split of
+train, dev and test:
+
+| file             | content                                                                      |
+|------------------|------------------------------------------------------------------------------|
+| {split}_caps.tsv | one pair a line: image id, tab, caption                                      |
+| {split}_ims.npy  | float16 or float32, (pairs, regions, dim), row by row as the lines; or else: |
+| images/, {split}/| pictures, named by the image id, with or without a suffix                    |
+
+The id may also be the path of the picture, from `data_dir` on. NCR's repository links to
+`cc152k_precomp`, which holds the first two, and has lists of links, {split}_caps_img_urls.csv (id,
+caption, link; an id is a number and the CRC-32 of the link): rename such a list to
+{split}_caps.tsv. Google lets anyone use the captions and links for any purpose and asks to be
+named; the pictures are their owners'.
+
+See cc152k_files.py for how the lines are read.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import datasets
+
+from ..card import CardText
+from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
+from ..regions import region_feature
+from .array_file import open_array
+from .base import NoisyPairsBuilder
+from .cc152k_files import IMAGE_FOLDER, SPLIT_FILES, CaptionFile, read_caption_files
+from .clean_split import CleanSplit
+from .image_files import ImageSplit, check_splits
+from .precomp import region_lines
+from .precomp_files import PrecompSplit
+from .raw_files import file_state
+
+_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+class CC152K(NoisyPairsBuilder):
+    """Builder of CC152K; `data_dir` is needed."""
+
+    NATURALLY_NOISY = True
+    NOISE = ()
+    SUMMARY = "CC152K: image-text pairs of Conceptual Captions, noisy as they were harvested."
+    HOMEPAGE = "https://github.com/XLearning-SCU/2021-NeurIPS-NCR"
+    LICENSE = "Captions: free for any purpose, naming Google LLC. Pictures: their owners'."
+    CITATION = """@inproceedings{sharma2018conceptual,
+  title={Conceptual Captions: A Cleaned, Hypernymed, Image Alt-text Dataset For Automatic Image
+    Captioning},
+  author={Sharma, Piyush and Ding, Nan and Goodman, Sebastian and Soricut, Radu},
+  booktitle={Proceedings of ACL},
+  year={2018}
+}
+@inproceedings{huang2021learning,
+  title={Learning with Noisy Correspondence for Cross-modal Matching},
+  author={Huang, Zhenyu and Niu, Guocheng and Liu, Xiao and Ding, Wenbiao and Xiao, Xinyan and
+    Wu, Hua and Peng, Xi},
+  booktitle={Advances in Neural Information Processing Systems},
+  year={2021}
+}"""
+
+    @classmethod
+    def source_version(cls, data_dir: str | None) -> str | None:
+        """Names the state of the files by size and time, so that changed files are read anew."""
+        pictures = [f"{folder}/*" for folder in (IMAGE_FOLDER, *SPLIT_FILES.values())]
+        return file_state(data_dir, "*_caps.tsv", "*_ims.npy", *pictures)
+
+    def open_splits(self) -> dict[str, CleanSplit]:
+        """Opens the splits and checks their features or pictures.
+
+        Raises:
+            DatasetError: No `data_dir`, or a file breaks the layout.
+        """
+        folder = self.data_folder
+        captions = read_caption_files(folder)
+        if any((folder / f"{file}_ims.npy").exists() for file in SPLIT_FILES.values()):
+            return cast(dict[str, CleanSplit], open_features(folder, captions))
+        skip = self.config.on_bad_image == "skip"
+        splits = {
+            name: open_pictures(folder, SPLIT_FILES[name], file, skip)
+            for name, file in captions.items()
+        }
+        check_splits(splits, self.config.on_bad_image)
+        return cast(dict[str, CleanSplit], splits)
+
+    def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
+        """Returns the types of the picture or its regions, and of the id."""
+        split = next(iter(splits.values()))
+        if isinstance(split, PrecompSplit):
+            visual = {REGIONS: region_feature(split.dim, str(split.features.dtype))}
+        else:
+            visual = {IMAGE: datasets.Image()}
+        return {**visual, IMAGE_ID: datasets.Value("string")}
+
+    def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
+        """Returns what the card says."""
+        has_features = isinstance(next(iter(splits.values())), PrecompSplit)
+        lines = region_lines(splits) if has_features else _picture_lines(splits)
+        return CardText(
+            title="CC152K: naturally noisy image-text pairs of Conceptual Captions",
+            body=f"{_ABOUT.strip()}\n\n{lines}",
+            credit=_CREDIT,
+            license="other",
+            language=("en",),
+        )
+
+
+def open_features(folder: Path, captions: dict[str, CaptionFile]) -> dict[str, PrecompSplit]:
+    """Opens the feature files and scans them.
+
+    Raises:
+        DatasetError: A file is missing, does not fit its captions or the others, or holds NaN.
+    """
+    splits = {}
+    for name, file in captions.items():
+        features = open_array(folder / f"{SPLIT_FILES[name]}_ims.npy", dimensions=(2, 3))
+        if len(features) != len(file.captions):
+            raise DatasetError(
+                f"{features.path} has {len(features):,} rows for the {len(file.captions):,} pairs "
+                f"of {file.path.name}: one each is needed. The files do not belong together."
+            )
+        splits[name] = PrecompSplit(features, 1, file.image_ids, file.facts())
+    kinds = {s.features.path.name: f"{s.dim} {s.features.dtype}" for s in splits.values()}
+    if len(set(kinds.values())) > 1:
+        raise DatasetError(
+            f"The splits of {folder} differ in feature dimension or type: {kinds}. Extract or "
+            "convert all alike."
+        )
+    for split in splits.values():
+        split.features.check_finite()
+    return splits
+
+
+def open_pictures(folder: Path, split: str, captions: CaptionFile, skip: bool) -> ImageSplit:
+    """Finds the pictures of one split.
+
+    Args:
+        folder: Where everything is.
+        split: The name of the split in file names ("dev").
+        captions: Its pairs.
+        skip: Leave out the pairs whose picture is missing: links die.
+
+    Raises:
+        DatasetError: A picture has two files; or one is missing and not to be left out, or all.
+    """
+    listed = _list_pictures([folder / IMAGE_FOLDER, folder / split])
+    paths, keep = [], []
+    for line, image_id in zip(captions.lines, captions.image_ids, strict=True):
+        own_path = folder / image_id
+        files = [own_path] if os.path.isfile(own_path) else listed.get(image_id, [])
+        if len(files) > 1:
+            raise DatasetError(
+                f"{captions.path}, line {line}: '{image_id}' has two files, {files[0]} and "
+                f"{files[1]}. Remove one."
+            )
+        paths.append(files[0] if files else own_path)
+        keep.append(bool(files))
+    pictures = ImageSplit(paths, captions.image_ids, captions.facts())
+    n_missing = keep.count(False)
+    if n_missing and (not skip or n_missing == len(keep)):
+        row = keep.index(False)
+        raise DatasetError(
+            f"{captions.path}, line {captions.lines[row]}: no picture of "
+            f"'{captions.image_ids[row]}' in {IMAGE_FOLDER}/ or {split}/ of {folder}, nor at that "
+            f"path; {n_missing:,} of {len(keep):,} pairs have none. Put the pictures there; or, "
+            "where some are gone, leave their pairs out with --on_bad_image skip (in Python "
+            f"on_bad_image='skip'). For features, put {split}_ims.npy there."
+        )
+    if n_missing:
+        pictures.keep_rows(keep)
+        pictures.facts.notes.append(
+            f"{n_missing:,} of {len(keep):,} pictures were missing; their pairs were left out"
+        )
+    return pictures
+
+
+def _list_pictures(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    """Lists the files of some folders by name, and pictures also by name without suffix."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        for entry in os.scandir(folder) if folder.is_dir() else ():
+            stem, suffix = os.path.splitext(entry.name)
+            for name in {entry.name, stem if suffix.lower() in _SUFFIXES else entry.name}:
+                found.setdefault(name, []).append(folder / entry.name)
+    return found
+
+
+def _picture_lines(splits: dict[str, CleanSplit]) -> str:
+    return "\n".join(
+        f"- {name}: {len(split):,} pictures{''.join(f'; {note}' for note in split.facts.notes)}"
+        for name, split in splits.items()
+    )
+
+
+_ABOUT = """
+A subset of Conceptual Captions that NCR (Huang et al., NeurIPS 2021) made: 150,000 pairs of its
+train split, and 1,000 each for validation and test from its validation split. Each picture has one
+caption: the alt text of a web page, cleaned, in lower case, with names replaced by words such as
+"person".
+
+**Noise.** The pairs are noisy as they were harvested: 3 % to 20 % are estimated to be wrong, the
+evaluation splits included, and nobody knows which.
+
+**Converted** by `dataset_scripts/cc152k.py`:
+"""
+
+_CREDIT = """
+Captions: [Conceptual Captions](https://github.com/google-research-datasets/conceptual-captions)
+(Sharma et al., ACL 2018), which may be used for any purpose; Google LLC asks to be named as its
+source, and gives no warranty. Subset: [NCR](https://github.com/XLearning-SCU/2021-NeurIPS-NCR). The
+pictures are their owners': whoever shares them, or features of them, answers for that.
+"""

@@ -1,0 +1,112 @@
+"""The command line that the scripts of `dataset_scripts/` share.
+
+A script names its builder and the options that are its own:
+
+    @dataclass
+    class Arguments(WriteArguments):
+        data_dir: str = field(metadata={"help": "..."})
+
+    main(Flickr30k, Arguments)
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import HfArgumentParser
+
+from ..protocol import NATURAL
+from .base import NoisyPairsBuilder, config_names
+from .parquet_folder import write_dataset
+
+
+@dataclass(kw_only=True)
+class WriteArguments:
+    """What every dataset script is asked."""
+
+    out: str = field(metadata={"help": "Folder to write; load_dataset(OUT, CONFIG) opens it."})
+    configs: list[str] | None = field(
+        default=None, metadata={"help": "Configs to write, the default one first."}
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of the noise; the splits are fixed."})
+    overwrite: bool = field(default=False, metadata={"help": "Replace OUT where it exists."})
+    push_to_hub: str | None = field(
+        default=None, metadata={"help": "ORG/NAME of a dataset repository to send OUT to."}
+    )
+    private: bool = field(default=False, metadata={"help": "Make that repository private."})
+    compact: bool = field(
+        default=False,
+        metadata={
+            "help": "Store pictures and features once for all configs. For a local disk only: "
+            "reading is slower, and readers other than `datasets` see all configs mixed."
+        },
+    )
+
+
+@dataclass(kw_only=True)
+class CaptionNoiseArguments(WriteArguments):
+    """What scripts of datasets with captions are asked besides."""
+
+    noise_index: str | None = field(
+        default=None,
+        metadata={
+            "help": "Published noise-index file (.npy) to use for the one noisy config instead of "
+            "drawing the noise."
+        },
+    )
+    objects_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Make the object sets of part_N from 'tags' or 'captions' (their nouns), where "
+            "the dataset has none of its own."
+        },
+    )
+
+
+@dataclass(kw_only=True)
+class PictureArguments(WriteArguments):
+    """What scripts of datasets with pictures are asked besides."""
+
+    on_bad_image: str = field(
+        default="error",
+        metadata={"help": "'error', or 'skip' to leave out pictures that do not decode."},
+    )
+
+
+def main(
+    builder_class: type[NoisyPairsBuilder],
+    arguments_class: type[WriteArguments],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Reads the options, writes the folder, and says what is in it.
+
+    Args:
+        builder_class: The dataset.
+        arguments_class: Its options, whose names are those of `write_dataset` and of the builder.
+        argv: The options as given; those of the process by default.
+    """
+    parser = HfArgumentParser(
+        arguments_class, description=sys.modules["__main__"].__doc__, epilog=_epilog(builder_class)
+    )
+    (arguments,) = parser.parse_args_into_dataclasses(argv)
+    options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
+    try:
+        splits = write_dataset(builder_class, **options)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    for name, split in splits.items():
+        captions = f", {split.n_captions:,} captions" if split.n_captions else ""
+        notes = "".join(f"\n  {note}" for note in split.facts.notes)
+        print(f"{name}: {len(split):,} rows{captions}{notes}")
+    config = (arguments.configs or builder_class.DEFAULT_CONFIGS)[0]
+    print(f'Load it with: datasets.load_dataset("{arguments.out}", "{config}")')
+    if arguments.push_to_hub:
+        print(f'or with: datasets.load_dataset("{arguments.push_to_hub}", "{config}")')
+
+
+def _epilog(builder_class: type[NoisyPairsBuilder]) -> str:
+    text = f"Configs: {config_names(builder_class)}."
+    if builder_class.DEFAULT_CONFIGS != (NATURAL,):
+        text += f" Written by default: {', '.join(builder_class.DEFAULT_CONFIGS)}."
+    return text

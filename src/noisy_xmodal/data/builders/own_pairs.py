@@ -1,0 +1,154 @@
+"""Anybody's pairs: whatever `load_pairs` opens, written with noisy configs.
+
+write_dataset(OwnPairs, "out", ["clean", "cmp_40"], source="captions.csv")
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import datasets
+from datasets.table import embed_table_storage
+
+from ..any_dataset import load_pairs
+from ..card import CardText
+from ..columns import CAPTIONS, IMAGE, IS_NOISY, OBJECTS, TAGS, DatasetError, validate_pairs
+from ..injection import check_clean
+from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
+from .clean_split import CleanSplit, Facts, rows_per_block
+from .image_files import image_problems, left_out_note, refuse_bad
+
+
+@dataclass
+class OwnPairsConfig(NoisyPairsConfig):
+    """One noise setting of a person's own pairs.
+
+    Attributes:
+        source: What `load_pairs` opens: a Hub dataset, a folder or a file.
+        source_config: Its configuration, where it has several.
+        image_column: The column of the image; found by type and name where it is left out.
+        caption_column: The column of the captions, likewise.
+        id_column: The column that names the image, likewise.
+    """
+
+    source: str | None = None
+    source_config: str | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+    id_column: str | None = None
+
+
+class OwnSplit(CleanSplit):
+    """A split that keeps the column contract.
+
+    Args:
+        rows: The rows.
+        notes: Lines for the card.
+    """
+
+    def __init__(self, rows: datasets.Dataset, notes: list[str]) -> None:
+        names = rows.column_names
+        self.facts = Facts(
+            captions=_values(rows, CAPTIONS),
+            objects=_values(rows, OBJECTS) if OBJECTS in names else None,
+            tags=_values(rows, TAGS) if TAGS in names else None,
+            notes=notes,
+        )
+        dropped = [name for name in (CAPTIONS, IS_NOISY) if name in names]
+        self._rows = rows.remove_columns(dropped).with_format("arrow")
+        first = embed_table_storage(self._rows[:100])
+        self.block_rows = rows_per_block(first.nbytes / max(1, len(first)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def features(self) -> datasets.Features:
+        """The types of the columns that `columns` gives."""
+        return self._rows.features
+
+    def columns(self, first: int, last: int) -> dict[str, Any]:
+        """Returns all columns but captions and oracle; pictures with their bytes."""
+        table = embed_table_storage(self._rows[first:last]).combine_chunks()
+        return {name: table.column(name).combine_chunks() for name in table.column_names}
+
+
+class OwnPairs(NoisyPairsBuilder):
+    """Builder over any pairs of images and captions; `source` is needed."""
+
+    BUILDER_CONFIG_CLASS = OwnPairsConfig
+    NOISE = CAPTION_NOISE
+    SUMMARY = "Image-caption pairs."
+
+    def open_splits(self) -> dict[str, CleanSplit]:
+        """Loads the splits, and checks columns, captions and pictures.
+
+        Raises:
+            DatasetError: No `source`, rows that break the contract, pairs that are noisy
+                already, or pictures that do not decode.
+        """
+        config = self.config
+        if config.source is None:
+            raise DatasetError(
+                "OwnPairs needs to know your data: give source=NAME_OR_PATH (--source)."
+            )
+        found = load_pairs(
+            config.source,
+            config.source_config,
+            image_column=config.image_column,
+            caption_column=config.caption_column,
+            id_column=config.id_column,
+        )
+        splits: dict[str, CleanSplit] = {}
+        for name, rows in found.items():
+            validate_pairs(rows, name)
+            check_clean(rows)
+            notes: list[str] = []
+            if IMAGE in rows.column_names:
+                rows = _good_pictures(rows, name, config.on_bad_image, notes)
+            splits[name] = OwnSplit(rows, notes)
+        return splits
+
+    def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
+        """Returns the types of the columns as they were found."""
+        return dict(cast(OwnSplit, next(iter(splits.values()))).features)
+
+    def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
+        """Returns what the card says."""
+        lines = [
+            f"- {name}: {len(split):,} images, {split.n_captions:,} captions"
+            + "".join(f"; {note}" for note in split.facts.notes)
+            for name, split in splits.items()
+        ]
+        return CardText(
+            title="Image-caption pairs",
+            body=f"Made from `{Path(str(self.config.source)).name}` by "
+            "`dataset_scripts/pairs.py`. `is_noisy` marks the captions that were moved; whether "
+            "the others were right before is not known.\n\n" + "\n".join(lines),
+            credit="The terms of the pictures and captions apply; name them here before sharing.",
+        )
+
+
+def _good_pictures(
+    rows: datasets.Dataset, split: str, on_bad_image: str, notes: list[str]
+) -> datasets.Dataset:
+    """Decodes every picture once; refuses bad ones, or leaves them out and notes them."""
+    stored = rows.select_columns([IMAGE]).cast_column(IMAGE, datasets.Image(decode=False))
+    names = _values(rows, "image_id")
+    sources = (_source(row[IMAGE]) for row in stored)
+    problems = image_problems(sources, len(rows), f"Checking pictures of {split}")
+    keep = [problem is None for problem in problems]
+    if all(keep):
+        return rows
+    if on_bad_image == "error":
+        refuse_bad(names, problems)
+    notes.append(left_out_note(names, keep))
+    return rows.select([row for row, good in enumerate(keep) if good])
+
+
+def _source(picture: dict[str, Any]) -> bytes | Path:
+    return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"])
+
+
+def _values(rows: datasets.Dataset, name: str) -> list[Any]:
+    return list(rows.select_columns([name]).with_format("arrow")[:].column(name).to_pylist())

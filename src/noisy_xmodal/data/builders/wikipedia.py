@@ -1,0 +1,251 @@
+"""Wikipedia: sections of featured articles with their pictures, as feature vectors, 10 classes.
+
+    Wikipedia(config_name="sym_40", data_dir="wikipedia").download_and_prepare()
+
+Source: Rasiwasia et al., "A New Approach to Cross-Modal Multimedia Retrieval", ACM Multimedia 2010,
+with features and lists at http://www.svcl.ucsd.edu/projects/crossmodal/. The files state no
+licence; the articles are Wikipedia's (CC BY-SA), and pictures have terms of their own.
+
+| file                         | content                                                        |
+|------------------------------|----------------------------------------------------------------|
+| trainset_txt_img_cat.list    | 2,173 lines: text id, image id, class 1 to 10, split by tabs   |
+| testset_txt_img_cat.list     | 693 such lines                                                 |
+| categories.list              | the names of the classes, one a line                           |
+
+Beside them lies one kind of features; of several, the first of this table is taken:
+
+| file               | content                                                                  |
+|--------------------|--------------------------------------------------------------------------|
+| raw_features.mat   | I_tr, I_te: SIFT histograms, (rows, 128); T_tr, T_te: LDA, (rows, 10)    |
+| roph_wiki.mat      | data.X1 (128, 2866) images, data.X2 (100, 2866) texts, data.Y one-hot    |
+| arrays             | train and test in the layout of modality_arrays.py, such as CLIP features |
+
+Rows of the features are the lines of the lists, by position. For roph_wiki.mat that is train, then
+test: in the published files its classes agree with the lists in all 2,866 rows, and the 10 pairs of
+rows with equal image vectors are the same in both files. Its data.split is another, random cut of
+2,173 and 693 pairs, and is not used. X1 is centred on all 2,866 images: it is a projection that has
+seen the test pairs.
+
+Arrays that come without labels (.npy only) take ids and classes from the lists. Arrays with labels
+of their own need no lists; categories.list names their classes, where classes.txt does not.
+
+Of the 693 test pairs the first 231 are "validation" and the last 462 "test", the cut that MRL and
+SDML make in files of their own, whose order is not known. Arrays with a validation split are left
+as they are.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..columns import DatasetError
+from .clean_split import CleanSplit
+from .modality_arrays import (
+    CLASSES,
+    VectorBuilder,
+    VectorSplit,
+    read_modality_splits,
+    vector_splits,
+)
+from .modality_files import RawSplit, class_numbers, read_class_names
+from .modality_mat import load_mat, vectors_by_rows
+from .raw_files import check_ids, read_lines
+
+RAW = "raw_features.mat"
+PROJECTED = "roph_wiki.mat"
+CATEGORIES = "categories.list"
+LISTS = {"train": "trainset_txt_img_cat.list", "test": "testset_txt_img_cat.list"}
+N_TEST, N_VALIDATION = 693, 231
+
+
+class Wikipedia(VectorBuilder):
+    """Builder of the Wikipedia pairs; `data_dir` is needed."""
+
+    SUMMARY = "Wikipedia image-text pairs as feature vectors, with 10 classes."
+    HOMEPAGE = "http://www.svcl.ucsd.edu/projects/crossmodal/"
+    CITATION = """@inproceedings{rasiwasia2010crossmodal,
+  title = {A New Approach to Cross-Modal Multimedia Retrieval},
+  author = {Rasiwasia, Nikhil and Costa Pereira, Jose and Coviello, Emanuele and Doyle, Gabriel
+            and Lanckriet, Gert R. G. and Levy, Roger and Vasconcelos, Nuno},
+  booktitle = {ACM International Conference on Multimedia},
+  pages = {251--260},
+  year = {2010}
+}"""
+
+    TITLE = "Wikipedia image-text pairs with label noise"
+    ABOUT = """
+2,866 sections of featured articles of Wikipedia, each with one picture and one of 10 classes, as
+one vector a modality; converted by `dataset_scripts/wikipedia.py`.
+
+**Splits.** The 2,173 training pairs of the set. Of its 693 test pairs the first 231 are
+`validation` and the last 462 `test`: the cut that MRL and SDML make in files of their own, whose
+order is not known.
+
+**Repeats.** No id occurs twice, but 10 pairs of pictures have equal features in the published
+files; in three of them one picture is in train and the other in validation (1) or test (2).
+"""
+    CREDIT = """
+Rasiwasia et al., *A New Approach to Cross-Modal Multimedia Retrieval*, ACM Multimedia 2010;
+features and lists from [SVCL, UC San Diego](http://www.svcl.ucsd.edu/projects/crossmodal/). The
+files state no licence. The articles are Wikipedia's, under CC BY-SA; pictures have terms of their
+own. Ask the authors before sharing.
+"""
+
+    def open_folder(self, folder: Path) -> dict[str, CleanSplit]:
+        """Reads lists and features."""
+        return cast(dict[str, CleanSplit], open_wikipedia_splits(folder))
+
+
+def open_wikipedia_splits(folder: Path) -> dict[str, VectorSplit]:
+    """Opens the splits of a folder.
+
+    Raises:
+        DatasetError: A file is missing or breaks the layout; the message names it.
+    """
+    names: list[str] | None
+    if (folder / RAW).exists():
+        where, note = folder / RAW, f"features of {RAW}"
+        names = read_class_names(folder / CATEGORIES)
+        raw = _raw_features(where, _read_lists(folder, names))
+    elif (folder / PROJECTED).exists():
+        where = folder / PROJECTED
+        note = f"features of {PROJECTED}, projected with test images in view"
+        names = read_class_names(folder / CATEGORIES)
+        raw = _projected_features(where, _read_lists(folder, names), names)
+    else:
+        where, note = folder, "features of the user's own"
+        raw, names = _own_features(folder)
+    if "validation" not in raw and "test" in raw and len(raw["test"]) == N_TEST:
+        test = raw.pop("test")
+        raw |= {"validation": test.cut(0, N_VALIDATION), "test": test.cut(N_VALIDATION, N_TEST)}
+    splits = vector_splits(raw, str(where), names)
+    for split in splits.values():
+        split.facts.notes.append(note)
+    return splits
+
+
+@dataclass(frozen=True)
+class PairList:
+    """The lines of a list.
+
+    Attributes:
+        path: The file.
+        text_ids: Id of each text.
+        image_ids: Id of each image.
+        numbers: Class of each pair, counted from 1.
+        names: Its name.
+    """
+
+    path: Path
+    text_ids: list[str]
+    image_ids: list[str]
+    numbers: list[int]
+    names: list[str]
+
+    def of(self, image: Any, text: Any) -> RawSplit:
+        """Returns vectors with the ids and classes of this list."""
+        return RawSplit(image, text, self.names, self.image_ids, self.text_ids)
+
+
+def _read_lists(folder: Path, names: list[str]) -> dict[str, PairList]:
+    return {split: _read_list(folder / file, names) for split, file in LISTS.items()}
+
+
+def _read_list(path: Path, names: list[str]) -> PairList:
+    rows = [line.split("\t") for line in read_lines(path)]
+    for number, fields in enumerate(rows, start=1):
+        if len(fields) != 3:
+            raise DatasetError(
+                f"{path}, line {number}: {len(fields)} field(s), where text id, image id and "
+                "class, split by tabs, are expected. Extract the file again."
+            )
+        if not fields[2].isdecimal() or not 1 <= int(fields[2]) <= len(names):
+            raise DatasetError(
+                f"{path}, line {number}: class '{fields[2]}' is none of 1 to {len(names)}, the "
+                f"lines of {CATEGORIES}. Extract both files again."
+            )
+    text_ids, image_ids, numbers = ([fields[i] for fields in rows] for i in range(3))
+    check_ids(image_ids, f"{path}, image ids")
+    classes = [int(number) for number in numbers]
+    return PairList(path, text_ids, image_ids, classes, [names[n - 1] for n in classes])
+
+
+def _raw_features(path: Path, lists: dict[str, PairList]) -> dict[str, RawSplit]:
+    arrays = load_mat(path)
+    splits = {}
+    for split, pairs in lists.items():
+        image, text = (
+            _vectors(arrays, f"{initial}_{split[:2]}", path, len(pairs.names), str(pairs.path))
+            for initial in "IT"
+        )
+        splits[split] = pairs.of(image, text)
+    return splits
+
+
+def _projected_features(
+    path: Path, lists: dict[str, PairList], names: list[str]
+) -> dict[str, RawSplit]:
+    arrays = load_mat(path).get("data")
+    if not isinstance(arrays, dict):
+        raise DatasetError(f"{path} has no structure 'data' with X1, X2 and Y. Get it again.")
+    listed = np.array([number for pairs in lists.values() for number in pairs.numbers]) - 1
+    both = " and ".join(str(pairs.path) for pairs in lists.values())
+    image, text = (_vectors(arrays, key, path, len(listed), both) for key in ("X1", "X2"))
+    _check_classes(arrays.get("Y"), listed, names, path)
+    n_train = len(lists["train"].names)
+    return {
+        "train": lists["train"].of(image[:n_train], text[:n_train]),
+        "test": lists["test"].of(image[n_train:], text[n_train:]),
+    }
+
+
+def _vectors(
+    arrays: dict[str, Any], key: str, path: Path, n_rows: int, labels_where: str
+) -> np.ndarray:
+    if key not in arrays:
+        raise DatasetError(f"{path} has no key '{key}'; it has {', '.join(arrays) or 'none'}.")
+    return vectors_by_rows(arrays[key], n_rows, f"{path}, key '{key}'", labels_where)
+
+
+def _check_classes(one_hot: Any, listed: np.ndarray, names: list[str], path: Path) -> None:
+    """Makes sure that rows are in the order of the lists: the file itself names no pair."""
+    if one_hot is None:
+        raise DatasetError(f"{path} has no key 'Y' in 'data': its order cannot be checked.")
+    found = class_numbers(one_hot, f"{path}, key 'Y'")
+    if len(found) != len(listed):
+        raise DatasetError(f"{path}, key 'Y', has {len(found)} pairs; the lists {len(listed)}.")
+    if (found != listed).any():
+        row = int(np.argmax(found != listed))
+        raise DatasetError(
+            f"{path}, key 'Y': pair {row} (counted from 0, train before test) has class "
+            f"{found[row]}, but '{names[listed[row]]}', which is {listed[row]}, in the lists, and "
+            f"{int((found != listed).sum())} pairs in all differ. The pairs are in another order: "
+            "use the published files."
+        )
+
+
+def _own_features(folder: Path) -> tuple[dict[str, RawSplit], list[str] | None]:
+    """Opens arrays; those without labels are rows of the lists."""
+    if not any(path.suffix in (".mat", ".npy") for path in folder.glob("*")):
+        raise DatasetError(
+            f"{folder} has no features: neither {RAW} nor {PROJECTED}, nor arrays such as "
+            "train_image.npy and train_text.npy. Put one of them beside the lists."
+        )
+    splits = read_modality_splits(folder)
+    if all(rows.labels is not None for rows in splits.values()):
+        files = [folder / name for name in (CLASSES, CATEGORIES) if (folder / name).exists()]
+        return splits, read_class_names(files[0]) if files else None
+    names = read_class_names(folder / CATEGORIES)
+    lists = _read_lists(folder, names)
+    sizes = {split: len(pairs.names) for split, pairs in lists.items()}
+    for split, rows in splits.items():
+        if rows.labels is not None or sizes.get(split) != len(rows):
+            raise DatasetError(
+                f"{folder}: some arrays have no labels, so that all must be rows of the lists "
+                f"({sizes}), but split '{split}' has {len(rows)} rows"
+                f"{'' if rows.labels is None else ' and labels'}. Give labels for every split, or "
+                "extract the features in the order of the lists."
+            )
+    return {split: lists[split].of(rows.image, rows.text) for split, rows in splits.items()}, names

@@ -1,0 +1,118 @@
+"""Noise meets clean rows: the one place where every kind of noise is applied.
+
+The builders of `builders/` and `inject_noise` both end here, so that a dataset that was written
+with noise and one that is corrupted in memory are the same.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..noise import (
+    NoiseIndex,
+    NoiseType,
+    NoisyLabels,
+    Pairs,
+    PartialMismatch,
+    SymmetricLabelNoise,
+    object_matrix,
+)
+from .columns import DatasetError
+from .protocol import describe_noise
+
+DERIVED_SETS = ("tags", "captions")
+
+
+@dataclass(frozen=True, eq=False)
+class CleanRows:
+    """What noise needs to know of the clean rows of a train split.
+
+    Attributes:
+        captions_per_image: Number of captions of each row; None where the text is a vector.
+        object_sets: The classes of things in each picture, by name or number; None if unknown.
+        objects_from: Where the object sets come from, for the protocol.
+        labels: The class of each row, (n_rows,), or None.
+        n_classes: Number of classes.
+    """
+
+    captions_per_image: Sequence[int] | None
+    object_sets: Sequence[Iterable[Hashable]] | None = None
+    objects_from: str = "annotations"
+    labels: NDArray[np.int64] | None = None
+    n_classes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """A train split after noise.
+
+    Attributes:
+        pairs: Which row each caption is given to; None where rows have no captions.
+        labels: The labels of both modalities; None where rows have none.
+        protocol: What was done, see `describe_noise`.
+    """
+
+    pairs: Pairs | None
+    labels: NoisyLabels | None
+    protocol: dict[str, Any]
+
+
+def corrupt(
+    noise: NoiseType | NoiseIndex | None, rows: CleanRows, seed: int | None, **details: Any
+) -> Corrupted:
+    """Applies noise to clean rows.
+
+    Args:
+        noise: What to do; None leaves the rows clean.
+        rows: The clean rows.
+        seed: Seed of the draw; None where a noise index gives the noise.
+        details: More entries of the protocol.
+
+    Returns:
+        The pairs, the labels, and the protocol of what was done.
+
+    Raises:
+        DatasetError: The rows lack what this noise is about: captions, object sets or labels.
+        ValueError: The noise cannot be applied to these rows.
+    """
+    counts = rows.captions_per_image
+    pairs = None if counts is None else Pairs.from_counts(counts)
+    labels = None if rows.labels is None else NoisyLabels.clean(rows.labels)
+    rng = np.random.default_rng(seed)
+    if isinstance(noise, SymmetricLabelNoise):
+        if rows.labels is None:
+            raise DatasetError(
+                f"'{noise.name}' makes class labels wrong, but these rows have none. Use noise on "
+                "captions, such as cmp_40, or a dataset with classes."
+            )
+        labels = noise.apply(rows.labels, rows.n_classes, rng)
+    elif pairs is None:
+        if noise is None:
+            return Corrupted(None, labels, describe_noise(None, None, labels, seed=seed, **details))
+        name = "A noise index" if isinstance(noise, NoiseIndex) else f"'{noise.name}'"
+        raise DatasetError(
+            f"{name} gives captions to other images, but the texts of these rows are feature "
+            "vectors. Use noise on labels, such as sym_40."
+        )
+    elif isinstance(noise, NoiseIndex):
+        pairs = noise.pairs
+    elif isinstance(noise, PartialMismatch):
+        if rows.object_sets is None:
+            raise no_object_sets(noise.name)
+        details["objects"] = rows.objects_from
+        pairs = noise.apply(pairs, rng, object_matrix(rows.object_sets)[0])
+    elif noise is not None:
+        pairs = noise.apply(pairs, rng)
+    return Corrupted(pairs, labels, describe_noise(noise, pairs, labels, seed=seed, **details))
+
+
+def no_object_sets(noise: str) -> DatasetError:
+    """Says what to do about partial noise on data without object sets."""
+    return DatasetError(
+        f"'{noise}' draws partners by the objects of the pictures, but this dataset has no object "
+        "sets. Sets can be made from what it has; that is a choice of yours: objects_from="
+        f"{' or '.join(map(repr, DERIVED_SETS))} (captions: their nouns)."
+    )

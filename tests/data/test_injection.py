@@ -1,0 +1,188 @@
+"""Noise for data in memory: the same as the builders', and only where it belongs."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisy_xmodal.data import DatasetError, inject_noise, noise_protocol, validate_pairs
+from noisy_xmodal.data.builders import Precomp, write_dataset
+from noisy_xmodal.noise import (
+    CompleteMismatch,
+    Pairs,
+    SymmetricLabelNoise,
+    write_noise_index,
+)
+
+Writer = Callable[..., Path]
+
+
+def own_pairs(n_images: int = 20) -> datasets.Dataset:
+    """A person's own rows: pictures, texts under names of their own, objects."""
+
+    def picture(i: int) -> dict[str, object]:
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (i, 2 * i, 3 * i)).save(buffer, "png")
+        return {"bytes": buffer.getvalue(), "path": None}
+
+    return datasets.Dataset.from_dict(
+        {
+            "photo": [picture(i) for i in range(n_images)],
+            "sentences": [[f"{i} a", f"{i} b"] for i in range(n_images)],
+            "things": [["sky", f"thing {i % 3}", f"thing {i % 5}"] for i in range(n_images)],
+            "kind": [f"kind {i % 4}" for i in range(n_images)],
+        }
+    ).cast_column("photo", datasets.Image())
+
+
+def truth(dataset: datasets.Dataset) -> list[list[bool]]:
+    return [
+        [text.split()[0] != str(i) for text in texts] for i, texts in enumerate(dataset["captions"])
+    ]
+
+
+@pytest.mark.parametrize("config", ["cmp_40", "cmp_image_40", "part_20", "sym_40", "sym_shared_40"])
+def test_it_is_the_noise_of_the_written_config(
+    write_split: Writer, tmp_path: Path, config: str
+) -> None:
+    raw = write_split(n_images=20)
+    lines = [f"{i % 4} {4 + i % 3}" for i in range(20)]
+    if config.startswith("sym"):
+        lines = [str(i % 4) for i in range(20)]
+    (raw / "train_labels.txt").write_text("\n".join(lines) + "\n")
+    write_dataset(Precomp, tmp_path / "out", ["clean", config], data_dir=str(raw), seed=3)
+    load = datasets.load_dataset
+    written = load(str(tmp_path / "out"), config)["train"]
+    injected = inject_noise(load(str(tmp_path / "out"), "clean")["train"], config, seed=3)
+    assert injected.to_list() == written.to_list()
+    assert injected.features == written.features
+    expected = {k: v for k, v in noise_protocol(written).items() if k != "config"}  # type: ignore[union-attr]
+    assert noise_protocol(injected) == expected
+
+
+def test_any_columns_and_the_flags_are_true() -> None:
+    data = own_pairs()
+    noisy = inject_noise(data, "cmp_40", seed=1)
+    validate_pairs(noisy)
+    assert truth(noisy) == noisy["is_noisy"][:]
+    assert sum(map(sum, truth(noisy))) == 16
+    assert noisy["image"][7].getpixel((0, 0)) == (7, 14, 21)
+    assert noise_protocol(noisy)["share_wrong"] == 0.4  # type: ignore[index]
+    assert data.column_names == ["photo", "sentences", "things", "kind"]  # left as it was
+    assert noise_protocol(data) is None
+
+
+def test_partial_noise_by_a_column_or_by_nouns() -> None:
+    data = own_pairs()
+    noisy = inject_noise(data, "part_40", object_column="things")
+    sets = [set(things) for things in data["things"]]
+    moved = [
+        (int(text.split()[0]), row) for row, texts in enumerate(noisy["captions"]) for text in texts
+    ]
+    assert sum(a != b for a, b in moved) == 16
+    for source, row in moved:
+        assert source == row or (sets[source] & sets[row] and sets[source] != sets[row])
+    with pytest.raises(DatasetError, match=r"no object sets.*objects_from='tags' or 'captions'"):
+        inject_noise(data, "part_40")
+    pytest.importorskip("textblob")
+    nouns = data.remove_columns("sentences").add_column(
+        "captions",
+        [["a dog on a beach", f"a {'cat' if i % 2 else 'bird'} swims"] for i in range(20)],
+    )
+    from_captions = inject_noise(nouns, "part_40", objects_from="captions")
+    assert noise_protocol(from_captions)["objects"] == "caption nouns"  # type: ignore[index]
+
+
+def test_an_injector_and_a_noise_index(tmp_path: Path) -> None:
+    data = own_pairs()
+    drawn = CompleteMismatch(0.2).apply(Pairs.from_counts([2] * 20), np.random.default_rng(9))
+    write_noise_index(tmp_path / "index.npy", drawn, "caption")
+    by_index = inject_noise(data, "noise_index", noise_index=tmp_path / "index.npy")
+    by_injector = inject_noise(data, CompleteMismatch(0.2), seed=9)
+    assert by_index["captions"][:] == by_injector["captions"][:]
+    assert noise_protocol(by_index)["noise_index"] == "index.npy"  # type: ignore[index]
+
+
+def test_labels_of_all_splits_share_their_numbers() -> None:
+    data = datasets.DatasetDict({"train": own_pairs(), "test": own_pairs(8)})
+    noisy = inject_noise(data, SymmetricLabelNoise(0.5, exclude_true=True), label_column="kind")
+    train, test = noisy["train"], noisy["test"]
+    assert train.features["image_label"].names == ["kind 0", "kind 1", "kind 2", "kind 3"]
+    wrong = np.array(train["image_label"]) != np.array(train["true_label"])
+    assert wrong.sum() == 10
+    assert noise_protocol(train)["share_wrong_image"] == 0.5  # type: ignore[index]
+    assert test["image_label"][:] == test["text_label"][:] == test["true_label"][:]
+    assert [train.features["true_label"].int2str(i) for i in train["true_label"]] == data["train"][
+        "kind"
+    ][:]
+
+
+def test_only_train_is_corrupted() -> None:
+    data = datasets.DatasetDict({"train": own_pairs(), "validation": own_pairs(6)})
+    noisy = inject_noise(data, "cmp_image_40")
+    assert sum(map(sum, noisy["train"]["is_noisy"])) == 16
+    assert not any(map(any, truth(noisy["validation"])))
+    assert not any(map(any, noisy["validation"]["is_noisy"]))
+    assert noise_protocol(noisy["validation"])["type"] == "clean"  # type: ignore[index]
+    with pytest.raises(DatasetError, match="split 'train'; there are test"):
+        inject_noise(datasets.DatasetDict({"test": own_pairs()}), "cmp_40")
+
+
+def test_noise_on_noise_is_refused() -> None:
+    noisy = inject_noise(own_pairs(), "cmp_40")
+    with pytest.raises(DatasetError, match="carries noise already"):
+        inject_noise(noisy, "cmp_20")
+    noisy.info.description = ""
+    with pytest.raises(DatasetError, match="marks 16 captions as wrong"):
+        inject_noise(noisy, "cmp_20")
+
+
+def test_what_cannot_be_done_says_why() -> None:
+    data = own_pairs()
+    with pytest.raises(ValueError, match="configuration name 'cmp' is unknown"):
+        inject_noise(data, "cmp")
+    with pytest.raises(DatasetError, match="go together"):
+        inject_noise(data, "noise_index")
+    with pytest.raises(DatasetError, match=r"no 'image_label'; its columns are .*label_column"):
+        inject_noise(data, "sym_40")
+    with pytest.raises(DatasetError, match="without streaming"):
+        inject_noise(data.to_iterable_dataset(), "cmp_40")  # type: ignore[type-var]
+    with pytest.raises(DatasetError, match="'kind 3' occurs once"):
+        inject_noise(data.select([0, 1, 2, 3, 4, 5, 6]), "sym_40", label_column="kind")
+
+
+def test_pictures_are_not_copied(tmp_path: Path) -> None:
+    own_pairs().save_to_disk(str(tmp_path / "data"))
+    data = datasets.load_from_disk(str(tmp_path / "data"))
+    noisy = inject_noise(data, "cmp_40")
+    assert noisy.cache_files == data.cache_files
+    assert len(noisy.cache_files) == 1
+
+
+def test_another_process_draws_the_same() -> None:
+    code = (
+        "from test_injection import own_pairs; from noisy_xmodal.data import inject_noise\n"
+        "for name in ('cmp_40', 'cmp_image_40', 'part_40'):\n"
+        "    print(inject_noise(own_pairs(), name, object_column='things')['captions'][:])"
+    )
+    expected = "".join(
+        f"{inject_noise(own_pairs(), name, object_column='things')['captions'][:]}\n"
+        for name in ("cmp_40", "cmp_image_40", "part_40")
+    )
+    for hash_seed in ("1", "2"):
+        process = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ
+            | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent)},
+        )
+        assert process.stdout == expected

@@ -1,0 +1,105 @@
+"""From raw files to the Hub and back: in fresh processes, by the real clients, without our code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loopback_hub import LoopbackHub
+
+REPOSITORY = Path(__file__).parents[2]
+NAME = "org/flickr30k-noisy"
+
+READ = """
+import json, sys
+sys.modules["noisy_xmodal"] = None  # importing it would fail
+import datasets
+
+name, config = sys.argv[1:]
+splits = datasets.load_dataset(name, config)
+stream = datasets.load_dataset(name, config, streaming=True)
+rows = {split: splits[split].to_list() for split in splits}
+assert rows == {split: list(stream[split]) for split in stream}
+try:
+    datasets.load_dataset(name, "cmp_41")
+except ValueError as error:
+    unknown = str(error)
+print(json.dumps({"rows": rows, "unknown": unknown, "info": splits["train"].info.description}))
+"""
+
+
+def run(arguments: list[object], environment: dict[str, str]) -> str:
+    process = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=240,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def write_raw(folder: Path) -> np.ndarray:
+    folder.mkdir()
+    features = np.random.default_rng(0).standard_normal((20, 3, 4)).astype(np.float16)
+    for split, rows in (("train", features), ("test", features[:4])):
+        np.save(folder / f"{split}_ims.npy", rows)
+        lines = [f"{split} {i} {k}" for i in range(len(rows)) for k in range(5)]
+        (folder / f"{split}_caps.txt").write_text("\n".join(lines) + "\n")
+    return features
+
+
+@pytest.mark.parametrize("where", ["hub", "folder", "compact folder"])
+def test_a_config_opens_without_our_package(tmp_path: Path, where: str) -> None:
+    features = write_raw(tmp_path / "raw")
+    out = tmp_path / "out"
+    command = [
+        *(REPOSITORY / "dataset_scripts" / "precomp.py", "--data_dir", tmp_path / "raw"),
+        *("--out", out, "--configs", "clean", "cmp_40", "cmp_image_20"),
+        *(("--push_to_hub", NAME) if where == "hub" else ()),
+        *(("--compact",) if where == "compact folder" else ()),
+    ]
+    with LoopbackHub() as hub:
+        environment = hub.environment(tmp_path / "home")
+        if where != "hub":
+            environment |= {"HF_HUB_OFFLINE": "1"}
+        run(command, environment)
+        name = NAME if where == "hub" else str(out)
+        found = json.loads(run(["-c", READ, name, "cmp_40"], environment).splitlines()[-1])
+        assert not hub.problems
+    train, test = found["rows"]["train"], found["rows"]["test"]
+    assert [row["image_id"] for row in train] == [f"train-{i}" for i in range(20)]
+    np.testing.assert_array_equal([row["regions"] for row in train], features.astype(float))
+    wrong = [[text.split()[1] != str(i) for text in row["captions"]] for i, row in enumerate(train)]
+    assert wrong == [row["is_noisy"] for row in train]
+    assert sum(map(sum, wrong)) == 40
+    assert [row["captions"][2] for row in test] == [f"test {i} 2" for i in range(4)]
+    for known in ("clean", "cmp_40", "cmp_image_20"):
+        assert known in found["unknown"]
+    protocol = json.loads(found["info"].splitlines()[-1].partition(": ")[2])
+    assert (protocol["ratio"], protocol["n_wrong"], protocol["seed"]) == (0.4, 40, 0)
+    if where == "hub":
+        assert os.listdir(out)  # the folder stays
+
+
+def test_a_second_push_leaves_no_old_shards(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw")
+    script = REPOSITORY / "dataset_scripts" / "precomp.py"
+    with LoopbackHub() as hub:
+        environment = hub.environment(tmp_path / "home")
+        for configs in (("clean", "cmp_20"), ("clean", "cmp_40")):
+            options = ("--data_dir", tmp_path / "raw", "--out", tmp_path / configs[1])
+            run(
+                [script, *options, "--configs", *configs, "--push_to_hub", NAME],
+                environment,
+            )
+        files = hub.files(NAME, "dataset")
+        assert not hub.problems
+    assert not [name for name in files if name.startswith("cmp_20/")]
+    assert [name for name in files if name.startswith("cmp_40/")]
