@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from concepts import REGION_SIZE, concept_dataset
 
@@ -140,6 +141,42 @@ def test_any_head_trains_with_the_same_command(world, tmp_path, head):
     options += ["--objective", "triplet", "--robust", "False", "--plot_divisions", "False"]
     run("examples/train_ncr.py", *options, "--similarity", head, "--output_dir", tmp_path)
     assert (tmp_path / "results.json").is_file()
+
+
+def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    lines = ["picture,what people say"]
+    for i in range(60):
+        Image.new("RGB", (16, 16), (40 * (i % 6), 30 * (i % 8), 4 * i)).save(photos / f"{i}.png")
+        lines += [f"{i}.png,red {i % 6} green {i % 8}", f"{i}.png,blue {i}"]
+    (photos / "table.csv").write_text("\n".join(lines) + "\n")
+    columns = ["--dataset_name", photos, "--caption_column", "what people say"]
+    printed = run(
+        "examples/train_ncr.py",
+        *(*columns, "--inject_noise", "cmp_40", "--validation_share", 0.2),
+        *("--num_train_epochs", 2, "--warmup_epochs", 1, "--per_device_train_batch_size", 24),
+        *("--hidden_size", 16, "--word_size", 16, "--use_cpu", "True"),
+        *("--output_dir", tmp_path / "out"),
+    )
+    assert "12 training images are held out" in printed
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["noise"]["n_pairs"] == 96
+    assert results["noise"]["share_wrong"] == pytest.approx(0.4, abs=0.005)
+    assert set(results["best"]) == {"validation"}
+    run(
+        "examples/evaluate.py",
+        *("--model_name_or_path", tmp_path / "out", *columns, "--split", "train"),
+        *("--results_file", tmp_path / "r.json"),
+    )
+    assert "rsum" in json.loads((tmp_path / "r.json").read_text())
+
+
+def test_several_configs_and_none_named(world, tmp_path):
+    root, _ = world
+    options = ["--dataset_name", root / "data", "--output_dir", tmp_path / "out"]
+    printed = run("examples/train_ncr.py", *options, fails=True)
+    assert "has the configs clean, cmp_40: choose one with --dataset_config_name" in printed
 
 
 @pytest.mark.parametrize(

@@ -61,14 +61,14 @@ class Corrupted:
 
 
 def corrupt(
-    noise: NoiseType | NoiseIndex | None, rows: CleanRows, seed: int | None, **details: Any
+    noise: NoiseType | NoiseIndex | None, rows: CleanRows, seed: int, **details: Any
 ) -> Corrupted:
     """Applies noise to clean rows.
 
     Args:
         noise: What to do; None leaves the rows clean.
         rows: The clean rows.
-        seed: Seed of the draw; None where a noise index gives the noise.
+        seed: Seed of the draw; the protocol names it where something is drawn.
         details: More entries of the protocol.
 
     Returns:
@@ -82,6 +82,7 @@ def corrupt(
     pairs = None if counts is None else Pairs.from_counts(counts)
     labels = None if rows.labels is None else NoisyLabels.clean(rows.labels)
     rng = np.random.default_rng(seed)
+    details["seed"] = None if noise is None or isinstance(noise, NoiseIndex) else seed
     if isinstance(noise, SymmetricLabelNoise):
         if rows.labels is None:
             raise DatasetError(
@@ -91,7 +92,7 @@ def corrupt(
         labels = noise.apply(rows.labels, rows.n_classes, rng)
     elif pairs is None:
         if noise is None:
-            return Corrupted(None, labels, describe_noise(None, None, labels, seed=seed, **details))
+            return Corrupted(None, labels, describe_noise(None, None, labels, **details))
         name = "A noise index" if isinstance(noise, NoiseIndex) else f"'{noise.name}'"
         raise DatasetError(
             f"{name} gives captions to other images, but the texts of these rows are feature "
@@ -106,7 +107,7 @@ def corrupt(
         pairs = noise.apply(pairs, rng, object_matrix(rows.object_sets)[0])
     elif noise is not None:
         pairs = noise.apply(pairs, rng)
-    return Corrupted(pairs, labels, describe_noise(noise, pairs, labels, seed=seed, **details))
+    return Corrupted(pairs, labels, describe_noise(noise, pairs, labels, **details))
 
 
 def no_object_sets(noise: str) -> DatasetError:

@@ -129,7 +129,7 @@ def _inject_captions(
         done = corrupt(noise, rows, seed)
     else:
         index = read_noise_index(noise_index, counts, len(counts))
-        done = corrupt(index, rows, None, noise_index=os.path.basename(noise_index))
+        done = corrupt(index, rows, seed, noise_index=os.path.basename(noise_index))
     return _with_captions(pairs, captions, done)
 
 

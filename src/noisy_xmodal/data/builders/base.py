@@ -211,7 +211,9 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         noise = None if config.noise == INDEX_CONFIG else parse_noise(config.noise)
         if config.noise_index is not None:
             index = _read_index(config, noise, rows)
-            return corrupt(index, rows, None, config=config.name, noise_index=index_name(config))
+            return corrupt(
+                index, rows, config.seed, config=config.name, noise_index=index_name(config)
+            )
         if config.noise == INDEX_CONFIG:
             raise DatasetError(
                 f"Config '{INDEX_CONFIG}' needs a file: give noise_index=PATH (--noise_index)."

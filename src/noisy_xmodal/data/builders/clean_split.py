@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
-BLOCK_BYTES = 64 * 2**20
-MOST_ROWS = 2000
+BLOCK_BYTES = 32 * 2**20
+MOST_ROWS = 10_000
 
 
 @dataclass
