@@ -292,4 +292,4 @@ def test_one_id_for_two_paths(tmp_path: Path) -> None:
 
 def test_a_dict_of_splits_is_refused(plain: datasets.Dataset) -> None:
     with pytest.raises(DatasetError, match=r"one split .* not a DatasetDict.*dataset\[split\]"):
-        as_pairs(datasets.DatasetDict(train=plain))  # type: ignore[arg-type]
+        as_pairs(datasets.DatasetDict(train=plain))

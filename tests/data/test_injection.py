@@ -63,7 +63,7 @@ def test_it_is_the_noise_of_the_written_config(
     injected = inject_noise(load(str(tmp_path / "out"), "clean")["train"], config, seed=3)
     assert injected.to_list() == written.to_list()
     assert injected.features == written.features
-    expected = {k: v for k, v in noise_protocol(written).items() if k != "config"}  # type: ignore[union-attr]
+    expected = {k: v for k, v in noise_protocol(written).items() if k != "config"}
     assert noise_protocol(injected) == expected
 
 
@@ -74,7 +74,7 @@ def test_any_columns_and_the_flags_are_true() -> None:
     assert truth(noisy) == noisy["is_noisy"][:]
     assert sum(map(sum, truth(noisy))) == 16
     assert noisy["image"][7].getpixel((0, 0)) == (7, 14, 21)
-    assert noise_protocol(noisy)["share_wrong"] == 0.4  # type: ignore[index]
+    assert noise_protocol(noisy)["share_wrong"] == 0.4
     assert data.column_names == ["photo", "sentences", "things", "kind"]  # left as it was
     assert noise_protocol(data) is None
 
@@ -97,7 +97,7 @@ def test_partial_noise_by_a_column_or_by_nouns() -> None:
         [["a dog on a beach", f"a {'cat' if i % 2 else 'bird'} swims"] for i in range(20)],
     )
     from_captions = inject_noise(nouns, "part_40", objects_from="captions")
-    assert noise_protocol(from_captions)["objects"] == "caption nouns"  # type: ignore[index]
+    assert noise_protocol(from_captions)["objects"] == "caption nouns"
 
 
 def test_an_injector_and_a_noise_index(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_injector_and_a_noise_index(tmp_path: Path) -> None:
     by_index = inject_noise(data, "noise_index", noise_index=tmp_path / "index.npy")
     by_injector = inject_noise(data, CompleteMismatch(0.2), seed=9)
     assert by_index["captions"][:] == by_injector["captions"][:]
-    assert noise_protocol(by_index)["noise_index"] == "index.npy"  # type: ignore[index]
+    assert noise_protocol(by_index)["noise_index"] == "index.npy"
 
 
 def test_labels_of_all_splits_share_their_numbers() -> None:
@@ -117,7 +117,7 @@ def test_labels_of_all_splits_share_their_numbers() -> None:
     assert train.features["image_label"].names == ["kind 0", "kind 1", "kind 2", "kind 3"]
     wrong = np.array(train["image_label"]) != np.array(train["true_label"])
     assert wrong.sum() == 10
-    assert noise_protocol(train)["share_wrong_image"] == 0.5  # type: ignore[index]
+    assert noise_protocol(train)["share_wrong_image"] == 0.5
     assert test["image_label"][:] == test["text_label"][:] == test["true_label"][:]
     assert [train.features["true_label"].int2str(i) for i in train["true_label"]] == data["train"][
         "kind"
@@ -130,7 +130,7 @@ def test_only_train_is_corrupted() -> None:
     assert sum(map(sum, noisy["train"]["is_noisy"])) == 16
     assert not any(map(any, truth(noisy["validation"])))
     assert not any(map(any, noisy["validation"]["is_noisy"]))
-    assert noise_protocol(noisy["validation"])["type"] == "clean"  # type: ignore[index]
+    assert noise_protocol(noisy["validation"])["type"] == "clean"
     with pytest.raises(DatasetError, match="split 'train'; there are test"):
         inject_noise(datasets.DatasetDict({"test": own_pairs()}), "cmp_40")
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_done_says_why() -> None:
     with pytest.raises(DatasetError, match=r"no 'image_label'; its columns are .*label_column"):
         inject_noise(data, "sym_40")
     with pytest.raises(DatasetError, match="without streaming"):
-        inject_noise(data.to_iterable_dataset(), "cmp_40")  # type: ignore[type-var]
+        inject_noise(data.to_iterable_dataset(), "cmp_40")
     with pytest.raises(DatasetError, match="'kind 3' occurs once"):
         inject_noise(data.select([0, 1, 2, 3, 4, 5, 6]), "sym_40", label_column="kind")
 

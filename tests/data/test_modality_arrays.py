@@ -104,7 +104,7 @@ def test_where_numbers_begin_is_asked_of_all_splits(tmp_path: Path) -> None:
     write_split(raw, "test", labels=[2, 3] * 5)
     (raw / "classes.txt").write_text("art\nbiology\nfilm\n")
     facts = open_modality_splits(raw)["test"].facts
-    assert [facts.class_names[n] for n in facts.labels] == ["biology", "film"] * 5  # type: ignore[union-attr]
+    assert [facts.class_names[n] for n in facts.labels] == ["biology", "film"] * 5
 
 
 def test_names_as_labels(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_names_as_labels(tmp_path: Path) -> None:
     raw = write_split(tmp_path / "raw", labels=named)
     facts = open_modality_splits(raw)["train"].facts
     assert facts.class_names == ("a", "b", "c")
-    assert [facts.class_names[n] for n in facts.labels] == ["cab"[n] for n in LABELS]  # type: ignore[union-attr]
+    assert [facts.class_names[n] for n in facts.labels] == ["cab"[n] for n in LABELS]
     (raw / "classes.txt").write_text("c\nb\na\nnobody\n")
     assert open_modality_splits(raw)["train"].facts.class_names == ("c", "b", "a", "nobody")
 
@@ -130,7 +130,7 @@ def test_names_of_the_validation_split(raw: Path, stem: str) -> None:
     write_split(raw, stem, labels=[0, 2] * 5)
     splits = open_modality_splits(raw)
     assert set(splits) == {"train", "validation"}
-    assert splits["validation"].facts.labels.tolist() == [0, 2] * 5  # type: ignore[union-attr]
+    assert splits["validation"].facts.labels.tolist() == [0, 2] * 5
     assert splits["validation"].columns(0, 1)["image_id"] == ["validation-0"]
 
 
@@ -140,7 +140,7 @@ def test_an_evaluation_split_may_be_alone_or_lack_classes(tmp_path: Path) -> Non
     write_split(raw, labels=[5, 6, 7, 8, 9] * 2)
     facts = open_modality_splits(raw)["test"].facts
     assert facts.class_names == ("5", "6", "7", "8", "9")
-    assert facts.labels.tolist() == [2, 0] * 5  # type: ignore[union-attr]
+    assert facts.labels.tolist() == [2, 0] * 5
 
 
 def spoil_vector(raw: Path, value: float = np.nan, dtype: Any = np.float32) -> None:

@@ -48,7 +48,7 @@ def test_keys_of_matlab_files(tmp_path: Path, style: str) -> None:
     split = open_modality_splits(write_mats(tmp_path / "raw", KEYS[style]))["train"]
     np.testing.assert_array_equal(split.image, IMAGE)
     np.testing.assert_array_equal(split.text, TEXT)
-    assert split.facts.labels.tolist() == LABELS  # type: ignore[union-attr]
+    assert split.facts.labels.tolist() == LABELS
 
 
 def test_splits_of_matlab_files(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_load_openmoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < np.asarray(picture).mean() < 255
     protocol = noise_protocol(loaded["train"])
     assert protocol is not None
-    assert protocol["n_wrong"] == pairs.is_noisy.sum() == round(0.4 * len(pairs))  # type: ignore[union-attr]
+    assert protocol["n_wrong"] == pairs.is_noisy.sum() == round(0.4 * len(pairs))
 
     def fail(*_: object) -> None:
         raise AssertionError("the second call must read the cache")
@@ -153,7 +153,7 @@ def test_write_openmoji(tmp_path: Path) -> None:
         datasets.load_dataset(str(out), config, cache_dir=str(tmp_path / "cache"))
         for config in ("clean", "cmp_image_40")
     )
-    assert not PairDataset(clean["train"]).is_noisy.any()  # type: ignore[union-attr]
+    assert not PairDataset(clean["train"]).is_noisy.any()
     assert noisy["test"]["captions"][:] == clean["test"]["captions"][:]
     own = dict(zip(clean["train"]["image_id"], clean["train"]["captions"], strict=True))
     for row in noisy["train"]:

@@ -56,7 +56,7 @@ def test_the_script_writes_a_folder_of_pictures(photos: Path, tmp_path: Path) ->
         wrong = [f"picture {i}" not in text for text in row["captions"]]
         assert wrong == row["is_noisy"]
     assert sum(map(sum, train["is_noisy"])) == 8
-    assert noise_protocol(load(out, "cmp_image_40")["train"])["level"] == "image"  # type: ignore[index]
+    assert noise_protocol(load(out, "cmp_image_40")["train"])["level"] == "image"
     card = (out / "README.md").read_text()
     assert "whether the others were right before is not known" in card
     assert str(tmp_path) not in card

@@ -123,7 +123,7 @@ def test_dropping_noisy_pairs(regions_dataset: datasets.Dataset) -> None:
     clean = drop_noisy_pairs(noisy)
     assert clean["captions"][:] == [["pair 0"], ["pair 3", "pair 4"], ["pair 6", "pair 7"]]
     assert clean["image_id"][:] == ["id0", "id2", "id3"]
-    assert not PairDataset(clean).is_noisy.any()  # type: ignore[union-attr]
+    assert not PairDataset(clean).is_noisy.any()
     assert PairDataset(clean)[1]["regions"][0, 0] == 2
     assert clean.column_names == noisy.column_names
 
@@ -143,7 +143,7 @@ def test_dropping_needs_the_oracle(regions_dataset: datasets.Dataset) -> None:
     ],
     ids=["fixed lists", "lists", "array"],
 )
-def test_ragged_regions_keep_dtype_through_parquet(tmp_path, feature, dtype) -> None:  # type: ignore[no-untyped-def]
+def test_ragged_regions_keep_dtype_through_parquet(tmp_path, feature, dtype) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((n, 4)).astype(dtype) for n in (2, 1, 5, 3)]
     features = datasets.Features({"regions": feature(dtype)})

@@ -54,7 +54,7 @@ def load(out: Path, config: str) -> datasets.DatasetDict:
 
 def is_wrong(row: dict[str, object]) -> list[bool]:
     name, image_id = str(row["image_id"]).split("/")
-    return [f"A {name} of {image_id}," not in text for text in row["captions"]]  # type: ignore[attr-defined]
+    return [f"A {name} of {image_id}," not in text for text in row["captions"]]
 
 
 def test_round_trip(raw: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_noise_on_sentences_leaves_labels_alone(raw: Path, tmp_path: Path, confi
     assert sum(map(sum, flags)) == 240
     for column in ("image_label", "text_label"):
         assert loaded["train"][column][:] == loaded["train"]["true_label"][:]
-    assert noise_protocol(loaded["train"])["n_pairs"] == 600  # type: ignore[index]
+    assert noise_protocol(loaded["train"])["n_pairs"] == 600
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_names_of_folders_and_files(
     splits = open_pascal_splits(raw)
     assert [len(split) for split in splits.values()] == [24, 3, 3]
     assert splits["train"].image_ids[8] == "bird/2008_000000"
-    assert splits["train"].facts.captions[8][4] == "A bird of 2008_000000, sentence 4."  # type: ignore[index]
+    assert splits["train"].facts.captions[8][4] == "A bird of 2008_000000, sentence 4."
 
 
 def test_an_incomplete_copy_says_so(tmp_path: Path) -> None:

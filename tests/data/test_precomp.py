@@ -52,7 +52,7 @@ def test_round_trip(write_split: Writer, tmp_path: Path, dtype: type) -> None:
         assert (
             item["caption"] == f"train image {item['pair_id'] // 5} caption {item['pair_id'] % 5}"
         )
-    assert not pairs.is_noisy.any()  # type: ignore[union-attr]
+    assert not pairs.is_noisy.any()
     validate_pairs(loaded["train"])
 
 
@@ -73,7 +73,7 @@ def test_noise_is_in_train_only_and_the_oracle_is_true(
     for split in ("validation", "test"):
         assert noisy[split].to_list() == clean[split].to_list()
         assert not any(map(any, truth(noisy[split])))
-        assert not PairDataset(noisy[split]).is_noisy.any()  # type: ignore[union-attr]
+        assert not PairDataset(noisy[split]).is_noisy.any()
 
 
 def test_seeds(write_split: Writer, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_protocol_travels_with_the_data(write_split: Writer, tmp_path: Path)
     assert noise_protocol(loaded.select([0])) == expected
     stream = datasets.load_dataset(str(out), "cmp_image_40", split="train", streaming=True)
     assert noise_protocol(stream) == expected
-    assert noise_protocol(load(out, "clean")["train"])["share_wrong"] == 0  # type: ignore[index]
+    assert noise_protocol(load(out, "clean")["train"])["share_wrong"] == 0
     assert json.loads((out / "noise_protocol.json").read_text())["cmp_image_40"] == expected
     assert (
         "| `cmp_image_40` | complete_mismatch | image | 40.0% | 40.00% |"
@@ -338,16 +338,34 @@ def test_the_builder_reads_changed_files_anew(write_split: Writer, tmp_path: Pat
         builder = Precomp(config_name="cmp_40", data_dir=str(raw), cache_dir=str(tmp_path / "c"))
         builder.download_and_prepare()
         built = builder.as_dataset("train")
-        assert noise_protocol(built)["config"] == "cmp_40"  # type: ignore[index]
+        assert noise_protocol(built)["config"] == "cmp_40"
         return len(built)
 
     assert build(10) == 10
     assert build(12) == 12
 
 
+def test_the_builder_reads_a_changed_index_anew(write_split: Writer, tmp_path: Path) -> None:
+    raw, path = write_split(), tmp_path / "index.npy"
+
+    def build(seed: int) -> list[list[str]]:
+        drawn = CompleteMismatch(0.4).apply(
+            Pairs.from_counts([5] * 10), np.random.default_rng(seed)
+        )
+        write_noise_index(path, drawn, "caption")
+        options = {"data_dir": str(raw), "cache_dir": str(tmp_path / "c")}
+        builder = Precomp(config_name="noise_index", noise_index=str(path), **options)
+        builder.download_and_prepare()
+        return list(builder.as_dataset("train")["captions"])
+
+    first = build(1)
+    assert build(2) != first
+    assert build(1) == first
+
+
 def test_the_builder_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="data_dir"):
-        Precomp(config_name="clean", cache_dir=str(tmp_path)).clean_splits  # noqa: B018
+        _ = Precomp(config_name="clean", cache_dir=str(tmp_path)).clean_splits
 
 
 @pytest.mark.skipif(not FLICKR8K.exists(), reason="needs shared/data/flickr8k beside the checkout")
@@ -359,7 +377,7 @@ def test_flickr8k(tmp_path: Path) -> None:
     write_precomp(raw, tmp_path / "out", ["cmp_40"])
     pairs = PairDataset(load(tmp_path / "out", "cmp_40")["train"])
     assert (len(pairs), pairs.n_images) == (5000, 1000)
-    assert pairs.is_noisy.mean() == 0.4  # type: ignore[union-attr]
+    assert pairs.is_noisy.mean() == 0.4
     item = pairs[4321]
     np.testing.assert_array_equal(
         item["regions"], np.load(FLICKR8K / "dev_ims.npy", mmap_mode="r")[item["image_row"]]

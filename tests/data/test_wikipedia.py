@@ -237,7 +237,7 @@ def test_the_builder_needs_a_folder(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"raw has no features: neither raw_features\.mat"):
         open_wikipedia_splits(raw)
     with pytest.raises(DatasetError, match="give data_dir=FOLDER"):
-        Wikipedia(config_name="clean", cache_dir=str(tmp_path)).clean_splits  # noqa: B018
+        _ = Wikipedia(config_name="clean", cache_dir=str(tmp_path)).clean_splits
 
 
 def test_configs_differ_in_train_labels_alone(raw: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Class labels: from what files say to class numbers that all splits share."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from .columns import DatasetError
 
 
 def number_classes(
-    values: Mapping[str, Sequence[Hashable]], where: str, names: Sequence[Hashable] | None = None
+    values: Mapping[str, Sequence[Any]], where: str, names: Sequence[Any] | None = None
 ) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
     """Numbers the classes of a dataset from 0, without gaps.
 
@@ -28,7 +29,7 @@ def number_classes(
     """
     if names is None:
         known = values["train"] if "train" in values else [v for s in values.values() for v in s]
-        names = sorted(set(known))  # type: ignore[type-var]
+        names = sorted(set(known))
     numbers = {name: number for number, name in enumerate(names)}
     for split, found in values.items():
         for row, value in enumerate(found):
@@ -54,6 +55,6 @@ def number_classes(
     return labels, tuple(str(name) for name in names)
 
 
-def _listing(names: Sequence[Hashable]) -> str:
+def _listing(names: Sequence[Any]) -> str:
     shown = ", ".join(map(str, names[:10]))
     return f"({shown}, ...)" if len(names) > 10 else f"({shown})"

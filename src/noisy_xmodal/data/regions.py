@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import datasets
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 
 def region_feature(dim: int, dtype: str = "float32") -> datasets.List:

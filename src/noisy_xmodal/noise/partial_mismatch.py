@@ -180,9 +180,9 @@ def object_matrix(
                 f"sets has {found!r} at row {row}: give a list of classes for each image, an empty "
                 "one where the image shows none"
             )
-    distinct = [set(found) for found in sets]
+    distinct: list[set[Any]] = [set(found) for found in sets]
     try:
-        classes = sorted(set().union(*distinct))  # type: ignore[type-var]
+        classes = sorted(set().union(*distinct))
     except TypeError as error:
         raise ValueError(
             f"sets has classes that cannot be sorted ({error}): give names only or numbers only"

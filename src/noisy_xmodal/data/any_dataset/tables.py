@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from ..columns import IMAGE_ID, IS_NOISY, DatasetError
 from .captions import column_values, is_string, plain_name
@@ -216,7 +216,7 @@ def _csv_columns(file: Path) -> dict[str, list[Any]]:
             columns: dict[str, list[Any]] = {name: [] for name in header}
             for values in rows:
                 _check_fields(values, header, f"Line {rows.line_num} of {file}", delimiter)
-                for name, value in zip(header, values):  # noqa: B905 - a blank line is no row
+                for name, value in zip(header, values, strict=False):  # a blank line is no row
                     columns[name].append(value.strip())
         except csv.Error as error:
             raise DatasetError(

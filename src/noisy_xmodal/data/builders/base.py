@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from datasets.builder import Key
+from datasets.fingerprint import Hasher
 
 from ...noise import NoiseIndex, NoiseType, parse_noise, read_noise_index
 from ..caption_nouns import caption_nouns
 from ..card import CardText
 from ..columns import CAPTIONS, IMAGE_LABEL, IS_NOISY, TEXT_LABEL, TRUE_LABEL, DatasetError
 from ..corruption import DERIVED_SETS, CleanRows, Corrupted, corrupt, no_object_sets
-from ..protocol import NATURAL, describe_natural_noise, with_protocol
+from ..protocol import NATURAL, NOISE_VERSION, describe_natural_noise, with_protocol
 from .clean_split import CleanSplit, Facts, block_table, row_blocks
+from .raw_files import file_state
 
 TRAIN = str(datasets.Split.TRAIN)
 CLEAN = "clean"
@@ -113,7 +115,13 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
                 f"{type(self).__name__} has no config '{name}'. Known configs: "
                 f"{config_names(type(self))}."
             )
-        kwargs.setdefault("hash", self.source_version(kwargs.get("data_dir")))
+        index = kwargs.get("noise_index")
+        state = [
+            NOISE_VERSION,
+            self.source_version(kwargs.get("data_dir")),
+            file_state(Path(index).parent, Path(index).name) if index is not None else None,
+        ]
+        kwargs.setdefault("hash", Hasher.hash(state))  # a change of any makes the cache build anew
         self._clean_splits: dict[str, CleanSplit] | None = None
         self._corrupted: Corrupted | None = None
         super().__init__(*args, **kwargs)

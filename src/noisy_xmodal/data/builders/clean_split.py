@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
 BLOCK_BYTES = 32 * 2**20

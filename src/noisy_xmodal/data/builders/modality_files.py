@@ -44,12 +44,11 @@ class RawSplit:
     def cut(self, first: int, last: int) -> "RawSplit":
         """Returns the rows from `first` to before `last`, without reading vectors."""
         return RawSplit(
-            _cut(self.image, first, last),
-            _cut(self.text, first, last),
-            *(
-                None if values is None else values[first:last]
-                for values in (self.labels, self.image_ids, self.text_ids)
-            ),  # type: ignore[arg-type]
+            image=_cut(self.image, first, last),
+            text=_cut(self.text, first, last),
+            labels=None if self.labels is None else self.labels[first:last],
+            image_ids=None if self.image_ids is None else self.image_ids[first:last],
+            text_ids=None if self.text_ids is None else self.text_ids[first:last],
         )
 
 

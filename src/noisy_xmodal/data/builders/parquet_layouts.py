@@ -23,7 +23,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from .base import TRAIN, NoisyPairsBuilder
 from .clean_split import block_table, row_blocks

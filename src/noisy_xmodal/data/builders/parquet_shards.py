@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 import datasets
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 SHARD_BYTES = 500 * 10**6
 

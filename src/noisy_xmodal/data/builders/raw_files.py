@@ -50,7 +50,7 @@ def check_ids(ids: list[str], where: str) -> None:
         seen[name] = row
 
 
-def file_state(data_dir: str | None, *patterns: str) -> str | None:
+def file_state(data_dir: str | Path | None, *patterns: str) -> str | None:
     """Names the state of some files of a folder by their sizes and times.
 
     Args:
