@@ -3,6 +3,7 @@
 python examples/evaluate.py --model_name_or_path runs/ncr --split test --results_file r.json
 """
 
+import sys
 from dataclasses import dataclass, field
 
 import torch
@@ -36,6 +37,9 @@ class EvaluationArguments:
     caption_column: str | None = field(
         default=None, metadata={"help": "Column of the captions, likewise."}
     )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column that names the image, likewise."}
+    )
     split: str = field(default="test", metadata={"help": "Its split."})
     results_file: str = field(
         default="results.json", metadata={"help": "JSON file that takes the metrics, in percent."}
@@ -60,6 +64,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             args.dataset_config_name,
             image_column=args.image_column,
             caption_column=args.caption_column,
+            id_column=args.id_column,
         )
     if args.split not in dataset:
         raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
@@ -80,4 +85,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DatasetError as error:
+        sys.exit(f"error: {error}")

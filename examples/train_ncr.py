@@ -45,6 +45,7 @@ from noisy_xmodal.data import (
     drop_noisy_pairs,
     hold_out_validation,
     inject_noise,
+    keep_good_pictures,
     load_pairs,
     noise_protocol,
 )
@@ -108,6 +109,16 @@ class DataArguments:
     )
     caption_column: str | None = field(
         default=None, metadata={"help": "Column of the captions, likewise."}
+    )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column that names the image, likewise."}
+    )
+    on_bad_image: str = field(
+        default="error",
+        metadata={
+            "help": "What to do with pictures that do not decode: error, skip, or ignore to train "
+            "without looking at them first."
+        },
     )
     inject_noise: str | None = field(
         default=None,
@@ -226,7 +237,12 @@ def load_data(args: DataArguments) -> DatasetDict:
             args.dataset_config_name,
             image_column=args.image_column,
             caption_column=args.caption_column,
+            id_column=args.id_column,
         )
+        if args.on_bad_image != "ignore":
+            for split, rows in dataset.items():
+                dataset[split], notes = keep_good_pictures(rows, split, args.on_bad_image)
+                print(*notes, sep="\n", end="\n" if notes else "")
     if "train" not in dataset:
         raise DatasetError(
             f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
@@ -383,4 +399,7 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DatasetError as error:
+        sys.exit(f"error: {error}")

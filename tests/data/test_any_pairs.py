@@ -83,7 +83,7 @@ def test_image_columns(tmp_path: Path, name: str, kind: str) -> None:
     result = as_pairs(make(**{name: columns[kind], "captions": TEXTS, "n": [1, 2, 3]}))
     check(result, TEXTS, [0, 1, 2])
     rows = ["row-000000", "row-000001", "row-000002"]
-    assert result["image_id"][:] == (files if kind == "path" else rows)
+    assert result["image_id"][:] == (["0.png", "1.png", "2.png"] if kind == "path" else rows)
     assert set(result.column_names) == {"image", "captions", "image_id", "n"}
 
 
@@ -287,9 +287,26 @@ def test_one_id_for_two_paths(tmp_path: Path) -> None:
         as_pairs(dataset)
     for part in ("Rows 0 and 2", "'n' in column 'id'", f"({a!r} and {b!r})", "id_column="):
         assert part in str(raised.value)
-    assert as_pairs(dataset, id_column="path")["image_id"][:] == [a, b]
+    assert as_pairs(dataset, id_column="path")["image_id"][:] == ["0.png", "1.png"]
 
 
 def test_a_dict_of_splits_is_refused(plain: datasets.Dataset) -> None:
     with pytest.raises(DatasetError, match=r"one split .* not a DatasetDict.*dataset\[split\]"):
         as_pairs(datasets.DatasetDict(train=plain))
+
+
+@pytest.mark.parametrize("id_column", [None, "id", "key"])
+def test_one_caption_a_row_with_the_picture_in_each(id_column: str | None) -> None:
+    rows = [(shade, text) for shade, texts in enumerate(TEXTS) for text in texts]
+    columns: dict[str, Any] = {
+        "jpg": [png(shade) for shade, _ in rows],
+        "text": [text for _, text in rows],
+    }
+    if id_column is not None:
+        columns[id_column] = list(range(len(rows)))  # numbers captions, not pictures
+    check(as_pairs(make(**columns)), TEXTS, [0, 1, 2])
+
+
+def test_equal_pictures_that_are_named_apart_stay_apart() -> None:
+    columns = {"image": [png(0), png(0)], "caption": ["a", "b"], "image_id": ["x", "y"]}
+    assert len(as_pairs(make(**columns))) == 2

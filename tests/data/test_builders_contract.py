@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 from karpathy_layout import COCO_CATEGORIES, karpathy_entries, write_instances, write_karpathy
 from noisy_xmodal.data import DatasetError, builders, noise_protocol, validate_pairs
 from noisy_xmodal.data.builders import NoisyPairsBuilder, write_dataset
-from noisy_xmodal.data.builders.base import config_names
+from noisy_xmodal.data.builders.base import offered_configs
 from noisy_xmodal.data.columns import (
     CAPTIONS,
     IMAGE_FEATURES,
@@ -217,11 +218,17 @@ def test_noise_touches_what_it_says_and_counts_it(case: Case, tmp_path: Path) ->
 
 def test_a_seed_decides_the_noise_and_nothing_else(case: Case, tmp_path: Path) -> None:
     first, same, other = (
-        load(write(case, tmp_path, name, seed=seed), case.noisy)["train"]
+        load(write(case, tmp_path, name, seed=seed), case.noisy)
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
     )
-    assert rows(first) == rows(same)
-    assert (rows(first) == rows(other)) == case.builder.NATURALLY_NOISY
+    for split in first:
+        assert rows(first[split]) == rows(same[split])
+        if split != "train":
+            assert rows(first[split]) == rows(other[split])
+    touched = (CAPTIONS, IS_NOISY, IMAGE_LABEL, TEXT_LABEL)
+    assert rows(first["train"], touched) == rows(other["train"], touched)
+    differs = rows(first["train"]) != rows(other["train"])
+    assert differs == (not case.builder.NATURALLY_NOISY)
 
 
 def test_the_builder_gives_what_the_folder_gives(case: Case, tmp_path: Path) -> None:
@@ -233,6 +240,36 @@ def test_the_builder_gives_what_the_folder_gives(case: Case, tmp_path: Path) -> 
         assert rows(built[split]) == rows(written[split])
         assert built[split].features == written[split].features
     assert noise_protocol(built["train"]) == noise_protocol(written["train"])
+
+
+def test_the_builder_reads_changed_files_anew(case: Case, tmp_path: Path) -> None:
+    def built() -> tuple[str, datasets.DatasetDict]:
+        builder = case.builder(config_name=case.noisy, **case.arguments(tmp_path))
+        builder.download_and_prepare()
+        return builder.cache_dir, builder.as_dataset()
+
+    where, before = built()
+    assert built()[0] == where
+    raw = next(path for path in sorted((tmp_path / "raw").rglob("*")) if path.is_file())
+    os.utime(raw, (1, 1))
+    elsewhere, after = built()
+    assert elsewhere != where
+    assert rows(after["train"]) == rows(before["train"])
+
+
+@pytest.mark.parametrize("option", ["on_bad_image", "objects_from"])
+def test_options_are_checked(case: Case, tmp_path: Path, option: str) -> None:
+    options = case.arguments(tmp_path) | {option: "banana"}
+    with pytest.raises(DatasetError, match=f"{option} is 'banana': choose"):
+        write_dataset(case.builder, tmp_path / "out", [case.first], **options)
+
+
+def test_raw_data_is_never_replaced(case: Case, tmp_path: Path) -> None:
+    arguments = case.arguments(tmp_path)
+    for out in (tmp_path / "raw", tmp_path):
+        with pytest.raises(DatasetError, match="would be replaced"):
+            write_dataset(case.builder, out, [case.first], overwrite=True, **arguments)
+    assert any((tmp_path / "raw").iterdir())
 
 
 def test_the_compact_folder_gives_the_same_rows(case: Case, tmp_path: Path) -> None:
@@ -282,14 +319,15 @@ def test_the_card_tells_what_is_there(case: Case, tmp_path: Path) -> None:
     assert "## Licence and credit" in card
     assert "## Noise protocol" in card
     assert str(tmp_path) not in card
-    text = case.builder.__doc__
-    assert text
+    loaded = load(out, case.first)
+    for split in loaded:
+        assert f"| {split} | {len(loaded[split]):,} |" in card
 
 
 def test_an_unknown_config_lists_the_known_ones(case: Case, tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         write_dataset(case.builder, tmp_path / "out", ["cmp_41"], **case.arguments(tmp_path))
-    assert config_names(case.builder) in str(caught.value)
+    assert offered_configs(case.builder) in str(caught.value)
     out = write(case, tmp_path)
     with pytest.raises(ValueError, match=case.noisy):
         load(out, "cmp_41")

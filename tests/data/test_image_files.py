@@ -10,14 +10,10 @@ import pytest
 from PIL import Image, ImageFile
 
 from karpathy_layout import write_picture
-from noisy_xmodal.data.builders.base import Facts, block_table
-from noisy_xmodal.data.builders.image_files import (
-    ImageSplit,
-    check_images,
-    check_splits,
-    image_problems,
-)
+from noisy_xmodal.data.builders.clean_split import Facts, block_table
+from noisy_xmodal.data.builders.image_files import ImageSplit, check_images, check_splits
 from noisy_xmodal.data.columns import DatasetError
+from noisy_xmodal.data.pictures import image_problems
 
 
 def write_pictures(folder: Path, names: list[str]) -> list[Path]:
@@ -112,7 +108,7 @@ def test_a_bomb_is_refused_by_its_header(
 
 
 def test_contents_are_judged_as_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noisy_xmodal.data.builders.image_files._BLOCK", 3)
+    monkeypatch.setattr("noisy_xmodal.data.pictures._BLOCK", 3)
     paths = write_pictures(tmp_path, [f"{i}.jpg" for i in range(8)])
     cut(paths[1])
     empty(paths[6])
@@ -158,11 +154,10 @@ def split_of(paths: list[Path]) -> ImageSplit:
 def test_columns_hold_the_files(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path, [f"{i}.jpg" for i in range(5)])
     columns = split_of(paths).columns(1, 3)
-    assert columns["image"] == [
+    assert columns["image"].to_pylist() == [
         {"bytes": path.read_bytes(), "path": path.name} for path in paths[1:3]
     ]
     assert columns["image_id"] == ["id1", "id2"]
-    assert columns["objects"] == [[1], [2]]
     assert columns["height"] == [1, 2]
     features = datasets.Features({"image": datasets.Image(), "height": datasets.Value("int32")})
     table = block_table(columns, {}, 1, 3, features.arrow_schema)

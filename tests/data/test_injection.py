@@ -97,7 +97,7 @@ def test_partial_noise_by_a_column_or_by_nouns() -> None:
         [["a dog on a beach", f"a {'cat' if i % 2 else 'bird'} swims"] for i in range(20)],
     )
     from_captions = inject_noise(nouns, "part_40", objects_from="captions")
-    assert noise_protocol(from_captions)["objects"] == "caption nouns"
+    assert noise_protocol(from_captions)["objects"] == "captions"
 
 
 def test_an_injector_and_a_noise_index(tmp_path: Path) -> None:
@@ -124,6 +124,18 @@ def test_labels_of_all_splits_share_their_numbers() -> None:
     ][:]
 
 
+@pytest.mark.parametrize("hidden", [-1, None])
+def test_hidden_labels_are_no_labels(hidden: int | None) -> None:
+    kinds = datasets.ClassLabel(names=["a", "b"])
+    train = datasets.Dataset.from_dict({"label": [0, 1, 0, 1]}).cast_column("label", kinds)
+    test = datasets.Dataset.from_dict(
+        {"label": [hidden] * 3}, features=datasets.Features({"label": kinds})
+    )
+    data = datasets.DatasetDict({"train": train, "test": test})
+    with pytest.raises(DatasetError, match=r"Row 0 of split 'test' has no class.*3 rows have"):
+        inject_noise(data, "sym_50", label_column="label")
+
+
 def test_only_train_is_corrupted() -> None:
     data = datasets.DatasetDict({"train": own_pairs(), "validation": own_pairs(6)})
     noisy = inject_noise(data, "cmp_image_40")
@@ -139,6 +151,10 @@ def test_noise_on_noise_is_refused() -> None:
     noisy = inject_noise(own_pairs(), "cmp_40")
     with pytest.raises(DatasetError, match="carries noise already"):
         inject_noise(noisy, "cmp_20")
+    natural = own_pairs()
+    natural.info.description = 'Noise protocol: {"type": "natural", "share_wrong": null}'
+    with pytest.raises(DatasetError, match="noisy as it comes, and nobody knows where"):
+        inject_noise(natural, "cmp_20")
     noisy.info.description = ""
     with pytest.raises(DatasetError, match="marks 16 captions as wrong"):
         inject_noise(noisy, "cmp_20")
@@ -154,8 +170,30 @@ def test_what_cannot_be_done_says_why() -> None:
         inject_noise(data, "sym_40")
     with pytest.raises(DatasetError, match="without streaming"):
         inject_noise(data.to_iterable_dataset(), "cmp_40")
+    with pytest.raises(DatasetError, match="one class a row"):
+        inject_noise(data, "sym_40", label_column="things")
+    with pytest.raises(DatasetError, match="seed is -1"):
+        inject_noise(data, "cmp_40", seed=-1)
+    with pytest.raises(DatasetError, match="not a list"):
+        inject_noise([{"image": 1}], "cmp_40")
     with pytest.raises(DatasetError, match="'kind 3' occurs once"):
         inject_noise(data.select([0, 1, 2, 3, 4, 5, 6]), "sym_40", label_column="kind")
+
+
+def test_columns_that_tell_of_single_captions_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = own_pairs().add_column("sentids", [[2 * i, 2 * i + 1] for i in range(20)])
+    data = data.add_column("json", [{"caption": f"{i}"} for i in range(20)])
+    data = data.add_column("__url__", ["shard.tar"] * 20)
+    noisy = inject_noise(data, "cmp_40")
+    assert noisy.column_names == ["image", "captions", "things", "kind", "image_id", "is_noisy"]
+    assert "['sentids', 'json', '__url__']" in caplog.text
+
+
+def test_the_protocol_of_all_splits() -> None:
+    noisy = inject_noise(datasets.DatasetDict(test=own_pairs(6), train=own_pairs()), "cmp_40")
+    assert noise_protocol(noisy) == noise_protocol(noisy["train"])
 
 
 def test_pictures_are_not_copied(tmp_path: Path) -> None:

@@ -113,3 +113,33 @@ def test_data_that_is_noisy_already_is_refused(photos: Path, tmp_path: Path) -> 
     assert protocols["cmp_40"]["n_wrong"] == 8
     with pytest.raises(DatasetError, match="give source"):
         write_dataset(OwnPairs, tmp_path / "out", ["clean"])
+
+
+def test_columns_that_splits_do_not_share_are_left_out(tmp_path: Path) -> None:
+    for split, extra in (("train", ",photographer"), ("test", "")):
+        lines = [f"image,caption{extra}"]
+        for i in range(4):
+            Image.new("RGB", (4, 4), color(i)).save(tmp_path / f"{split}{i}.png")
+            lines.append(f"{split}{i}.png,{split} {i}" + (",me" if extra else ""))
+        (tmp_path / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    write_dataset(OwnPairs, tmp_path / "out", ["clean"], source=str(tmp_path))
+    loaded = load(tmp_path / "out", "clean")
+    assert loaded["train"].column_names == loaded["test"].column_names
+    assert "photographer" not in loaded["train"].column_names
+
+
+def test_the_builder_tells_folders_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(folder: str, words: str) -> list[list[str]]:
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        lines = ["image,caption"]
+        for i in range(3):
+            Image.new("RGB", (4, 4), color(i)).save(f"{i}.png")
+            lines.append(f"{i}.png,{words} {i}")
+        Path("captions.csv").write_text("\n".join(lines) + "\n")
+        builder = OwnPairs(source="captions.csv")
+        builder.download_and_prepare()
+        return list(builder.as_dataset("train")["captions"])
+
+    assert built("a", "cat") == [["cat 0"], ["cat 1"], ["cat 2"]]
+    assert built("b", "dog") == [["dog 0"], ["dog 1"], ["dog 2"]]

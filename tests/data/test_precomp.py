@@ -162,6 +162,15 @@ def test_repeated_rows_are_kept_once(write_split: Writer, tmp_path: Path) -> Non
     assert "repeats every row 5 times" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_repeats_are_found_where_neighbours_are_equal(write_split: Writer, tmp_path: Path) -> None:
+    raw = write_split(n_images=8, copies=5)
+    features = np.load(raw / "train_ims.npy")
+    features[5:10] = features[0]  # image 1 looks like image 0
+    np.save(raw / "train_ims.npy", features)
+    write_precomp(raw, tmp_path / "out", ["clean"])
+    assert [len(texts) for texts in load(tmp_path / "out", "clean")["train"]["captions"]] == [5] * 8
+
+
 def test_a_chance_repeat_is_not_the_repeated_layout(write_split: Writer, tmp_path: Path) -> None:
     raw = write_split(per_image=1)
     features = np.load(raw / "train_ims.npy")
@@ -330,6 +339,37 @@ def test_a_run_that_dies_leaves_nothing(
         write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert sorted(file.name for file in out.rglob("*")) == before
     assert [file.name for file in out.parent.iterdir()] == ["out"]
+
+
+def test_what_a_killed_run_left_is_put_right(
+    write_split: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out, aside = write_split(), tmp_path / "out", tmp_path / ".out.partial"
+    write_precomp(raw, out, ["clean"])
+    # Killed between the two renames of a run with --overwrite: the old folder lies aside.
+    aside.mkdir()
+    out.rename(aside / "replaced")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(parquet_folder, "render_card", die)
+        write_precomp(raw, out, ["cmp_40"], overwrite=True)
+    assert set(load(out, "clean")) == {"train"}
+    assert not aside.exists()
+    (aside / "dataset").mkdir(parents=True)  # killed while it wrote
+    write_precomp(raw, out, ["cmp_40"], overwrite=True)
+    assert len(load(out, "cmp_40")["train"]) == 10
+    assert not aside.exists()
+
+
+def test_out_must_have_a_place(write_split: Writer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match=r"cannot be made: .*file is a file"):
+        write_precomp(write_split(), tmp_path / "file" / "out", ["clean"])
+    with pytest.raises(DatasetError, match="seed is -3: give a whole number"):
+        write_precomp(write_split(), tmp_path / "out", ["clean"], seed=-3)
 
 
 def test_the_builder_reads_changed_files_anew(write_split: Writer, tmp_path: Path) -> None:

@@ -170,6 +170,11 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path):
         *("--results_file", tmp_path / "r.json"),
     )
     assert "rsum" in json.loads((tmp_path / "r.json").read_text())
+    (photos / "7.png").write_bytes((photos / "7.png").read_bytes()[:50])
+    options = [*columns, "--output_dir", tmp_path / "none"]
+    printed = run("examples/train_ncr.py", *options, fails=True)
+    assert "error: 1 of 60 pictures are bad. 7.png of train" in printed
+    assert "Traceback" not in printed
 
 
 def test_several_configs_and_none_named(world, tmp_path):

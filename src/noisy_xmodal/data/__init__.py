@@ -5,6 +5,7 @@ from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_pairs
 from .injection import inject_noise
 from .pair_dataset import PairDataset, drop_noisy_pairs
+from .pictures import keep_good_pictures
 from .protocol import noise_protocol
 from .splits import hold_out_validation
 
@@ -17,6 +18,7 @@ __all__ = [
     "drop_noisy_pairs",
     "hold_out_validation",
     "inject_noise",
+    "keep_good_pictures",
     "load_pairs",
     "noise_protocol",
     "validate_columns",

@@ -87,6 +87,9 @@ def _add_descriptions(data: DatasetCardData, infos: Mapping[str, datasets.Datase
         entry["description"] = infos[name].description
 
 
+_SOURCES = {"annotations": "annotations of the dataset", "captions": "the nouns of the captions"}
+
+
 def _usage(config: str, features: Mapping[str, Any]) -> str:
     lines = []
     if CAPTIONS in features:
@@ -148,7 +151,8 @@ def _explain(protocols: Mapping[str, Mapping[str, Any]]) -> str:
             "caption list of an image moves, which is far harder at the same percentage."
         )
     if "partial_mismatch" in kinds:
-        sets = {str(p["objects"]) for p in protocols.values() if "objects" in p}
+        sets = sorted({str(p["objects"]) for p in protocols.values() if "objects" in p})
+        sets = [_SOURCES.get(name, name) for name in sets]
         lines.append(
             "In a partial mismatch captions move among pictures whose sets of objects overlap but "
             f"differ, the more likely the more alike. The sets come from: {', '.join(sets)}."
@@ -156,9 +160,9 @@ def _explain(protocols: Mapping[str, Mapping[str, Any]]) -> str:
     if "symmetric_label_noise" in kinds:
         lines.append(
             "Symmetric label noise redraws the class of the share asked of the rows, uniformly "
-            "over all classes, the true one included: of K classes, (K - 1) / K of the share asked "
-            "is really wrong. At level `modality` image and text are drawn independently; at level "
-            "`shared` both get the same label."
+            "over all classes. Unless the type is called `other`, the true class is drawn too: of "
+            "K classes, (K - 1) / K of the share asked is really wrong. At level `modality` image "
+            "and text are drawn independently; at level `shared` both get the same label."
         )
     return " ".join(lines)
 

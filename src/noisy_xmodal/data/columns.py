@@ -28,6 +28,7 @@ Oracle columns are for metrics, evaluation and audit only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -156,6 +157,11 @@ def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pair
         )
     if REGIONS in dataset.column_names:
         _check_finite(dataset, split)
+
+
+def column_values(dataset: datasets.Dataset, name: str) -> list[Any]:
+    """Reads one column, and no other, as Python values."""
+    return list(dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist())
 
 
 def _check_captions(texts: Sequence[str | None] | None, row: int, split: str) -> None:

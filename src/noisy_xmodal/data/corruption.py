@@ -4,8 +4,8 @@ The builders of `builders/` and `inject_noise` both end here, so that a dataset 
 with noise and one that is corrupted in memory are the same.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ from ..noise import (
 from .columns import DatasetError
 from .protocol import describe_noise
 
+ANNOTATIONS = "annotations"
 DERIVED_SETS = ("tags", "captions")
+
+ObjectSource = Callable[[], Sequence[Iterable[Hashable]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +35,16 @@ class CleanRows:
 
     Attributes:
         captions_per_image: Number of captions of each row; None where the text is a vector.
-        object_sets: The classes of things in each picture, by name or number; None if unknown.
-        objects_from: Where the object sets come from, for the protocol.
+        object_sources: Ways to get the classes of things in each picture, by name or number: of
+            "annotations", "tags" and "captions" those that the rows have. Called if needed.
+        objects_from: Which of them to use.
         labels: The class of each row, (n_rows,), or None.
         n_classes: Number of classes.
     """
 
     captions_per_image: Sequence[int] | None
-    object_sets: Sequence[Iterable[Hashable]] | None = None
-    objects_from: str = "annotations"
+    object_sources: Mapping[str, ObjectSource] = field(default_factory=dict)
+    objects_from: str = ANNOTATIONS
     labels: NDArray[np.int64] | None = None
     n_classes: int = 0
 
@@ -101,19 +105,36 @@ def corrupt(
     elif isinstance(noise, NoiseIndex):
         pairs = noise.pairs
     elif isinstance(noise, PartialMismatch):
-        if rows.object_sets is None:
-            raise no_object_sets(noise.name)
+        if rows.objects_from not in rows.object_sources:
+            raise no_object_sets(noise.name, rows.objects_from)
         details["objects"] = rows.objects_from
-        pairs = noise.apply(pairs, rng, object_matrix(rows.object_sets)[0])
+        sets = rows.object_sources[rows.objects_from]()
+        pairs = noise.apply(pairs, rng, object_matrix(sets)[0])
     elif noise is not None:
         pairs = noise.apply(pairs, rng)
     return Corrupted(pairs, labels, describe_noise(noise, pairs, labels, **details))
 
 
-def no_object_sets(noise: str) -> DatasetError:
-    """Says what to do about partial noise on data without object sets."""
+def check_seed(seed: int) -> None:
+    """Refuses a seed that is no whole number from 0 on.
+
+    Raises:
+        DatasetError: It is not.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise DatasetError(f"seed is {seed!r}: give a whole number from 0 on.")
+
+
+def no_object_sets(noise: str, objects_from: str) -> DatasetError:
+    """Says what to do about partial noise where the object sets that it asks for do not exist."""
+    if objects_from == ANNOTATIONS:
+        return DatasetError(
+            f"'{noise}' draws partners by the objects of the pictures, but this dataset has no "
+            "object sets. Sets can be made from what it has; that is a choice of yours: "
+            f"objects_from={' or '.join(map(repr, DERIVED_SETS))} (captions: their nouns)."
+        )
     return DatasetError(
-        f"'{noise}' draws partners by the objects of the pictures, but this dataset has no object "
-        "sets. Sets can be made from what it has; that is a choice of yours: objects_from="
-        f"{' or '.join(map(repr, DERIVED_SETS))} (captions: their nouns)."
+        f"'{noise}' is to take its objects from {objects_from!r}, which this dataset does not "
+        "have. Choose another of objects_from="
+        f"{' or '.join(map(repr, DERIVED_SETS))}."
     )

@@ -1,37 +1,50 @@
 """Noise for data in memory: the noise of the builders, for any dataset of a person's own.
 
-    noisy = inject_noise(load_dataset("nlphuji/flickr30k")["test"], "cmp_40", seed=0)
+    noisy = inject_noise(load_pairs("photos/captions.csv"), "cmp_40", seed=0)
 
 A dataset that was written with `cmp_40` and the same seed holds the same captions in the same
-places. Pictures and features are not copied: only the columns that noise touches are new, so six
-noisy variants of one dataset cost six times its captions.
+places. Only the columns that noise touches are new, so six noisy variants of one dataset cost six
+times its captions. (Of a selection of rows, as `select` and `shuffle` make, `datasets` first writes
+a copy to its cache, once.)
 """
 
+import logging
 import os
 from typing import Any, TypeVar
 
 import datasets
+import pyarrow.compute as pc
 
 from ..noise import NoiseType, SymmetricLabelNoise, parse_noise, read_noise_index
 from .any_dataset import as_pairs
 from .caption_nouns import caption_nouns
 from .columns import (
     CAPTIONS,
+    IMAGE,
+    IMAGE_ID,
     IMAGE_LABEL,
     IS_NOISY,
     OBJECTS,
+    REGIONS,
     TAGS,
     TEXT_FEATURES,
     TEXT_LABEL,
     TRUE_LABEL,
     DatasetError,
+    column_values,
 )
-from .corruption import DERIVED_SETS, CleanRows, Corrupted, corrupt
+from .corruption import (
+    ANNOTATIONS,
+    CleanRows,
+    Corrupted,
+    ObjectSource,
+    check_seed,
+    corrupt,
+)
 from .labels import number_classes
-from .protocol import noise_protocol, with_protocol
+from .protocol import INDEX, NATURAL, TRAIN, noise_protocol, with_protocol
 
-INDEX = "noise_index"
-TRAIN = "train"
+_LOGGER = logging.getLogger(__name__)
 
 AnyDataset = TypeVar("AnyDataset", datasets.Dataset, datasets.DatasetDict)
 
@@ -79,6 +92,9 @@ def inject_noise(
             "Noise moves captions between rows, so that all rows are needed: load the dataset "
             "without streaming."
         )
+    if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
+        raise DatasetError(f"Give a Dataset or a DatasetDict, not a {type(dataset).__name__}.")
+    check_seed(seed)
     if (noise == INDEX) != (noise_index is not None):
         raise DatasetError(f"The noise '{INDEX}' and a file noise_index=PATH go together.")
     injector = _injector(noise)
@@ -93,19 +109,28 @@ def inject_noise(
     if isinstance(injector, SymmetricLabelNoise) or _has_vectors_only(splits[TRAIN]):
         done = _inject_labels(splits, injector, seed, label_column or IMAGE_LABEL)
     else:
-        pairs = {
-            name: as_pairs(
+        pairs = {}
+        for name, rows in splits.items():
+            found = as_pairs(
                 rows,
                 image_column=image_column,
                 caption_column=caption_column,
                 id_column=id_column,
                 split=name,
             )
-            for name, rows in splits.items()
+            pairs[name], dropped = drop_side_columns(found, keep=(object_column,))
+            if dropped:
+                _LOGGER.warning(
+                    "Left out of split '%s', as they tell of single captions or files: %s",
+                    name,
+                    dropped,
+                )
+        objects = {
+            "object_sources": _object_sources(pairs[TRAIN], object_column),
+            "objects_from": objects_from or ANNOTATIONS,
         }
-        sets = _object_sets(pairs[TRAIN], object_column, objects_from)
         done = {name: _inject_captions(rows, None, seed) for name, rows in pairs.items()}
-        done[TRAIN] = _inject_captions(pairs[TRAIN], injector, seed, noise_index, **sets)
+        done[TRAIN] = _inject_captions(pairs[TRAIN], injector, seed, noise_index, **objects)
     return datasets.DatasetDict(done) if isinstance(dataset, datasets.DatasetDict) else done[TRAIN]
 
 
@@ -120,11 +145,11 @@ def _inject_captions(
     noise: NoiseType | None,
     seed: int,
     noise_index: str | os.PathLike[str] | None = None,
-    **object_sets: Any,
+    **objects: Any,
 ) -> datasets.Dataset:
-    captions = _column(pairs, CAPTIONS)
+    captions = column_values(pairs, CAPTIONS)
     counts = [len(texts) for texts in captions]
-    rows = CleanRows(counts, **object_sets)
+    rows = CleanRows(counts, **objects)
     if noise_index is None:
         done = corrupt(noise, rows, seed)
     else:
@@ -160,7 +185,19 @@ def _inject_labels(
                 f"Noise on labels needs a column of classes, but split '{split}' has no "
                 f"'{column}'; its columns are {rows.column_names}. Give label_column=NAME."
             )
-        values[split] = _column(rows, column)
+        if not isinstance(rows.features[column], datasets.ClassLabel | datasets.Value):
+            raise DatasetError(
+                f"Column '{column}' of split '{split}' is {rows.features[column]}: one class a row "
+                "is needed. Give label_column=NAME."
+            )
+        values[split] = column_values(rows, column)
+        hidden = [row for row, value in enumerate(values[split]) if value is None or value == -1]
+        if hidden:
+            raise DatasetError(
+                f"Row {hidden[0]} of split '{split}' has no class in column '{column}' "
+                f"({values[split][hidden[0]]}), as {len(hidden)} rows have: hidden labels are no "
+                "labels. Leave the split or the rows out."
+            )
         if isinstance(rows.features[column], datasets.ClassLabel):
             names = rows.features[column].names
             values[split] = [names[value] for value in values[split]]
@@ -201,13 +238,18 @@ def check_clean(dataset: datasets.Dataset) -> None:
         DatasetError: Its protocol or its column `is_noisy` says so.
     """
     protocol = noise_protocol(dataset)
+    if protocol is not None and protocol["type"] == NATURAL:
+        raise DatasetError(
+            "This dataset is noisy as it comes, and nobody knows where: noise on top of it could "
+            "not be counted. Start from a dataset that is known to be clean."
+        )
     if protocol is not None and protocol["type"] != "clean":
         raise DatasetError(
             f"This dataset carries noise already ({protocol['type']}, of which "
             f"{protocol['share_wrong']} is wrong): load its config 'clean'."
         )
     if IS_NOISY in dataset.column_names and isinstance(dataset.features[IS_NOISY], datasets.List):
-        n_wrong = sum(sum(map(bool, flags or ())) for flags in _column(dataset, IS_NOISY))
+        n_wrong = sum(sum(map(bool, flags or ())) for flags in column_values(dataset, IS_NOISY))
         if n_wrong:
             raise DatasetError(
                 f"Column '{IS_NOISY}' marks {n_wrong} captions as wrong already. Noise on top of "
@@ -220,19 +262,46 @@ def _has_vectors_only(rows: datasets.Dataset) -> bool:
     return IMAGE_LABEL in rows.column_names and TEXT_FEATURES in rows.column_names
 
 
-def _object_sets(pairs: datasets.Dataset, column: str, source: str | None) -> dict[str, Any]:
-    if source is None:
-        return {"object_sets": _column(pairs, column) if column in pairs.column_names else None}
-    if source == "captions":
-        sets = caption_nouns(_column(pairs, CAPTIONS))
-        return {"object_sets": sets, "objects_from": "caption nouns"}
-    if source == "tags" and TAGS in pairs.column_names:
-        return {"object_sets": _column(pairs, TAGS), "objects_from": "tags"}
-    raise DatasetError(
-        f"objects_from is {source!r}: choose {' or '.join(map(repr, DERIVED_SETS))}, where 'tags' "
-        f"is a column; the columns are {pairs.column_names}."
-    )
+def drop_side_columns(
+    pairs: datasets.Dataset, keep: tuple[str, ...] = ()
+) -> tuple[datasets.Dataset, list[str]]:
+    """Drops columns that tell of single captions, and would stay behind when captions move.
+
+    Those are lists with one entry a caption (sentence ids, raters), structures (the JSON of a
+    WebDataset), and WebDataset's own fields (which file a row came from).
+
+    Args:
+        pairs: Rows by the column contract.
+        keep: Columns that are none of these.
+
+    Returns:
+        The rows without them, and their names.
+    """
+    known = (IMAGE, REGIONS, CAPTIONS, IMAGE_ID, IS_NOISY, OBJECTS, TAGS, *keep)
+    n_captions = _list_lengths(pairs, CAPTIONS)
+    several = max(n_captions, default=0) > 1
+    dropped = []
+    for name in [name for name in pairs.column_names if name not in known]:
+        feature = pairs.features[name]
+        lists = isinstance(feature, datasets.List) and feature.length == -1
+        goes_along = several and lists and _list_lengths(pairs, name) == n_captions
+        if name.startswith("__") or isinstance(feature, dict) or goes_along:
+            dropped.append(name)
+    return pairs.remove_columns(dropped), dropped
 
 
-def _column(dataset: datasets.Dataset, name: str) -> list[Any]:
-    return list(dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist())
+def _list_lengths(dataset: datasets.Dataset, name: str) -> list[int]:
+    column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+    return list(pc.list_value_length(column).to_pylist())
+
+
+def _object_sources(pairs: datasets.Dataset, column: str) -> dict[str, ObjectSource]:
+    """The ways to get object sets that the rows offer; nothing is read before it is needed."""
+    sources: dict[str, ObjectSource] = {
+        "captions": lambda: caption_nouns(column_values(pairs, CAPTIONS))
+    }
+    if column in pairs.column_names:
+        sources[ANNOTATIONS] = lambda: column_values(pairs, column)
+    if TAGS in pairs.column_names:
+        sources["tags"] = lambda: column_values(pairs, TAGS)
+    return sources

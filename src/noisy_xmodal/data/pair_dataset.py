@@ -20,6 +20,7 @@ from .columns import (
     IS_NOISY,
     PAIR_ID,
     DatasetError,
+    column_values,
     validate_columns,
     visual_column,
 )
@@ -61,7 +62,7 @@ class PairDataset(torch.utils.data.Dataset):
         validate_columns(dataset)
         self.dataset = dataset
         self.visual = visual_column(dataset)
-        caption_lists = _column(dataset, CAPTIONS)
+        caption_lists = column_values(dataset, CAPTIONS)
         counts = np.array([len(texts) for texts in caption_lists], dtype=np.int64)
         self.n_images = len(counts)
         self.row_of_pair = np.repeat(np.arange(len(counts)), counts)
@@ -120,7 +121,7 @@ class PairDataset(torch.utils.data.Dataset):
         """
         if IS_NOISY not in self.dataset.column_names:
             return None
-        flags = _column(self.dataset, IS_NOISY)
+        flags = column_values(self.dataset, IS_NOISY)
         counts = np.bincount(self.row_of_pair, minlength=self.n_images)
         for row, values in enumerate(flags):
             if len(values) != counts[row]:
@@ -211,17 +212,15 @@ def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
     names, features = dataset.column_names, dataset.features
     kept = [
         [text for text, wrong in zip(texts, flags, strict=True) if not wrong]
-        for texts, flags in zip(_column(dataset, CAPTIONS), _column(dataset, IS_NOISY), strict=True)
+        for texts, flags in zip(
+            column_values(dataset, CAPTIONS), column_values(dataset, IS_NOISY), strict=True
+        )
     ]
     clean = dataset.remove_columns([CAPTIONS, IS_NOISY])
     clean = clean.add_column(CAPTIONS, kept, feature=features[CAPTIONS])
     flags = [[False] * len(texts) for texts in kept]
     clean = clean.add_column(IS_NOISY, flags, feature=features[IS_NOISY])
     return clean.select_columns(names).select([row for row, texts in enumerate(kept) if texts])
-
-
-def _column(dataset: datasets.Dataset, name: str) -> list[list[Any]]:
-    return dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist()
 
 
 def _rgb(picture: Any) -> Any:

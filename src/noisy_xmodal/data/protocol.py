@@ -11,7 +11,10 @@ from typing import Any
 from ..noise import NoiseIndex, NoiseType, NoisyLabels, Pairs, SymmetricLabelNoise
 
 NOISE_VERSION = "1.0.0"  # raised whenever a seed draws other noise than before
+TRAIN = "train"  # the split that noise is for
+CLEAN = "clean"
 NATURAL = "natural"  # config of data that is noisy as it comes
+INDEX = "noise_index"  # config whose noise comes from a file
 
 _MARK = "Noise protocol: "
 
@@ -74,11 +77,14 @@ def noise_protocol(dataset: Any) -> dict[str, Any] | None:
     """Reads the noise protocol of a dataset.
 
     Args:
-        dataset: A `datasets.Dataset`, or anything else with an `info.description`.
+        dataset: A `datasets.Dataset`, or anything else with an `info.description`; of a
+            `DatasetDict` its train split, else its first.
 
     Returns:
         The protocol (see `describe_noise`), or None where the dataset carries none.
     """
+    if isinstance(dataset, dict):
+        dataset = dataset.get(TRAIN) or next(iter(dataset.values()))
     for line in reversed((dataset.info.description or "").splitlines()):
         if line.startswith(_MARK):
             return dict(json.loads(line[len(_MARK) :]))

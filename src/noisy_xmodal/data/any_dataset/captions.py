@@ -12,7 +12,7 @@ from typing import Any
 
 import datasets
 
-from ..columns import IS_NOISY, DatasetError
+from ..columns import IS_NOISY, DatasetError, column_values
 
 TextReader = Callable[[Any], list[str | None]]
 
@@ -36,11 +36,6 @@ def is_string(feature: Any) -> bool:
 def is_string_list(feature: Any) -> bool:
     """Whether `feature` is a list of strings."""
     return isinstance(feature, (datasets.List, datasets.LargeList)) and is_string(feature.feature)
-
-
-def column_values(dataset: datasets.Dataset, name: str) -> list[Any]:
-    """Reads one column, and no other, as Python values."""
-    return dataset.select_columns([name]).with_format("arrow")[:].column(name).to_pylist()
 
 
 def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:

@@ -14,9 +14,10 @@ from .captions import caption_reader, is_string, plain_name
 # Names as `plain_name` gives them; earlier ones are preferred.
 _CAPTION_NAMES = (
     *("captions", "caption", "text", "texts", "sentence", "sentences", "raw", "txt"),
-    *("description", "descriptions", "alttext", "alt", "comment", "comments", "json"),
+    *("description", "descriptions", "alttext", "alt", "title", "comment", "comments", "json"),
 )
 _ID_NAMES = ("imageid", "imgid", "id", "cocoid", "__key__", "key", "filename", "imagename", "url")
+_DOUBTFUL_IDS = ("id", "__key__", "key", "url")
 _IMAGE_NAME = re.compile(
     r"(image|img|picture|photo|pic)(s|path|file|filename|filepath|name|bytes|data)?"
     r"|jpe?g|png|webp|gif|bmp|tiff?|file(name|path)?|path|bytes"
@@ -45,11 +46,13 @@ class PairColumns:
         visual: The column of pictures or region features.
         captions: The caption column, or several numbered ones.
         image_id: The column that names the image, or None.
+        names_image: Whether it does so for sure: an `id` may as well name the caption.
     """
 
     visual: str
     captions: tuple[str, ...]
     image_id: str | None
+    names_image: bool
 
 
 def find_columns(dataset: datasets.Dataset, given: GivenColumns, split: str) -> PairColumns:
@@ -71,7 +74,10 @@ def find_columns(dataset: datasets.Dataset, given: GivenColumns, split: str) -> 
     left = _without(left, *captions)
     # A picture that is a path is its own name.
     image_id = None if given.id == visual else _image_id(left, given.id, split)
-    return PairColumns(visual, captions, image_id)
+    sure = image_id is not None and (
+        given.id is not None or plain_name(image_id) not in _DOUBTFUL_IDS
+    )
+    return PairColumns(visual, captions, image_id, sure)
 
 
 def looks_like_pairs(names: Iterable[str], given: GivenColumns) -> bool:
@@ -107,7 +113,7 @@ def _visual(features: dict[str, Any], given: GivenColumns, split: str) -> str:
             raise DatasetError(
                 f"Column '{given.image}' of split '{split}' is {feature}: no picture, path, bytes "
                 f"or region features. Its columns are {list(features)}; name another with "
-                "image_column=."
+                "image_column= (--image_column)."
             )
         return given.image
     if REGIONS in features:
@@ -132,7 +138,7 @@ def _captions(features: dict[str, Any], given: str | None, split: str) -> tuple[
             raise DatasetError(
                 f"Column '{given}' of split '{split}' is {feature}: no string, list of strings or "
                 f"list of objects with a text. Columns with text are {readable}; name one with "
-                "caption_column=."
+                "caption_column= (--caption_column)."
             )
         return (given,)
     best = _best([*readable, *(stem for stem in numbered if stem not in readable)], _CAPTION_NAMES)
@@ -150,7 +156,7 @@ def _image_id(features: dict[str, Any], given: str | None, split: str) -> str | 
         if not _is_name(feature):
             raise DatasetError(
                 f"Column '{given}' of split '{split}' is {feature}, not strings or whole numbers. "
-                "Name another with id_column=."
+                "Name another with id_column= (--id_column)."
             )
         return given
     names = [name for name, feature in features.items() if _is_name(feature)]
@@ -161,7 +167,7 @@ def _image_id(features: dict[str, Any], given: str | None, split: str) -> str | 
 def _given(features: dict[str, Any], name: str, option: str, split: str) -> Any:
     if name not in features:
         raise DatasetError(
-            f"Split '{split}' has no column '{name}' for {option}=; it can be one of "
+            f"Split '{split}' has no column '{name}' for {option}= (--{option}); it can be one of "
             f"{list(features)}."
         )
     return features[name]
@@ -175,13 +181,13 @@ def _only(
     if found:
         raise DatasetError(
             f"Several columns of split '{split}' may hold {what}: {list(found)}. Say which with "
-            f"{option}='{found[0]}'."
+            f"{option}='{found[0]}' (--{option})."
         )
     links = " A link is no picture: download the files first." if option == "image_column" else ""
     types = ", ".join(f"'{name}' ({_short(feature)})" for name, feature in features.items())
     raise DatasetError(
         f"No column of split '{split}' is known to hold {what}: it has {types or 'no other'}. "
-        f"Name the column with {option}=.{links}"
+        f"Name the column with {option}= (--{option}).{links}"
     )
 
 

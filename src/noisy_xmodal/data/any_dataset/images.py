@@ -12,9 +12,9 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..columns import DatasetError
+from ..columns import DatasetError, column_values
 from ..regions import region_arrays
-from .captions import column_values, is_string
+from .captions import is_string
 from .columns import PairColumns, is_binary, is_picture
 
 _BLOCK_ROWS = 256
@@ -25,7 +25,8 @@ def image_rows(
 ) -> tuple[list[int], list[str]]:
     """Finds which rows hold one image, and the name of each row's image.
 
-    Rows hold one image where they have the same path, or the same name and the same content.
+    Rows hold one image where they have the same path, or the same content; where a column names the
+    image for sure, also the same name.
 
     Args:
         dataset: One split.
@@ -41,27 +42,42 @@ def image_rows(
     """
     paths = _picture_paths(dataset, columns.visual, split)
     if columns.image_id is None:
-        whole = is_string(dataset.features[columns.visual])
-        return _first_rows(paths), _names_from_paths(paths, whole)
-    names = _read_names(dataset, columns.image_id, split)
+        names = names_of_paths(paths)
+    else:
+        names = _read_names(dataset, columns.image_id, split)
     counts = Counter(names)
-    repeated = [row for row, name in enumerate(names) if counts[name] > 1 and paths[row] is None]
-    digests = _digests(dataset, columns.visual, repeated)
-    contents = [digests.get(row, path) for row, path in enumerate(paths)]
-    first_rows = _first_rows(paths)
+    doubtful = [
+        row
+        for row, path in enumerate(paths)
+        if path is None and (not columns.names_image or counts[names[row]] > 1)
+    ]
+    digests = _digests(dataset, columns.visual, doubtful)
+    contents = [path if path is not None else digests.get(row) for row, path in enumerate(paths)]
+    if columns.image_id is not None:
+        _check_names(names, contents, columns.image_id, split)
+    first_of_key: dict[tuple[object, object], int] = {}
+    first_rows = []
+    for row, content in enumerate(contents):
+        sure = columns.names_image and paths[row] is None
+        key = (names[row] if sure else None, row if content is None else content)
+        first_rows.append(first_of_key.setdefault(key, row))
+    return first_rows, names
+
+
+def _check_names(
+    names: Sequence[str], contents: Sequence[str | bytes | None], column: str, split: str
+) -> None:
     first_of_name: dict[str, int] = {}
     for row, name in enumerate(names):
         first = first_of_name.setdefault(name, row)
         if contents[first] != contents[row]:
-            found = "" if paths[row] is None else f" ({paths[first]!r} and {paths[row]!r})"
+            both = (contents[first], contents[row])
+            found = "" if isinstance(both[0], bytes) else f" ({both[0]!r} and {both[1]!r})"
             raise DatasetError(
                 f"Rows {first} and {row} of split '{split}' are both named {name!r} in column "
-                f"'{columns.image_id}' but hold different images{found}. Give the column that "
-                "names the image with id_column=, or drop this one."
+                f"'{column}' but hold different images{found}. Give the column that names the "
+                "image with id_column= (--id_column), or drop this one."
             )
-        if paths[row] is None:
-            first_rows[row] = first
-    return first_rows, names
 
 
 def _picture_paths(dataset: datasets.Dataset, visual: str, split: str) -> list[str | None]:
@@ -99,7 +115,8 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
         if path and "://" in path and not links:
             raise DatasetError(
                 f"Row {row} of split '{split}' has a link in column '{visual}' ({path!r}), not a "
-                "picture. Download the files first, or name another column with image_column=."
+                "picture. Download the files first, or name another column with image_column= "
+                "(--image_column)."
             )
     exists = {path: "://" in path or os.path.isfile(path) for path in set(paths) if path}
     missing = [row for row, path in enumerate(paths) if path and not exists[path]]
@@ -107,7 +124,7 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
         raise DatasetError(
             f"Row {missing[0]} of split '{split}' names the picture {paths[missing[0]]!r} in "
             f"column '{visual}', which is no file ({len(missing)} of {len(paths)} rows). Write "
-            "full paths, or name another column with image_column=."
+            "full paths, or name another column with image_column= (--image_column)."
         )
 
 
@@ -117,25 +134,26 @@ def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
         if value is None or value == "":
             raise DatasetError(
                 f"Row {row} of split '{split}' has no name in column '{name}'. Write one, or name "
-                "another column with id_column=."
+                "another column with id_column= (--id_column)."
             )
     return [str(value) for value in values]
 
 
-def _first_rows(paths: Sequence[str | None]) -> list[int]:
-    first_of_path: dict[str, int] = {}
+def names_of_paths(paths: Sequence[str | None]) -> list[str]:
+    """Names images by their paths, as far as these tell them apart.
+
+    Args:
+        paths: The path of each, or None.
+
+    Returns:
+        Relative paths as they are, absolute ones without the folders that all share (which change
+        with the machine), and "row-000003" where there is none.
+    """
+    folders = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
+    shared = os.path.commonpath(folders) if folders else ""
     return [
-        row if path is None else first_of_path.setdefault(path, row)
-        for row, path in enumerate(paths)
+        f"row-{row:06d}" if path is None else _below(path, shared) for row, path in enumerate(paths)
     ]
-
-
-def _names_from_paths(paths: list[str | None], whole: bool) -> list[str]:
-    """Names images by path, `whole` or without the folders that all share, else by row number."""
-    full = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
-    shared = "" if whole or not full else os.path.commonpath(full)
-    names = [_below(path, shared) if path and shared else path for path in paths]
-    return [f"row-{row:06d}" if name is None else name for row, name in enumerate(names)]
 
 
 def _below(path: str, folder: str) -> str:

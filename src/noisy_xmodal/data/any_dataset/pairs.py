@@ -16,11 +16,11 @@ from ..columns import (
     IS_NOISY,
     REGIONS,
     DatasetError,
+    column_values,
     validate_columns,
     visual_column,
 )
 from .captions import (
-    column_values,
     is_string,
     is_string_list,
     merge_captions,
@@ -37,9 +37,11 @@ from .tables import (
     read_table,
     resolve_pictures,
     split_name,
+    table_header,
 )
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
+_FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS)
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
     IMAGE_ID: datasets.Value("string"),
@@ -126,9 +128,20 @@ def load_pairs(
         if wanted not in parts:
             raise DatasetError(f"{name} has no split '{split}'; its splits are {list(parts)}.")
         parts = {wanted: parts[wanted]}
-    return datasets.DatasetDict(
-        {part: _as_pairs(found, rows, part) for part, (found, rows) in parts.items()}
-    )
+    try:
+        pairs = {part: _as_pairs(found, rows, part) for part, (found, rows) in parts.items()}
+    except DatasetError as error:
+        raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
+    return datasets.DatasetDict(pairs)
+
+
+def _tables_hint(folder: Path) -> str:
+    """Names the tables of a folder whose columns were not known to hold pairs."""
+    if not folder.is_dir() or (folder / "README.md").exists():
+        return ""
+    tables = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in TABLE_SUFFIXES]
+    found = [f"{file.name} (columns {table_header(file)})" for file in tables[:3]]
+    return f" Tables in {folder}: {', '.join(found)}." if found else ""
 
 
 def config_names(name: str | Path) -> list[str]:
@@ -141,12 +154,12 @@ def config_names(name: str | Path) -> list[str]:
         The names; empty for a file, or a folder that `datasets` alone cannot open.
     """
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() or (not path.is_dir() and path.suffix.lower() in _FILE_SUFFIXES):
         return []
     try:
         return list(datasets.get_dataset_config_names(str(path) if path.is_dir() else str(name)))
-    except (ValueError, FileNotFoundError):
-        return []
+    except (ValueError, FileNotFoundError, ConnectionError):
+        return []  # load_pairs will say what is wrong
 
 
 def _open(name: str, config_name: str | None, given: GivenColumns) -> dict[str, Opened]:
@@ -157,7 +170,7 @@ def _open(name: str, config_name: str | None, given: GivenColumns) -> dict[str, 
         files = {split_name(path.stem) or "train": [path]}
     elif path.is_dir() and config_name is None:
         files = folder_tables(path, given) or folder_shards(path, _BUILDERS)
-    elif not path.exists() and path.suffix.lower() in (*TABLE_SUFFIXES, *_BUILDERS):
+    elif not path.exists() and path.suffix.lower() in _FILE_SUFFIXES:
         raise DatasetError(f"There is no file {path}. Give the path of one that exists.")
     if not files:
         found = _load_dataset(str(path) if path.is_dir() else name, config_name)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import datasets
 import pyarrow as pa
 
-from ..columns import IMAGE_ID, IS_NOISY, DatasetError
-from .captions import column_values, is_string, plain_name
+from ..columns import IMAGE_ID, IS_NOISY, DatasetError, column_values
+from .captions import is_string, plain_name
 from .columns import GivenColumns, find_columns, looks_like_pairs
+from .images import names_of_paths
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 _FOLDER_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
@@ -77,7 +78,7 @@ def folder_tables(folder: Path, given: GivenColumns) -> dict[str, list[Path]]:
     tables = [
         file
         for file in sorted(f for f in folder.iterdir() if f.suffix.lower() in _FOLDER_TABLES)
-        if file.is_file() and looks_like_pairs(_header(file), given)
+        if file.is_file() and looks_like_pairs(table_header(file), given)
     ]
     if len(tables) == 1:
         return {split_name(tables[0].stem) or "train": tables}
@@ -144,7 +145,8 @@ def resolve_pictures(
     feature = datasets.Value("string")
     if columns.image_id is None:  # full paths are no names: they change with the machine
         others = [name for name in (IMAGE_ID,) if name in dataset.column_names]
-        dataset = dataset.remove_columns(others).add_column(IMAGE_ID, names, feature=feature)
+        dataset = dataset.remove_columns(others)
+        dataset = dataset.add_column(IMAGE_ID, names_of_paths(names), feature=feature)
         given = replace(given, id=IMAGE_ID)
     dataset = dataset.remove_columns(columns.visual)
     paths = [full.get(name, name) for name in names]
@@ -185,7 +187,7 @@ def _is_json(file: Path) -> bool:
     return file.suffix.lower() in (".json", ".jsonl", ".ndjson")
 
 
-def _header(file: Path) -> list[str]:
+def table_header(file: Path) -> list[str]:
     """The column names of a table, from its first line; empty where it has none."""
     with file.open(encoding="utf-8-sig", errors="replace") as lines:
         line = lines.readline()

@@ -5,7 +5,7 @@ everything about noise is here, and applies to the train split alone.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,15 +18,36 @@ from datasets.fingerprint import Hasher
 from ...noise import NoiseIndex, NoiseType, parse_noise, read_noise_index
 from ..caption_nouns import caption_nouns
 from ..card import CardText
-from ..columns import CAPTIONS, IMAGE_LABEL, IS_NOISY, TEXT_LABEL, TRUE_LABEL, DatasetError
-from ..corruption import DERIVED_SETS, CleanRows, Corrupted, corrupt, no_object_sets
-from ..protocol import NATURAL, NOISE_VERSION, describe_natural_noise, with_protocol
-from .clean_split import CleanSplit, Facts, block_table, row_blocks
+from ..columns import (
+    CAPTIONS,
+    IMAGE_LABEL,
+    IS_NOISY,
+    OBJECTS,
+    TEXT_LABEL,
+    TRUE_LABEL,
+    DatasetError,
+)
+from ..corruption import (
+    ANNOTATIONS,
+    DERIVED_SETS,
+    CleanRows,
+    Corrupted,
+    check_seed,
+    corrupt,
+    no_object_sets,
+)
+from ..protocol import (
+    CLEAN,
+    INDEX,
+    NATURAL,
+    NOISE_VERSION,
+    TRAIN,
+    describe_natural_noise,
+    with_protocol,
+)
+from .clean_split import CleanSplit, block_table, row_blocks
 from .raw_files import file_state
 
-TRAIN = str(datasets.Split.TRAIN)
-CLEAN = "clean"
-INDEX_CONFIG = "noise_index"
 PERCENTAGES = {
     "cmp": tuple(range(10, 90, 10)),
     "cmp_image": tuple(range(10, 90, 10)),
@@ -61,18 +82,6 @@ class NoisyPairsConfig(datasets.BuilderConfig):
     objects_from: str | None = None
     on_bad_image: str = "error"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, allowed in (
-            ("objects_from", (None, *DERIVED_SETS)),
-            ("on_bad_image", ("error", "skip")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise DatasetError(
-                    f"{name} is {getattr(self, name)!r}: choose one of "
-                    f"{', '.join(map(str, allowed))}."
-                )
-
 
 class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
     """Base of the dataset builders.
@@ -98,7 +107,7 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         super().__init_subclass__()
         names = [CLEAN, *(f"{p}_{percent}" for p in cls.NOISE for percent in PERCENTAGES[p])]
         if set(CAPTION_NOISE) & set(cls.NOISE):
-            names.append(INDEX_CONFIG)
+            names.append(INDEX)
         if cls.NATURALLY_NOISY:
             names = [NATURAL]
             cls.DEFAULT_CONFIGS = (NATURAL,)
@@ -113,23 +122,36 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         if name is not None and name not in known:
             raise DatasetError(
                 f"{type(self).__name__} has no config '{name}'. Known configs: "
-                f"{config_names(type(self))}."
+                f"{offered_configs(type(self))}."
             )
-        index = kwargs.get("noise_index")
-        state = [
-            NOISE_VERSION,
-            self.source_version(kwargs.get("data_dir")),
-            file_state(Path(index).parent, Path(index).name) if index is not None else None,
-        ]
-        kwargs.setdefault("hash", Hasher.hash(state))  # a change of any makes the cache build anew
+        if "hash" not in kwargs:  # what the cache goes by, beside the config and its options
+            index = kwargs.get("noise_index")
+            state = file_state(Path(index).parent, Path(index).name) if index else None
+            kwargs["hash"] = Hasher.hash([NOISE_VERSION, self.source_version(kwargs), state])
         self._clean_splits: dict[str, CleanSplit] | None = None
         self._corrupted: Corrupted | None = None
         super().__init__(*args, **kwargs)
+        self._check_options()
 
     @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
-        """Names the state of the raw data; a change of it makes the cache build anew."""
-        return None
+    def source_version(cls, options: Mapping[str, Any]) -> str | None:
+        """Names the state of the raw data; a change of it makes the cache build anew.
+
+        Args:
+            options: The arguments of the builder.
+        """
+        return file_state(options.get("data_dir"))
+
+    def _check_options(self) -> None:
+        check_seed(self.config.seed)
+        for name, allowed in (
+            ("objects_from", (None, *DERIVED_SETS)),
+            ("on_bad_image", ("error", "skip")),
+        ):
+            found = getattr(self.config, name)
+            if found not in allowed:
+                choices = " or ".join(repr(value) for value in allowed if value is not None)
+                raise DatasetError(f"{name} is {found!r}: choose {choices}.")
 
     @abstractmethod
     def open_splits(self) -> dict[str, CleanSplit]:
@@ -137,7 +159,7 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
 
     @abstractmethod
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of all columns that `CleanSplit.columns` gives."""
+        """Returns the types of the columns that `CleanSplit.columns` gives."""
 
     @abstractmethod
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
@@ -159,7 +181,7 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             raise DatasetError(f"There is no noise-index file {config.noise_index}.")
         if config.noise.startswith("part"):
             if config.objects_from is None and not self.has_objects():
-                raise no_object_sets(config.noise)
+                raise no_object_sets(config.noise, ANNOTATIONS)
             if config.objects_from == "captions":
                 caption_nouns([])
 
@@ -214,17 +236,18 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             captions_per_image=None if facts.captions is None else list(map(len, facts.captions)),
             labels=facts.labels,
             n_classes=len(facts.class_names),
-            **_object_sets(facts, config),
+            object_sources=facts.object_sources(),
+            objects_from=config.objects_from or ANNOTATIONS,
         )
-        noise = None if config.noise == INDEX_CONFIG else parse_noise(config.noise)
+        noise = None if config.noise == INDEX else parse_noise(config.noise)
         if config.noise_index is not None:
             index = _read_index(config, noise, rows)
             return corrupt(
                 index, rows, config.seed, config=config.name, noise_index=index_name(config)
             )
-        if config.noise == INDEX_CONFIG:
+        if config.noise == INDEX:
             raise DatasetError(
-                f"Config '{INDEX_CONFIG}' needs a file: give noise_index=PATH (--noise_index)."
+                f"Config '{INDEX}' needs a file: give noise_index=PATH (--noise_index)."
             )
         return corrupt(noise, rows, config.seed, config=config.name)
 
@@ -236,6 +259,10 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             columns[CAPTIONS] = datasets.List(datasets.Value("string"))
             if not self.NATURALLY_NOISY:
                 columns[IS_NOISY] = datasets.List(datasets.Value("bool"))
+        if facts.objects is not None:
+            names = list(facts.object_names)
+            thing = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+            columns.setdefault(OBJECTS, datasets.List(thing))
         if facts.labels is not None:
             label = datasets.ClassLabel(names=list(facts.class_names))
             columns |= {IMAGE_LABEL: label, TEXT_LABEL: label, TRUE_LABEL: label}
@@ -243,12 +270,13 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
 
     def describe(self) -> None:
         """Fills in what `info` says of this config: types of columns, noise protocol."""
+        self.check_noise()
         self.info.features = self.features_of(self.clean_splits)
         protocol = self.corrupted().protocol
         self.info.description = with_protocol(self.SUMMARY, protocol) if protocol else self.SUMMARY
 
-    def noise_columns(self, split: str) -> dict[str, Any]:
-        """Returns the columns that noise touches, for all rows of a split.
+    def fact_columns(self, split: str) -> dict[str, Any]:
+        """Returns the columns that come from facts, after noise, for all rows of a split.
 
         Returns:
             For each column a list or an array with one entry a row.
@@ -265,6 +293,8 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             rows, wrong = corrupted.pairs.rows(), corrupted.pairs.is_noisy
             columns[CAPTIONS] = [[flat[i] for i in ids] for ids in rows]
             columns[IS_NOISY] = [wrong[ids].tolist() for ids in rows]
+        if facts.objects is not None:
+            columns[OBJECTS] = facts.objects
         if facts.labels is not None:
             given = corrupted.labels
             columns[IMAGE_LABEL] = facts.labels if given is None else given.image
@@ -289,21 +319,21 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         ]
 
     def _generate_tables(self, split: str) -> Iterator[tuple[Key, pa.Table]]:
-        clean, noisy = self.clean_splits[split], self.noise_columns(split)
+        clean, noisy = self.clean_splits[split], self.fact_columns(split)
         schema = self.info.features.arrow_schema
         for block, (first, last) in enumerate(row_blocks(clean, f"Reading {split}")):
             yield Key(0, block), block_table(clean.columns(first, last), noisy, first, last, schema)
 
 
-def config_names(builder_class: type[NoisyPairsBuilder]) -> str:
+def offered_configs(builder_class: type[NoisyPairsBuilder]) -> str:
     """Lists the configs of a dataset: "clean; cmp_N and cmp_image_N with N of 10 20 ...; ..."."""
     parts = [config.name for config in builder_class.BUILDER_CONFIGS[:1]]
     offered = () if builder_class.NATURALLY_NOISY else builder_class.NOISE
     for percentages in dict.fromkeys(PERCENTAGES[prefix] for prefix in offered):
         names = " ".join(f"{p}_N" for p in offered if PERCENTAGES[p] == percentages)
         parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
-    if builder_class.BUILDER_CONFIGS[-1].name == INDEX_CONFIG:
-        parts.append(INDEX_CONFIG)
+    if builder_class.BUILDER_CONFIGS[-1].name == INDEX:
+        parts.append(INDEX)
     return "; ".join(parts)
 
 
@@ -312,29 +342,13 @@ def index_name(config: NoisyPairsConfig) -> str:
     return str(config.noise_index).replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _object_sets(facts: Facts, config: NoisyPairsConfig) -> dict[str, Any]:
-    if config.objects_from is None:
-        return {"object_sets": facts.objects}
-    if config.objects_from == "captions" and facts.captions is not None:
-        # Only partial noise looks at them; the tagger is not run for the other configs.
-        needed = config.noise.startswith("part")
-        sets = caption_nouns(facts.captions) if needed else None
-        return {"object_sets": sets, "objects_from": "caption nouns"}
-    if config.objects_from == "tags" and facts.tags is not None:
-        return {"object_sets": facts.tags, "objects_from": "tags"}
-    has = "tags" if facts.tags is not None else "captions" if facts.captions else "neither"
-    raise DatasetError(
-        f"objects_from is '{config.objects_from}', which this dataset does not have; it has {has}."
-    )
-
-
 def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRows) -> NoiseIndex:
     """Reads the index file, and refuses it under a name that promises another noise."""
     counts = rows.captions_per_image
     if counts is None or config.noise_index is None:
         raise DatasetError("A noise index gives captions to images, but these rows have none.")
     index = read_noise_index(config.noise_index, counts, len(counts))
-    if config.noise == INDEX_CONFIG:
+    if config.noise == INDEX:
         return index
     share = float(index.pairs.is_noisy.mean())
     level, ratio = "none", 0.0
@@ -345,6 +359,6 @@ def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRo
         raise DatasetError(
             f"Config '{config.name}' says {ratio:.0%} noise at level '{level}', but "
             f"{config.noise_index} holds {share:.1%} at level '{index.level}'. Name the config "
-            f"that fits, or use '{INDEX_CONFIG}'."
+            f"that fits, or use '{INDEX}'."
         )
     return index

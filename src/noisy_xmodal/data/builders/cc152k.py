@@ -40,7 +40,6 @@ from .clean_split import CleanSplit
 from .image_files import ImageSplit, check_splits
 from .precomp import region_lines
 from .precomp_files import PrecompSplit
-from .raw_files import file_state
 
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -67,12 +66,6 @@ class CC152K(NoisyPairsBuilder):
   booktitle={Advances in Neural Information Processing Systems},
   year={2021}
 }"""
-
-    @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
-        """Names the state of the files by size and time, so that changed files are read anew."""
-        pictures = [f"{folder}/*" for folder in (IMAGE_FOLDER, *SPLIT_FILES.values())]
-        return file_state(data_dir, "*_caps.tsv", "*_ims.npy", *pictures)
 
     def open_splits(self) -> dict[str, CleanSplit]:
         """Opens the splits and checks their features or pictures.

@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
+
+from ..caption_nouns import caption_nouns
+from ..corruption import ANNOTATIONS, ObjectSource
 
 BLOCK_BYTES = 32 * 2**20
 MOST_ROWS = 10_000
@@ -35,6 +39,23 @@ class Facts:
     object_names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def nouns(self) -> list[list[str]]:
+        """The nouns in the captions of each row; found at first use, for all configs."""
+        return caption_nouns(self.captions or [])
+
+    def object_sources(self) -> dict[str, ObjectSource]:
+        """The ways to get object sets that these rows offer."""
+        objects, tags = self.objects, self.tags
+        sources: dict[str, ObjectSource] = {}
+        if objects is not None:
+            sources[ANNOTATIONS] = lambda: objects
+        if tags is not None:
+            sources["tags"] = lambda: tags
+        if self.captions is not None:
+            sources["captions"] = lambda: self.nouns
+        return sources
+
 
 class CleanSplit(ABC):
     """A split before noise: what is small in memory (`facts`), the rest read in blocks.
@@ -53,7 +74,7 @@ class CleanSplit(ABC):
 
     @abstractmethod
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns the columns of some rows, except those that noise touches.
+        """Returns the columns of some rows that are read when needed, beside the facts.
 
         Args:
             first: The first row.
@@ -100,10 +121,10 @@ def row_blocks(
 
 
 def block_table(
-    clean: dict[str, Any], noisy: dict[str, Any], first: int, last: int, schema: pa.Schema
+    read: dict[str, Any], facts: dict[str, Any], first: int, last: int, schema: pa.Schema
 ) -> pa.Table:
-    """Puts the clean columns of a block and the noisy columns of all rows into one table."""
-    columns = clean | {name: values[first:last] for name, values in noisy.items()}
+    """Puts the columns that were read of a block and the facts of all rows into one table."""
+    columns = read | {name: values[first:last] for name, values in facts.items()}
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, type=field.type)
         for field, values in ((field, columns[field.name]) for field in schema)

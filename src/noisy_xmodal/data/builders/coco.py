@@ -13,11 +13,6 @@ has the set of its objects, of 80 classes; partial noise goes by them. Region fe
 where _ids.txt names the pictures by their COCO ids and no _labels.txt gives objects already.
 """
 
-from typing import Any
-
-import datasets
-
-from ..columns import OBJECTS
 from .clean_split import CleanSplit
 from .coco_objects import find_annotations, read_annotations
 from .image_files import ImageSplit
@@ -95,12 +90,3 @@ Flickr, whose terms apply. Splits: Karpathy and Li, CVPR 2015.
                 split.facts.notes.append(
                     f"objects from {annotations.files}, none for {n_empty:,} images"
                 )
-
-    def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of picture or regions, id and objects."""
-        columns = super().row_features(splits)
-        facts = next(iter(splits.values())).facts
-        if facts.object_names:
-            names = list(facts.object_names)
-            columns[OBJECTS] = datasets.List(datasets.ClassLabel(names=names))
-        return columns

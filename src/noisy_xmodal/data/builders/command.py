@@ -17,7 +17,7 @@ from typing import Any
 from transformers import HfArgumentParser
 
 from ..protocol import NATURAL
-from .base import NoisyPairsBuilder, config_names
+from .base import NoisyPairsBuilder, offered_configs
 from .parquet_folder import write_dataset
 
 
@@ -95,6 +95,8 @@ def main(
         splits = write_dataset(builder_class, **options)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"stopped: {arguments.out} is as it was")
     for name, split in splits.items():
         captions = f", {split.n_captions:,} captions" if split.n_captions else ""
         notes = "".join(f"\n  {note}" for note in split.facts.notes)
@@ -106,7 +108,7 @@ def main(
 
 
 def _epilog(builder_class: type[NoisyPairsBuilder]) -> str:
-    text = f"Configs: {config_names(builder_class)}."
+    text = f"Configs: {offered_configs(builder_class)}."
     if builder_class.DEFAULT_CONFIGS != (NATURAL,):
         text += f" Written by default: {', '.join(builder_class.DEFAULT_CONFIGS)}."
     return text

@@ -3,26 +3,19 @@
 A picture is never encoded anew: its row holds the bytes of the file, and the file's name.
 """
 
-import io
-import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress, islice
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
-from PIL import Image, UnidentifiedImageError
+import pyarrow as pa
 
-from ..columns import IMAGE, IMAGE_ID, OBJECTS, DatasetError
+from ..columns import IMAGE, IMAGE_ID, DatasetError
+from ..pictures import SHOWN, first_few, image_problems, left_out_note, listing, refuse_bad
 from .clean_split import CleanSplit, Facts, rows_per_block
 
-_SHOWN = 3
 _SAMPLE = 100  # pictures whose mean size stands for all
-_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock
-_BLOCK = 512
 
 
 class ImageSplit(CleanSplit):
@@ -58,15 +51,18 @@ class ImageSplit(CleanSplit):
         return len(self.paths)
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns pictures, ids, objects and the extra columns of some rows."""
+        """Returns pictures, ids and the extra columns of some rows."""
+        paths = self.paths[first:last]
         columns: dict[str, Any] = {
-            IMAGE: [
-                {"bytes": path.read_bytes(), "path": path.name} for path in self.paths[first:last]
-            ],
+            IMAGE: pa.StructArray.from_arrays(
+                [
+                    pa.array([path.read_bytes() for path in paths], type=pa.binary()),
+                    pa.array([path.name for path in paths], type=pa.string()),
+                ],
+                names=["bytes", "path"],
+            ),
             IMAGE_ID: self.image_ids[first:last],
         }
-        if self.facts.objects is not None:
-            columns[OBJECTS] = self.facts.objects[first:last]
         return columns | {name: values[first:last] for name, values in self.extra.items()}
 
     def keep_rows(self, keep: Sequence[bool]) -> None:
@@ -145,106 +141,10 @@ def check_present(paths: Sequence[Path]) -> None:
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        names = ", ".join(path.name for path in missing[:_SHOWN])
-        folders = _listing(dict.fromkeys(str(path.parent) for path in missing))
+        names = ", ".join(path.name for path in missing[:SHOWN])
+        folders = listing(dict.fromkeys(str(path.parent) for path in missing))
         raise DatasetError(
-            f"{len(missing):,} of {len(paths):,} pictures are missing. {_first(missing)}{names}. "
-            f"They were looked for in {folders}. Give the folder that holds them, or complete it."
+            f"{len(missing):,} of {len(paths):,} pictures are missing. {first_few(missing)}"
+            f"{names}. They were looked for in {folders}. Give the folder that holds them, or "
+            "complete it."
         )
-
-
-def image_problems(
-    sources: Iterable[Path | bytes], total: int, title: str = "Checking pictures"
-) -> list[str | None]:
-    """Says of many pictures what is wrong with each, with a progress bar.
-
-    Args:
-        sources: Files, or their contents; a few hundred are in memory at once.
-        total: Their number.
-        title: What the bar says.
-
-    Returns:
-        For each picture what `image_problem` says.
-    """
-    waiting, problems = iter(sources), list[str | None]()
-    with (
-        warnings.catch_warnings(),
-        ThreadPool(_THREADS) as pool,
-        tqdm(total=total, desc=title, unit="pictures") as bar,
-    ):
-        # Pillow warns of what is refused here anyway.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        while block := list(islice(waiting, _BLOCK)):
-            problems += pool.map(image_problem, block, chunksize=16)
-            bar.update(len(block))
-    return problems
-
-
-def image_problem(source: Path | bytes) -> str | None:
-    """Says what is wrong with a picture, or nothing.
-
-    Its size is judged by the header, before any pixel is decoded. JPEG files are decoded at an
-    eighth of their size: all their data is still read, so that a missing end is found.
-
-    Args:
-        source: Its file, or the content of the file.
-    """
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and image.width * image.height > limit:
-                return (
-                    f"a decompression bomb of {image.width:,} x {image.height:,} pixels, where "
-                    f"PIL.Image.MAX_IMAGE_PIXELS is {limit:,}"
-                )
-            image.draft(None, (1, 1))
-            image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return f"a decompression bomb ({error})"
-    except UnidentifiedImageError:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        return f"no picture that Pillow can read ({size:,} bytes)"
-    except Exception as error:  # damaged files make Pillow's readers raise many kinds
-        return f"{error or type(error).__name__}"
-    return None
-
-
-def refuse_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
-    """Refuses pictures with problems.
-
-    Args:
-        names: What to call each picture.
-        problems: What `image_problem` says of each.
-
-    Raises:
-        DatasetError: There are any; the message counts them and names the first.
-    """
-    bad = [f"{n}: {why}" for n, why in zip(names, problems, strict=True) if why is not None]
-    if bad:
-        raise DatasetError(
-            f"{len(bad):,} of {len(names):,} pictures are bad. {_first(bad)}"
-            f"{'; '.join(bad[:_SHOWN])}. Get them again, or leave them out with --on_bad_image "
-            "skip (in Python on_bad_image='skip')."
-        )
-
-
-def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
-    """Says which pictures are left out, for the card.
-
-    Args:
-        names: What to call each picture.
-        keep: Whether each was kept.
-    """
-    out = [name for name, good in zip(names, keep, strict=True) if not good]
-    return (
-        f"{len(out):,} of {len(names):,} pictures do not decode and were left out: {_listing(out)}"
-    )
-
-
-def _first(found: Sequence[object]) -> str:
-    return f"The first {_SHOWN}: " if len(found) > _SHOWN else ""
-
-
-def _listing(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (", ..." if len(listed) > _SHOWN else "")

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 import datasets
 
 from ..card import CardText
-from ..columns import IMAGE, IMAGE_ID, OBJECTS, REGIONS, DatasetError
+from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
 from ..regions import region_feature
 from .base import CAPTION_NOISE, NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .image_files import ImageSplit, check_present, check_splits
 from .karpathy_files import (
-    IMAGE_FOLDERS,
     SPLITS,
     ListedImage,
     find_pictures,
@@ -24,7 +23,6 @@ from .karpathy_files import (
 )
 from .precomp import region_lines
 from .precomp_files import PrecompSplit, open_precomp_splits
-from .raw_files import file_state
 
 KARPATHY_CITATION = """@inproceedings{karpathy2015deep,
   title = {Deep Visual-Semantic Alignments for Generating Image Descriptions},
@@ -33,7 +31,6 @@ KARPATHY_CITATION = """@inproceedings{karpathy2015deep,
   year = {2015}
 }"""
 
-_STATE = ("*.json", "*.txt", "*_*.npy", "*/*.json", "*/*.txt", *IMAGE_FOLDERS, "*2014", "*/*2014")
 _REGION_FORM = """**Form.** Region features with captions, as files of the layout of SCAN and VSE++,
 not pictures."""
 
@@ -61,14 +58,6 @@ class KarpathyBuilder(NoisyPairsBuilder):
     ABOUT: ClassVar[str]
     PICTURE_FORM: ClassVar[str]
     CREDIT: ClassVar[str]
-
-    @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
-        """Names the state of lists, features and annotations, and of folders of pictures.
-
-        A folder counts by its own time, which changes where a picture comes or goes.
-        """
-        return file_state(data_dir, *_STATE)
 
     def has_objects(self) -> bool:
         """Whether there is a file of labels, beside region features."""
@@ -109,14 +98,12 @@ class KarpathyBuilder(NoisyPairsBuilder):
         """Gives the splits their objects, where the dataset knows any; before all long checks."""
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of picture or regions, id and objects."""
+        """Returns the types of picture or regions, and id."""
         split = next(iter(splits.values()))
         columns: dict[str, Any] = {IMAGE: datasets.Image(), IMAGE_ID: datasets.Value("string")}
         if isinstance(split, PrecompSplit):
             del columns[IMAGE]
             columns = {REGIONS: region_feature(split.dim, str(split.features.dtype)), **columns}
-        if split.facts.objects is not None:
-            columns[OBJECTS] = datasets.List(datasets.Value("int64"))
         return columns
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:

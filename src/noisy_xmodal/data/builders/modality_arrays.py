@@ -28,9 +28,10 @@ from datasets.utils import tqdm  # can be switched off by datasets.disable_progr
 from ..card import CardText
 from ..columns import IMAGE_FEATURES, IMAGE_ID, TEXT_FEATURES, TEXT_ID, DatasetError
 from ..labels import number_classes
+from ..protocol import CLEAN
 from ..regions import vector_column, vector_feature
 from .array_file import ArrayFile
-from .base import CLEAN, LABEL_NOISE, NoisyPairsBuilder
+from .base import LABEL_NOISE, NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts, rows_per_block
 from .modality_files import (
     RawSplit,
@@ -41,7 +42,6 @@ from .modality_files import (
     read_npy_splits,
 )
 from .modality_mat import read_mat_splits
-from .raw_files import file_state
 
 CLASSES = "classes.txt"
 COLUMNS = """**Columns.** `image_label` and `text_label` are the classes that image and text are
@@ -112,7 +112,6 @@ class VectorBuilder(NoisyPairsBuilder):
         TITLE: The name on the card.
         ABOUT: What the card says, before the sizes of the splits.
         CREDIT: Source and terms, for the card.
-        FILES: Pattern of the files whose change makes the cache build anew.
     """
 
     NOISE: ClassVar[tuple[str, ...]] = LABEL_NOISE
@@ -120,12 +119,6 @@ class VectorBuilder(NoisyPairsBuilder):
     TITLE: ClassVar[str]
     ABOUT: ClassVar[str]
     CREDIT: ClassVar[str]
-    FILES: ClassVar[str] = "*.*"
-
-    @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
-        """Names the state of the files by size and time, so that changed files are read anew."""
-        return file_state(data_dir, cls.FILES)
 
     def open_splits(self) -> dict[str, CleanSplit]:
         """Opens the splits and checks them.

@@ -80,10 +80,6 @@ def read_npy_splits(folder: Path) -> dict[str, RawSplit]:
     return splits
 
 
-def _has_split(folder: Path, stem: str) -> bool:
-    return any((folder / f"{stem}{suffix}").exists() for suffix in _SUFFIXES)
-
-
 def _read_split(folder: Path, stem: str) -> RawSplit:
     image_path, text_path = folder / f"{stem}_image.npy", folder / f"{stem}_text.npy"
     image, text = open_vectors(image_path), open_vectors(text_path)

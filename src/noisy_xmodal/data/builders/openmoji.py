@@ -6,7 +6,7 @@ Pictures and names come from packages of the `demo` extra; nothing is downloaded
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -70,7 +70,7 @@ class OpenMoji(NoisyPairsBuilder):
     LICENSE = "CC BY-SA 4.0"
 
     @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
+    def source_version(cls, options: Mapping[str, Any]) -> str | None:
         """Names the versions of the packages that pictures and names come from.
 
         Raises:

@@ -3,6 +3,7 @@
 write_dataset(OwnPairs, "out", ["clean", "cmp_40"], source="captions.csv")
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,11 +13,23 @@ from datasets.table import embed_table_storage
 
 from ..any_dataset import load_pairs
 from ..card import CardText
-from ..columns import CAPTIONS, IMAGE, IS_NOISY, OBJECTS, TAGS, DatasetError, validate_pairs
-from ..injection import check_clean
+from ..columns import (
+    CAPTIONS,
+    IMAGE,
+    IMAGE_ID,
+    IS_NOISY,
+    OBJECTS,
+    REGIONS,
+    TAGS,
+    DatasetError,
+    column_values,
+    validate_pairs,
+)
+from ..injection import check_clean, drop_side_columns
+from ..pictures import keep_good_pictures
 from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
 from .clean_split import CleanSplit, Facts, rows_per_block
-from .image_files import image_problems, left_out_note, refuse_bad
+from .raw_files import file_state
 
 
 @dataclass
@@ -49,9 +62,9 @@ class OwnSplit(CleanSplit):
     def __init__(self, rows: datasets.Dataset, notes: list[str]) -> None:
         names = rows.column_names
         self.facts = Facts(
-            captions=_values(rows, CAPTIONS),
-            objects=_values(rows, OBJECTS) if OBJECTS in names else None,
-            tags=_values(rows, TAGS) if TAGS in names else None,
+            captions=column_values(rows, CAPTIONS),
+            objects=column_values(rows, OBJECTS) if OBJECTS in names else None,
+            tags=column_values(rows, TAGS) if TAGS in names else None,
             notes=notes,
         )
         dropped = [name for name in (CAPTIONS, IS_NOISY) if name in names]
@@ -80,6 +93,19 @@ class OwnPairs(NoisyPairsBuilder):
     NOISE = CAPTION_NOISE
     SUMMARY = "Image-caption pairs."
 
+    @classmethod
+    def source_version(cls, options: Mapping[str, Any]) -> str | None:
+        """Names the state of the file or folder, or of the dataset on the Hub."""
+        source = options.get("source")
+        if source is None:
+            return None
+        path = Path(source).expanduser().absolute()
+        if path.exists():
+            # Pictures lie in the folder of a table or below it.
+            return file_state(path if path.is_dir() else path.parent)
+        builder = datasets.load_dataset_builder(str(source), options.get("source_config"))
+        return str(builder.hash)
+
     def open_splits(self) -> dict[str, CleanSplit]:
         """Loads the splits, and checks columns, captions and pictures.
 
@@ -100,12 +126,13 @@ class OwnPairs(NoisyPairsBuilder):
             id_column=config.id_column,
         )
         splits: dict[str, CleanSplit] = {}
-        for name, rows in found.items():
+        for name, rows in _same_columns(found).items():
             validate_pairs(rows, name)
             check_clean(rows)
-            notes: list[str] = []
-            if IMAGE in rows.column_names:
-                rows = _good_pictures(rows, name, config.on_bad_image, notes)
+            rows, notes = keep_good_pictures(rows, name, config.on_bad_image)
+            rows, dropped = drop_side_columns(rows)
+            if dropped:
+                notes.append(f"left out, as they tell of single captions or files: {dropped}")
             splits[name] = OwnSplit(rows, notes)
         return splits
 
@@ -129,26 +156,27 @@ class OwnPairs(NoisyPairsBuilder):
         )
 
 
-def _good_pictures(
-    rows: datasets.Dataset, split: str, on_bad_image: str, notes: list[str]
-) -> datasets.Dataset:
-    """Decodes every picture once; refuses bad ones, or leaves them out and notes them."""
-    stored = rows.select_columns([IMAGE]).cast_column(IMAGE, datasets.Image(decode=False))
-    names = _values(rows, "image_id")
-    sources = (_source(row[IMAGE]) for row in stored)
-    problems = image_problems(sources, len(rows), f"Checking pictures of {split}")
-    keep = [problem is None for problem in problems]
-    if all(keep):
-        return rows
-    if on_bad_image == "error":
-        refuse_bad(names, problems)
-    notes.append(left_out_note(names, keep))
-    return rows.select([row for row, good in enumerate(keep) if good])
+def _same_columns(splits: datasets.DatasetDict) -> dict[str, datasets.Dataset]:
+    """Keeps the columns that all splits have, with one type.
 
-
-def _source(picture: dict[str, Any]) -> bytes | Path:
-    return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"])
-
-
-def _values(rows: datasets.Dataset, name: str) -> list[Any]:
-    return list(rows.select_columns([name]).with_format("arrow")[:].column(name).to_pylist())
+    Raises:
+        DatasetError: Splits differ in a column of the contract.
+    """
+    first, *others = splits.values()
+    kept = [
+        name
+        for name, feature in first.features.items()
+        if all(rows.features.get(name) == feature for rows in others)
+    ]
+    for name in (IMAGE, REGIONS, CAPTIONS, IMAGE_ID):
+        found = {
+            split: str(rows.features[name])
+            for split, rows in splits.items()
+            if name in rows.features
+        }
+        if found and name not in kept:
+            raise DatasetError(
+                f"Splits differ in column '{name}': {found}. Give all the same type, or write them "
+                "one by one."
+            )
+    return {split: rows.select_columns(kept) for split, rows in splits.items()}

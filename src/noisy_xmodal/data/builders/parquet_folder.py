@@ -11,8 +11,9 @@ configs cost on disk, and for the compact layout.
 
 import json
 import os
-import tempfile
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,13 @@ def write_dataset(
             "all configs in one table. Push without --compact; the Hub itself keeps one copy."
         )
     check_out(out, overwrite)
+    raw = [options.get("data_dir"), options.get("source"), noise_index]
+    _check_outside(out, [path for path in raw if path is not None])
     builders = [
         builder_class(
             config_name=name,
             seed=seed,
+            hash="written",  # nothing is cached, so that the state of the raw data need not be read
             noise_index=noise_index if name != "clean" else None,
             **options,
         )
@@ -119,21 +123,36 @@ def write_parquet_folder(
         builder.clean_splits = builders[0].clean_splits
         builder.describe()  # noise that does not fit stops here, before any writing
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
-        folder = Path(aside) / "dataset"
+    with _aside(out) as aside:
+        folder = aside / "dataset"
         folder.mkdir()
         _fill(folder, builders, compact)
         if out.exists():
-            os.replace(out, Path(aside) / "replaced")
+            os.replace(out, aside / "replaced")
         os.replace(folder, out)
     return out
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write in; what a killed run left there is put right first."""
+    aside = out.with_name(f".{out.name}.partial")
+    if (aside / "replaced").exists() and not out.exists():
+        os.replace(aside / "replaced", out)  # killed between the two renames
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_out(out: str | Path, overwrite: bool) -> None:
     """Refuses a folder with content, unless it may be replaced.
 
     Raises:
-        DatasetError: `out` is a file, or a folder that is not empty while `overwrite` is false.
+        DatasetError: `out` is a file or cannot be made, or is a folder that is not empty while
+            `overwrite` is false.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -142,6 +161,21 @@ def check_out(out: str | Path, overwrite: bool) -> None:
         raise DatasetError(
             f"{out} is not empty. Give another folder, or --overwrite to replace it."
         )
+    there = next(parent for parent in out.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "not yours to write" if there.is_dir() else "a file"
+        raise DatasetError(f"{out} cannot be made: {there} is {why}. Give another place.")
+
+
+def _check_outside(out: str | Path, raw: Sequence[str | Path]) -> None:
+    """Refuses an `out` whose replacement would take raw data, the home or this folder with it."""
+    folder = Path(out).expanduser().resolve()
+    for path in (*raw, Path.home(), Path.cwd()):
+        inner = Path(path).expanduser().resolve()
+        if inner.exists() and (inner == folder or folder in inner.parents):
+            raise DatasetError(
+                f"{out} holds {path}, and would be replaced as a whole. Give a folder of its own."
+            )
 
 
 def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:

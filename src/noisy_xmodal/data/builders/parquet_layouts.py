@@ -6,7 +6,7 @@ cannot point into another file, so there are two ways, and both open with plain 
 | layout  | files                          | on disk, 7 configs     | read by                      |
 |---------|--------------------------------|------------------------|------------------------------|
 | folder  | one folder of Parquet a config | 7 x (one on the Hub)   | anything that reads Parquet  |
-| compact | one table, a column `config`   | 1 x                    | `datasets`, by its `filters` |
+| compact | one table, a column `_config`  | 1 x                    | `datasets`, by its `filters` |
 
 In the compact table the rows that an image has in the configs lie side by side: the copies of a
 picture are entries of a dictionary, and those of a feature block compress to nothing, as zstd finds
@@ -25,12 +25,13 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from .base import TRAIN, NoisyPairsBuilder
+from ..protocol import TRAIN
+from .base import NoisyPairsBuilder
 from .clean_split import block_table, row_blocks
 from .parquet_shards import ParquetShards
 
 EVALUATION = "evaluation"
-CONFIG = "config"
+CONFIG = "_config"
 
 _ANY_CONFIG = "all"
 _PAGE_BYTES = 4 * 2**20  # holds the copies of a feature block of 7 x 36 x 2048 float32
@@ -83,7 +84,7 @@ class FolderLayout(Layout):
         """Writes one split of all configs."""
         first = builders[0]
         writers = {b.config.name: b for b in builders} if split == TRAIN else {EVALUATION: first}
-        noisy = {name: builder.noise_columns(split) for name, builder in writers.items()}
+        noisy = {name: builder.fact_columns(split) for name, builder in writers.items()}
         with ExitStack() as stack:
             shards = {
                 name: stack.enter_context(ParquetShards(self.folder / name, split, b.info.features))
@@ -115,7 +116,7 @@ class CompactLayout(Layout):
         """Writes one split of all configs; evaluation rows belong to every config."""
         first, clean = builders[0], builders[0].clean_splits[split]
         owners = {b.config.name: b for b in builders} if split == TRAIN else {_ANY_CONFIG: first}
-        noisy = {name: builder.noise_columns(split) for name, builder in owners.items()}
+        noisy = {name: builder.fact_columns(split) for name, builder in owners.items()}
         schema = first.info.features.arrow_schema
         features = datasets.Features({CONFIG: datasets.Value("string"), **first.info.features})
         step = max(1, clean.block_rows // len(owners))

@@ -82,7 +82,6 @@ workshop on Creating Speech and Language Data with Amazon's Mechanical Turk. The
 [PASCAL VOC 2008](http://host.robots.ox.ac.uk/pascal/VOC/), from Flickr: its terms of use apply. No
 licence of the sentences is known. Ask before sharing.
 """
-    FILES = "**/*"
 
     def open_folder(self, folder: Path) -> dict[str, CleanSplit]:
         """Opens pictures and sentences, or vectors."""

@@ -13,12 +13,11 @@ from typing import Any, cast
 import datasets
 
 from ..card import CardText
-from ..columns import IMAGE_ID, OBJECTS, REGIONS
+from ..columns import IMAGE_ID, REGIONS
 from ..regions import region_feature
 from .base import CAPTION_NOISE, LABEL_NOISE, NoisyPairsBuilder
 from .clean_split import CleanSplit
 from .precomp_files import PrecompSplit, open_precomp_splits
-from .raw_files import file_state
 
 
 class Precomp(NoisyPairsBuilder):
@@ -26,11 +25,6 @@ class Precomp(NoisyPairsBuilder):
 
     NOISE = (*CAPTION_NOISE, *LABEL_NOISE)
     SUMMARY = "Region features with captions, in the layout of SCAN and VSE++."
-
-    @classmethod
-    def source_version(cls, data_dir: str | None) -> str | None:
-        """Names the state of the files by size and time, so that changed files are read anew."""
-        return file_state(data_dir, "*_*.*")
 
     def has_objects(self) -> bool:
         """Whether there is a file of labels."""
@@ -48,15 +42,12 @@ class Precomp(NoisyPairsBuilder):
         return cast(dict[str, CleanSplit], splits)
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of regions, id and objects."""
+        """Returns the types of regions and id."""
         split = cast(PrecompSplit, next(iter(splits.values())))
-        columns: dict[str, Any] = {
+        return {
             REGIONS: region_feature(split.dim, str(split.features.dtype)),
             IMAGE_ID: datasets.Value("string"),
         }
-        if split.facts.objects is not None:
-            columns[OBJECTS] = datasets.List(datasets.Value("int64"))
-        return columns
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
         """Returns what the card says."""

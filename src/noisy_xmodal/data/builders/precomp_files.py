@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..columns import IMAGE_ID, OBJECTS, REGIONS, DatasetError
+from ..columns import IMAGE_ID, REGIONS, DatasetError
 from ..labels import number_classes
 from ..regions import region_column
 from .array_file import ArrayFile, open_array
@@ -64,15 +64,9 @@ class PrecompSplit(CleanSplit):
         return self.features.shape[-1]
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns regions, ids and objects of some images."""
+        """Returns regions and ids of some images."""
         rows = self.features.read(first * self.copies, last * self.copies)[:: self.copies]
-        columns: dict[str, Any] = {
-            REGIONS: region_column(rows),
-            IMAGE_ID: self.image_ids[first:last],
-        }
-        if self.facts.objects is not None:
-            columns[OBJECTS] = self.facts.objects[first:last]
-        return columns
+        return {REGIONS: region_column(rows), IMAGE_ID: self.image_ids[first:last]}
 
 
 def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
@@ -142,19 +136,24 @@ def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
 
 
 def _copies(features: ArrayFile) -> int:
-    """How many consecutive rows hold the same image: the same number for all images, else 1."""
-    start = features.read(0, min(len(features), _MOST_CAPTIONS + 1))
-    same = (start == start[:1]).reshape(len(start), -1).all(axis=1)  # (n_start,)
-    run = len(start) if same.all() else int(np.argmin(same))
-    if run == 1 or run > _MOST_CAPTIONS or run == len(features) or len(features) % run:
-        return 1
-    step = max(run, features.block_rows // run * run)
-    for first in range(0, len(features), step):
-        block = features.read(first, min(first + step, len(features)))
-        groups = block.reshape(-1, run, *block.shape[1:])
-        if not (groups == groups[:, :1]).all():
+    """How many consecutive rows hold the same image: the same number for all images, else 1.
+
+    Where every image is repeated k times, rows change at multiples of k alone, even if two
+    neighbouring images happen to be equal.
+    """
+    step = len(features)  # greatest common divisor of the places where rows change, and the end
+    last = features.read(0, 1)
+    changes = False
+    for first in range(0, len(features), features.block_rows):
+        block = features.read(first, min(first + features.block_rows, len(features)))
+        before = np.concatenate([last, block[:-1]])  # (n_rows, ...)
+        places = first + np.flatnonzero((block != before).reshape(len(block), -1).any(axis=1))
+        changes = changes or bool(len(places))
+        step = int(np.gcd.reduce(places, initial=step))
+        if step == 1:
             return 1
-    return run
+        last = block[-1:]
+    return step if changes and step <= _MOST_CAPTIONS else 1
 
 
 def _per_image(path: Path, lines: list[str], n_images: int, copies: int) -> list[str]:

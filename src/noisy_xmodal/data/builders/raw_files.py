@@ -55,9 +55,10 @@ def file_state(data_dir: str | Path | None, *patterns: str) -> str | None:
 
     Args:
         data_dir: The folder, or None where none was given.
-        patterns: Which files, as `Path.glob` takes them.
+        patterns: Which files, as `Path.glob` takes them; all below the folder by default.
     """
     if data_dir is None:
         return None
-    files = sorted({file for pattern in patterns for file in Path(data_dir).glob(pattern)})
+    found = {file for name in patterns or ("**/*",) for file in Path(data_dir).glob(name)}
+    files = sorted(file for file in found if file.is_file())
     return str(Hasher.hash([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]))
