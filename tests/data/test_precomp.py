@@ -353,9 +353,10 @@ def test_what_a_killed_run_left_is_put_right(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(parquet_folder, "render_card", die)
-        write_precomp(raw, out, ["cmp_40"], overwrite=True)
+        with pytest.raises(KeyboardInterrupt):
+            write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert set(load(out, "clean")) == {"train"}
     assert not aside.exists()
     (aside / "dataset").mkdir(parents=True)  # killed while it wrote
