@@ -153,7 +153,7 @@ def test_features(tmp_path: Path) -> None:
             np.testing.assert_array_equal(item["regions"], features(split)[row])
             assert item["regions"].dtype == np.float32
     assert (
-        "train: 6 images, 1 caption(s) each, features 36 x 2048 float32"
+        "train: 6 rows; features of 36 x 2048 float32; 6 captions"
         in (out / "README.md").read_text()
     )
 

@@ -77,7 +77,7 @@ def test_the_card(tmp_path: Path) -> None:
     write(raw, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert (
-        "- train: 10 images, 50 captions; listed by dataset_flickr30k.json, pictures of images/; "
+        "- train: 10 rows; 50 captions; listed by dataset_flickr30k.json, pictures of images/; "
         "the published split has 29,000 images" in card
     )
     for text in ("not\nat hand", "request form", "young2014image", "karpathy2015deep"):

@@ -51,6 +51,9 @@ def test_the_script_writes_a_folder_of_pictures(photos: Path, tmp_path: Path) ->
     assert "train: 10 rows, 20 captions" in done.stdout
     train = load(out, "cmp_40")["train"]
     validate_pairs(train)
+    stored = train.cast_column("image", datasets.Image(decode=False))["image"]
+    assert [picture["path"] for picture in stored] == [f"{i}.png" for i in range(10)]
+    assert train["image_id"][:] == [f"{i}.png" for i in range(10)]
     for i, row in enumerate(train):
         assert row["image"].getpixel((1, 1)) == color(i)
         wrong = [f"picture {i}" not in text for text in row["captions"]]

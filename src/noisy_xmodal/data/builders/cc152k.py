@@ -36,9 +36,8 @@ from ..regions import region_feature
 from .array_file import open_array
 from .base import NoisyPairsBuilder
 from .cc152k_files import IMAGE_FOLDER, SPLIT_FILES, CaptionFile, read_caption_files
-from .clean_split import CleanSplit
+from .clean_split import CleanSplit, split_lines
 from .image_files import ImageSplit, check_splits
-from .precomp import region_lines
 from .precomp_files import PrecompSplit
 
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -96,11 +95,9 @@ class CC152K(NoisyPairsBuilder):
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
         """Returns what the card says."""
-        has_features = isinstance(next(iter(splits.values())), PrecompSplit)
-        lines = region_lines(splits) if has_features else _picture_lines(splits)
         return CardText(
             title="CC152K: naturally noisy image-text pairs of Conceptual Captions",
-            body=f"{_ABOUT.strip()}\n\n{lines}",
+            body=f"{_ABOUT.strip()}\n\n{split_lines(splits)}",
             credit=_CREDIT,
             license="other",
             language=("en",),
@@ -185,13 +182,6 @@ def _list_pictures(folders: Iterable[Path]) -> dict[str, list[Path]]:
             for name in {entry.name, stem if suffix.lower() in _SUFFIXES else entry.name}:
                 found.setdefault(name, []).append(folder / entry.name)
     return found
-
-
-def _picture_lines(splits: dict[str, CleanSplit]) -> str:
-    return "\n".join(
-        f"- {name}: {len(split):,} pictures{''.join(f'; {note}' for note in split.facts.notes)}"
-        for name, split in splits.items()
-    )
 
 
 _ABOUT = """

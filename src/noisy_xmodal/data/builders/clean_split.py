@@ -1,7 +1,7 @@
 """A split before noise, as a builder opens it, and its way into Arrow tables block by block."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -84,10 +84,28 @@ class CleanSplit(ABC):
             For each column an Arrow array or a list.
         """
 
+    def details(self) -> list[str]:
+        """Says what there is beside captions and labels, in a few words, for the card."""
+        return []
+
     @property
     def n_captions(self) -> int:
         """Number of captions."""
         return sum(map(len, self.facts.captions or ()))
+
+
+def split_lines(splits: Mapping[str, CleanSplit]) -> str:
+    """Describes splits for a card, one line each: sizes, and what was found or left out."""
+    lines = []
+    for name, split in splits.items():
+        parts = [f"- {name}: {len(split):,} rows", *split.details()]
+        if split.n_captions:
+            parts.append(f"{split.n_captions:,} captions")
+        if split.facts.labels is not None:
+            sizes = np.bincount(split.facts.labels, minlength=len(split.facts.class_names))
+            parts.append(f"{len(sizes)} classes of {sizes.min():,} to {sizes.max():,} rows")
+        lines.append("; ".join([*parts, *split.facts.notes]))
+    return "\n".join(lines)
 
 
 def rows_per_block(row_bytes: float) -> int:

@@ -13,7 +13,7 @@ from ..card import CardText
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
 from ..regions import region_feature
 from .base import CAPTION_NOISE, NoisyPairsBuilder
-from .clean_split import CleanSplit, Facts
+from .clean_split import CleanSplit, Facts, split_lines
 from .image_files import ImageSplit, check_present, check_splits
 from .karpathy_files import (
     SPLITS,
@@ -21,7 +21,6 @@ from .karpathy_files import (
     find_pictures,
     read_karpathy,
 )
-from .precomp import region_lines
 from .precomp_files import PrecompSplit, open_precomp_splits
 
 KARPATHY_CITATION = """@inproceedings{karpathy2015deep,
@@ -110,10 +109,9 @@ class KarpathyBuilder(NoisyPairsBuilder):
         """Returns what the card says."""
         regions = isinstance(next(iter(splits.values())), PrecompSplit)
         form = _REGION_FORM if regions else self.PICTURE_FORM
-        lines = region_lines(splits) if regions else picture_lines(splits)
         return CardText(
             title=self.TITLE,
-            body="\n\n".join(part.strip() for part in (self.ABOUT, form, lines)),
+            body="\n\n".join(part.strip() for part in (self.ABOUT, form, split_lines(splits))),
             credit=f"{self.CREDIT.strip()}\n\n```bibtex\n{self.CITATION.strip()}\n```",
             language=("en",),
         )
@@ -169,13 +167,3 @@ def find_file(folder: Path, names: tuple[str, ...]) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def picture_lines(splits: dict[str, CleanSplit]) -> str:
-    """Describes splits of pictures, one line each, for a card."""
-    return "\n".join(
-        "; ".join(
-            [f"- {name}: {len(split):,} images, {split.n_captions:,} captions", *split.facts.notes]
-        )
-        for name, split in splits.items()
-    )

@@ -32,7 +32,7 @@ from ..protocol import CLEAN
 from ..regions import vector_column, vector_feature
 from .array_file import ArrayFile
 from .base import LABEL_NOISE, NoisyPairsBuilder
-from .clean_split import CleanSplit, Facts, rows_per_block
+from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .modality_files import (
     RawSplit,
     Vectors,
@@ -83,6 +83,11 @@ class VectorSplit(CleanSplit):
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def details(self) -> list[str]:
+        """Says how long the vectors are."""
+        dims = self.image.shape[1], self.text.shape[1]
+        return ["vectors of {:,} (image) and {:,} (text) numbers".format(*dims)]
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
         """Returns the vectors and ids of some pairs."""
@@ -236,24 +241,6 @@ def check_vectors(vectors: Vectors, where: str, split: str) -> None:
     for first in tqdm(range(0, len(vectors), step), desc=f"Checking {split}"):
         rows = _rows(vectors, first, min(first + step, len(vectors)))
         check_finite(rows, f"{where}, split '{split}'", first)
-
-
-def split_lines(splits: Mapping[str, CleanSplit]) -> str:
-    """Describes labelled splits, one line each, for a card."""
-    lines = []
-    for name, split in splits.items():
-        parts = [f"- {name}: {len(split):,} rows"]
-        if isinstance(split, VectorSplit):
-            dims = split.image.shape[1], split.text.shape[1]
-            parts.append("vectors of {:,} (image) and {:,} (text) numbers".format(*dims))
-        if split.n_captions:
-            parts.append(f"{split.n_captions:,} sentences")
-        labels, class_names = split.facts.labels, split.facts.class_names
-        if labels is not None:
-            sizes = np.bincount(labels, minlength=len(class_names))
-            parts.append(f"{len(sizes)} classes of {sizes.min():,} to {sizes.max():,} rows")
-        lines.append("; ".join([*parts, *split.facts.notes]))
-    return "\n".join(lines)
 
 
 def _check_columns(splits: Mapping[str, VectorSplit], where: str) -> None:

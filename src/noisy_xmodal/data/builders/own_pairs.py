@@ -28,7 +28,7 @@ from ..columns import (
 from ..injection import check_clean, drop_side_columns
 from ..pictures import keep_good_pictures
 from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
-from .clean_split import CleanSplit, Facts, rows_per_block
+from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .raw_files import file_state
 
 
@@ -125,16 +125,15 @@ class OwnPairs(NoisyPairsBuilder):
             caption_column=config.caption_column,
             id_column=config.id_column,
         )
-        splits: dict[str, CleanSplit] = {}
-        for name, rows in _same_columns(found).items():
-            validate_pairs(rows, name)
-            check_clean(rows)
-            rows, notes = keep_good_pictures(rows, name, config.on_bad_image)
-            rows, dropped = drop_side_columns(rows)
+        rows, notes = {}, {}
+        for name, dataset in found.items():
+            validate_pairs(dataset, name)
+            check_clean(dataset)
+            good, notes[name] = keep_good_pictures(dataset, name, config.on_bad_image)
+            rows[name], dropped = drop_side_columns(good)
             if dropped:
-                notes.append(f"left out, as they tell of single captions or files: {dropped}")
-            splits[name] = OwnSplit(rows, notes)
-        return splits
+                notes[name].append(f"left out, as about single captions or files: {dropped}")
+        return {name: OwnSplit(kept, notes[name]) for name, kept in _same_columns(rows).items()}
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
         """Returns the types of the columns as they were found."""
@@ -142,21 +141,16 @@ class OwnPairs(NoisyPairsBuilder):
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
         """Returns what the card says."""
-        lines = [
-            f"- {name}: {len(split):,} images, {split.n_captions:,} captions"
-            + "".join(f"; {note}" for note in split.facts.notes)
-            for name, split in splits.items()
-        ]
         return CardText(
             title="Image-caption pairs",
             body=f"Made from `{Path(str(self.config.source)).name}` by "
             "`dataset_scripts/pairs.py`. `is_noisy` marks the captions that were moved; whether "
-            "the others were right before is not known.\n\n" + "\n".join(lines),
+            "the others were right before is not known.\n\n" + split_lines(splits),
             credit="The terms of the pictures and captions apply; name them here before sharing.",
         )
 
 
-def _same_columns(splits: datasets.DatasetDict) -> dict[str, datasets.Dataset]:
+def _same_columns(splits: dict[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
     """Keeps the columns that all splits have, with one type.
 
     Raises:

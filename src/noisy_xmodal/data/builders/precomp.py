@@ -16,7 +16,7 @@ from ..card import CardText
 from ..columns import IMAGE_ID, REGIONS
 from ..regions import region_feature
 from .base import CAPTION_NOISE, LABEL_NOISE, NoisyPairsBuilder
-from .clean_split import CleanSplit
+from .clean_split import CleanSplit, split_lines
 from .precomp_files import PrecompSplit, open_precomp_splits
 
 
@@ -54,21 +54,7 @@ class Precomp(NoisyPairsBuilder):
         return CardText(
             title="Image-caption pairs with region features",
             body="Region features and captions, converted by `dataset_scripts/precomp.py`.\n\n"
-            + region_lines(splits),
+            + split_lines(splits),
             credit="The terms of the raw features and captions apply; name them here before "
             "sharing.",
         )
-
-
-def region_lines(splits: dict[str, CleanSplit]) -> str:
-    """Describes splits of region features, one line each, for a card."""
-    lines = []
-    for name, split in splits.items():
-        features = cast(PrecompSplit, split).features
-        shape = " x ".join(map(str, features.shape[1:]))
-        notes = "".join(f"; {note}" for note in split.facts.notes)
-        lines.append(
-            f"- {name}: {len(split):,} images, {split.n_captions // len(split)} caption(s) each, "
-            f"features {shape} {features.dtype}{notes}"
-        )
-    return "\n".join(lines)

@@ -63,6 +63,11 @@ class PrecompSplit(CleanSplit):
         """Length of a region's vector."""
         return self.features.shape[-1]
 
+    def details(self) -> list[str]:
+        """Says what the features are."""
+        shape = " x ".join(map(str, self.features.shape[1:]))
+        return [f"features of {shape} {self.features.dtype}"]
+
     def columns(self, first: int, last: int) -> dict[str, Any]:
         """Returns regions and ids of some images."""
         rows = self.features.read(first * self.copies, last * self.copies)[:: self.copies]
