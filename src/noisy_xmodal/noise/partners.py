@@ -51,19 +51,24 @@ class Partners:
         image_of_item: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> None:
-        set_of_image, image_of_set = _distinct_rows(object_sets)
-        distinct = object_sets[image_of_set]  # (n_sets, n_classes)
+        packed = np.packbits(object_sets, axis=1)  # (n_images, n_bytes)
+        set_of_image, image_of_set = _distinct_rows(packed)
         self.set_of_item = set_of_image[image_of_item]  # (n_items,)
         self.taken = bytearray(len(image_of_item))
-        self._left = np.bincount(self.set_of_item, minlength=len(distinct))  # (n_sets,)
-        self._masks = [int.from_bytes(row.tobytes()) for row in np.packbits(distinct, axis=1)]
-        self._sizes = distinct.sum(axis=1)  # (n_sets,)
+        self._left = np.bincount(self.set_of_item, minlength=len(image_of_set))  # (n_sets,)
+        self._masks = [int.from_bytes(row.tobytes()) for row in packed[image_of_set]]
+        self._sizes = object_sets.sum(axis=1)[image_of_set]  # (n_sets,)
         self._stuck: set[int] = set()
 
-        set_ids, class_ids = np.nonzero(distinct)  # (n_entries,), both
+        images, class_ids = np.nonzero(object_sets)  # (n_entries_of_images,), both
+        first_of_set = np.zeros(len(object_sets), dtype=bool)
+        first_of_set[image_of_set] = True
+        kept = first_of_set[images]  # (n_entries_of_images,)
+        set_ids, class_ids = set_of_image[images[kept]], class_ids[kept]  # (n_entries,), both
+        n_sets_with = np.bincount(class_ids, minlength=object_sets.shape[1])  # (n_classes,)
         self._classes = [ids.tolist() for ids in _split(class_ids, self._sizes)]
         by_class = np.argsort(class_ids, kind="stable")  # (n_entries,)
-        self._sets_with = _split(set_ids[by_class], distinct.sum(axis=0))
+        self._sets_with = _split(set_ids[by_class], n_sets_with)
         self._token_starts: list[list[int]] = [[0]] * len(self._sets_with)
         self._dead_draws = [0] * len(self._sets_with)
         for class_id in range(len(self._sets_with)):
@@ -176,15 +181,15 @@ class Partners:
         return int(np.searchsorted(ends, next(self._uniform) * ends[-1], side="right"))
 
 
-def _distinct_rows(rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _distinct_rows(rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number the distinct rows by their first occurrence: number of each row, first rows."""
     numbers: dict[bytes, int] = {}
     number = np.empty(len(rows), dtype=np.int64)  # (n_rows,)
     first: list[int] = []
-    for row, packed in enumerate(np.packbits(rows, axis=1)):
-        number[row] = numbers.setdefault(packed.tobytes(), len(numbers))
-        if number[row] == len(first):
-            first.append(row)
+    for index, row in enumerate(rows):
+        number[index] = numbers.setdefault(row.tobytes(), len(numbers))
+        if number[index] == len(first):
+            first.append(index)
     return number, np.array(first, dtype=np.int64)
 
 
