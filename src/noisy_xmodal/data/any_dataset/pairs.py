@@ -12,9 +12,11 @@ import datasets
 from ..columns import (
     CAPTIONS,
     IMAGE,
+    IMAGE_FEATURES,
     IMAGE_ID,
     IS_NOISY,
     REGIONS,
+    TEXT_FEATURES,
     DatasetError,
     column_values,
     validate_columns,
@@ -237,6 +239,11 @@ def _as_pairs(opened: Opened, rows: list[int] | None, split: str) -> datasets.Da
     view = dataset if rows is None else dataset.select(rows)
     if _keeps_contract(view, given):
         return view
+    if {IMAGE_FEATURES, TEXT_FEATURES} <= view.features.keys():
+        raise DatasetError(
+            f"Split '{split}' holds vectors with classes ('{IMAGE_FEATURES}', '{TEXT_FEATURES}'), "
+            "not images with captions."
+        )
     columns = find_columns(view, given, split)
     captions = read_captions(view, columns.captions, split)
     flags = read_flags(view, captions, split)

@@ -193,7 +193,8 @@ caption: the alt text of a web page, cleaned, in lower case, with names replaced
 **Noise.** The pairs are noisy as they were harvested: 3 % to 20 % are estimated to be wrong, the
 evaluation splits included, and nobody knows which.
 
-**Converted** by `dataset_scripts/cc152k.py`:
+**Converted** by `dataset_scripts/cc152k.py`, which was written against the layout that NCR's code
+reads; the real files were not at hand.
 """
 
 _CREDIT = """

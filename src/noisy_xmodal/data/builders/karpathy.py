@@ -31,7 +31,8 @@ KARPATHY_CITATION = """@inproceedings{karpathy2015deep,
 }"""
 
 _REGION_FORM = """**Form.** Region features with captions, as files of the layout of SCAN and VSE++,
-not pictures."""
+not pictures. The published feature files of this dataset were not at hand when the builder was
+made; the layout was tried on features of our own."""
 
 
 class KarpathyBuilder(NoisyPairsBuilder):
