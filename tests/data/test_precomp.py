@@ -1,6 +1,7 @@
 """The region-feature layout: round trips, odd layouts, noise, and errors before any writing."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,22 @@ def spoil_shape(raw: Path) -> None:
         (
             lambda raw: (raw / "train_labels.txt").write_text("1\n" * 9 + "dog\n"),
             r"_labels\.txt, image 10: 'dog' is not class numbers",
+        ),
+        (
+            lambda raw: (raw / "train_labels.txt").write_text("1\n" * 9 + "-1\n"),
+            r"_labels\.txt, image 10: '-1' is not class numbers",
+        ),
+        (
+            lambda raw: (raw / "train_labels.txt").write_text("1\n" * 9 + "3\n"),
+            r"class 3 occurs once in train \(row 9",
+        ),
+        (
+            lambda raw: (raw / "train_ids.txt").write_text("a\n" * 10),
+            r"the id 'a' stands at rows 0 and 1",
+        ),
+        (
+            lambda raw: os.truncate(raw / "train_ims.npy", 300),
+            r"train_ims\.npy is truncated or damaged: it has 300 bytes",
         ),
     ],
 )

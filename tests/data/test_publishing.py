@@ -32,7 +32,7 @@ print(json.dumps({"rows": rows, "unknown": unknown, "info": splits["train"].info
 """
 
 
-def run(arguments: list[object], environment: dict[str, str]) -> str:
+def run(arguments: list[object], environment: dict[str, str], fails: bool = False) -> str:
     process = subprocess.run(
         [sys.executable, *map(str, arguments)],
         capture_output=True,
@@ -41,8 +41,8 @@ def run(arguments: list[object], environment: dict[str, str]) -> str:
         timeout=240,
         check=False,
     )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
+    assert (process.returncode != 0) == fails, process.stdout + process.stderr
+    return process.stderr if fails else process.stdout
 
 
 def write_raw(folder: Path) -> np.ndarray:
@@ -103,3 +103,16 @@ def test_a_second_push_leaves_no_old_shards(tmp_path: Path) -> None:
         assert not hub.problems
     assert not [name for name in files if name.startswith("cmp_20/")]
     assert [name for name in files if name.startswith("cmp_40/")]
+
+
+def test_a_stranger_is_told_before_any_work(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw")
+    script, out = REPOSITORY / "dataset_scripts" / "precomp.py", tmp_path / "out"
+    command = [script, "--data_dir", tmp_path / "raw", "--out", out, "--push_to_hub", NAME]
+    with LoopbackHub() as hub:
+        environment = hub.environment(tmp_path / "home") | {"HF_TOKEN": "hf_wrong"}
+        said = run(command, environment, fails=True)
+    assert "error: The Hub does not know you" in said
+    assert "hf auth login" in said
+    assert "Traceback" not in said
+    assert not out.exists()

@@ -74,6 +74,8 @@ def write_dataset(
             "The compact layout is for a local disk: other readers than `datasets` see the rows of "
             "all configs in one table. Push without --compact; the Hub itself keeps one copy."
         )
+    if push_to_hub is not None:
+        _check_login()
     check_out(out, overwrite)
     raw = [options.get("data_dir"), options.get("source"), noise_index]
     _check_outside(out, [path for path in raw if path is not None])
@@ -176,6 +178,18 @@ def _check_outside(out: str | Path, raw: Sequence[str | Path]) -> None:
             raise DatasetError(
                 f"{out} holds {path}, and would be replaced as a whole. Give a folder of its own."
             )
+
+
+def _check_login() -> None:
+    """Refuses to work for long on what cannot be sent."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().whoami()
+    except OSError as error:
+        raise DatasetError(
+            f"The Hub does not know you ({error}). Log in with `hf auth login`, or set HF_TOKEN."
+        ) from error
 
 
 def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:

@@ -189,13 +189,13 @@ def _image_ids(path: Path, n_images: int, n_captions: int, facts: Facts) -> list
 def _class_numbers(path: Path, lines: list[str]) -> list[list[int]]:
     labels = []
     for number, line in enumerate(lines, start=1):
-        try:
-            labels.append([int(word) for word in line.split()])
-        except ValueError:
+        words = line.split()
+        if not all(word.isascii() and word.isdigit() for word in words):
             raise DatasetError(
-                f"{path}, image {number}: '{line}' is not class numbers split by spaces. Number "
-                "the classes."
-            ) from None
+                f"{path}, image {number}: '{line}' is not class numbers from 0 on, split by "
+                "spaces. Number the classes; an image without any has no place here."
+            )
+        labels.append([int(word) for word in words])
     return labels
 
 
