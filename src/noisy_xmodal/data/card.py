@@ -104,9 +104,14 @@ def _usage(config: str, features: Mapping[str, Any]) -> str:
             f"{' and '.join(oracles)} is the oracle: for metrics and evaluation, "
             "never for training."
         )
+    lines.append(
+        "The noise protocol below is also the last line of `pairs[split].info.description`, and "
+        "`noise_protocol.json`."
+    )
     return (
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
-        f'pairs = load_dataset(PATH, "{config}")\n```\n\n' + " ".join(lines)
+        f'pairs = load_dataset(PATH, "{config}")  # PATH: this folder, or this repository\n```\n\n'
+        + " ".join(lines)
     )
 
 
