@@ -107,6 +107,17 @@ def test_embedded_pictures(tmp_path: Path) -> None:
     assert [picture.getpixel((0, 0)) for picture in train["image"]] == [color(i) for i in range(6)]
 
 
+def test_pictures_that_a_table_names_are_never_replaced(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    table.mkdir()
+    lines = [f"{photos / f'{i}.png'},picture {i}" for i in range(10)]
+    (table / "captions.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
+    source = str(table / "captions.csv")
+    with pytest.raises(DatasetError, match=r"photos holds .*png, which is read from"):
+        write_dataset(OwnPairs, photos, ["clean"], source=source, overwrite=True)
+    assert len(list(photos.glob("*.png"))) == 10
+
+
 def test_data_that_is_noisy_already_is_refused(photos: Path, tmp_path: Path) -> None:
     options = {"source": str(photos), "caption_column": "what it shows"}
     write_dataset(OwnPairs, tmp_path / "noisy", ["cmp_40"], **options)
@@ -129,6 +140,8 @@ def test_columns_that_splits_do_not_share_are_left_out(tmp_path: Path) -> None:
     loaded = load(tmp_path / "out", "clean")
     assert loaded["train"].column_names == loaded["test"].column_names
     assert "photographer" not in loaded["train"].column_names
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "left out, as not all splits have them: ['photographer']" in card
 
 
 def test_the_builder_tells_folders_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -382,6 +382,23 @@ def test_what_a_killed_run_left_is_put_right(
     assert not aside.exists()
 
 
+def test_a_swap_that_fails_puts_the_old_folder_back(
+    write_split: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out, replace = write_split(), tmp_path / "out", os.replace
+    write_precomp(raw, out, ["clean"])
+
+    def fail(source: Path, target: Path) -> None:
+        if Path(source).name == "dataset":
+            raise OSError("disk")
+        replace(source, target)
+
+    monkeypatch.setattr(parquet_folder.os, "replace", fail)
+    with pytest.raises(OSError, match="disk"):
+        write_precomp(raw, out, ["cmp_40"], overwrite=True)
+    assert set(load(out, "clean")) == {"train"}
+
+
 def test_out_must_have_a_place(write_split: Writer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatasetError, match=r"cannot be made: .*file is a file"):

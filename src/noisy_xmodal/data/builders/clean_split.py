@@ -84,6 +84,10 @@ class CleanSplit(ABC):
             For each column an Arrow array or a list.
         """
 
+    def raw_paths(self) -> Iterable[str]:
+        """Names the single files that blocks are read from, where there are any."""
+        return ()
+
     def details(self) -> list[str]:
         """Says what there is beside captions and labels, in a few words, for the card."""
         return []

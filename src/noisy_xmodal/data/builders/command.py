@@ -89,14 +89,17 @@ def main(
     parser = HfArgumentParser(
         arguments_class, description=sys.modules["__main__"].__doc__, epilog=_epilog(builder_class)
     )
-    (arguments,) = parser.parse_args_into_dataclasses(argv)
+    try:
+        (arguments,) = parser.parse_args_into_dataclasses(argv)
+    except ValueError as error:  # options that it does not know
+        parser.error(str(error))
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
     try:
         splits = write_dataset(builder_class, **options)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"stopped: {arguments.out} is as it was")
+        sys.exit("stopped: nothing is half-written")
     for name, split in splits.items():
         captions = f", {split.n_captions:,} captions" if split.n_captions else ""
         notes = "".join(f"\n  {note}" for note in split.facts.notes)

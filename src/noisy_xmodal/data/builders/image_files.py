@@ -3,7 +3,7 @@
 A picture is never encoded anew: its row holds the bytes of the file, and the file's name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, islice
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class ImageSplit(CleanSplit):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def raw_paths(self) -> Iterable[str]:
+        """Names the picture files."""
+        return map(str, self.paths)
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
         """Returns pictures, ids and the extra columns of some rows."""

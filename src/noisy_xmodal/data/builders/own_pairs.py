@@ -3,12 +3,13 @@
 write_dataset(OwnPairs, "out", ["clean", "cmp_40"], source="captions.csv")
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import datasets
+import pyarrow.compute as pc
 from datasets.table import embed_table_storage
 
 from ..any_dataset import load_pairs
@@ -80,6 +81,14 @@ class OwnSplit(CleanSplit):
         """The types of the columns that `columns` gives."""
         return self._rows.features
 
+    def raw_paths(self) -> Iterable[str]:
+        """Names the picture files of rows that do not hold their pictures."""
+        if not isinstance(self.features.get(IMAGE), datasets.Image):
+            return ()
+        paths = self._rows.select_columns([IMAGE])[:].column(IMAGE)
+        pictures = pc.struct_field(paths, "bytes").is_null()
+        return pc.struct_field(paths, "path").filter(pictures).drop_null().to_pylist()
+
     def columns(self, first: int, last: int) -> dict[str, Any]:
         """Returns all columns but captions and oracle; pictures with their bytes."""
         table = embed_table_storage(self._rows[first:last]).combine_chunks()
@@ -133,7 +142,12 @@ class OwnPairs(NoisyPairsBuilder):
             rows[name], dropped = drop_side_columns(good)
             if dropped:
                 notes[name].append(f"left out, as about single captions or files: {dropped}")
-        return {name: OwnSplit(kept, notes[name]) for name, kept in _same_columns(rows).items()}
+        shared = _same_columns(rows)
+        for name, kept in shared.items():
+            own = [column for column in rows[name].column_names if column not in kept.column_names]
+            if own:
+                notes[name].append(f"left out, as not all splits have them: {own}")
+        return {name: OwnSplit(kept, notes[name]) for name, kept in shared.items()}
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
         """Returns the types of the columns as they were found."""

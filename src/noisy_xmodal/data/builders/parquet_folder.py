@@ -124,15 +124,30 @@ def write_parquet_folder(
     for builder in builders:
         builder.clean_splits = builders[0].clean_splits
         builder.describe()  # noise that does not fit stops here, before any writing
+    used = (path for split in builders[0].clean_splits.values() for path in split.raw_paths())
+    inside = next((path for path in used if Path(path).absolute().is_relative_to(out)), None)
+    if inside is not None:
+        raise DatasetError(f"{out} holds {inside}, which is read from: give another folder.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with _aside(out) as aside:
         folder = aside / "dataset"
         folder.mkdir()
         _fill(folder, builders, compact)
-        if out.exists():
-            os.replace(out, aside / "replaced")
-        os.replace(folder, out)
+        _swap(folder, out, aside / "replaced")
     return out
+
+
+def _swap(new: Path, out: Path, replaced: Path) -> None:
+    """Puts `new` in the place of `out`, which is put back should that fail."""
+    if not out.exists():
+        os.replace(new, out)
+        return
+    os.replace(out, replaced)
+    try:
+        os.replace(new, out)
+    except BaseException:
+        os.replace(replaced, out)
+        raise
 
 
 @contextmanager
@@ -188,7 +203,8 @@ def _check_login() -> None:
         HfApi().whoami()
     except OSError as error:
         raise DatasetError(
-            f"The Hub does not know you ({error}). Log in with `hf auth login`, or set HF_TOKEN."
+            f"The Hub does not know you ({type(error).__name__}). Log in with `hf auth login`, or "
+            "set HF_TOKEN."
         ) from error
 
 
