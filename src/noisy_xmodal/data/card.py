@@ -165,9 +165,9 @@ def _explain(protocols: Mapping[str, Mapping[str, Any]]) -> str:
     if "symmetric_label_noise" in kinds:
         lines.append(
             "Symmetric label noise redraws the class of the share asked of the rows, uniformly "
-            "over all classes. Unless the type is called `other`, the true class is drawn too: of "
-            "K classes, (K - 1) / K of the share asked is really wrong. At level `modality` image "
-            "and text are drawn independently; at level `shared` both get the same label."
+            "over all classes, the true one included: of K classes, (K - 1) / K of the share asked "
+            "is really wrong. At level `modality` image and text are drawn independently; at level "
+            "`shared` both get the same label."
         )
     return " ".join(lines)
 

@@ -15,7 +15,13 @@ import pyarrow as pa
 from datasets.builder import Key
 from datasets.fingerprint import Hasher
 
-from ...noise import NoiseIndex, NoiseType, parse_noise, read_noise_index
+from ...noise import (
+    NoiseIndex,
+    NoiseType,
+    PartialMismatch,
+    parse_noise,
+    read_noise_index,
+)
 from ..caption_nouns import caption_nouns
 from ..card import CardText
 from ..columns import (
@@ -179,11 +185,17 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         config = self.config
         if config.noise_index is not None and not Path(config.noise_index).is_file():
             raise DatasetError(f"There is no noise-index file {config.noise_index}.")
-        if config.noise.startswith("part"):
+        if isinstance(self.noise, PartialMismatch):
             if config.objects_from is None and not self.has_objects():
                 raise no_object_sets(config.noise, ANNOTATIONS)
             if config.objects_from == "captions":
                 caption_nouns([])
+
+    @property
+    def noise(self) -> NoiseType | None:
+        """What this config draws; None where it draws nothing."""
+        name = self.config.noise
+        return None if name in (INDEX, NATURAL) else parse_noise(name)
 
     @property
     def data_folder(self) -> Path:
@@ -239,17 +251,20 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             object_sources=facts.object_sources(),
             objects_from=config.objects_from or ANNOTATIONS,
         )
-        noise = None if config.noise == INDEX else parse_noise(config.noise)
         if config.noise_index is not None:
-            index = _read_index(config, noise, rows)
+            index = _read_index(config, self.noise, rows)
             return corrupt(
-                index, rows, config.seed, config=config.name, noise_index=index_name(config)
+                index,
+                rows,
+                config.seed,
+                config=config.name,
+                noise_index=Path(config.noise_index).name,
             )
         if config.noise == INDEX:
             raise DatasetError(
                 f"Config '{INDEX}' needs a file: give noise_index=PATH (--noise_index)."
             )
-        return corrupt(noise, rows, config.seed, config=config.name)
+        return corrupt(self.noise, rows, config.seed, config=config.name)
 
     def features_of(self, splits: dict[str, CleanSplit]) -> datasets.Features:
         """Returns the types of all columns of the dataset."""
@@ -335,11 +350,6 @@ def offered_configs(builder_class: type[NoisyPairsBuilder]) -> str:
     if builder_class.BUILDER_CONFIGS[-1].name == INDEX:
         parts.append(INDEX)
     return "; ".join(parts)
-
-
-def index_name(config: NoisyPairsConfig) -> str:
-    """The name of the noise-index file, without the folder that it happens to lie in."""
-    return str(config.noise_index).replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRows) -> NoiseIndex:

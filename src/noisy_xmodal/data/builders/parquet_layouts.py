@@ -144,7 +144,7 @@ class CompactLayout(Layout):
         }
 
     def reader_options(self, config: str, features: datasets.Features) -> dict[str, Any]:
-        """Returns the filter on the column `config`, and the columns without it."""
+        """Returns the filter on the column `_config`, and the columns without it."""
         return {"columns": list(features), "filters": [[CONFIG, "in", [config, _ANY_CONFIG]]]}
 
 
