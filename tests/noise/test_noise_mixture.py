@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.mixture import BayesianGaussianMixture
+from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
-from noisy_xmodal.noise import clean_posterior
+from noisy_xmodal.noise import BetaMixture, clean_posterior
 
 
 class KnownMixture:
@@ -145,3 +145,76 @@ def test_probabilities_that_are_not_numbers_are_refused():
         pytest.raises(ValueError, match="KnownMixture gives probabilities that are not numbers"),
     ):
         clean_posterior([0.0, 1.0], mixture)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_raw_posterior_is_that_of_the_lower_mean(flip):
+    order = slice(None, None, -1 if flip else 1)
+    mixture = KnownMixture([0.6, 0.4][order], [[0.3], [0.6]][order], (0.05, 0.3)[order])
+    losses = np.random.default_rng(1).permutation(np.linspace(0, 1, 60))
+    raw = mixture.predict_proba(losses[:, None])[:, int(flip)]
+    probability = clean_posterior(losses, mixture, monotone=False).probability
+    assert probability == pytest.approx(raw)
+    assert (np.diff(probability[np.argsort(losses)]) > 1e-3).any()
+
+
+def test_bounds_take_the_place_of_the_ends():
+    losses, _ = two_groups(500)
+    ends = (losses.min(), losses.max())
+    given = clean_posterior(losses, bounds=ends)
+    assert (given.probability == clean_posterior(losses).probability).all()
+    wide = clean_posterior(losses, bounds=(-5.0, 15.0))
+    assert (wide.lowest_loss, wide.highest_loss) == (-5.0, 15.0)
+    mixture = GaussianMixture(2, max_iter=100, reg_covar=5e-4, random_state=0)
+    by_hand = mixture.fit((losses[:, None] + 5) / 20)
+    assert wide.mixture.means_ == pytest.approx(by_hand.means_)
+
+
+def test_losses_beyond_the_bounds_are_clipped():
+    losses = np.array([-9.0, 0.0, 0.1, 0.9, 1.0, 44.0])
+    clipped = clean_posterior(np.clip(losses, 0, 1), BetaMixture()).probability
+    assert clean_posterior(losses, BetaMixture(), bounds=(0, 1)).probability.tolist() == (
+        clipped.tolist()
+    )
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, np.nan), (-np.inf, 1.0)])
+def test_bounds_are_finite_and_in_order(bounds):
+    with pytest.raises(ValueError, match="give two finite losses, the lower one first"):
+        clean_posterior([0.1, 0.2], bounds=bounds)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 0.5), (5.0, 5.0)])
+def test_losses_equal_within_the_bounds_are_degenerate(bounds):
+    posterior = clean_posterior([2.0, 3.0, 4.0], bounds=bounds)
+    assert "All 3 losses are equal after clipping" in posterior.degenerate
+    assert (posterior.lowest_loss, posterior.highest_loss) == bounds
+    assert posterior.probability.tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("mixture", [BetaMixture(3), GaussianMixture(3)])
+def test_fewer_losses_than_components_are_degenerate(mixture):
+    posterior = clean_posterior([1.0, 2.0], mixture)
+    assert "3 components needs as many losses and got 2" in posterior.degenerate
+    assert posterior.mixture is None
+    assert clean_posterior([1.0, 2.0, 4.0], mixture).degenerate is None
+
+
+def test_the_noise_rate_is_what_the_clean_component_leaves():
+    losses, is_noisy = two_groups()
+    gaussian = clean_posterior(losses)
+    assert gaussian.noise_rate == pytest.approx(is_noisy.mean(), abs=0.02)
+    clean = gaussian.mixture.means_.ravel().argmin()
+    assert gaussian.noise_rate == pytest.approx(1 - gaussian.mixture.weights_[clean])
+    skewed = clean_posterior(losses, BetaMixture())
+    assert skewed.noise_rate == pytest.approx(is_noisy.mean(), abs=0.05)
+
+
+def test_there_is_no_noise_without_a_fit():
+    assert clean_posterior([3.0]).noise_rate == 0
+
+
+def test_a_mixture_without_weights_has_no_noise_rate():
+    mixture = KnownMixture([0.5, 0.5], [[0.2], [0.8]], (0.1, 0.1))
+    with pytest.raises(ValueError, match="KnownMixture has no weights_"):
+        _ = clean_posterior([0.0, 1.0], mixture).noise_rate

@@ -1,7 +1,8 @@
 """Noise in pairs and labels: injecting, finding and repairing it. NumPy and scikit-learn only."""
 
+from .beta_mixture import BetaMixture
 from .complete_mismatch import CompleteMismatch
-from .division import Division, divide
+from .division import Division, divide, select_clean
 from .index_file import NoiseIndex, read_noise_index, write_noise_index
 from .label_noise import NoisyLabels, SymmetricLabelNoise
 from .mixture import CleanPosterior, clean_posterior
@@ -12,6 +13,7 @@ from .refurbishment import bootstrap, co_rectify
 
 __all__ = [
     "NOISE_TYPES",
+    "BetaMixture",
     "CleanPosterior",
     "CompleteMismatch",
     "Division",
@@ -28,5 +30,6 @@ __all__ = [
     "object_matrix",
     "parse_noise",
     "read_noise_index",
+    "select_clean",
     "write_noise_index",
 ]

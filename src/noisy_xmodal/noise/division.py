@@ -1,18 +1,20 @@
 """Co-divide: which pairs count as clean, and how surely.
 
 Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS 2021,
-Section 3.1 and Algorithm 1, lines 6-7.
+Section 3.1 and Algorithm 1, lines 6-7. Selection by rate: Ding et al., "Dual-Mix for Cross-Modal
+Retrieval with Noisy Labels" (DMCM).
 
 | symbol | in the code          |
 |--------|----------------------|
 | w_i    | clean_probability[i] |
 | S_c    | pairs with is_clean  |
 | S_n    | the other pairs      |
+| r      | noise_rate           |
 """
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,59 +28,131 @@ class Division:
 
     Attributes:
         clean_probability: Probability that each pair is clean, (n,).
-        threshold: Pairs of at least this probability count as clean, 0 to 1.
+        is_clean: True for pairs judged clean, (n,).
+        threshold: Pairs of at least this probability count as clean, 0 to 1; None where they were
+            chosen by a noise rate.
         posterior: The fit that the probabilities come from, if any.
     """
 
     clean_probability: NDArray[np.floating]
-    threshold: float = 0.5
+    is_clean: NDArray[np.bool_]
+    threshold: float | None = None
     posterior: CleanPosterior | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}: give a probability between 0 and 1")
-
-    @property
-    def is_clean(self) -> NDArray[np.bool_]:
-        """True for pairs judged clean, (n,); at the threshold too, as printed (the code uses >)."""
-        return self.clean_probability >= self.threshold
+        if self.threshold is not None:
+            _check_threshold(self.threshold)
+        if self.is_clean.dtype != bool or self.is_clean.shape != self.clean_probability.shape:
+            raise ValueError(
+                f"is_clean has shape {self.is_clean.shape} and type {self.is_clean.dtype}: give a "
+                f"truth value for each probability, shape {self.clean_probability.shape}"
+            )
 
     @property
     def share_noisy(self) -> float:
         """Share of the pairs judged noisy, 0 to 1."""
-        return float(1 - self.is_clean.mean()) if len(self.clean_probability) else 0.0
+        return float(1 - self.is_clean.mean()) if len(self.is_clean) else 0.0
+
+
+def select_clean(
+    losses: ArrayLike, clean_probability: ArrayLike, noise_rate: float
+) -> NDArray[np.bool_]:
+    """Choose the round((1 - noise_rate) * n) most probably clean pairs, at least one.
+
+    Among equal probabilities the smaller loss comes first, then the earlier pair. Probabilities
+    that are not numbers come after all others, the smaller loss first.
+
+    Args:
+        losses: One loss per pair, (n,).
+        clean_probability: Probability that each pair is clean, (n,).
+        noise_rate: Share of noisy pairs, 0 to 1; at 0 all pairs are clean.
+
+    Returns:
+        True for the chosen pairs, (n,).
+
+    Raises:
+        ValueError: If losses and probabilities are not flat arrays of one length, or the rate is
+            outside 0 to 1.
+    """
+    values = np.asarray(losses, dtype=np.float64)  # (n,)
+    probability = np.asarray(clean_probability, dtype=np.float64)  # (n,)
+    if values.ndim != 1 or values.shape != probability.shape:
+        raise ValueError(
+            f"losses has shape {values.shape} and clean_probability {probability.shape}: "
+            "give flat arrays with one entry per pair"
+        )
+    _check_noise_rate(noise_rate)
+    n_clean = max(1, round((1 - noise_rate) * len(values)))
+    is_clean = np.zeros(len(values), dtype=bool)  # (n,)
+    is_clean[np.lexsort((values, -probability))[:n_clean]] = True
+    return is_clean
 
 
 def divide(
-    losses: ArrayLike, threshold: float = 0.5, seed: int = 0, *, mixture: Any | None = None
+    losses: ArrayLike,
+    threshold: float = 0.5,
+    seed: int = 0,
+    *,
+    mixture: Any | None = None,
+    noise_rate: float | Literal["estimated"] | None = None,
+    bounds: tuple[float, float] | None = None,
+    monotone: bool = True,
 ) -> Division:
     """Divide pairs by a mixture over their losses.
 
     Warns and takes all pairs for clean where the losses cannot be divided: no mixture fits them,
     or no pair would be left to learn from.
 
+    With a monotone posterior and a known rate, selecting by posterior is selecting the smallest
+    losses. They differ by the raw posterior, which can call the very lowest losses noisy.
+
     Args:
         losses: One loss per pair, (n,).
-        threshold: Clean probability from which a pair counts as clean, 0 to 1.
+        threshold: Clean probability from which a pair counts as clean, 0 to 1 (at it too, as
+            printed; the code uses >). Without effect where a noise rate is given.
         seed: Seed of the default mixture.
         mixture: Estimator in place of the default one, see `clean_posterior`.
+        noise_rate: Share of noisy pairs, 0 to 1, for a choice by `select_clean` in place of the
+            threshold; "estimated" takes it from the weights of the mixture.
+        bounds: Losses that normalisation maps to 0 and 1, see `clean_posterior`.
+        monotone: Keep the probability from rising with the loss, see `clean_posterior`.
 
     Returns:
         The division.
 
     Raises:
-        ValueError: If the losses are not a flat array of finite numbers or the threshold is no
-            probability.
+        ValueError: If the losses are not a flat array of finite numbers, the threshold or the rate
+            is no share, or the bounds are out of order.
     """
-    posterior = clean_posterior(losses, mixture=mixture, seed=seed)
-    division = Division(posterior.probability, threshold, posterior)
-    reason = posterior.degenerate
-    if reason is None and not division.is_clean.any():
+    _check_threshold(threshold)
+    if noise_rate is not None and noise_rate != "estimated":
+        _check_noise_rate(noise_rate)
+    used = threshold if noise_rate is None else None
+    posterior = clean_posterior(losses, mixture, seed, bounds, monotone)
+    probability, reason = posterior.probability, posterior.degenerate
+    if reason is None:
+        if noise_rate is None:
+            is_clean = probability >= threshold  # (n,)
+        else:
+            rate = posterior.noise_rate if noise_rate == "estimated" else noise_rate
+            is_clean = select_clean(losses, probability, rate)  # (n,)
+        if is_clean.any():
+            return Division(probability, is_clean, used, posterior)
         reason = (
             f"No pair reaches the clean probability {threshold:g} "
-            f"(the highest is {posterior.probability.max():.3g})."
+            f"(the highest is {probability.max():.3g})."
         )
-    if reason is None:
-        return division
     warnings.warn(f"{reason} All pairs count as clean in this division.", stacklevel=2)
-    return Division(np.ones_like(posterior.probability), threshold)
+    return Division(np.ones_like(probability), np.ones(len(probability), dtype=bool), used)
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}: give a probability between 0 and 1")
+
+
+def _check_noise_rate(noise_rate: float | str) -> None:
+    if isinstance(noise_rate, str) or not 0 <= noise_rate <= 1:
+        raise ValueError(
+            f"noise_rate is {noise_rate!r}: give a share between 0 and 1, such as 0.4 for 40 %"
+        )

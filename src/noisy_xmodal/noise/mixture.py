@@ -25,7 +25,7 @@ class CleanPosterior:
     """Clean probabilities and the fit that they come from.
 
     Attributes:
-        probability: Probability that each pair is clean, (n,), never rising with the loss.
+        probability: Probability that each pair is clean, (n,).
         lowest_loss: Loss that normalisation maps to 0.
         highest_loss: Loss that normalisation maps to 1.
         mixture: The fitted estimator over normalised losses, or None without a fit.
@@ -38,12 +38,37 @@ class CleanPosterior:
     mixture: Any | None = None
     degenerate: str | None = None
 
+    @property
+    def noise_rate(self) -> float:
+        """Share of noisy pairs by the mixture: weight of all but its clean component, 0 to 1.
 
-def clean_posterior(losses: ArrayLike, mixture: Any | None = None, seed: int = 0) -> CleanPosterior:
+        It is 0 without a fit.
+
+        Raises:
+            ValueError: If the mixture has no `weights_`.
+        """
+        if self.mixture is None:
+            return 0.0
+        if not hasattr(self.mixture, "weights_"):
+            raise ValueError(
+                f"{type(self.mixture).__name__} has no weights_ after its fit: "
+                "take a mixture that has, or a noise rate that you know"
+            )
+        weights = np.asarray(self.mixture.weights_, dtype=np.float64)  # (n_components,)
+        return float(np.clip(1 - weights[_clean_component(self.mixture)], 0, 1))
+
+
+def clean_posterior(
+    losses: ArrayLike,
+    mixture: Any | None = None,
+    seed: int = 0,
+    bounds: tuple[float, float] | None = None,
+    monotone: bool = True,
+) -> CleanPosterior:
     """Fit a mixture to the losses and take the posterior of its low-loss component.
 
     With unequal variances the raw posterior flips back at the ends: the wider component wins at a
-    very low and at a very high loss. Here the probability never rises with the loss. Below the
+    very low and at a very high loss. A monotone probability never rises with the loss. Below the
     clean component's mean it is the highest posterior met on the way down from that mean, above
     it the lowest met on the way up.
 
@@ -51,17 +76,41 @@ def clean_posterior(losses: ArrayLike, mixture: Any | None = None, seed: int = 0
         losses: One loss per pair, (n,).
         mixture: Unfitted estimator with `fit` and `predict_proba` on (n, 1) arrays and, once
             fitted, `means_` with one mean per component; it is fitted in place. By default a
-            Gaussian mixture of two components.
+            Gaussian mixture of two components. A `BetaMixture` suits skewed losses.
         seed: Seed of the default mixture; an estimator of your own carries its own.
+        bounds: Losses that normalisation maps to 0 and 1, such as those of two modalities
+            together; losses beyond them are clipped. By default the lowest and the highest loss.
+        monotone: Keep the probability from rising with the loss. False gives the raw posterior,
+            as published.
 
     Returns:
         The posterior; all ones, with the reason in `degenerate`, where the losses have fewer than
-        two distinct values.
+        two distinct values or are fewer than the components.
 
     Raises:
-        ValueError: If the losses are not a flat array of finite numbers, or if the mixture returns
-            probabilities that are not numbers.
+        ValueError: If the losses are not a flat array of finite numbers, the bounds are not two
+            finite numbers in order, or the mixture returns probabilities that are not numbers.
     """
+    values = _flat_losses(losses)  # (n,)
+    low, high = _bounds(values, bounds)
+    normalised = np.zeros_like(values)  # (n,)
+    if low < high:
+        normalised = np.clip((values - low) / (high - low), 0, 1)
+    if mixture is None:
+        # The published code stops at max_iter=10 and tol=1e-2, converged or not.
+        mixture = GaussianMixture(2, max_iter=100, reg_covar=5e-4, random_state=seed)
+    reason = _why_degenerate(values, normalised, mixture)
+    if reason is not None:
+        return CleanPosterior(np.ones_like(values), low, high, degenerate=reason)
+    mixture.fit(normalised[:, None])
+    if monotone:
+        probability = _monotone_posterior(mixture, normalised)
+    else:
+        probability = _raw_posterior(mixture, normalised)
+    return CleanPosterior(probability, low, high, mixture=mixture)
+
+
+def _flat_losses(losses: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(losses, dtype=np.float64)  # (n,)
     if values.ndim != 1:
         raise ValueError(f"losses has shape {values.shape}: give a flat array, one per pair")
@@ -71,39 +120,55 @@ def clean_posterior(losses: ArrayLike, mixture: Any | None = None, seed: int = 0
             f"losses holds {len(broken)} values that are not finite, first at pairs "
             f"{', '.join(map(str, broken[:5]))}: look for a diverged model or pairs never scored"
         )
-    if len(values) < 2:
-        low = float(values[0]) if len(values) else 0.0
-        reason = f"A mixture needs at least two losses and got {len(values)}."
-        return CleanPosterior(np.ones(len(values)), low, low, degenerate=reason)
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        reason = f"All {len(values)} losses equal {low:g}, so they cannot tell pairs apart."
-        return CleanPosterior(np.ones(len(values)), low, high, degenerate=reason)
-
-    normalised = (values - low) / (high - low)  # (n,)
-    if mixture is None:
-        # The published code stops at max_iter=10 and tol=1e-2, converged or not.
-        mixture = GaussianMixture(2, max_iter=100, reg_covar=5e-4, random_state=seed)
-    mixture.fit(normalised[:, None])
-    probability = _monotone_posterior(mixture, normalised)
-    return CleanPosterior(probability, low, high, mixture=mixture)
+    return values
 
 
-def _monotone_posterior(mixture: Any, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
-    means = np.asarray(mixture.means_, dtype=np.float64).ravel()  # (n_components,)
-    clean = int(means.argmin())
-    order = np.argsort(normalised, kind="stable")  # (n,)
-    ordered = normalised[order]  # (n,)
-    n_below = int(np.searchsorted(ordered, means[clean]))
-    path = np.insert(ordered, n_below, means[clean])  # (n + 1,), the losses and the mean
-    posterior = np.asarray(mixture.predict_proba(path[:, None]))[:, clean]  # (n + 1,)
-    if not np.isfinite(posterior).all():
+def _bounds(values: NDArray[np.float64], bounds: tuple[float, float] | None) -> tuple[float, float]:
+    if bounds is None:
+        return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    low, high = map(float, bounds)
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise ValueError(f"bounds is {bounds}: give two finite losses, the lower one first")
+    return low, high
+
+
+def _why_degenerate(
+    values: NDArray[np.float64], normalised: NDArray[np.float64], mixture: Any
+) -> str | None:
+    needed = max(2, getattr(mixture, "n_components", 2))
+    if len(values) < needed:
+        return f"A mixture of {needed} components needs as many losses and got {len(values)}."
+    if normalised.min() < normalised.max():
+        return None
+    if values.min() == values.max():
+        return f"All {len(values)} losses equal {values[0]:g}, so they cannot tell pairs apart."
+    return f"All {len(values)} losses are equal after clipping, so they cannot tell pairs apart."
+
+
+def _clean_component(mixture: Any) -> int:
+    return int(np.asarray(mixture.means_, dtype=np.float64).ravel().argmin())
+
+
+def _raw_posterior(mixture: Any, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+    posterior = np.asarray(mixture.predict_proba(normalised[:, None]), dtype=np.float64)
+    clean = posterior[:, _clean_component(mixture)]  # (n,)
+    if not np.isfinite(clean).all():
         raise ValueError(
             f"{type(mixture).__name__} gives probabilities that are not numbers: "
             "check its fit on the min-max normalised losses"
         )
+    return np.clip(clean, 0.0, 1.0)
+
+
+def _monotone_posterior(mixture: Any, normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean = float(np.min(mixture.means_))  # of the clean component
+    order = np.argsort(normalised, kind="stable")  # (n,)
+    ordered = normalised[order]  # (n,)
+    n_below = int(np.searchsorted(ordered, mean))
+    path = np.insert(ordered, n_below, mean)  # (n + 1,), the losses and the mean
+    posterior = _raw_posterior(mixture, path)  # (n + 1,)
     below = np.maximum.accumulate(posterior[n_below::-1])[:0:-1]  # (n_below,)
     above = np.minimum.accumulate(posterior[n_below:])[1:]  # (n - n_below,)
     probability = np.empty_like(ordered)
-    probability[order] = np.clip(np.concatenate([below, above]), 0.0, 1.0)
+    probability[order] = np.concatenate([below, above])
     return probability
