@@ -2,16 +2,22 @@
 
 Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018,
 Eq. 4 (InfoNCE), in both directions as in Radford et al., "Learning Transferable Visual Models From
-Natural Language Supervision", ICML 2021, Figure 3.
+Natural Language Supervision", ICML 2021, Figure 3. Across and within modalities: Hu et al.,
+"Learning Cross-Modal Retrieval with Noisy Labels" (MRL), CVPR 2021, which is Eq. 7 of Ding et al.,
+"Dual-Mix for Cross-Modal Retrieval with Noisy Labels" (DMCM).
 
-| symbol      | in the code                                                   |
-|-------------|---------------------------------------------------------------|
-| S_ij / tau  | logits[i, j], scores already divided by the temperature       |
-| y_i         | targets[i], mass of the target distribution on the own pair   |
+| symbol        | in the code                                                           |
+|---------------|-----------------------------------------------------------------------|
+| S_ij / tau    | logits[i, j], scores already divided by the temperature               |
+| y_i           | targets[i], mass of the target distribution on the own pair           |
+| z_j^i (DMCM)  | image_embeds[j] or text_embeds[j], by modality i (l)                  |
+| N, m (DMCM)   | n, 2                                                                  |
+| tau_2 (DMCM)  | temperature                                                           |
 
 Entries that are neither a pair nor a negative take no part in a softmax.
 """
 
+import torch
 from torch import Tensor
 
 from .negatives import legitimate_negatives
@@ -69,6 +75,54 @@ def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None
         others = log_probability.masked_fill(~mask, 0.0).sum(dim=dim) / n_negatives  # (b,)
         expected = expected + targets * log_probability.diagonal() + (1 - targets) * others
     return -0.5 * expected
+
+
+def multimodal_contrastive_loss(
+    image_embeds: Tensor,
+    text_embeds: Tensor,
+    temperature: float = 1.0,
+    self_similarity: bool = False,
+) -> Tensor:
+    """Each embedding told from all others of the batch, of both modalities (DMCM Eq. 7, MRL).
+
+    An embedding and the one of its pair in the other modality belong together; all the rest, of
+    its own modality too, are negatives. The mean over the pairs is Eq. 7.
+
+    Args:
+        image_embeds: Embedding of each image, (n, d), of unit length.
+        text_embeds: Embedding of the text of each image, (n, d), of unit length.
+        temperature: Divides the similarities, positive.
+        self_similarity: Count the similarity of an embedding with itself in numerator and
+            denominator, as printed; by default neither has it, as in the published code.
+
+    Returns:
+        Loss of each pair, the sum of those of its two embeddings, (n,); 0 for a single pair.
+
+    Raises:
+        ValueError: If a shape does not fit or the temperature is not positive.
+    """
+    if image_embeds.ndim != 2 or image_embeds.shape != text_embeds.shape:
+        raise ValueError(
+            f"image_embeds has shape {tuple(image_embeds.shape)} and text_embeds "
+            f"{tuple(text_embeds.shape)}: give one row of each per pair, (n, d)"
+        )
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}: give a positive number")
+    n = len(image_embeds)
+    embeds = torch.cat([image_embeds, text_embeds])  # (2n, d)
+    embeds = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
+    with torch.autocast(embeds.device.type, enabled=False):  # a low temperature needs the digits
+        logits = embeds @ embeds.T / temperature  # (2n, 2n)
+    own = logits.diagonal()  # (2n,), of an embedding with itself
+    matched = logits.diagonal(n).repeat(2)  # (2n,), with its counterpart
+    if self_similarity:
+        matched = torch.logaddexp(own, matched)
+    else:
+        logits = logits.masked_fill(
+            torch.eye(2 * n, dtype=torch.bool, device=logits.device), float("-inf")
+        )
+    losses = logits.logsumexp(dim=1) - matched  # (2n,)
+    return losses[:n] + losses[n:]  # (n,)
 
 
 def _log_softmax(logits: Tensor, mask: Tensor, dim: int) -> Tensor:

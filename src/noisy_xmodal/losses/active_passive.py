@@ -1,0 +1,125 @@
+"""Sums of classification losses by name, such as an active and a passive one.
+
+Source: Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020,
+Section 4: an active loss only raises the probability of the class given ("nce", "ngce", "nfocal"),
+a passive one lowers those of the others too ("mae", "rce"). "ngce+mae" is Eq. 3 of Ding et al.,
+"Dual-Mix for Cross-Modal Retrieval with Noisy Labels" (DMCM).
+"""
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .classification import CLASSIFICATION_LOSSES
+
+
+@dataclass(frozen=True)
+class ClassificationLoss:
+    """Weighted sum of the losses in `CLASSIFICATION_LOSSES`.
+
+    Attributes:
+        name: Losses to add, each with an optional weight in front: "1*nce+0.5*rce".
+        options: Options of the losses, such as `rho`. One goes to all losses that know it, or to
+            one alone with its name in front: `mae_form`.
+
+    Raises:
+        ValueError: If a name, a weight or an option is unknown or out of range.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = [loss for _, loss in _parts(self.name)]
+        known = {option for loss in parts for option in _options_of(loss)}
+        known_alone = {f"{loss}_{option}" for loss in parts for option in _options_of(loss)}
+        for option in self.options:
+            if option not in known | known_alone:
+                raise ValueError(
+                    f"option {option!r} is known to no loss in {self.name!r}: choose from "
+                    f"{', '.join(sorted(known)) or 'none'}"
+                )
+        self(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long))  # refuses values out of range
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Add up the losses.
+
+        Args:
+            logits: Score of each sample with each class, (n, K).
+            targets: Class of each sample, (n,), or its distribution, (n, K).
+
+        Returns:
+            Loss of each sample, (n,).
+
+        Raises:
+            ValueError: If a shape or a target does not fit.
+        """
+        values = [
+            weight * CLASSIFICATION_LOSSES[loss](logits, targets, **self._given_to(loss))
+            for weight, loss in _parts(self.name)
+        ]
+        return torch.stack(values).sum(dim=0)  # (n,)
+
+    def _given_to(self, loss: str) -> dict[str, Any]:
+        """The options of one loss; what is meant for it alone comes before what is for all."""
+        return {
+            option: self.options.get(f"{loss}_{option}", self.options.get(option))
+            for option in _options_of(loss)
+            if option in self.options or f"{loss}_{option}" in self.options
+        }
+
+
+def classification_loss(name: str, **options: Any) -> ClassificationLoss:
+    """Build a loss by name: one of `CLASSIFICATION_LOSSES`, or a weighted sum of some.
+
+    ```python
+    classification_loss("ngce+mae", rho=0.7)
+    classification_loss("ngce+mae", ngce_form="expected", mae_form="l1")  # as DMCM prints them
+    classification_loss("1*nce+0.5*rce", log_zero=-6)
+    ```
+
+    Args:
+        name: Losses to add, each with an optional weight in front.
+        options: Options of the losses, see `ClassificationLoss`.
+
+    Returns:
+        The loss, a function of logits (n, K) and targets (n,) or (n, K) that returns (n,).
+
+    Raises:
+        ValueError: If a name, a weight or an option is unknown or out of range.
+    """
+    return ClassificationLoss(name, options)
+
+
+def _parts(name: str) -> list[tuple[float, str]]:
+    """Weight and name of each loss in a sum."""
+    parts = []
+    for term in name.split("+"):
+        weight, star, loss = term.rpartition("*")
+        if loss.strip() not in CLASSIFICATION_LOSSES:
+            raise ValueError(
+                f"loss {loss.strip()!r} in {name!r} is unknown: choose from "
+                f"{', '.join(CLASSIFICATION_LOSSES)}, joined by + and weighted as in 0.5*mae"
+            )
+        parts.append((_weight(weight, name) if star else 1.0, loss.strip()))
+    return parts
+
+
+def _weight(text: str, name: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight {text.strip()!r} in {name!r}: give a number of at least 0")
+    return weight
+
+
+def _options_of(loss: str) -> list[str]:
+    """Names of the options of a loss, those after logits and targets."""
+    return list(inspect.signature(CLASSIFICATION_LOSSES[loss]).parameters)[2:]
