@@ -1,6 +1,18 @@
 """Metrics of retrieval and of noise detection, on NumPy arrays."""
 
+from .average_precision import (
+    average_precision,
+    class_retrieval_metrics,
+    precision_recall_curve,
+)
 from .noise_detection import detection_metrics
 from .retrieval import retrieval_metrics, retrieval_ranks
 
-__all__ = ["detection_metrics", "retrieval_metrics", "retrieval_ranks"]
+__all__ = [
+    "average_precision",
+    "class_retrieval_metrics",
+    "detection_metrics",
+    "precision_recall_curve",
+    "retrieval_metrics",
+    "retrieval_ranks",
+]
