@@ -169,7 +169,7 @@ def rows(dataset: datasets.Dataset, without: tuple[str, ...] = ()) -> list[dict[
 def test_there_is_a_case_for_every_builder() -> None:
     public = [getattr(builders, name) for name in builders.__all__]
     known = {b for b in public if isinstance(b, type) and issubclass(b, NoisyPairsBuilder)}
-    embedded = {NoisyPairsBuilder, builders.OpenMoji}  # OpenMoji has no raw files
+    embedded = {NoisyPairsBuilder, builders.OpenMoji, builders.OpenMojiLabels}  # no raw files
     assert {case.builder for case in CASES.values()} == known - embedded
 
 

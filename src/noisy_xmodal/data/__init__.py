@@ -4,6 +4,9 @@ from .any_dataset import as_pairs, config_names, load_pairs
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_pairs
 from .injection import inject_noise
+from .labelled_columns import validate_labelled
+from .labelled_pairs import LabelledPairs
+from .labelled_rows import as_labelled, load_labelled
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
 from .protocol import noise_protocol
@@ -11,16 +14,20 @@ from .splits import hold_out_validation
 
 __all__ = [
     "DatasetError",
+    "LabelledPairs",
     "PairCollator",
     "PairDataset",
+    "as_labelled",
     "as_pairs",
     "config_names",
     "drop_noisy_pairs",
     "hold_out_validation",
     "inject_noise",
     "keep_good_pictures",
+    "load_labelled",
     "load_pairs",
     "noise_protocol",
     "validate_columns",
+    "validate_labelled",
     "validate_pairs",
 ]

@@ -49,3 +49,22 @@ class PairCollator:
             if name in items[0]:
                 batch[name] = torch.tensor([item[name] for item in items], dtype=torch.int64)
         return batch
+
+
+@dataclass
+class LabelCollator:
+    """Completes the batches of `LabelledPairs`; those of vectors are complete already.
+
+    Attributes:
+        processor: Called as `processor(images=..., text=...)` with lists of pictures and texts.
+    """
+
+    processor: Callable[..., Mapping[str, Any]]
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Puts what the processor returns in place of pictures and texts."""
+        found = dict(batch)
+        if IMAGE in found:
+            pictures, texts = found.pop(IMAGE), found.pop(CAPTION)
+            found |= dict(self.processor(images=pictures, text=texts))
+        return found

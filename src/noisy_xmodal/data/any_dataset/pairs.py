@@ -4,6 +4,7 @@
 No code of a dataset is run.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,7 @@ def load_pairs(
         DatasetError: The dataset, configuration, split or a picture file does not exist, or a
             split cannot be brought to the contract (see `as_pairs`).
     """
-    opened = _open(str(name), config_name, GivenColumns(image_column, caption_column, id_column))
-    parts = _parts(opened)
-    usual = [part for part in ("train", "validation", "test") if part in parts]
-    parts = {part: parts[part] for part in dict.fromkeys([*usual, *parts])}
+    parts = open_splits(name, config_name, GivenColumns(image_column, caption_column, id_column))
     if split is not None:
         wanted = split if split in parts else split_name(split)
         if wanted not in parts:
@@ -135,6 +133,31 @@ def load_pairs(
     except DatasetError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
     return datasets.DatasetDict(pairs)
+
+
+def open_splits(
+    name: str | Path,
+    config_name: str | None,
+    given: GivenColumns,
+    complete: Callable[..., Opened] = resolve_pictures,
+) -> dict[str, tuple[Opened, list[int] | None]]:
+    """Opens a dataset, whatever its columns.
+
+    Args:
+        name: As for `load_pairs`.
+        config_name: Configuration of a dataset that has several.
+        given: What the user said about the columns.
+        complete: Makes the paths of a file full ones; called as `resolve_pictures` is.
+
+    Returns:
+        By split what was opened, and which of its rows belong to the split, None for all.
+
+    Raises:
+        DatasetError: The dataset, configuration or a picture file does not exist.
+    """
+    parts = _parts(_open(str(name), config_name, given, complete))
+    usual = [part for part in ("train", "validation", "test") if part in parts]
+    return {part: parts[part] for part in dict.fromkeys([*usual, *parts])}
 
 
 def _tables_hint(folder: Path) -> str:
@@ -164,7 +187,9 @@ def config_names(name: str | Path) -> list[str]:
         return []  # load_pairs will say what is wrong
 
 
-def _open(name: str, config_name: str | None, given: GivenColumns) -> dict[str, Opened]:
+def _open(
+    name: str, config_name: str | None, given: GivenColumns, complete: Callable[..., Opened]
+) -> dict[str, Opened]:
     """Opens every split of `name`, with pictures that can be read from anywhere."""
     path = Path(name).expanduser()
     files: dict[str, list[Path]] = {}
@@ -180,7 +205,7 @@ def _open(name: str, config_name: str | None, given: GivenColumns) -> dict[str, 
     if config_name is not None:
         raise DatasetError(f"{path} is a file: it has no configuration '{config_name}'.")
     return {
-        split: resolve_pictures(_read_files(shards), shards[0], given, split)
+        split: complete(_read_files(shards), shards[0], given, split)
         for split, shards in files.items()
     }
 
@@ -217,7 +242,7 @@ def _load_dataset(name: str, config_name: str | None) -> datasets.DatasetDict:
             raise DatasetError(f"'{name}' cannot be opened: {error}") from error
         raise DatasetError(
             f"'{name}' has no configuration {config_name!r}; choose one of {known} with "
-            f"load_pairs({name!r}, config)."
+            "config_name=NAME."
         ) from error
 
 

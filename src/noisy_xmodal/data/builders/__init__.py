@@ -7,6 +7,7 @@ from .coco import Coco
 from .flickr8k import Flickr8k
 from .flickr30k import Flickr30k
 from .openmoji import OpenMoji, load_openmoji
+from .openmoji_labels import OpenMojiLabels, load_openmoji_labels
 from .own_pairs import OwnPairs
 from .parquet_folder import write_dataset
 from .pascal_sentence import PascalSentence
@@ -24,11 +25,13 @@ __all__ = [
     "NoisyPairsBuilder",
     "NoisyPairsConfig",
     "OpenMoji",
+    "OpenMojiLabels",
     "OwnPairs",
     "PascalSentence",
     "Precomp",
     "Wikipedia",
     "XMediaNet",
     "load_openmoji",
+    "load_openmoji_labels",
     "write_dataset",
 ]

@@ -1,0 +1,258 @@
+"""The columns of rows with classes: what they must look like, and how they are read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .any_dataset.captions import is_string_list, read_captions
+from .columns import (
+    CAPTIONS,
+    IMAGE,
+    IMAGE_FEATURES,
+    IMAGE_LABEL,
+    TEXT_FEATURES,
+    TEXT_LABEL,
+    TRUE_LABEL,
+    DatasetError,
+)
+
+LABEL_COLUMNS = (IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL)
+_BLOCK_ROWS = 4096
+
+
+def is_vector(feature: Any) -> bool:
+    """Whether `feature` is a list of numbers."""
+    return isinstance(feature, (datasets.List, datasets.LargeList)) and (
+        isinstance(feature.feature, datasets.Value)
+        and feature.feature.dtype.startswith(("float", "int", "uint"))
+    )
+
+
+def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> None:
+    """Checks the names and types of the columns, without reading a row.
+
+    Args:
+        dataset: One split.
+        split: Its name, for the messages.
+
+    Raises:
+        DatasetError: A column is missing or has another type; the message says which.
+    """
+    if not isinstance(dataset, datasets.Dataset):
+        raise DatasetError(
+            f"Give one split as a datasets.Dataset, not a {type(dataset).__name__}: dataset[split]."
+        )
+    features = dataset.features
+    for vectors, raw, option in (
+        (IMAGE_FEATURES, IMAGE, "image_column"),
+        (TEXT_FEATURES, CAPTIONS, "text_column"),
+    ):
+        if vectors not in features and raw not in features:
+            raise DatasetError(
+                f"Split '{split}' has neither '{vectors}' nor '{raw}'; its columns are "
+                f"{dataset.column_names}. Name the one that holds it: "
+                f"as_labelled(dataset, {option}=NAME)."
+            )
+        if vectors in features and not is_vector(features[vectors]):
+            raise DatasetError(
+                f"Column '{vectors}' of split '{split}' is {features[vectors]}, not a list of "
+                "numbers. Give every row one vector."
+            )
+    if IMAGE_FEATURES not in features and not isinstance(features[IMAGE], datasets.Image):
+        raise DatasetError(
+            f"Column '{IMAGE}' of split '{split}' is {features[IMAGE]}, not an Image. Cast it with "
+            f"dataset.cast_column('{IMAGE}', datasets.Image())."
+        )
+    if TEXT_FEATURES not in features and not is_string_list(features[CAPTIONS]):
+        raise DatasetError(
+            f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
+            "strings. Bring it to that form with as_labelled(dataset)."
+        )
+    _check_label_columns(dataset, split)
+
+
+def validate_labelled(
+    dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0
+) -> None:
+    """Checks every row: classes that exist, finite vectors of one size, enough pairs.
+
+    Args:
+        dataset: One split.
+        split: Its name, for the messages.
+        minimum_pairs: The least number of rows, usually one batch.
+
+    Raises:
+        DatasetError: The first row that breaks the contract, and how many do; or too few rows.
+    """
+    check_labelled_columns(dataset, split)
+    if len(dataset) < minimum_pairs:
+        raise DatasetError(
+            f"Split '{split}' has {len(dataset)} pairs, fewer than the {minimum_pairs} of one "
+            "batch. Use a smaller batch or a larger dataset."
+        )
+    for name in (IMAGE_LABEL, TEXT_LABEL):
+        read_labels(dataset, name, split)
+    for name in (IMAGE_FEATURES, TEXT_FEATURES):
+        if name in dataset.column_names:
+            _check_finite(dataset, name, split)
+    if TEXT_FEATURES not in dataset.column_names:
+        read_captions(dataset, [CAPTIONS], split)
+
+
+def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> NDArray[np.int64]:
+    """Reads a column of classes.
+
+    Args:
+        dataset: Rows that pass `check_labelled_columns`.
+        name: The column.
+        split: The name of the split, for the messages.
+
+    Returns:
+        Class numbers, (n_rows,).
+
+    Raises:
+        DatasetError: A row has no class (None, or below 0), or one that does not exist.
+    """
+    column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+    labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()  # (n_rows,)
+    hidden = np.flatnonzero(labels < 0)
+    if len(hidden):
+        raise DatasetError(
+            f"Row {hidden[0]} of split '{split}' has no class in column '{name}' "
+            f"({column[int(hidden[0])]}), as {len(hidden)} rows have. Label them, or leave them "
+            "out."
+        )
+    n_classes = len(class_names(dataset) or range(int(labels.max(initial=-1)) + 1))
+    outside = np.flatnonzero(labels >= n_classes)
+    if len(outside):
+        raise DatasetError(
+            f"Row {outside[0]} of split '{split}' has class {labels[outside[0]]} in column "
+            f"'{name}', but there are {n_classes} classes ({len(outside)} rows are so). Correct "
+            "the labels, or the names of the classes."
+        )
+    return labels
+
+
+def class_names(dataset: datasets.Dataset) -> list[str] | None:
+    """The names of the classes; None where no column of classes has names."""
+    kinds = [dataset.features.get(name) for name in LABEL_COLUMNS]
+    return next((list(k.names) for k in kinds if isinstance(k, datasets.ClassLabel)), None)
+
+
+def read_vectors(dataset: datasets.Dataset, name: str, split: str = "train") -> NDArray[np.float32]:
+    """Reads a column of vectors; a view where it is stored as one piece of float32.
+
+    Args:
+        dataset: Rows that pass `check_labelled_columns`.
+        name: The column.
+        split: The name of the split, for the messages.
+
+    Returns:
+        The vectors, (n_rows, dim), C-contiguous.
+
+    Raises:
+        DatasetError: A vector is missing, empty or of another size than the first.
+    """
+    column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+    parts = _matrices(column, name, split)
+    if not parts:
+        return np.empty((0, 0), dtype=np.float32)
+    if len(parts) == 1:
+        return np.ascontiguousarray(parts[0], dtype=np.float32)
+    return np.concatenate(parts, dtype=np.float32, casting="unsafe")
+
+
+def _check_label_columns(dataset: datasets.Dataset, split: str) -> None:
+    features = dataset.features
+    missing = [name for name in (IMAGE_LABEL, TEXT_LABEL) if name not in features]
+    if missing:
+        raise no_label_error(dataset, missing, split)
+    found = [name for name in LABEL_COLUMNS if name in features]
+    for name in found:
+        kind = features[name]
+        whole = isinstance(kind, datasets.Value) and kind.dtype.startswith(("int", "uint"))
+        if not whole and not isinstance(kind, datasets.ClassLabel):
+            raise DatasetError(
+                f"Column '{name}' of split '{split}' is {kind}, not class numbers. Number the "
+                "classes with as_labelled(dataset)."
+            )
+    named = [name for name in found if isinstance(features[name], datasets.ClassLabel)]
+    for name in named[1:]:
+        if features[name].names != features[named[0]].names:
+            raise DatasetError(
+                f"Columns '{named[0]}' and '{name}' of split '{split}' have different classes: "
+                f"{features[named[0]].names[:5]} and {features[name].names[:5]} (the first 5). "
+                "Bring them together with as_labelled(dataset)."
+            )
+
+
+def no_label_error(dataset: datasets.Dataset, missing: Sequence[str], split: str) -> DatasetError:
+    """Says which columns of classes are missing, and what to do."""
+    if len(missing) == 1:
+        (there,) = {IMAGE_LABEL, TEXT_LABEL} - set(missing)
+        return DatasetError(
+            f"Split '{split}' has '{there}' but no '{missing[0]}': labels are missing in one "
+            f"modality; its columns are {dataset.column_names}. Where both sides of a row are of "
+            f"one class: as_labelled(dataset, label_column='{there}')."
+        )
+    return DatasetError(
+        f"Split '{split}' has no '{IMAGE_LABEL}' and '{TEXT_LABEL}'; its columns are "
+        f"{dataset.column_names}. Where one column holds the class of both sides: "
+        "as_labelled(dataset, label_column=NAME)."
+    )
+
+
+def _matrices(column: pa.ChunkedArray, name: str, split: str, dim: int = 0) -> list[np.ndarray]:
+    """Views the vectors of a column chunk by chunk; `dim` is the size to have, 0 for any."""
+    parts, first_row = [], 0
+    for chunk in column.chunks:
+        where = f"of split '{split}'"
+        if chunk.null_count:
+            row = first_row + int(np.argmax(chunk.is_null().to_numpy(zero_copy_only=False)))
+            raise DatasetError(
+                f"Row {row} {where} has no vector in '{name}' (it is null). Extract its features, "
+                "or drop the row."
+            )
+        sizes = pc.list_value_length(chunk).to_numpy()  # (n_rows,)
+        dim = dim or (int(sizes[0]) if len(sizes) else 0)
+        wrong = np.flatnonzero((sizes != dim) | (sizes == 0))
+        if len(wrong):
+            raise DatasetError(
+                f"Row {first_row + wrong[0]} {where} has a vector of {sizes[wrong[0]]} numbers in "
+                f"'{name}', where the first has {dim}. Give all rows vectors of one size, at "
+                "least 1."
+            )
+        values = chunk.flatten()  # (n_rows * dim,), honours the slice that `chunk` may be
+        if values.null_count:
+            at = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
+            raise DatasetError(
+                f"Row {first_row + at // dim} {where} has a null at position {at % dim} of its "
+                f"vector in '{name}'. Extract its features again, or drop the row."
+            )
+        if len(chunk):
+            parts.append(values.to_numpy().reshape(len(chunk), dim))
+        first_row += len(chunk)
+    return parts
+
+
+def _check_finite(dataset: datasets.Dataset, name: str, split: str) -> None:
+    """Scans the vectors in blocks, so that no second copy of them is in memory."""
+    column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+    bad, first_row = [], 0
+    for part in _matrices(column, name, split):
+        for start in range(0, len(part), _BLOCK_ROWS):
+            with np.errstate(over="ignore"):
+                block = part[start : start + _BLOCK_ROWS].astype(np.float32, copy=False)
+            rows = np.flatnonzero(~np.isfinite(block).all(axis=1))
+            bad += (first_row + start + rows).tolist()
+        first_row += len(part)
+    if bad:
+        raise DatasetError(
+            f"Row {bad[0]} of split '{split}' has NaN or infinite values in '{name}', as "
+            f"{len(bad)} rows have. Extract the features of those again, or drop the rows."
+        )
