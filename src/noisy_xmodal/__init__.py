@@ -9,6 +9,12 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
 
+from .models.common_space.configuration_common_space import CommonSpaceConfig
+from .models.common_space.modeling_common_space import CommonSpaceModel
+from .models.common_space.processing_common_space import CommonSpaceProcessor
+from .models.dmcm.configuration_dmcm import DmcmConfig
+from .models.dmcm.modeling_dmcm import DmcmModel
+from .models.dmcm.processing_dmcm import DmcmProcessor
 from .models.matching.configuration_matching import MatchingConfig
 from .models.matching.modeling_matching import MatchingModel
 from .models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
@@ -21,36 +27,59 @@ __version__ = "0.1.0"
 for _config, _model, _processor in (
     (MatchingConfig, MatchingModel, MatchingProcessor),
     (NcrConfig, NcrModel, NcrProcessor),
+    (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
+    (DmcmConfig, DmcmModel, DmcmProcessor),
 ):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
     AutoProcessor.register(_config, _processor, exist_ok=True)
+for _config in (MatchingConfig, NcrConfig):
     AutoImageProcessor.register(
         _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
     )
 
 _LAZY = {
     "NcrTrainer": ".models.ncr.trainer_ncr",
+    "DmcmTrainer": ".models.dmcm.trainer_dmcm",
+    "LABEL_METHODS": ".models.label_methods",
+    "build_label_model": ".models.label_methods",
     "RobustTrainer": ".training",
+    "MatchingTrainer": ".training",
+    "LabelTrainer": ".training",
+    "LabelTrainingArguments": ".training",
     "RobustTrainingArguments": ".training",
     "CoTeachingTrainer": ".training",
     "RetrievalEvaluator": ".evaluation",
+    "LabelRetrievalEvaluator": ".evaluation",
     "PairDataset": ".data",
+    "LabelledPairs": ".data",
+    "as_labelled": ".data",
+    "load_labelled": ".data",
     "as_pairs": ".data",
     "load_pairs": ".data",
     "inject_noise": ".data",
     "noise_protocol": ".data",
     "load_openmoji": ".data.builders",
+    "load_openmoji_labels": ".data.builders",
     "write_dataset": ".data.builders",
     "train_word_tokenizer": ".modules",
+    "BetaMixture": ".noise",
     "clean_posterior": ".noise",
     "CompleteMismatch": ".noise",
     "PartialMismatch": ".noise",
     "SymmetricLabelNoise": ".noise",
     "retrieval_metrics": ".metrics",
+    "class_retrieval_metrics": ".metrics",
+    "classification_loss": ".losses",
 }
 
 __all__ = [
+    "CommonSpaceConfig",
+    "CommonSpaceModel",
+    "CommonSpaceProcessor",
+    "DmcmConfig",
+    "DmcmModel",
+    "DmcmProcessor",
     "MatchingConfig",
     "MatchingModel",
     "MatchingProcessor",

@@ -334,9 +334,8 @@ def test_one_network_without_a_division_stops_nothing(tmp_path, monkeypatch):
 def test_divisions_are_drawn(tmp_path):
     trainer = make_trainer(tmp_path, plot_divisions=True, num_train_epochs=3)
     trainer.train()
-    for peer in "ab":
-        picture = tmp_path / f"divisions/epoch_002_peer_{peer}.png"
-        assert picture.read_bytes().startswith(b"\x89PNG")
+    picture = tmp_path / "divisions/epoch_002.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_upper_mark_trains_on_right_pairs_only(tmp_path):

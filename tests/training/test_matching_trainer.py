@@ -9,8 +9,8 @@ from noisy_xmodal import (
     MatchingConfig,
     MatchingModel,
     MatchingProcessor,
+    MatchingTrainer,
     RegionFeatureProcessor,
-    RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
@@ -34,7 +34,7 @@ def make_trainer(out, objective, noise=None, similarity="cosine", **options):
     )
     arguments = {"num_train_epochs": 4, "warmup_epochs": 1, "per_device_train_batch_size": 32}
     arguments |= {"learning_rate": 1e-2, "disable_tqdm": True, "use_cpu": True}
-    return RobustTrainer(
+    return MatchingTrainer(
         MatchingModel(config),
         RobustTrainingArguments(output_dir=str(out), plot_divisions=False, **arguments | options),
         objective=objective,

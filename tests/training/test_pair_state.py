@@ -19,7 +19,7 @@ def filled() -> tuple[PairState, dict[str, np.ndarray]]:
         "seen": rng.integers(0, 9, (2, 5)),
         "kept": rng.random((2, 5)) > 0.5,
     }
-    state = PairState(5, n_peers=2)
+    state = PairState(5, n_rows=2)
     for name, values in arrays.items():
         state[name] = values
     return state, arrays
@@ -42,10 +42,10 @@ def test_setting_again_replaces():
 
 def test_views_in_any_memory_order_are_kept_as_they_read(tmp_path):
     values = np.arange(20.0).reshape(10, 2)[::2].T
-    state = PairState(5, n_peers=2)
+    state = PairState(5, n_rows=2)
     state["loss"] = values
     state.save(tmp_path)
-    other = PairState(5, n_peers=2)
+    other = PairState(5, n_rows=2)
     other.load(tmp_path)
     assert other["loss"].tolist() == values.tolist() == state["loss"].tolist()
 
@@ -60,7 +60,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 4), (5, 2), (2, 5, 1)])
 def test_another_shape_is_refused(shape):
-    state = PairState(5, n_peers=2)
+    state = PairState(5, n_rows=2)
     message = re.escape(f"'loss' must have the shape (2, 5), found {shape}")
     with pytest.raises(ValueError, match=message):
         state["loss"] = np.zeros(shape)
@@ -76,7 +76,7 @@ def test_one_network_is_the_default():
 def test_saved_and_loaded_it_is_the_same(tmp_path):
     state, arrays = filled()
     state.save(tmp_path)
-    other = PairState(5, n_peers=2)
+    other = PairState(5, n_rows=2)
     other["old"] = np.zeros((2, 5))
     other.load(tmp_path)
     assert "old" not in other

@@ -3,9 +3,12 @@
 from typing import Any
 
 import datasets
+import numpy as np
+import torch
 
-from ..data import PairDataset
-from ..metrics import retrieval_metrics
+from ..data import LabelledPairs, PairDataset
+from ..data.collator import LabelCollator
+from ..metrics import class_retrieval_metrics, retrieval_metrics
 from .scoring import ScoringModel, score_matrix
 
 
@@ -53,3 +56,65 @@ class RetrievalEvaluator:
             model, self.processor, pairs.images, pairs.captions(), self.block_size, self.progress
         )
         return retrieval_metrics(scores, pairs.row_of_pair, self.fold_size)
+
+
+class LabelRetrievalEvaluator:
+    """Retrieval of the same class in the other modality, over all rows of a split.
+
+    A query's relevant items are those of its class by the split's own labels, which evaluation
+    splits have clean. Its own pair is among them, as is the field's custom.
+
+    Args:
+        processor: The model's processor.
+        block_size: Rows that are embedded at once.
+        cutoffs: Lengths of list for mAP at K, beside the whole list.
+    """
+
+    primary_metric = "map"
+
+    def __init__(
+        self, processor: Any, block_size: int = 512, cutoffs: tuple[int, ...] = (50,)
+    ) -> None:
+        self.processor = processor
+        self.block_size = block_size
+        self.cutoffs = cutoffs
+
+    def __call__(self, model: Any, dataset: datasets.Dataset | LabelledPairs) -> dict[str, float]:
+        """Embed and rank.
+
+        Args:
+            model: A common-space model; its mode is restored afterwards.
+            dataset: A split by the column contract.
+
+        Returns:
+            `i2t_map`, `t2i_map`, their mean `map`, and the same at each cutoff, 0 to 1.
+
+        Raises:
+            DatasetError: If the split breaks the column contract.
+        """
+        pairs = dataset if isinstance(dataset, LabelledPairs) else LabelledPairs(dataset)
+        if pairs is not dataset and model.config.backbone_config is not None:
+            pairs = pairs.without_features()
+        images, texts = self.embed(model, pairs)
+        return class_retrieval_metrics(
+            images, texts, pairs.image_labels, pairs.text_labels, self.cutoffs
+        )
+
+    @torch.inference_mode()
+    def embed(self, model: Any, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:
+        """Unit vectors of all images and all texts of a split, (n, size) each."""
+        collate = LabelCollator(self.processor)
+        was_training = model.training
+        model.train(False)
+        blocks = []
+        for start in range(0, len(pairs), self.block_size):
+            batch = collate(pairs.__getitems__(range(len(pairs))[start : start + self.block_size]))
+            inputs = {k: v.to(model.device) for k, v in batch.items() if k not in _NOT_INPUTS}
+            output = model(**inputs)
+            blocks.append((output.image_embeds.cpu().numpy(), output.text_embeds.cpu().numpy()))
+        model.train(was_training)
+        images, texts = zip(*blocks, strict=True)
+        return np.concatenate(images), np.concatenate(texts)
+
+
+_NOT_INPUTS = ("pair_id", "image_label", "text_label")

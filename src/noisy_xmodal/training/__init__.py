@@ -1,14 +1,22 @@
 """The training loop, which exists once."""
 
-from .arguments import RobustTrainingArguments
+from .arguments import LabelTrainingArguments, RobustTrainingArguments
 from .co_teaching import CoTeachingTrainer
+from .curve import CurveCallback
+from .label_trainer import LabelBatch, LabelTrainer
+from .matching_trainer import MatchingTrainer, PairBatch
 from .objectives import OBJECTIVES, Objective
 from .pair_state import PairState
-from .trainer import PairBatch, RobustTrainer
+from .trainer import RobustTrainer
 
 __all__ = [
     "OBJECTIVES",
     "CoTeachingTrainer",
+    "CurveCallback",
+    "LabelBatch",
+    "LabelTrainer",
+    "LabelTrainingArguments",
+    "MatchingTrainer",
     "Objective",
     "PairBatch",
     "PairState",

@@ -92,3 +92,48 @@ class RobustTrainingArguments(TrainingArguments):
             )
         if self.remove_unused_columns:
             raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
+
+
+@dataclass
+class LabelTrainingArguments(RobustTrainingArguments):
+    """Arguments of `LabelTrainer` and its subclasses.
+
+    The defaults are the recipe that MRL and DMCM share: Adam at 1e-4 with betas .5 and .999, cosine
+    decay, batches of 100, no clipping, the best checkpoint by mAP on validation.
+    """
+
+    feature_scaling: str = field(
+        default="standard",
+        metadata={
+            "help": "What to do with feature vectors first: standard (centre and scale each number "
+            "by the training split; kept in the model) or none."
+        },
+    )
+    warmup_epochs: int = field(
+        default=0, metadata={"help": "Epochs of the method's warm-up, where it has one."}
+    )
+    per_device_train_batch_size: int = field(
+        default=100, metadata={"help": "Pairs in a mini-batch, per device."}
+    )
+    num_train_epochs: float = field(
+        default=100.0, metadata={"help": "Epochs in all, warm-up included."}
+    )
+    learning_rate: float = field(default=1e-4, metadata={"help": "Initial learning rate of Adam."})
+    adam_beta1: float = field(default=0.5, metadata={"help": "First beta of Adam."})
+    lr_scheduler_type: str = field(
+        default="cosine", metadata={"help": "Course of the learning rate."}
+    )
+    max_grad_norm: float = field(
+        default=0.0, metadata={"help": "Gradient norm to clip at; 0 for none."}
+    )
+    metric_for_best_model: str | None = field(
+        default="map",
+        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.feature_scaling not in ("standard", "none"):
+            raise ValueError(
+                f"`feature_scaling` must be standard or none, found {self.feature_scaling!r}."
+            )

@@ -1,24 +1,13 @@
 """What happens at the beginning of an epoch: its order, the division, the refurbished targets."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState
-from transformers.utils import logging
 
-from ..metrics import detection_metrics
-from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
-from .files import read_json, write_json
-from .plots import plot_division
 
 if TYPE_CHECKING:
     from .trainer import RobustTrainer
-
-logger = logging.get_logger(__name__)
-
-DIVISIONS_NAME = "divisions.json"
 
 
 def epoch_of(state: TrainerState) -> int:
@@ -55,9 +44,9 @@ class EpochCallback(RobustCallback):
 class DivisionCallback(RobustCallback):
     """After the warm-up, divides the pairs anew at the beginning of every epoch ("co-divide").
 
-    Each network's per-pair losses get a mixture; its division is stored under the network that made
-    it. What is known of it goes to `divisions.json` and a plot in the output folder. The oracle, if
-    the data has one, is read for these reports alone.
+    Each network's or modality's per-pair losses get a mixture, and its division is stored in the
+    same row of the pair state. What is known of it goes to `divisions.json` and a plot in the
+    output folder. The oracle, if the data has one, is read for these reports alone.
     """
 
     def on_epoch_begin(
@@ -65,50 +54,14 @@ class DivisionCallback(RobustCallback):
     ) -> None:
         """Pass over the pairs, fit, divide, report. A resumed half epoch keeps its division."""
         epoch = epoch_of(state)
-        if epoch < args.warmup_epochs or not begins_whole(state):
+        if not self.trainer.divides_at(epoch) or not begins_whole(state):
             return
         for name, values in self.trainer.assess_pairs().items():
             self.trainer.pair_state[name] = values
         losses = self.trainer.pair_state["loss"]
-        divisions = [
-            divide(peer_losses, threshold=self.trainer.clean_threshold, seed=args.seed)
-            for peer_losses in losses
-        ]
-        self.trainer.pair_state["clean_probability"] = np.stack(
-            [division.clean_probability for division in divisions]
-        )
-        self.trainer.pair_state["is_clean"] = np.stack(
-            [division.is_clean.astype(np.uint8) for division in divisions]
-        )
-        if args.should_save:
-            self._report(args, epoch, losses, divisions)
-
-    def _report(
-        self,
-        args: RobustTrainingArguments,
-        epoch: int,
-        losses: np.ndarray,
-        divisions: list[Division],
-    ) -> None:
-        folder = Path(args.output_dir) / "divisions"
-        is_noisy = self.trainer.train_dataset.is_noisy
-        rows = []
-        for peer, (peer_losses, division) in enumerate(zip(losses, divisions, strict=True)):
-            row = {"epoch": epoch, "peer": "ab"[peer], "share_noisy": division.share_noisy}
-            if is_noisy is not None:
-                row |= detection_metrics(division.clean_probability, is_noisy, division.is_clean)
-            rows.append(row)
-            if args.plot_divisions:
-                path = folder / f"epoch_{epoch:03d}_peer_{'ab'[peer]}.png"
-                plot_division(path, peer_losses, division, is_noisy, f"epoch {epoch}")
-        path = folder / DIVISIONS_NAME
-        known = read_json(path) if path.is_file() and epoch > args.warmup_epochs else []
-        write_json(path, [row for row in known if row["epoch"] < epoch] + rows)
-        # A precision or an AUROC can be undefined for one of the networks.
-        measured = [name for name in rows[0] if all(isinstance(row[name], float) for row in rows)]
-        self.trainer.log(
-            {f"division_{name}": float(np.mean([row[name] for row in rows])) for name in measured}
-        )
+        divisions = self.trainer.divide(losses)
+        self.trainer.keep_division(divisions)
+        self.trainer.report_division(epoch, losses, divisions)
 
 
 class RefurbishmentCallback(RobustCallback):
@@ -124,11 +77,11 @@ class RefurbishmentCallback(RobustCallback):
         if targets is None:
             return
         self.trainer.pair_state["target"] = targets
-        is_noisy = self.trainer.train_dataset.is_noisy
+        is_noisy = self.trainer.oracle()
         report = {"target_mean": float(targets.mean())}
         if is_noisy is not None and is_noisy.any() and not is_noisy.all():
-            report["target_mean_clean"] = float(targets[:, ~is_noisy].mean())
-            report["target_mean_noisy"] = float(targets[:, is_noisy].mean())
+            report["target_mean_clean"] = float(targets[~is_noisy].mean())
+            report["target_mean_noisy"] = float(targets[is_noisy].mean())
         self.trainer.log(report)
 
 
@@ -138,6 +91,7 @@ class ReportCallback(TrainerCallback):
     FORMATS: ClassVar[dict[str, str]] = {
         "loss": "loss {:.3f}",
         "eval_rsum": "validation rSum {:.1f}",
+        "eval_map": "validation mAP {:.3f}",
         "division_share_noisy": "judged noisy {:.1%}",
         "division_true_share_noisy": "truly {:.1%}",
         "division_auroc": "AUROC {:.3f}",

@@ -118,6 +118,10 @@ class SafeCheckpointTrainer(Trainer):
     def load_state(self, folder: Path) -> None:
         """Read them back before training goes on; called in every process."""
 
+    def saved_processor(self) -> Any:
+        """The processor that is saved beside the model."""
+        return self.processing_class
+
     def last_checkpoint(self) -> str:
         """Folder of the newest checkpoint.
 
@@ -181,7 +185,7 @@ class SafeCheckpointTrainer(Trainer):
         shutil.rmtree(aside, ignore_errors=True)
         model = self.accelerator.unwrap_model(self.model)
         model.save_pretrained(aside, state_dict=state_dict)
-        self.processing_class.save_pretrained(aside)
+        self.saved_processor().save_pretrained(aside)
         write_json(aside / "training_args.json", self.args.to_sanitized_dict())
         for path in aside.iterdir():
             os.replace(path, folder / path.name)

@@ -8,17 +8,18 @@ gradients are clipped for each peer.
 import torch
 from torch import Tensor, nn
 
+from .matching_trainer import MatchingTrainer, PairBatch
 from .objectives import ScoredBatch
-from .trainer import PairBatch, RobustTrainer
 
 
-class CoTeachingTrainer(RobustTrainer):
-    """`RobustTrainer` over a model with `peers`; see there for the arguments.
+class CoTeachingTrainer(MatchingTrainer):
+    """`MatchingTrainer` over a model with `peers`; see there for the arguments.
 
     Every peer has its own order of the pairs, and its pairs meet its own pairs only.
     """
 
     n_peers = 2
+    row_names = ("a", "b")
 
     def judge_of(self, peer: int) -> int:
         """The other peer."""

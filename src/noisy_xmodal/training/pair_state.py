@@ -9,17 +9,17 @@ PAIR_STATE_NAME = "pair_state.safetensors"
 
 
 class PairState:
-    """Per-pair arrays (n_peers, n_pairs) by name.
+    """Per-pair arrays (n_rows, n_pairs) by name.
 
     Callbacks write, the sampler and the trainer read. It is saved in every checkpoint.
 
     Args:
         n_pairs: Number of pairs.
-        n_peers: Number of networks.
+        n_rows: Networks or modalities that are judged apart.
     """
 
-    def __init__(self, n_pairs: int, n_peers: int = 1) -> None:
-        self.shape = (n_peers, n_pairs)
+    def __init__(self, n_pairs: int, n_rows: int = 1) -> None:
+        self.shape = (n_rows, n_pairs)
         self._arrays: dict[str, np.ndarray] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -46,7 +46,7 @@ class PairState:
 
         Raises:
             FileNotFoundError: If the checkpoint has none.
-            ValueError: If they belong to another number of pairs or networks.
+            ValueError: If they belong to another number of pairs or rows.
         """
         path = Path(folder) / PAIR_STATE_NAME
         if not path.is_file():

@@ -1,78 +1,52 @@
-"""One trainer for every pair method: transformers' Trainer with three hooks.
+"""One trainer for every method: transformers' Trainer with three hooks.
 
-A method says what a pair's loss is (`per_sample_loss`), what it should aim at (`training_targets`)
-and how much it counts (`sample_weights`). Divisions and refurbished targets are made by callbacks
-at the beginning of an epoch and kept in the `PairState`.
+A method says what a sample's loss is (`per_sample_loss`), what it should aim at
+(`training_targets`) and how much it counts (`sample_weights`). Divisions and refurbished targets
+are made by callbacks at the beginning of an epoch and kept in the `PairState`. What a sample is,
+pairs with captions or pairs with classes, stands in `MatchingTrainer` and `LabelTrainer`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import datasets
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    ProcessorMixin,
-    TrainerCallback,
-    TrainerControl,
-)
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl
 
-from ..data import PairCollator, PairDataset, validate_pairs
-from ..data.columns import IMAGE
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
-from ..evaluation import RetrievalEvaluator
+from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
 from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
 from .checkpoint import SafeCheckpointTrainer
-from .objectives import Objective, ScoredBatch
 from .pair_state import PairState
-
-
-@dataclass(frozen=True)
-class PairBatch:
-    """The pairs of one network in a mini-batch.
-
-    Attributes:
-        peer: The network, 0 or 1.
-        pair_id: (n_pairs,).
-        negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
-            other captions of an image are not negatives of it.
-        inputs: What the model reads.
-    """
-
-    peer: int
-    pair_id: Tensor
-    negatives: Tensor
-    inputs: dict[str, Tensor]
+from .reports import report_divisions
 
 
 class RobustTrainer(SafeCheckpointTrainer):
-    """Trains a matching model on pairs that cannot be trusted.
+    """Trains a model on samples that cannot be trusted; the base of all trainers here.
 
     Args:
-        model: A `MatchingModel`, or any model with its protocol.
+        model: What to train.
         args: Arguments; `args.robust = False` is plain training.
-        objective: The losses of the recipe.
-        train_dataset: Rows by the column contract, or a `PairDataset`.
-        processing_class: The model's processor.
-        eval_dataset: The same for validation.
-        evaluator: What computes the validation metrics; retrieval by default.
+        train_dataset: Samples with `is_noisy`, the oracle for reports, or None.
+        evaluator: What computes the validation metrics.
+        eval_dataset: Samples for validation.
         callbacks: Further callbacks.
         kwargs: Passed on to `transformers.Trainer`.
 
     Raises:
-        DatasetError: If a dataset breaks the column contract.
         ValueError: If the arguments contradict each other or the data.
     """
 
-    n_peers = 1
+    #: Networks that train side by side, each on an order of its own.
+    n_peers: ClassVar[int] = 1
+    #: What the rows of the pair state are, and the name of each.
+    row_kind: ClassVar[str] = "peer"
+    row_names: ClassVar[tuple[str, ...]] = ("a",)
     #: Posterior from which a pair counts as clean.
     clean_threshold: float = 0.5
 
@@ -80,34 +54,17 @@ class RobustTrainer(SafeCheckpointTrainer):
         self,
         model: PreTrainedModel,
         args: RobustTrainingArguments,
-        objective: Objective,
-        train_dataset: datasets.Dataset | PairDataset,
+        train_dataset: Any,
         *,
-        processing_class: ProcessorMixin,
-        eval_dataset: datasets.Dataset | PairDataset | None = None,
-        evaluator: RetrievalEvaluator | None = None,
+        evaluator: Callable[..., dict[str, float]],
+        eval_dataset: Any = None,
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
-        self.objective = objective
-        pairs = self._as_pairs(train_dataset, "train", args.per_device_train_batch_size)
-        if pairs.visual == IMAGE:
-            pairs = PairDataset(
-                pairs.dataset, processing_class.image_processor, args.image_cache_mb * 2**20
-            )
-        validation = eval_dataset and self._as_pairs(eval_dataset, "validation", 1)
-        self.pair_state = PairState(len(pairs), self.n_peers)
-        self.evaluator = evaluator or RetrievalEvaluator(
-            processing_class, block_size=args.score_block_size
-        )
+        self.pair_state = PairState(len(train_dataset), len(self.row_names))
+        self.evaluator = evaluator
         super().__init__(
-            model=model,
-            args=args,
-            train_dataset=pairs,
-            eval_dataset=validation,
-            processing_class=processing_class,
-            data_collator=PairCollator(processing_class),
-            **kwargs,
+            model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
@@ -116,11 +73,11 @@ class RobustTrainer(SafeCheckpointTrainer):
             )
         self.loss_is_scaled_for_ga = False
         self.batch_sampler = PeerBatchSampler(
-            len(pairs),
+            len(train_dataset),
             args.per_device_train_batch_size * self.args.world_size,
             self.n_peers,
             seed=args.seed,
-            clean_mask=self.clean_mask,
+            clean_mask=self.batch_mask,
             process=self.args.process_index,
             n_processes=self.args.world_size,
         )
@@ -134,56 +91,83 @@ class RobustTrainer(SafeCheckpointTrainer):
         for callback in callbacks:
             self.add_callback(callback)
 
-    @staticmethod
-    def _as_pairs(dataset: datasets.Dataset | PairDataset, split: str, minimum: int) -> PairDataset:
-        rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
-        validate_pairs(rows, split=split, minimum_pairs=minimum)
-        return dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
+    # What a kind of sample says
+
+    def as_samples(self, dataset: Any, split: str) -> Any:
+        """Make samples of what a person passes as a split."""
+        return dataset
+
+    def deal(self, samples: Any) -> Any:
+        """Make a dataset that is asked for (pair id, peer), as the batch sampler gives them."""
+        return DealtPairs(samples)
+
+    def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
+        """One forward pass through the wrapper: an output and a batch for each network."""
+        raise NotImplementedError
+
+    def assess_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the loss pass keeps of a chunk, each (n_rows, n_pairs); "loss" feeds the mixture."""
+        raise NotImplementedError
 
     # What a method says
 
-    def per_sample_loss(
-        self, output: ScoredBatch, batch: PairBatch, targets: Tensor | None
-    ) -> Tensor:
+    def per_sample_loss(self, output: Any, batch: Any, targets: Any) -> Tensor:
         """One loss a pair, (n_pairs,); `targets` is None during the warm-up."""
-        if targets is None:
-            return self.objective.warm_up(output, batch.negatives)
-        return self.objective.robust(output, targets, batch.negatives)
+        raise NotImplementedError
 
-    def training_targets(self, output: ScoredBatch, batch: PairBatch) -> Tensor:
-        """What each pair aims at after the warm-up, (n_pairs,)."""
-        return torch.ones(len(batch.pair_id), device=batch.pair_id.device)
+    def training_targets(self, output: Any, batch: Any) -> Any:
+        """What each pair aims at after the warm-up."""
+        raise NotImplementedError
 
-    def sample_weights(self, batch: PairBatch) -> Tensor | None:
-        """How much each pair counts after the warm-up, (n_pairs,), or None for equal weights.
-
-        By default the division alone decides: noisy pairs serve as negatives and nothing else.
-        """
-        mask = self.clean_mask(batch.peer)
-        if mask is None:
-            return None
-        clean = torch.as_tensor(mask[batch.pair_id.cpu().numpy()], dtype=torch.float32)
-        return clean.to(batch.pair_id.device)
-
-    def assess(self, output: ScoredBatch, negatives: Tensor) -> dict[str, Tensor]:
-        """What the loss pass keeps of a chunk, each (n_pairs,); "loss" feeds the mixture."""
-        return {"loss": self.objective.warm_up(output, negatives)}
-
-    def refurbish(self) -> np.ndarray | None:
-        """New targets (n_peers, n_pairs) from the pair state, or None, as an epoch begins."""
+    def sample_weights(self, batch: Any) -> Tensor | None:
+        """How much each pair counts after the warm-up, (n_pairs,), or None for equal weights."""
         return None
 
-    def judge_of(self, peer: int) -> int:
-        """The network whose division trains this one."""
-        return peer
+    def refurbish(self) -> np.ndarray | None:
+        """New targets (n_rows, n_pairs) from the pair state, or None, as an epoch begins."""
+        return None
 
     # The division
 
-    def clean_mask(self, peer: int) -> np.ndarray | None:
-        """The division that trains a network, bool (n_pairs,), or None before there is one."""
-        if "is_clean" not in self.pair_state:
-            return None
-        return self.pair_state["is_clean"][self.judge_of(peer)].astype(bool)
+    def divides_at(self, epoch: int) -> bool:
+        """Whether this epoch begins with a pass over the pairs and a division."""
+        return epoch >= self.args.warmup_epochs
+
+    def divide(self, losses: np.ndarray) -> list[Division]:
+        """A division for each row of the losses (n_rows, n_pairs)."""
+        return [divide(row, threshold=self.clean_threshold, seed=self.args.seed) for row in losses]
+
+    def keep_division(self, divisions: Sequence[Division]) -> None:
+        """Put the divisions into the pair state."""
+        self.pair_state["clean_probability"] = np.stack([d.clean_probability for d in divisions])
+        self.pair_state["is_clean"] = np.stack([d.is_clean.astype(np.uint8) for d in divisions])
+
+    def report_division(
+        self, epoch: int, losses: np.ndarray, divisions: Sequence[Division], plot: bool = True
+    ) -> None:
+        """Write and log what is known of the divisions of an epoch."""
+        if not self.args.should_save:
+            return
+        means = report_divisions(
+            Path(self.args.output_dir) / "divisions",
+            epoch,
+            {self.row_kind: self.row_names},
+            losses,
+            divisions,
+            self.oracle(),
+            self.args.warmup_epochs,
+            plot and self.args.plot_divisions,
+        )
+        self.log(means)
+
+    def batch_mask(self, peer: int) -> np.ndarray | None:
+        """The division that every mini-batch of a network reflects, bool (n_pairs,), or None."""
+        return None
+
+    def oracle(self) -> np.ndarray | None:
+        """Which pairs are wrong in truth, bool (n_rows, n_pairs), or None; for reports alone."""
+        is_noisy = self.train_dataset.is_noisy
+        return None if is_noisy is None else np.broadcast_to(is_noisy, self.pair_state.shape)
 
     @property
     def in_warm_up(self) -> bool:
@@ -192,8 +176,7 @@ class RobustTrainer(SafeCheckpointTrainer):
 
     @torch.no_grad()
     def assess_pairs(self) -> dict[str, np.ndarray]:
-        """Pass over the fixed chunks in eval mode: what `assess` keeps, (n_peers, n_pairs) each."""
-        networks = self.networks()
+        """Pass over the fixed chunks in eval mode: what `assess_batch` keeps, (n_rows, n_pairs)."""
         sampler = ChunkSampler(
             len(self.train_dataset),
             self.args.per_device_train_batch_size,
@@ -212,17 +195,13 @@ class RobustTrainer(SafeCheckpointTrainer):
         self.model.eval()
         for raw in tqdm(loader, desc="loss pass", leave=False, disable=self.args.disable_tqdm):
             inputs = self._prepare_inputs(raw)
-            pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
-            negatives = image_row[:, None] != image_row[None, :]
-            for peer, network in enumerate(networks):
-                with self.accelerator.autocast():
-                    output = network(**inputs)
-                for name, values in self.assess(output, negatives).items():
-                    if name not in kept:
-                        kept[name] = torch.zeros(
-                            self.pair_state.shape, dtype=torch.float64, device=values.device
-                        )
-                    kept[name][peer, pair_id] = values.double()
+            pair_id = inputs["pair_id"]
+            for name, values in self.assess_batch(inputs).items():
+                if name not in kept:
+                    kept[name] = torch.zeros(
+                        self.pair_state.shape, dtype=torch.float64, device=values.device
+                    )
+                kept[name][:, pair_id] = values.double()
         self.model.train()
         # Every pair was assessed by one process and is zero on the others.
         return {
@@ -252,32 +231,12 @@ class RobustTrainer(SafeCheckpointTrainer):
         loss = torch.stack(losses).sum()
         return (loss, outputs) if return_outputs else loss
 
-    def run_networks(
-        self, model: nn.Module, inputs: dict[str, Tensor]
-    ) -> tuple[list[ScoredBatch], list[PairBatch]]:
-        """One forward pass through the wrapper: an output and a batch for each network."""
-        inputs.pop("peer", None)
-        batch = self.make_batch(0, inputs)
-        return [model(**batch.inputs)], [batch]
-
-    @staticmethod
-    def make_batch(peer: int, inputs: dict[str, Tensor]) -> PairBatch:
-        """Separate what the trainer needs of a network's pairs from what its model reads."""
-        inputs = dict(inputs)
-        pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
-        return PairBatch(peer, pair_id, image_row[:, None] != image_row[None, :], inputs)
-
-    def _network_loss(self, output: ScoredBatch, batch: PairBatch) -> Tensor:
+    def _network_loss(self, output: Any, batch: Any) -> Tensor:
         if self.in_warm_up:
             return self.per_sample_loss(output, batch, None).mean()
         losses = self.per_sample_loss(output, batch, self.training_targets(output, batch))
         weights = self.sample_weights(batch)
         return losses.mean() if weights is None else (weights * losses).mean()
-
-    def look_up(self, name: str, batch: PairBatch) -> Tensor:
-        """A network's entries of the pair state for a batch, (n_pairs,)."""
-        values = self.pair_state[name][batch.peer, batch.pair_id.cpu().numpy()]
-        return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""
@@ -295,7 +254,7 @@ class RobustTrainer(SafeCheckpointTrainer):
         The sampler deals them to the processes too, so accelerate has nothing to shard.
         """
         return DataLoader(
-            DealtPairs(self.train_dataset),
+            self.deal(self.train_dataset),
             batch_sampler=self.batch_sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -312,8 +271,7 @@ class RobustTrainer(SafeCheckpointTrainer):
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if dataset is None:
             raise ValueError("no dataset to evaluate on: pass `eval_dataset`.")
-        if not isinstance(dataset, PairDataset):
-            dataset = self._as_pairs(dataset, metric_key_prefix, 1)
+        dataset = self.as_samples(dataset, metric_key_prefix)
         found = self.evaluator(self.accelerator.unwrap_model(self.model), dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)

@@ -42,7 +42,7 @@ class NcrTrainer(CoTeachingTrainer):
     Args:
         model: The two peers; their config holds the method's constants.
         args: `warmup_epochs` and everything that transformers' arguments have.
-        kwargs: See `RobustTrainer`.
+        kwargs: See `MatchingTrainer`.
     """
 
     def __init__(self, model: NcrModel, args: RobustTrainingArguments, **kwargs: Any) -> None:

@@ -1,0 +1,1 @@
+"""The systems that DMCM compares with, one file each."""

@@ -1,0 +1,84 @@
+"""Configuration of a common-space model: one tower a modality, and what judges classes."""
+
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class CommonSpaceConfig(PreTrainedConfig):
+    """What a `CommonSpaceModel` is made of. The defaults are the towers of MRL and DMCM.
+
+    Args:
+        image_size: Size of an image's feature vector, without a backbone.
+        text_size: Size of a text's feature vector, without a backbone.
+        backbone_config: Configuration of a two-tower model of transformers, such as CLIP, that
+            reads pictures and texts; None for feature vectors.
+        freeze_backbone: Whether the backbone stays as it is.
+        hidden_sizes: Sizes of the hidden layers of a tower.
+        embedding_size: Size of the common space.
+        activation: Between the layers.
+        batch_norm: Whether a batch normalisation without weights follows each hidden layer.
+        share_last_layer: Whether both towers end in the same layer.
+        normalize: Whether the towers end on the unit sphere.
+        classifier: What gives class logits: "prototypes" (learned, of unit length), "fixed"
+            (orthonormal directions that stay), "linear" (a layer with a bias), "none".
+        n_classes: Number of classes.
+        temperature: Divides the logits of prototypes, tau_1 of DMCM.
+        decoder: Whether each modality has a mirror image of its tower that reconstructs its input.
+        canonical_size: Dimensions of the linear canonical projection behind the towers; None for
+            none.
+        method: Name of the method that trains the model.
+        method_options: Constants of that method, where they are not its defaults.
+    """
+
+    model_type = "noisy_xmodal_common_space"
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "backbone_config": SubConfigSpec(AutoConfig, model_type="clip", optional=True),
+    }
+
+    image_size: int = 1024
+    text_size: int = 1024
+    backbone_config: PreTrainedConfig | dict | None = None
+    freeze_backbone: bool = True
+    hidden_sizes: list[int] | tuple[int, ...] = (4096, 4096)
+    embedding_size: int = 512
+    activation: Literal["relu", "sigmoid", "tanh", "gelu"] = "relu"
+    batch_norm: bool = False
+    share_last_layer: bool = False
+    normalize: bool = True
+    classifier: Literal["prototypes", "fixed", "linear", "none"] = "prototypes"
+    n_classes: int = 10
+    temperature: float | int = 1.0
+    decoder: bool = False
+    canonical_size: int | None = None
+    method: str | None = None
+    method_options: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        self.hidden_sizes = list(self.hidden_sizes)
+        if isinstance(self.backbone_config, PreTrainedConfig):
+            size: int | None = getattr(self.backbone_config, "projection_dim", None)
+            if size is None:  # SigLIP projects to the width of its vision tower
+                size = self.backbone_config.vision_config.hidden_size
+            self.image_size = self.text_size = size
+
+    def validate_sizes(self) -> None:
+        """Refuse sizes that no model can have."""
+        for name in ("image_size", "text_size", "embedding_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
+        if any(size < 1 for size in self.hidden_sizes):
+            raise ValueError(f"`hidden_sizes` must all be at least 1, found {self.hidden_sizes}.")
+        if self.n_classes < 2 and self.classifier != "none":
+            raise ValueError(f"`n_classes` must be at least 2, found {self.n_classes}.")
+        if self.temperature <= 0:
+            raise ValueError(f"`temperature` must be positive, found {self.temperature}.")
+        if self.canonical_size is not None and not 0 < self.canonical_size <= self.embedding_size:
+            raise ValueError(
+                f"`canonical_size` must be in 1 .. {self.embedding_size}, the size of the common "
+                f"space, found {self.canonical_size}."
+            )

@@ -1,0 +1,280 @@
+"""A common-space model: feature vectors of both modalities through a tower each, onto one sphere.
+
+Every method for class labels trains this model; the config decides whether it is that of DMCM and
+MRL, SDML, DSCMR or DCCA. Its output has CLIP's field names.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from ...modules.towers import (
+    FeatureScaling,
+    LinearProjection,
+    Prototypes,
+    build_decoder,
+    build_tower,
+)
+from .configuration_common_space import CommonSpaceConfig
+
+
+@dataclass
+class CommonSpaceOutput(ModelOutput):
+    """Both modalities of a batch in the common space.
+
+    Args:
+        logits_per_image: Cosine of all images with all texts, (n_images, n_texts).
+        logits_per_text: Its transpose, (n_texts, n_images).
+        image_embeds: Unit vectors of the images, for retrieval, (n_images, embedding_size), or
+            canonical_size.
+        text_embeds: Unit vectors of the texts, likewise.
+        image_outputs: What the image tower gives, (n_images, embedding_size).
+        text_outputs: What the text tower gives, (n_texts, embedding_size).
+        image_class_logits: (n_images, n_classes).
+        text_class_logits: (n_texts, n_classes).
+        image_features: What the image tower read, (n_images, image_size).
+        text_features: What the text tower read, (n_texts, text_size).
+        image_reconstruction: What the decoder makes of image_outputs, (n_images, image_size).
+        text_reconstruction: What the decoder makes of text_outputs, (n_texts, text_size).
+    """
+
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+    image_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+    image_outputs: Tensor | None = None
+    text_outputs: Tensor | None = None
+    image_class_logits: Tensor | None = None
+    text_class_logits: Tensor | None = None
+    image_features: Tensor | None = None
+    text_features: Tensor | None = None
+    image_reconstruction: Tensor | None = None
+    text_reconstruction: Tensor | None = None
+
+
+class CommonSpacePreTrainedModel(PreTrainedModel):
+    """Weight initialisation of towers and prototypes."""
+
+    config_class = CommonSpaceConfig
+    base_model_prefix = "common_space"
+    main_input_name = "image_features"
+    accepts_loss_kwargs = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Layers as torch itself draws them, which the published code relies on."""
+        if isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            init.uniform_(module.weight, -bound, bound)
+            if module.bias is not None:
+                init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, Prototypes):
+            init.orthogonal_(module.weight)
+        elif isinstance(module, FeatureScaling):
+            init.zeros_(module.mean)
+            init.ones_(module.scale)
+        elif isinstance(module, LinearProjection):
+            init.zeros_(module.mean)
+            init.eye_(module.weight)
+        else:
+            super()._init_weights(module)
+
+
+class CommonSpaceModel(CommonSpacePreTrainedModel):
+    """Towers, class prototypes and, where a method has them, decoders and a linear projection.
+
+    Args:
+        config: Sizes and parts.
+    """
+
+    config: CommonSpaceConfig
+    is_two_tower = True
+
+    def __init__(self, config: CommonSpaceConfig) -> None:
+        super().__init__(config)
+        self.backbone = (
+            None
+            if config.backbone_config is None
+            else AutoModel.from_config(config.backbone_config)
+        )
+        self.image_scaling = FeatureScaling(config.image_size)
+        self.text_scaling = FeatureScaling(config.text_size)
+        options = (config.hidden_sizes, config.embedding_size, config.activation)
+        self.image_tower = build_tower(config.image_size, *options, config.batch_norm)
+        self.text_tower = build_tower(config.text_size, *options, config.batch_norm)
+        if config.share_last_layer:
+            self.text_tower[-1] = self.image_tower[-1]
+            names = f"{len(self.text_tower) - 1}.weight", f"{len(self.text_tower) - 1}.bias"
+            self._tied_weights_keys = {
+                f"text_tower.{name}": f"image_tower.{name}" for name in names
+            }
+        self.image_decoder = build_decoder(config.image_size, *options) if config.decoder else None
+        self.text_decoder = build_decoder(config.text_size, *options) if config.decoder else None
+        self.classifier: nn.Module | None = None
+        if config.classifier == "linear":
+            self.classifier = nn.Linear(config.embedding_size, config.n_classes)
+        elif config.classifier != "none":
+            self.classifier = Prototypes(config.n_classes, config.embedding_size)
+            self.classifier.weight.requires_grad_(config.classifier == "prototypes")
+        size = config.canonical_size
+        self.image_projection = LinearProjection(config.embedding_size, size) if size else None
+        self.text_projection = LinearProjection(config.embedding_size, size) if size else None
+        self.post_init()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "CommonSpaceModel":
+        """Switch the mode; a frozen backbone stays in eval mode and has no gradients."""
+        super().train(mode)
+        if self.backbone is not None and self.config.freeze_backbone:
+            self.backbone.eval()
+            self.backbone.requires_grad_(False)
+        return self
+
+    # From inputs to feature vectors
+
+    def image_features_of(
+        self, pixel_values: Tensor | None = None, image_features: Tensor | None = None
+    ) -> Tensor:
+        """The vectors that the image tower reads, (n_images, image_size).
+
+        Args:
+            pixel_values: (n_images, channels, height, width), for a model with a backbone.
+            image_features: (n_images, image_size), returned as they are.
+
+        Raises:
+            ValueError: If the input is not of the kind that this model reads.
+        """
+        if image_features is not None:
+            return self._checked(image_features, "image_features", self.config.image_size)
+        if pixel_values is None:
+            raise ValueError(f"pass {self._wanted('image_features', 'pixel_values')}.")
+        return self._backbone_features("get_image_features", pixel_values=pixel_values)
+
+    def text_features_of(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        text_features: Tensor | None = None,
+    ) -> Tensor:
+        """The vectors that the text tower reads, (n_texts, text_size).
+
+        Args:
+            input_ids: (n_texts, length), for a model with a backbone.
+            attention_mask: (n_texts, length).
+            text_features: (n_texts, text_size), returned as they are.
+
+        Raises:
+            ValueError: If the input is not of the kind that this model reads.
+        """
+        if text_features is not None:
+            return self._checked(text_features, "text_features", self.config.text_size)
+        if input_ids is None:
+            raise ValueError(f"pass {self._wanted('text_features', 'input_ids')}.")
+        return self._backbone_features(
+            "get_text_features", input_ids=input_ids, attention_mask=attention_mask
+        )
+
+    def _wanted(self, vectors: str, raw: str) -> str:
+        return f"`{vectors}`" if self.backbone is None else f"`{raw}` or `{vectors}`"
+
+    def _checked(self, features: Tensor, name: str, size: int) -> Tensor:
+        if features.ndim != 2 or features.shape[1] != size:
+            raise ValueError(
+                f"`{name}` has the shape {tuple(features.shape)}: this model reads (n, {size})."
+            )
+        return features
+
+    def _backbone_features(self, function: str, **inputs: Tensor | None) -> Tensor:
+        if self.backbone is None:
+            raise ValueError(
+                "this model reads feature vectors, not pictures and texts: pass `image_features` "
+                "and `text_features`."
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_backbone):
+            found: Any = getattr(self.backbone, function)(**inputs)
+        return found if isinstance(found, Tensor) else found.pooler_output  # (n, projection)
+
+    # From feature vectors to the common space
+
+    def encode_image(self, **image_inputs: Tensor) -> Tensor:
+        """What the image tower gives, (n_images, embedding_size); see `image_features_of`."""
+        return self._tower_outputs("image", self.image_features_of(**image_inputs))
+
+    def encode_text(self, **text_inputs: Tensor) -> Tensor:
+        """What the text tower gives, (n_texts, embedding_size); see `text_features_of`."""
+        return self._tower_outputs("text", self.text_features_of(**text_inputs))
+
+    def _tower_outputs(self, modality: str, features: Tensor) -> Tensor:
+        scaled = self.get_submodule(f"{modality}_scaling")(features)
+        outputs = self.get_submodule(f"{modality}_tower")(scaled)  # (n, embedding_size)
+        return F.normalize(outputs, dim=-1) if self.config.normalize else outputs
+
+    def _embeds(self, modality: str, outputs: Tensor) -> Tensor:
+        if self.config.canonical_size is not None:
+            outputs = self.get_submodule(f"{modality}_projection")(outputs)  # (n, canonical_size)
+        return F.normalize(outputs.float(), dim=-1)
+
+    def get_image_features(self, **image_inputs: Tensor) -> Tensor:
+        """Unit vectors of images; inputs as for `image_features_of`."""
+        return self._embeds("image", self.encode_image(**image_inputs))
+
+    def get_text_features(self, **text_inputs: Tensor) -> Tensor:
+        """Unit vectors of texts; inputs as for `text_features_of`."""
+        return self._embeds("text", self.encode_text(**text_inputs))
+
+    def score(self, image: Tensor, text: Tensor) -> Tensor:
+        """Cosine of all encoded images with all encoded texts, (n_images, n_texts)."""
+        return self._embeds("image", image) @ self._embeds("text", text).T
+
+    def class_logits(self, outputs: Tensor) -> Tensor:
+        """Class logits of what a tower gives, (n, n_classes)."""
+        if self.classifier is None:
+            raise ValueError(f"a model of {self.config.method or 'this kind'} knows no classes.")
+        logits = self.classifier(outputs)
+        return logits.float() / (
+            1 if self.config.classifier == "linear" else self.config.temperature
+        )
+
+    def forward(
+        self,
+        image_features: Tensor | None = None,
+        text_features: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> CommonSpaceOutput:
+        """Embed a batch of images and texts, vectors or raw; see `image_features_of`."""
+        inputs = {
+            "image": self.image_features_of(pixel_values, image_features),
+            "text": self.text_features_of(input_ids, attention_mask, text_features),
+        }
+        output: dict[str, Tensor] = {}
+        for modality, features in inputs.items():
+            outputs = self._tower_outputs(modality, features)
+            output[f"{modality}_features"] = features
+            output[f"{modality}_outputs"] = outputs
+            output[f"{modality}_embeds"] = self._embeds(modality, outputs)
+            if self.classifier is not None:
+                output[f"{modality}_class_logits"] = self.class_logits(outputs)
+            if self.config.decoder:
+                decoder = self.get_submodule(f"{modality}_decoder")
+                output[f"{modality}_reconstruction"] = decoder(outputs)
+        logits = output["image_embeds"] @ output["text_embeds"].T  # (n_images, n_texts)
+        return CommonSpaceOutput(logits_per_image=logits, logits_per_text=logits.T, **output)
+
+    def load_backbone(self, name: str | Path) -> None:
+        """Replace the fresh weights of the backbone by pretrained ones.
+
+        Args:
+            name: Name or folder of a pretrained model of the config's type.
+        """
+        pretrained = AutoModel.from_pretrained(name, config=self.config.backbone_config)
+        self.get_submodule("backbone").load_state_dict(pretrained.state_dict())

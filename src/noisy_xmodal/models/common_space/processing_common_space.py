@@ -1,0 +1,118 @@
+"""Feature vectors, or pictures and texts, in; model inputs out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    BaseImageProcessor,
+    BatchFeature,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+
+class CommonSpaceProcessor(ProcessorMixin):
+    """Reads vectors; with an image processor and a tokenizer also pictures and texts.
+
+    Args:
+        image_processor: That of the model's backbone; None for a model of feature vectors.
+        tokenizer: That of the model's backbone, likewise.
+
+    Raises:
+        ValueError: If only one of the two is given.
+    """
+
+    image_processor: Any
+    tokenizer: Any
+
+    def __init__(
+        self,
+        image_processor: BaseImageProcessor | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        if (image_processor is None) != (tokenizer is None):
+            raise ValueError("pass both `image_processor` and `tokenizer`, or neither.")
+        if image_processor is not None:
+            super().__init__(image_processor, tokenizer)
+        else:
+            self.image_processor = self.tokenizer = self.chat_template = None
+
+    @property
+    def reads_vectors_only(self) -> bool:
+        """Whether it has nothing that reads pictures and texts."""
+        return self.image_processor is None
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: Any = None,
+        image_features: Any = None,
+        text_features: Any = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Prepare whatever is given as torch tensors.
+
+        Args:
+            images: PIL pictures, one or several.
+            text: One text or several; padded and cut.
+            image_features: (n_images, size) or a single vector.
+            text_features: (n_texts, size) or a single vector.
+            kwargs: Passed on to the tokenizer.
+
+        Raises:
+            ValueError: If nothing is given, vectors are no numbers or no matrix, or pictures or
+                texts are given to a model of feature vectors.
+        """
+        found: dict[str, torch.Tensor] = {}
+        if (images is not None or text is not None) and self.reads_vectors_only:
+            raise ValueError(
+                "this model reads feature vectors: pass `image_features` and `text_features`, not "
+                "`images` and `text`."
+            )
+        if images is not None:
+            found.update(self.image_processor(images, return_tensors="pt"))
+        if text is not None:
+            options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
+            options.setdefault("return_token_type_ids", False)
+            found.update(self.tokenizer(text, **options))
+        for name, values in (("image_features", image_features), ("text_features", text_features)):
+            if values is not None:
+                found[name] = _matrix(values, name)
+        if not found:
+            raise ValueError("pass `images`, `text`, `image_features` or `text_features`.")
+        return BatchFeature(found)
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> list[str]:
+        """Save it; a processor of vectors has no parts, so it is one small file."""
+        if not self.reads_vectors_only:
+            return super().save_pretrained(save_directory, **kwargs)
+        path = Path(save_directory) / "processor_config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.to_json_file(path)
+        return [str(path)]
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> "CommonSpaceProcessor":
+        """Load it from a folder or the Hub."""
+        saved, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        if saved.get("image_processor") is None:
+            return cls()
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+
+def _matrix(values: Any, name: str) -> torch.Tensor:
+    array = np.asarray(values, dtype=np.float32)
+    array = array[None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"`{name}` has the shape {array.shape}: pass (n, size).")
+    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"`{name}`: {len(broken)} vectors are not finite, first row {broken[0]}. Extract the "
+            "features of those rows again."
+        )
+    return torch.from_numpy(array)

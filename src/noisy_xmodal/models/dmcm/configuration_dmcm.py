@@ -1,0 +1,68 @@
+"""Configuration of DMCM: the towers, and the constants of its training."""
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..common_space.configuration_common_space import CommonSpaceConfig
+
+
+@strict
+class DmcmConfig(CommonSpaceConfig):
+    """What a `DmcmModel` is made of (see `CommonSpaceConfig`) and how DMCM trains it.
+
+    Source: Ding et al., "Dual-Mix for Cross-Modal Retrieval with Noisy Labels". The paper gives
+    neither rho nor lambda; .7 and .1 are those of the code behind its Fig. 3.
+
+    Args:
+        class_loss: L_m of Eq. 3, a name for `classification_loss`; "ngce" or "mae" alone are the
+            ablations of Table 3.
+        class_loss_options: Its options, such as `{"rho": 0.7}`.
+        beta: Weight of L_m in Eq. 8; 1 - beta is that of the contrastive loss.
+        contrastive_temperature: tau_2 of Eq. 7.
+        self_similarity: Whether Eq. 7 counts an embedding's similarity with itself, as printed.
+        mixing_weight: lambda of Eq. 6, the share of the noisy sample; 1 leaves it as it is.
+        mixture_scope: "epoch": one mixture a modality over all training pairs at the beginning of
+            each epoch, as the text says. "batch": one for every mini-batch, as the published code.
+        mixture: "beta", or "gaussian" for comparison.
+        monotone: Whether the clean probability may never rise with the loss.
+        selection: How many samples count as clean: "rate" (1 - noise_rate of them), "threshold"
+            (those of posterior `clean_threshold` or more) or "estimated" (the rate is the weight
+            of the mixture's high-loss component).
+        noise_rate: r, when the selection is "rate".
+        clean_threshold: delta, when the selection is "threshold".
+    """
+
+    model_type = "noisy_xmodal_dmcm"
+
+    class_loss: str = "ngce+mae"
+    class_loss_options: dict[str, Any] | None = None
+    beta: float | int = 0.85
+    contrastive_temperature: float | int = 1.0
+    self_similarity: bool = False
+    mixing_weight: float | int = 0.1
+    mixture_scope: Literal["epoch", "batch"] = "epoch"
+    mixture: Literal["beta", "gaussian"] = "beta"
+    monotone: bool = True
+    selection: Literal["rate", "threshold", "estimated"] = "estimated"
+    noise_rate: float | int | None = None
+    clean_threshold: float | int = 0.5
+
+    def validate_method(self) -> None:
+        """Refuse constants for which the equations have no meaning."""
+        for name in ("beta", "mixing_weight", "clean_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must be in [0, 1], found {getattr(self, name)}.")
+        if self.contrastive_temperature <= 0:
+            raise ValueError(
+                f"`contrastive_temperature` must be positive, found {self.contrastive_temperature}."
+            )
+        if self.classifier == "none":
+            raise ValueError("DMCM needs class logits: `classifier` must not be 'none'.")
+        if (self.selection == "rate") != (self.noise_rate is not None):
+            raise ValueError(
+                f"`selection` is {self.selection!r} and `noise_rate` {self.noise_rate}: give a "
+                "noise rate with the selection 'rate', and with that alone."
+            )
+        if self.noise_rate is not None and not 0 <= self.noise_rate <= 1:
+            raise ValueError(f"`noise_rate` must be in [0, 1], found {self.noise_rate}.")

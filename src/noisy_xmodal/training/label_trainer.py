@@ -1,0 +1,234 @@
+"""Training on pairs with classes: what a batch of labels is, and what its methods are asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datasets
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
+from transformers.utils import logging
+
+from ..data import DatasetError, LabelledPairs, validate_labelled
+from ..data.collator import LabelCollator
+from ..evaluation import LabelRetrievalEvaluator, extract_features
+from .arguments import LabelTrainingArguments
+from .trainer import RobustTrainer
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelBatch:
+    """The pairs of a mini-batch.
+
+    Attributes:
+        pair_id: (n_pairs,).
+        image_label: Class that each image is given, (n_pairs,).
+        text_label: Class that each text is given, (n_pairs,).
+        inputs: What the model reads.
+    """
+
+    pair_id: Tensor
+    image_label: Tensor
+    text_label: Tensor
+    inputs: dict[str, Tensor]
+
+
+#: What images and texts aim at: class numbers (n_pairs,) or soft labels (n_pairs, n_classes).
+LabelTargets = tuple[Tensor, Tensor]
+
+#: Fields of a config or of arguments, by name.
+Fields = Mapping[str, Any]
+
+
+class LabelTrainer(RobustTrainer):
+    """Trains a common-space model on pairs whose classes cannot be trusted; the base of its family.
+
+    A method is a subclass: the parts of its model (`shape`), its constants (`options`), the
+    arguments it trains by (`recipe`) and its `per_sample_loss`.
+
+    Args:
+        model: A `CommonSpaceModel`.
+        args: Arguments.
+        train_dataset: Rows by the column contract, or `LabelledPairs`.
+        processing_class: The model's processor.
+        eval_dataset: The same for validation.
+        evaluator: What computes the validation metrics; mean average precision by default.
+        callbacks: Further callbacks.
+        kwargs: Passed on to `transformers.Trainer`.
+
+    Raises:
+        DatasetError: If a dataset breaks the column contract, or has other classes or sizes than
+            the model.
+        ValueError: If the arguments contradict each other or the data.
+    """
+
+    row_kind = "modality"
+    row_names = ("image", "text")
+
+    #: Name for tables and cards, and where the method comes from.
+    title: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    #: Fields of `CommonSpaceConfig` that make the method's model.
+    shape: ClassVar[Fields] = {}
+    #: The method's constants; `method_options` of the config changes them.
+    options: ClassVar[Fields] = {}
+    #: Fields of `LabelTrainingArguments` that the method trains by.
+    recipe: ClassVar[Fields] = {}
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: LabelTrainingArguments,
+        train_dataset: datasets.Dataset | LabelledPairs,
+        *,
+        processing_class: ProcessorMixin,
+        eval_dataset: datasets.Dataset | LabelledPairs | None = None,
+        evaluator: LabelRetrievalEvaluator | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+        **kwargs: Any,
+    ) -> None:
+        self.constants = self._constants(model.config)
+        self.processor = processing_class
+        self._reader = (model, processing_class, args)
+        pairs = self._as_labelled(train_dataset, "train", args.per_device_train_batch_size)
+        _warn_of_absent_classes(pairs)
+        super().__init__(
+            model,
+            args,
+            pairs,
+            eval_dataset=eval_dataset and self._as_labelled(eval_dataset, "validation", 1),
+            evaluator=evaluator or LabelRetrievalEvaluator(processing_class),
+            # transformers' Trainer wants a tokenizer in every processor that it is given.
+            processing_class=None if processing_class.tokenizer is None else processing_class,
+            data_collator=LabelCollator(processing_class),
+            callbacks=callbacks,
+            **kwargs,
+        )
+        if args.feature_scaling == "standard" and pairs.has_features:
+            _fit_scaling(model.image_scaling, pairs.image_features)
+            _fit_scaling(model.text_scaling, pairs.text_features)
+
+    @classmethod
+    def _constants(cls, config: Any) -> dict[str, Any]:
+        given = getattr(config, "method_options", None) or {}
+        unknown = sorted(set(given) - set(cls.options))
+        if unknown:
+            raise ValueError(
+                f"{cls.title} has no option {unknown[0]!r} in `method_options`; it has: "
+                f"{', '.join(cls.options) or 'none'}."
+            )
+        return dict(cls.options) | dict(given)
+
+    def _as_labelled(self, dataset: Any, split: str, minimum: int) -> LabelledPairs:
+        model, processor, args = self._reader
+        config = model.config
+        reads_raw = config.backbone_config is not None
+        if not isinstance(dataset, LabelledPairs):
+            validate_labelled(dataset, split=split, minimum_pairs=minimum)
+            dataset = LabelledPairs(dataset, split)
+            dataset = dataset.without_features() if reads_raw else dataset
+        if config.classifier != "none" and dataset.n_classes != config.n_classes:
+            raise DatasetError(
+                f"Split '{split}' has {dataset.n_classes} classes and the model "
+                f"{config.n_classes}: give `n_classes={dataset.n_classes}`, or the data that the "
+                "model was made for."
+            )
+        if not dataset.has_features:
+            if not reads_raw:
+                raise DatasetError(
+                    f"Split '{split}' has pictures and texts, and the model reads feature "
+                    "vectors: give it a backbone that reads them, such as CLIP."
+                )
+            if config.freeze_backbone:
+                features = extract_features(model, processor, dataset, args.device, split=split)
+                dataset = dataset.with_features(*features)
+            return dataset
+        sizes = dataset.image_features.shape[1], dataset.text_features.shape[1]
+        if sizes != (config.image_size, config.text_size):
+            raise DatasetError(
+                f"Split '{split}' has vectors of {sizes[0]} (image) and {sizes[1]} (text) "
+                f"numbers, the model reads {config.image_size} and {config.text_size}."
+            )
+        return dataset
+
+    def saved_processor(self) -> ProcessorMixin:
+        """The processor, whether it has a tokenizer or not."""
+        return self.processor
+
+    def as_samples(self, dataset: datasets.Dataset | LabelledPairs, split: str) -> LabelledPairs:
+        """Pairs of rows by the column contract; features of a frozen backbone are made once."""
+        return self._as_labelled(dataset, split, 1)
+
+    def deal(self, samples: LabelledPairs) -> "WholeBatches":
+        """Whole batches: there is one network, which needs no dealing."""
+        return WholeBatches(samples)
+
+    # What a method says
+
+    def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
+        """One loss a pair, (n_pairs,)."""
+        raise NotImplementedError
+
+    def training_targets(self, output: Any, batch: LabelBatch) -> LabelTargets:
+        """The labels that the data gives."""
+        return batch.image_label, batch.text_label
+
+    def divides_at(self, epoch: int) -> bool:
+        """Most methods of the family never divide."""
+        return False
+
+    # The forward pass
+
+    def make_batch(self, inputs: dict[str, Tensor]) -> LabelBatch:
+        """Separate what the trainer needs of the pairs from what the model reads."""
+        inputs = dict(inputs)
+        pair_id, image_label = inputs.pop("pair_id"), inputs.pop("image_label")
+        return LabelBatch(pair_id, image_label, inputs.pop("text_label"), inputs)
+
+    def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
+        """One forward pass through the wrapper."""
+        batch = self.make_batch(inputs)
+        return [model(**batch.inputs)], [batch]
+
+    def _network_loss(self, output: Any, batch: LabelBatch) -> Tensor:
+        targets = self.training_targets(output, batch)
+        return self.per_sample_loss(output, batch, targets).mean()
+
+
+class WholeBatches(Dataset):
+    """Labelled pairs asked for as (pair id, peer); a batch comes in one piece.
+
+    Args:
+        pairs: The pairs.
+    """
+
+    def __init__(self, pairs: LabelledPairs) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitems__(self, dealt: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        return self.pairs.__getitems__([pair_id for pair_id, _ in dealt])
+
+
+def _fit_scaling(scaling: Any, features: np.ndarray) -> None:
+    """Fit a scaling to training features, unless the model came with one."""
+    if scaling.is_identity:
+        scaling.fit(torch.tensor(features))  # a copy: the array may be read-only
+
+
+def _warn_of_absent_classes(pairs: LabelledPairs) -> None:
+    found = np.union1d(pairs.image_labels, pairs.text_labels)
+    absent = sorted(set(range(pairs.n_classes)) - set(found.tolist()))
+    if absent:
+        names = ", ".join(pairs.class_names[label] for label in absent[:5])
+        logger.warning(
+            f"{len(absent)} of {pairs.n_classes} classes have no training pair ({names}"
+            f"{', ...' if len(absent) > 5 else ''}): nothing is learnt of them."
+        )
