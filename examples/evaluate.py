@@ -1,4 +1,4 @@
-"""Evaluate a trained matching model on one split of a dataset.
+"""Evaluate a trained model on one split of a dataset: recalls of pairs, or mAP of classes.
 
 python examples/evaluate.py --model_name_or_path runs/ncr --split test --results_file r.json
 """
@@ -7,12 +7,19 @@ import sys
 from dataclasses import dataclass, field
 
 import torch
-from transformers import AutoModel, AutoProcessor, HfArgumentParser
+from datasets import DatasetDict
+from transformers import AutoConfig, AutoModel, AutoProcessor, HfArgumentParser
 
-import noisy_xmodal  # noqa: F401 - registers the models
-from noisy_xmodal.data import DatasetError, load_pairs, validate_pairs
-from noisy_xmodal.data.builders import load_openmoji
-from noisy_xmodal.evaluation import RetrievalEvaluator
+from noisy_xmodal import CommonSpaceConfig
+from noisy_xmodal.data import (
+    DatasetError,
+    load_labelled,
+    load_pairs,
+    validate_labelled,
+    validate_pairs,
+)
+from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
+from noisy_xmodal.evaluation import LabelRetrievalEvaluator, RetrievalEvaluator
 from noisy_xmodal.training.files import write_json
 
 
@@ -35,14 +42,19 @@ class EvaluationArguments:
         default=None, metadata={"help": "Column of the image, where it is not found by itself."}
     )
     caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, likewise."}
+        default=None, metadata={"help": "Column of the captions, or of the text's features."}
+    )
+    label_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the class, for a model that learnt classes, likewise."},
     )
     id_column: str | None = field(
         default=None, metadata={"help": "Column that names the image, likewise."}
     )
     split: str = field(default="test", metadata={"help": "Its split."})
     results_file: str = field(
-        default="results.json", metadata={"help": "JSON file that takes the metrics, in percent."}
+        default="results.json",
+        metadata={"help": "JSON file for the metrics: recalls in percent, mAP from 0 to 1."},
     )
     block_size: int = field(
         default=64, metadata={"help": "Images and texts that are scored at once; bounds memory."}
@@ -53,34 +65,51 @@ class EvaluationArguments:
     )
 
 
+def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
+    """The splits that a model of pairs, or one of classes, is evaluated on."""
+    if args.dataset_name is None:
+        load = load_openmoji_labels if of_classes else load_openmoji
+        return load(args.dataset_config_name or "clean")
+    name = (args.dataset_name, args.dataset_config_name)
+    if of_classes:
+        return load_labelled(
+            *name,
+            image_column=args.image_column,
+            text_column=args.caption_column,
+            label_column=args.label_column,
+        )
+    return load_pairs(
+        *name,
+        image_column=args.image_column,
+        caption_column=args.caption_column,
+        id_column=args.id_column,
+    )
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     (args,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses(argv)
-    if args.dataset_name is None:
-        dataset = load_openmoji(args.dataset_config_name or "clean")
-    else:
-        dataset = load_pairs(
-            args.dataset_name,
-            args.dataset_config_name,
-            image_column=args.image_column,
-            caption_column=args.caption_column,
-            id_column=args.id_column,
-        )
+    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    of_classes = isinstance(config, CommonSpaceConfig)
+    dataset = load_data(args, of_classes)
     if args.split not in dataset:
         raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
-    validate_pairs(dataset[args.split], split=args.split)
+    validate = validate_labelled if of_classes else validate_pairs
+    validate(dataset[args.split], split=args.split)
     model = AutoModel.from_pretrained(args.model_name_or_path)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    evaluator = RetrievalEvaluator(
-        AutoProcessor.from_pretrained(args.model_name_or_path),
-        block_size=args.block_size,
-        fold_size=args.fold_size,
-        progress=True,
+    processor = AutoProcessor.from_pretrained(args.model_name_or_path)
+    evaluator = (
+        LabelRetrievalEvaluator(processor)
+        if of_classes
+        else RetrievalEvaluator(
+            processor, block_size=args.block_size, fold_size=args.fold_size, progress=True
+        )
     )
     metrics = evaluator(model, dataset[args.split])
     write_json(args.results_file, metrics)
     for name, value in metrics.items():
-        print(f"{name:10}{value:8.2f}")
+        print(f"{name:12}{value:8.4f}" if of_classes else f"{name:12}{value:8.2f}")
     return metrics
 
 

@@ -8,7 +8,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from noisy_xmodal.hub import render_model_card, write_model_card
-from noisy_xmodal.hub.model_card import METRICS
+from noisy_xmodal.hub.model_card import CARD_KINDS
+
+METRICS = CARD_KINDS["pairs"].metrics
 
 
 def metrics(base: float) -> dict[str, float]:

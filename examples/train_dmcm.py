@@ -1,0 +1,366 @@
+"""Train DMCM, or a system that it compares with, on pairs whose class labels are partly wrong.
+
+    python examples/train_dmcm.py --output_dir runs/dmcm
+    python examples/train_dmcm.py --method mrl --output_dir runs/mrl
+    python examples/train_dmcm.py --dataset_name wikipedia --dataset_config_name sym_60 \
+        --recipe paper --output_dir runs/dmcm-wikipedia
+    python examples/train_dmcm.py --dataset_name photos.parquet --label_column kind \
+        --backbone_name_or_path openai/clip-vit-base-patch32 --output_dir runs/photos
+
+Without a dataset it trains on OpenMoji's nine categories, which need no download.
+"""
+
+import json
+import platform
+import sys
+import time
+from argparse import ArgumentParser
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import datasets
+import torch
+from datasets import DatasetDict
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    HfArgumentParser,
+    set_seed,
+)
+from transformers.utils import logging
+
+from noisy_xmodal import CommonSpaceProcessor, DmcmProcessor, LabelTrainingArguments
+from noisy_xmodal.data import (
+    DatasetError,
+    LabelledPairs,
+    hold_out_validation,
+    inject_noise,
+    load_labelled,
+    noise_protocol,
+    validate_labelled,
+)
+from noisy_xmodal.data.builders import load_openmoji_labels
+from noisy_xmodal.hub import write_model_card
+from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
+from noisy_xmodal.training import CurveCallback
+from noisy_xmodal.training.curve import CURVE_NAME
+from noisy_xmodal.training.files import read_json, write_json
+
+#: Defaults of the options below: "small" suits a laptop, "paper" is the one of MRL and DMCM. What a
+#: method says of itself (its `recipe`) comes on top of "paper".
+RECIPES = {
+    "small": {"hidden_size": 256, "num_train_epochs": 60.0, "learning_rate": 1e-3},
+    "paper": {"num_train_epochs": 100.0, "learning_rate": 1e-4},
+}
+
+
+@dataclass
+class DataArguments:
+    """Which pairs to train on."""
+
+    dataset_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub dataset, folder or file (.parquet, .csv, .jsonl) of pairs with a class: "
+            "columns image_features and text_features, or image and captions; OpenMoji's "
+            "categories when left out."
+        },
+    )
+    dataset_config_name: str | None = field(
+        default=None,
+        metadata={"help": "Its configuration, such as sym_40; OpenMoji's is sym_40 by default."},
+    )
+    label_column: str | None = field(
+        default=None, metadata={"help": "Column of a class that image and text share."}
+    )
+    image_label_column: str | None = field(
+        default=None, metadata={"help": "Column of the image's class, where each has its own."}
+    )
+    text_label_column: str | None = field(
+        default=None, metadata={"help": "Column of the text's class, likewise."}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the picture or its features, if not found."}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column of the text or its features, likewise."}
+    )
+    inject_noise: str | None = field(
+        default=None, metadata={"help": "Noise to put into clean labels first, such as sym_40."}
+    )
+    noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
+    validation_share: float = field(
+        default=0.1,
+        metadata={
+            "help": "Share of the training pairs to hold out where there is no split validation."
+        },
+    )
+
+
+@dataclass
+class MethodArguments:
+    """Which method, what its model is made of, and its constants."""
+
+    method: str = field(
+        default="dmcm", metadata={"help": f"What to train: {', '.join(LABEL_METHODS)}."}
+    )
+    hidden_size: int | None = field(
+        default=None, metadata={"help": "Size of every hidden layer; the method's own if none."}
+    )
+    embedding_size: int | None = field(
+        default=None, metadata={"help": "Size of the common space; the method's own if none."}
+    )
+    backbone_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Two-tower model of transformers, such as CLIP, that reads pictures and texts."
+        },
+    )
+    freeze_backbone: bool = field(
+        default=True,
+        metadata={"help": "Leave it as it is, and make its features once. False trains it too."},
+    )
+    noise_rate: str | None = field(
+        default=None,
+        metadata={
+            "help": "DMCM: share of wrong labels, a number, or known for the one that the data's "
+            "noise protocol asked for; estimated by the mixture when left out."
+        },
+    )
+    clean_threshold: float | None = field(
+        default=None,
+        metadata={"help": "DMCM: take the samples of at least this clean probability instead."},
+    )
+    beta: float | None = field(
+        default=None, metadata={"help": "DMCM, MRL, LCN: weight of the class loss (Eq. 8)."}
+    )
+    class_loss: str | None = field(
+        default=None,
+        metadata={
+            "help": "DMCM, MRL, LCN, CE: class loss by name, such as ngce+mae, ce, gce, nce+rce."
+        },
+    )
+    mixing_weight: float = field(
+        default=0.1, metadata={"help": "DMCM: lambda of Eq. 6; 1 switches mixing off."}
+    )
+    mixture_scope: str = field(
+        default="epoch",
+        metadata={"help": "DMCM: one mixture an epoch, or one a mini-batch: batch."},
+    )
+    method_options: str = field(
+        default="{}",
+        metadata={"help": 'Further constants of the method as JSON, such as {"alpha": 0.3}.'},
+    )
+
+
+def parse(argv: list[str]) -> tuple[DataArguments, MethodArguments, LabelTrainingArguments, str]:
+    """Read the options; recipe and method only change defaults."""
+    first = ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", choices=list(RECIPES), default="small")
+    first.add_argument("--method", choices=list(LABEL_METHODS), default="dmcm")
+    asked, _ = first.parse_known_args(argv)
+    parser = HfArgumentParser((DataArguments, MethodArguments, LabelTrainingArguments))
+    parser.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        default="small",
+        help="Defaults of the other options: small for a laptop, paper for the method's own.",
+    )
+    of_method = dict(LABEL_METHODS[asked.method].recipe)
+    recipe = RECIPES[asked.recipe]
+    parser.set_defaults(**(recipe | of_method if asked.recipe == "paper" else of_method | recipe))
+    data, method, training, _ = parser.parse_args_into_dataclasses(argv)
+    return data, method, training, asked.recipe
+
+
+def load_data(args: DataArguments) -> DatasetDict:
+    """The dataset by name and configuration, wherever it lives, with train and validation."""
+    if args.dataset_name is None:
+        args.dataset_config_name = args.dataset_config_name or "sym_40"
+        dataset = load_openmoji_labels(args.dataset_config_name)
+    else:
+        dataset = load_labelled(
+            args.dataset_name,
+            args.dataset_config_name,
+            image_column=args.image_column,
+            text_column=args.text_column,
+            label_column=args.label_column,
+            image_label_column=args.image_label_column,
+            text_label_column=args.text_label_column,
+        )
+    if "train" not in dataset:
+        raise DatasetError(
+            f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
+        )
+    if "validation" not in dataset:
+        dataset = hold_out_validation(dataset, args.validation_share)
+        n_held_out = len(dataset["validation"])
+        print(f"There is no split 'validation': {n_held_out} training pairs are held out for it.")
+    if args.inject_noise is not None:
+        dataset = inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
+    for split, rows in dataset.items():
+        validate_labelled(rows, split=split)
+    return dataset
+
+
+def build_processor(args: MethodArguments) -> CommonSpaceProcessor:
+    """A processor of vectors, or the backbone's own."""
+    kind = DmcmProcessor if args.method == "dmcm" else CommonSpaceProcessor
+    if args.backbone_name_or_path is None:
+        return kind()
+    return kind(
+        AutoImageProcessor.from_pretrained(args.backbone_name_or_path, backend="pil"),
+        AutoTokenizer.from_pretrained(args.backbone_name_or_path),
+    )
+
+
+def model_fields(args: MethodArguments, protocol: dict | None) -> dict:
+    """The fields of the model's config that the options change."""
+    shape = LABEL_METHODS[args.method].shape
+    fields: dict = {}
+    if args.hidden_size is not None:
+        fields["hidden_sizes"] = [args.hidden_size] * len(shape.get("hidden_sizes", [0, 0]))
+    if args.embedding_size is not None:
+        fields["embedding_size"] = args.embedding_size
+    if args.backbone_name_or_path is not None:
+        fields["backbone_config"] = AutoConfig.from_pretrained(args.backbone_name_or_path)
+        fields["freeze_backbone"] = args.freeze_backbone
+    options = json.loads(args.method_options)
+    options |= {
+        name: getattr(args, name)
+        for name in ("beta", "class_loss")
+        if getattr(args, name) is not None
+    }
+    if args.method != "dmcm":
+        return fields | {"method_options": options}
+    fields |= {"mixing_weight": args.mixing_weight, "mixture_scope": args.mixture_scope}
+    if args.noise_rate is not None:
+        fields |= {"selection": "rate", "noise_rate": noise_rate(args.noise_rate, protocol)}
+    elif args.clean_threshold is not None:
+        fields |= {"selection": "threshold", "clean_threshold": args.clean_threshold}
+    return fields | options
+
+
+def noise_rate(given: str, protocol: dict | None) -> float:
+    """A number, or what the data's noise protocol asked for."""
+    if given == "known":
+        if protocol is None or protocol.get("ratio") is None:
+            raise DatasetError(
+                "--noise_rate known: the data carries no noise protocol. Give a number, or leave "
+                "it out to have it estimated."
+            )
+        return float(protocol["ratio"])
+    try:
+        return float(given)
+    except ValueError as error:
+        raise DatasetError(
+            f"--noise_rate is {given!r}: give a share such as 0.4, or known."
+        ) from error
+
+
+def best_on_test(out: Path) -> dict | None:
+    """The row of the curve with the best mean mAP on test: what a choice on test would give."""
+    rows = [row for row in read_json(out / CURVE_NAME) if "test" in row]
+    if not rows:
+        return None
+    best = max(rows, key=lambda row: row["test"]["map"])
+    return {"epoch": best["epoch"], "test": best["test"]}
+
+
+def print_table(results: dict) -> None:
+    """Mean average precision on every evaluated split, last epoch and best on validation."""
+    columns = ["i2t_map", "t2i_map", "map"]
+    print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
+    print(f"{'':36}" + "".join(f"{column:>9}" for column in columns))
+    rows = [
+        (f"{name} epoch, {split}", metrics)
+        for name in ("last", "best")
+        for split, metrics in results[name].items()
+    ]
+    if results["best_on_test"] is not None:
+        rows.append(("oracle: best epoch on test, test", results["best_on_test"]["test"]))
+    for label, metrics in rows:
+        print(f"{label:36}" + "".join(f"{metrics[column]:9.3f}" for column in columns))
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Train, evaluate the last and the best checkpoint, write everything to the output folder."""
+    argv = sys.argv[1:] if argv is None else argv
+    data, method, training, recipe = parse(argv)
+    if training.disable_tqdm:
+        logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+    set_seed(training.seed)
+    dataset = load_data(data)
+    protocol = noise_protocol(dataset["train"])
+    pairs = LabelledPairs(dataset["train"])
+    kind = LABEL_METHODS[method.method]
+    if "per_device_train_batch_size" in kind.recipe:
+        training.per_device_train_batch_size = min(training.per_device_train_batch_size, len(pairs))
+    processor = build_processor(method)
+    model = build_label_model(method.method, pairs, **model_fields(method, protocol))
+    if method.backbone_name_or_path is not None:
+        model.load_backbone(method.backbone_name_or_path)
+    trainer = kind(
+        model,
+        training,
+        dataset["train"],
+        eval_dataset=dataset["validation"],
+        processing_class=processor,
+    )
+    splits = {
+        name: trainer.as_samples(dataset[name], name)
+        for name in ("validation", "test")
+        if name in dataset
+    }
+    watched = {"test": splits["test"]} if "test" in splits else {}
+    trainer.add_callback(CurveCallback(trainer, watched))
+    started = time.perf_counter()
+    resume = training.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
+    seconds = time.perf_counter() - started
+
+    best = {name: trainer.evaluator(trainer.model, samples) for name, samples in splits.items()}
+    last_model = type(model).from_pretrained(trainer.last_checkpoint()).to(trainer.model.device)
+    last = {name: trainer.evaluator(last_model, samples) for name, samples in splits.items()}
+    if not training.should_save:
+        return {}
+    out = Path(training.output_dir)
+    results = {
+        "task": "classes",
+        "method": kind.title,
+        "citation": kind.citation,
+        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
+        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+        "noise": protocol,
+        "train_pairs": len(pairs),
+        "recipe": recipe,
+        "arguments": vars(method) | {"seed": training.seed},
+        "epochs": training.num_train_epochs,
+        "warmup_epochs": training.warmup_epochs,
+        "best_epoch": trainer.best_epoch(),
+        "last": last,
+        "best": best,
+        "best_on_test": best_on_test(out),
+        "train_seconds": round(seconds, 1),
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "device": str(trainer.model.device),
+        },
+        "command": "python examples/train_dmcm.py " + " ".join(argv),
+    }
+    trainer.save_model(str(out))
+    write_json(out / "results.json", results)
+    write_model_card(out, results)
+    print_table(results)
+    print(f"\nLoad it:  import noisy_xmodal; AutoModel.from_pretrained({str(out)!r})")
+    return results
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DatasetError as error:
+        sys.exit(f"error: {error}")
