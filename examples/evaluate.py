@@ -56,6 +56,10 @@ class EvaluationArguments:
         default="results.json",
         metadata={"help": "JSON file for the metrics: recalls in percent, mAP from 0 to 1."},
     )
+    precision_recall_file: str | None = field(
+        default=None,
+        metadata={"help": "Write the precision-recall curves of a model of classes here, as JSON."},
+    )
     block_size: int = field(
         default=64, metadata={"help": "Images and texts that are scored at once; bounds memory."}
     )
@@ -108,6 +112,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     metrics = evaluator(model, dataset[args.split])
     write_json(args.results_file, metrics)
+    if of_classes and args.precision_recall_file is not None:
+        write_json(args.precision_recall_file, evaluator.curves(model, dataset[args.split]))
     for name, value in metrics.items():
         print(f"{name:12}{value:8.4f}" if of_classes else f"{name:12}{value:8.2f}")
     return metrics

@@ -2,7 +2,11 @@
 
     python examples/study_labels.py --dataset_name wikipedia --output_dir runs/methods
     python examples/study_labels.py --study ablation --dataset_name wikipedia --output_dir runs/dmcm
+    python examples/study_labels.py --study parts --noise 60 --output_dir runs/parts
     python examples/study_labels.py --study lambda --noise 60 --output_dir runs/lambda
+
+"methods" is DMCM's Table 2, "ablation" its Table 3 and "lambda" its Fig. 3; "parts" takes away or
+replaces every further part of DMCM.
 
 Every run is one of examples/train_dmcm.py and writes its results there; runs that are finished are
 not run again. The table has three columns a direction: the last epoch, the epoch that is best on
@@ -44,6 +48,10 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "DMCM w/o NGCE": [*KNOWN, "--class_loss", "mae"],
         "DMCM (lambda = 1)": [*KNOWN, "--mixing_weight", "1"],
         "DMCM": KNOWN,
+    },
+    "parts": {
+        "DMCM": KNOWN,
+        "lambda = 1": [*KNOWN, "--mixing_weight", "1"],
         "no warm-up": [*KNOWN, "--warmup_epochs", "0"],
         "no warm-up, lambda = 1": [*KNOWN, "--warmup_epochs", "0", "--mixing_weight", "1"],
         "no contrastive loss": [*KNOWN, "--beta", "1"],

@@ -8,7 +8,7 @@ import torch
 
 from ..data import LabelledPairs, PairDataset
 from ..data.collator import LabelCollator
-from ..metrics import class_retrieval_metrics, retrieval_metrics
+from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
 from .scoring import ScoringModel, score_matrix
 
 
@@ -92,13 +92,20 @@ class LabelRetrievalEvaluator:
         Raises:
             DatasetError: If the split breaks the column contract.
         """
+        return class_retrieval_metrics(*self._sides(model, dataset), self.cutoffs)
+
+    def curves(self, model: Any, dataset: datasets.Dataset | LabelledPairs) -> dict[str, Any]:
+        """Precision at levels of recall in both directions, see `precision_recall_curve`."""
+        return precision_recall_curve(*self._sides(model, dataset))
+
+    def _sides(
+        self, model: Any, dataset: datasets.Dataset | LabelledPairs
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Vectors and labels of images and texts."""
         pairs = dataset if isinstance(dataset, LabelledPairs) else LabelledPairs(dataset)
         if pairs is not dataset and model.config.backbone_config is not None:
             pairs = pairs.without_features()
-        images, texts = self.embed(model, pairs)
-        return class_retrieval_metrics(
-            images, texts, pairs.image_labels, pairs.text_labels, self.cutoffs
-        )
+        return (*self.embed(model, pairs), pairs.image_labels, pairs.text_labels)
 
     @torch.inference_mode()
     def embed(self, model: Any, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:

@@ -72,5 +72,5 @@ def _fingerprint(model: Any, processor: Any, pairs: LabelledPairs) -> str:
     digest.update(processor.tokenizer.backend_tokenizer.to_str().encode())
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -53,7 +53,10 @@ def build_label_model(method: str, pairs: LabelledPairs, **fields: Any) -> Commo
             "image_size": pairs.image_features.shape[1],
             "text_size": pairs.text_features.shape[1],
         }
-    fields = sizes | dict(LABEL_METHODS[method].shape) | {"method": method} | fields
+    shape = dict(LABEL_METHODS[method].shape)
+    if "canonical_size" in shape and "embedding_size" in fields:
+        shape["canonical_size"] = min(shape["canonical_size"], fields["embedding_size"])
+    fields = sizes | shape | {"method": method} | fields
     if method == "dmcm":
         return DmcmModel(DmcmConfig(**fields))
     return CommonSpaceModel(CommonSpaceConfig(**fields))

@@ -103,8 +103,6 @@ class LabelTrainer(RobustTrainer):
             pairs,
             eval_dataset=eval_dataset and self._as_labelled(eval_dataset, "validation", 1),
             evaluator=evaluator or LabelRetrievalEvaluator(processing_class),
-            # transformers' Trainer wants a tokenizer in every processor that it is given.
-            processing_class=None if processing_class.tokenizer is None else processing_class,
             data_collator=LabelCollator(processing_class),
             callbacks=callbacks,
             **kwargs,

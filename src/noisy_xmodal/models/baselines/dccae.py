@@ -20,7 +20,7 @@ class DccaeTrainer(DccaTrainer):
     citation = (
         "Wang, Arora, Livescu, Bilmes. On Deep Multi-View Representation Learning. ICML 2015."
     )
-    shape: ClassVar[Fields] = {**DccaTrainer.shape, "decoder": True}
+    shape: ClassVar[Fields] = {**DccaTrainer.shape, "reconstructs": True}
     options: ClassVar[Fields] = {**DccaTrainer.options, "reconstruction_weight": 0.5}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:

@@ -28,7 +28,7 @@ class SdmlTrainer(LabelTrainer):
         "Hu, Zhen, Peng, Liu. Scalable Deep Multimodal Learning for Cross-Modal Retrieval. "
         "SIGIR 2019."
     )
-    shape: ClassVar[Fields] = {"hidden_sizes": [1024, 1024], "classifier": "fixed", "decoder": True}
+    shape: ClassVar[Fields] = {"hidden_sizes": [1024, 1024], "classifier": "fixed", "reconstructs": True}
     options: ClassVar[Fields] = {"alpha": 0.5}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:

@@ -27,7 +27,7 @@ class CommonSpaceConfig(PreTrainedConfig):
             (orthonormal directions that stay), "linear" (a layer with a bias), "none".
         n_classes: Number of classes.
         temperature: Divides the logits of prototypes, tau_1 of DMCM.
-        decoder: Whether each modality has a mirror image of its tower that reconstructs its input.
+        reconstructs: Whether each modality has a mirror image of its tower that reconstructs its input.
         canonical_size: Dimensions of the linear canonical projection behind the towers; None for
             none.
         method: Name of the method that trains the model.
@@ -52,7 +52,7 @@ class CommonSpaceConfig(PreTrainedConfig):
     classifier: Literal["prototypes", "fixed", "linear", "none"] = "prototypes"
     n_classes: int = 10
     temperature: float | int = 1.0
-    decoder: bool = False
+    reconstructs: bool = False
     canonical_size: int | None = None
     method: str | None = None
     method_options: dict[str, Any] | None = None

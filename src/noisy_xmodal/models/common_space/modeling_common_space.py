@@ -116,8 +116,8 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             self._tied_weights_keys = {
                 f"text_tower.{name}": f"image_tower.{name}" for name in names
             }
-        self.image_decoder = build_decoder(config.image_size, *options) if config.decoder else None
-        self.text_decoder = build_decoder(config.text_size, *options) if config.decoder else None
+        self.image_decoder = build_decoder(config.image_size, *options) if config.reconstructs else None
+        self.text_decoder = build_decoder(config.text_size, *options) if config.reconstructs else None
         self.classifier: nn.Module | None = None
         if config.classifier == "linear":
             self.classifier = nn.Linear(config.embedding_size, config.n_classes)
@@ -264,7 +264,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             output[f"{modality}_embeds"] = self._embeds(modality, outputs)
             if self.classifier is not None:
                 output[f"{modality}_class_logits"] = self.class_logits(outputs)
-            if self.config.decoder:
+            if self.config.reconstructs:
                 decoder = self.get_submodule(f"{modality}_decoder")
                 output[f"{modality}_reconstruction"] = decoder(outputs)
         logits = output["image_embeds"] @ output["text_embeds"].T  # (n_images, n_texts)

@@ -1,0 +1,202 @@
+"""The scripts for pairs with classes by their command contracts, run in this process."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from label_world import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, labelled_dataset
+from noisy_xmodal import inject_noise
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def script(name):
+    """The module of an example."""
+    if str(EXAMPLES) not in sys.path:
+        sys.path.insert(0, str(EXAMPLES))
+    found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two folders of Parquet with splits: noisy labels with their protocol, and a plain label."""
+    root = tmp_path_factory.mktemp("data")
+    splits = {"train": (120, 0), "validation": (40, 1), "test": (40, 2)}
+    for config, noise in (("noisy", "sym_40"), ("plain", None)):
+        folder = root / config
+        folder.mkdir()
+        for name, (n, seed) in splits.items():
+            rows = labelled_dataset(n, seed=seed)
+            if config == "plain":
+                rows = rows.rename_column("true_label", "kind")
+                rows = rows.remove_columns(["image_label", "text_label"])
+            elif name == "train":
+                rows = inject_noise(rows, noise)
+            rows.to_parquet(folder / f"{name}.parquet")
+    return root
+
+
+SMALL = ["--num_train_epochs", "4", "--per_device_train_batch_size", "30", "--hidden_size", "8"]
+SMALL += ["--disable_tqdm", "True", "--use_cpu", "True", "--embedding_size", "6"]
+
+
+def train(data, out, *options):
+    argv = ["--dataset_name", str(data / "noisy"), "--output_dir", str(out), *SMALL, *options]
+    return script("train_dmcm").main(argv)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("dmcm")
+    return out, train(data, out, "--noise_rate", "0.4")
+
+
+def test_training_writes_what_it_promises(trained, capsys):
+    out, results = trained
+    for name in (
+        *("config.json", "model.safetensors", "processor_config.json", "README.md"),
+        *("results.json", "curve.json", "curve.png", "divisions/divisions.json"),
+        *("divisions/epoch_002.png", "divisions/epoch_003.png"),
+    ):
+        assert (out / name).is_file(), name
+    written = json.loads((out / "results.json").read_text())
+    assert written == json.loads(json.dumps(results))
+    assert set(written["best"]) == set(written["last"]) == {"validation", "test"}
+    card = (out / "README.md").read_text()
+    for checkpoint in ("last", "best"):
+        for split in ("validation", "test"):
+            assert f"{written[checkpoint][split]['i2t_map']:.3f}" in card
+    assert "**DMCM**" in card
+    assert "Dual-Mix" in card
+
+
+def test_best_is_chosen_on_validation_and_the_oracle_on_test(trained):
+    out, results = trained
+    curve = json.loads((out / "curve.json").read_text())
+    assert [row["epoch"] for row in curve] == [1, 2, 3, 4]
+    best = max(curve, key=lambda row: row["validation"]["map"])
+    assert results["best_epoch"] == best["epoch"]
+    assert results["best"]["test"] == pytest.approx(best["test"])
+    assert results["last"]["test"] == pytest.approx(curve[-1]["test"])
+    assert results["best_on_test"]["test"]["map"] == max(row["test"]["map"] for row in curve)
+
+
+def test_evaluate_gives_what_training_measured(data, trained, tmp_path):
+    out, results = trained
+    argv = ["--model_name_or_path", out, "--dataset_name", data / "noisy", "--split", "test"]
+    argv += ["--results_file", tmp_path / "r.json", "--precision_recall_file", tmp_path / "pr.json"]
+    script("evaluate").main([str(word) for word in argv])
+    measured = json.loads((tmp_path / "r.json").read_text())
+    assert {"i2t_map", "t2i_map"} <= set(measured)
+    assert measured == pytest.approx(results["best"]["test"])
+    curves = json.loads((tmp_path / "pr.json").read_text())
+    assert len(curves["i2t_precision"]) == len(curves["recall"])
+
+
+@pytest.mark.parametrize("method", ["mrl", "lcn", "dcca", "sdml", "ce"])
+def test_other_methods_train_with_the_same_command(data, tmp_path, method):
+    results = train(data, tmp_path, "--method", method, "--num_train_epochs", "2")
+    assert 0 < results["last"]["test"]["map"] <= 1
+    assert not (tmp_path / "divisions").exists()
+
+
+def test_a_table_with_one_label_column_trains_as_it_is(data, tmp_path):
+    argv = ["--dataset_name", str(data / "plain"), "--label_column", "kind", *SMALL]
+    argv += ["--inject_noise", "sym_20", "--output_dir", str(tmp_path)]
+    results = script("train_dmcm").main(argv)
+    assert results["noise"]["ratio"] == 0.2
+    assert results["dataset_config"] == "sym_20"
+
+
+def test_the_known_rate_is_what_the_protocol_asked_for():
+    rate = script("train_dmcm").noise_rate
+    assert rate("known", {"ratio": 0.6, "share_wrong": 0.54}) == 0.6
+    assert rate("0.25", None) == 0.25
+    with pytest.raises(ValueError, match="carries no noise protocol"):
+        rate("known", None)
+    with pytest.raises(ValueError, match="'half'"):
+        rate("half", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--label_column", "species"], "has no column 'species'"),
+        (["--method", "mrl", "--method_options", '{"gamma": 1}'], "no option 'gamma'"),
+        (["--noise_rate", "2"], "noise_rate"),
+        (["--per_device_train_batch_size", "500"], "500"),
+        (["--class_loss", "hinge"], "'hinge'"),
+        (["--warmup_epochs", "9"], "warmup_epochs"),
+    ],
+)
+def test_bad_options_end_in_a_message_before_training(data, tmp_path, options, message):
+    with pytest.raises(Exception, match=message):
+        train(data, tmp_path / "out", *options)
+    assert not list(tmp_path.glob("out/checkpoint-*"))
+
+
+def test_a_study_goes_on_where_it_was_and_tells_the_spread(data, tmp_path):
+    study = script("study_labels")
+    rows = ["--rows", "MRL", "DCCA"]
+    argv = ["--dataset_name", str(data / "noisy"), "--output_dir", str(tmp_path), *rows]
+    argv += ["--noise", "40", "60", "--seeds", "0", "1", *SMALL, "--num_train_epochs", "2"]
+    args, passed_on = study.read_options([*argv, "--worker", "0"])
+    # The folder has one configuration, which serves as both.
+    study.train_dmcm.main = wrapped = Recorder(study.train_dmcm.main)
+    study.work(args, passed_on)
+    assert wrapped.calls == 2 * 2 + 2  # DCCA reads no label: one noise rate stands for all
+    study.work(args, passed_on)
+    assert wrapped.calls == 6
+    cells = study.collect(args)
+    assert [(cell["row"], cell["noise"]) for cell in cells] == [
+        *(("MRL", "40"), ("MRL", "60"), ("DCCA", "40"), ("DCCA", "60"))
+    ]
+    found = cells[0]["last i2t_map"]
+    runs = [
+        json.loads((study.folder_of(args, "MRL", "40", seed) / "results.json").read_text())
+        for seed in "01"
+    ]
+    values = [run["last"]["test"]["i2t_map"] for run in runs]
+    assert found["values"] == values
+    assert found["mean"] == pytest.approx(sum(values) / 2)
+    assert found["spread"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
+    table = study.as_markdown(args, cells)
+    assert f"{found['mean']:.3f} ± {found['spread']:.3f}" in table
+
+
+class Recorder:
+    """Calls a function without its configuration name, and counts the calls."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, argv):
+        self.calls += 1
+        at = argv.index("--dataset_config_name")
+        return self.function(argv[:at] + argv[at + 2 :])
+
+
+def test_the_floor_of_an_epoch_counts_every_product(monkeypatch):
+    measure = script("measure_epoch")
+    layers = [(3, 5), (5, 5), (5, 2)]
+    flops = sum(2 * 7 * a * b for a, b in layers)
+    assert measure.products(7, layers, gradients=False) == flops
+    inner = sum(2 * 7 * a * b for a, b in layers[1:])
+    assert measure.products(7, layers, gradients=True) == 2 * flops + inner
+    torch.manual_seed(0)
+    assert measure.product_seconds(4, layers, gradients=True) > 0
+
+
+def test_sizes_of_the_world_are_those_of_the_model(trained):
+    config = json.loads((trained[0] / "config.json").read_text())
+    assert (config["image_size"], config["text_size"]) == (IMAGE_SIZE, TEXT_SIZE)
+    assert config["n_classes"] == N_CLASSES
+    assert config["hidden_sizes"] == [8, 8]
