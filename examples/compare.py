@@ -9,9 +9,8 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
+from noisy_xmodal.hub import CARD_KINDS
 from noisy_xmodal.training.files import read_json, write_json
-
-METRICS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
 
 
 @dataclass
@@ -38,20 +37,25 @@ def main(argv: list[str] | None = None) -> None:
     if argv and not argv[0].startswith("-"):
         argv = ["--runs", *argv]
     (args,) = HfArgumentParser(ComparisonArguments).parse_args_into_dataclasses(argv)
+    runs = {folder: read_results(folder) for folder in args.runs}
+    tasks = {results.get("task", "pairs") for results in runs.values()}
+    if len(tasks) > 1:
+        sys.exit("some runs retrieve pairs and some classes: compare them apart.")
+    kind = CARD_KINDS[tasks.pop()]
     rows = []
-    for folder in args.runs:
-        results = read_results(folder)
+    for folder, results in runs.items():
         for checkpoint in ("last", "best"):
             for split, metrics in results[checkpoint].items():
                 row = {"run": folder, "method": results["method"], "checkpoint": checkpoint}
                 row |= {"split": split, "seconds": results["train_seconds"]}
-                rows.append(row | {metric: metrics[metric] for metric in METRICS})
+                rows.append(row | {metric: metrics[metric] for metric in kind.metrics})
     write_json(args.output, rows)
-    print(f"{'method':44}{'checkpoint':>11}{'split':>12}" + "".join(f"{m:>9}" for m in METRICS))
+    header = "".join(f"{metric:>12}" for metric in kind.metrics)
+    print(f"{'method':44}{'checkpoint':>11}{'split':>12}{header}")
     for row in sorted(rows, key=lambda row: (row["split"], row["checkpoint"])):
         print(
             f"{row['method']:44}{row['checkpoint']:>11}{row['split']:>12}"
-            + "".join(f"{row[metric]:9.1f}" for metric in METRICS)
+            + "".join(f"{row[metric]:12.{kind.digits}f}" for metric in kind.metrics)
         )
     print(f"\nwritten to {args.output}")
 

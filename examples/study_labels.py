@@ -25,6 +25,7 @@ import torch
 import train_dmcm
 from matplotlib.figure import Figure
 
+from noisy_xmodal.training.curve import CURVE_NAME
 from noisy_xmodal.training.files import read_json, write_json
 
 KNOWN = ["--noise_rate", "known"]
@@ -200,6 +201,24 @@ def plot_lambda(path: Path, cells: list[dict]) -> None:
     figure.savefig(path, dpi=120)
 
 
+def plot_courses(path: Path, args: Namespace, noise: str) -> None:
+    """mAP on test after every epoch, a line a row, as in DMCM's Fig. 1; means over the seeds."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for row in args.rows or STUDIES[args.study]:
+        source = args.noise[0] if row in LABEL_FREE else noise
+        folders = [folder_of(args, row, source, seed) for seed in args.seeds]
+        curves = [read_json(folder / CURVE_NAME) for folder in folders]
+        epochs = [point["epoch"] for point in curves[0]]
+        for axes, metric in zip(panels, ("i2t_map", "t2i_map"), strict=True):
+            values = [[point["test"][metric] for point in curve] for curve in curves]
+            axes.plot(epochs, np.mean(values, axis=0), lw=1, label=row)
+    for axes, metric in zip(panels, ("i2t_map", "t2i_map"), strict=True):
+        axes.set(xlabel="epoch", title=f"{metric}, test, {noise} % noise")
+    panels[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=120)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing, then write the table."""
     argv = sys.argv[1:] if argv is None else argv
@@ -220,6 +239,9 @@ def main(argv: list[str] | None = None) -> None:
     (out / f"{args.study}.md").write_text(as_markdown(args, cells), encoding="utf-8")
     if args.study == "lambda":
         plot_lambda(out / "lambda.png", cells)
+    elif any("oracle i2t_map" in cell for cell in cells):
+        for noise in args.noise:
+            plot_courses(out / f"{args.study}_{noise}.png", args, noise)
     print(as_markdown(args, cells))
     print(f"written to {out / args.study}.json and .md")
     return None

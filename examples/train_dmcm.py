@@ -209,9 +209,11 @@ def build_processor(args: MethodArguments) -> CommonSpaceProcessor:
     kind = DmcmProcessor if args.method == "dmcm" else CommonSpaceProcessor
     if args.backbone_name_or_path is None:
         return kind()
+    family = AutoConfig.from_pretrained(args.backbone_name_or_path).model_type
     return kind(
         AutoImageProcessor.from_pretrained(args.backbone_name_or_path, backend="pil"),
         AutoTokenizer.from_pretrained(args.backbone_name_or_path),
+        padding="max_length" if family.startswith("siglip") else True,
     )
 
 

@@ -99,7 +99,7 @@ def validate_labelled(
         read_labels(dataset, name, split)
     for name in (IMAGE_FEATURES, TEXT_FEATURES):
         if name in dataset.column_names:
-            _check_finite(dataset, name, split)
+            check_finite(dataset, name, split)
     if TEXT_FEATURES not in dataset.column_names:
         read_captions(dataset, [CAPTIONS], split)
 
@@ -240,8 +240,12 @@ def _matrices(column: pa.ChunkedArray, name: str, split: str, dim: int = 0) -> l
     return parts
 
 
-def _check_finite(dataset: datasets.Dataset, name: str, split: str) -> None:
-    """Scans the vectors in blocks, so that no second copy of them is in memory."""
+def check_finite(dataset: datasets.Dataset, name: str, split: str) -> None:
+    """Scans a column of vectors in blocks, so that no second copy of them is in memory.
+
+    Raises:
+        DatasetError: A vector has a NaN or infinite value.
+    """
     column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
     bad, first_row = [], 0
     for part in _matrices(column, name, split):

@@ -25,7 +25,13 @@ from .columns import (
     TRUE_LABEL,
     DatasetError,
 )
-from .labelled_columns import check_labelled_columns, class_names, read_labels, read_vectors
+from .labelled_columns import (
+    check_finite,
+    check_labelled_columns,
+    class_names,
+    read_labels,
+    read_vectors,
+)
 
 
 class LabelledPairs(torch.utils.data.Dataset):
@@ -52,7 +58,8 @@ class LabelledPairs(torch.utils.data.Dataset):
         """Reads the labels and vectors of `dataset`.
 
         Raises:
-            DatasetError: A column is missing or has another type, or a row has no class or vector.
+            DatasetError: A column is missing or has another type, or a row has no class, or no
+                vector of numbers.
         """
         check_labelled_columns(dataset, split)
         self.dataset = dataset
@@ -61,11 +68,11 @@ class LabelledPairs(torch.utils.data.Dataset):
         self.text_labels = read_labels(dataset, TEXT_LABEL, split)
         self.class_names = class_names(dataset) or _numbers(self.image_labels, self.text_labels)
         self.n_classes = len(self.class_names)
-        self._vectors = {
-            name: read_vectors(dataset, name, split)
-            for name in (IMAGE_FEATURES, TEXT_FEATURES)
-            if name in dataset.column_names
-        }
+        self._vectors = {}
+        for name in (IMAGE_FEATURES, TEXT_FEATURES):
+            if name in dataset.column_names:
+                check_finite(dataset, name, split)
+                self._vectors[name] = read_vectors(dataset, name, split)
 
     def __len__(self) -> int:
         return len(self.image_labels)

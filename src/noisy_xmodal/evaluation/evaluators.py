@@ -113,13 +113,20 @@ class LabelRetrievalEvaluator:
         collate = LabelCollator(self.processor)
         was_training = model.training
         model.train(False)
+        try:
+            return self._embed_blocks(model, pairs, collate)
+        finally:
+            model.train(was_training)
+
+    def _embed_blocks(
+        self, model: Any, pairs: LabelledPairs, collate: LabelCollator
+    ) -> tuple[np.ndarray, np.ndarray]:
         blocks = []
         for start in range(0, len(pairs), self.block_size):
             batch = collate(pairs.__getitems__(range(len(pairs))[start : start + self.block_size]))
             inputs = {k: v.to(model.device) for k, v in batch.items() if k not in _NOT_INPUTS}
             output = model(**inputs)
             blocks.append((output.image_embeds.cpu().numpy(), output.text_embeds.cpu().numpy()))
-        model.train(was_training)
         images, texts = zip(*blocks, strict=True)
         return np.concatenate(images), np.concatenate(texts)
 

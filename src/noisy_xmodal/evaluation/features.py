@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
 from ..data import LabelledPairs
@@ -46,19 +47,12 @@ def extract_features(
     if path.is_file():
         kept = load_file(str(path))
         return kept["image_features"], kept["text_features"]
-    place = model.device
-    was_training = model.training
+    place, was_training = model.device, model.training
     model.eval().to(device)
-    found: dict[str, list[np.ndarray]] = {"image": [], "text": []}
-    bar = tqdm(range(0, len(pairs), block_size), desc=f"features of {split}", leave=False)
-    for start in bar:
-        rows = list(range(start, min(start + block_size, len(pairs))))
-        images = processor(images=pairs.pictures(rows)).to(device)
-        texts = processor(text=pairs.texts(rows)).to(device)
-        found["image"].append(model.image_features_of(**images).float().cpu().numpy())
-        found["text"].append(model.text_features_of(**texts).float().cpu().numpy())
-    model.train(was_training).to(place)
-    arrays = {f"{name}_features": np.concatenate(blocks) for name, blocks in found.items()}
+    try:
+        arrays = _read_blocks(model, processor, pairs, split, block_size)
+    finally:
+        model.train(was_training).to(place)
     folder.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.partial")
     save_file(arrays, str(aside))
@@ -66,10 +60,33 @@ def extract_features(
     return arrays["image_features"], arrays["text_features"]
 
 
+def _read_blocks(
+    model: Any, processor: Any, pairs: LabelledPairs, split: str, block_size: int
+) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {"image": [], "text": []}
+    for start in tqdm(range(0, len(pairs), block_size), desc=f"features of {split}", leave=False):
+        rows = range(len(pairs))[start : start + block_size]
+        images = processor(images=pairs.pictures(rows)).to(model.device)
+        texts = processor(text=pairs.texts(rows)).to(model.device)
+        found["image"].append(model.image_features_of(**images).float().cpu().numpy())
+        found["text"].append(model.text_features_of(**texts).float().cpu().numpy())
+    return {f"{name}_features": np.concatenate(blocks) for name, blocks in found.items()}
+
+
 def _fingerprint(model: Any, processor: Any, pairs: LabelledPairs) -> str:
-    digest = hashlib.sha256(pairs.dataset._fingerprint.encode())
-    digest.update(processor.to_json_string().encode())
-    digest.update(processor.tokenizer.backend_tokenizer.to_str().encode())
+    """A name for what the features depend on: rows, processor, tokenizer, weights."""
+    tokenizer = processor.tokenizer
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()  # a tokenizer remembers how it was called last
+    backend.no_padding()
+    parts = [
+        pairs.dataset._fingerprint,
+        processor.to_json_string(),
+        backend.to_str(),
+        f"{tokenizer.model_max_length} {tokenizer.padding_side} {tokenizer.pad_token_id}",
+        repr(model.config.backbone_config.to_diff_dict()),
+    ]
+    digest = hashlib.sha256("\n".join(parts).encode())
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

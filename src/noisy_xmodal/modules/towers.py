@@ -42,7 +42,7 @@ def build_tower(
 def build_decoder(
     output_size: int, hidden_sizes: Sequence[int], input_size: int, activation: str = "relu"
 ) -> nn.Sequential:
-    """The mirror image of `build_tower`, from the common space back to a feature vector."""
+    """The mirror image of `build_tower` without batch normalisation, back to a feature vector."""
     return build_tower(input_size, list(reversed(hidden_sizes)), output_size, activation)
 
 
@@ -77,7 +77,7 @@ class FeatureScaling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale (n, size)."""
-        return (features - self.mean) * self.scale
+        return (features.to(self.mean.dtype) - self.mean) * self.scale
 
 
 class LinearProjection(nn.Module):
@@ -98,7 +98,7 @@ class LinearProjection(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Project (n, input_size) to (n, output_size)."""
-        return (inputs.float() - self.mean) @ self.weight
+        return (inputs.float() - self.mean.float()) @ self.weight.float()
 
 
 class Prototypes(nn.Module):

@@ -55,7 +55,7 @@ class CurveCallback(RobustCallback):
             for name, value in (metrics or {}).items()
             if name.startswith("eval_")
         }
-        if not args.should_save or not found:
+        if not (args.should_save and found and self.trainer.is_in_train):
             return
         row: dict[str, Any] = {"epoch": state.epoch or 0.0, "validation": found}
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)

@@ -43,6 +43,7 @@ LabelTargets = tuple[Tensor, Tensor]
 
 #: Fields of a config or of arguments, by name.
 Fields = Mapping[str, Any]
+Ranges = Mapping[str, tuple[float, float]]
 
 
 class LabelTrainer(RobustTrainer):
@@ -77,6 +78,8 @@ class LabelTrainer(RobustTrainer):
     shape: ClassVar[Fields] = {}
     #: The method's constants; `method_options` of the config changes them.
     options: ClassVar[Fields] = {}
+    #: The least and the largest value of those that are numbers.
+    ranges: ClassVar[Ranges] = {}
     #: Fields of `LabelTrainingArguments` that the method trains by.
     recipe: ClassVar[Fields] = {}
 
@@ -93,15 +96,19 @@ class LabelTrainer(RobustTrainer):
         **kwargs: Any,
     ) -> None:
         self.constants = self._constants(model.config)
+        self.class_names: list[str] | None = None
         self.processor = processing_class
         self._reader = (model, processing_class, args)
         pairs = self._as_labelled(train_dataset, "train", args.per_device_train_batch_size)
+        self.class_names = pairs.class_names
         _warn_of_absent_classes(pairs)
         super().__init__(
             model,
             args,
             pairs,
-            eval_dataset=eval_dataset and self._as_labelled(eval_dataset, "validation", 1),
+            eval_dataset=None
+            if eval_dataset is None
+            else self._as_labelled(eval_dataset, "validation", 1),
             evaluator=evaluator or LabelRetrievalEvaluator(processing_class),
             data_collator=LabelCollator(processing_class),
             callbacks=callbacks,
@@ -120,7 +127,15 @@ class LabelTrainer(RobustTrainer):
                 f"{cls.title} has no option {unknown[0]!r} in `method_options`; it has: "
                 f"{', '.join(cls.options) or 'none'}."
             )
-        return dict(cls.options) | dict(given)
+        constants = dict(cls.options) | dict(given)
+        for name, (low, high) in cls.ranges.items():
+            value = constants[name]
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise ValueError(
+                    f"{cls.title}: `{name}` in `method_options` must be a number in "
+                    f"[{low:g}, {high:g}], found {value!r}."
+                )
+        return constants
 
     def _as_labelled(self, dataset: Any, split: str, minimum: int) -> LabelledPairs:
         model, processor, args = self._reader
@@ -130,12 +145,7 @@ class LabelTrainer(RobustTrainer):
             validate_labelled(dataset, split=split, minimum_pairs=minimum)
             dataset = LabelledPairs(dataset, split)
             dataset = dataset.without_features() if reads_raw else dataset
-        if config.classifier != "none" and dataset.n_classes != config.n_classes:
-            raise DatasetError(
-                f"Split '{split}' has {dataset.n_classes} classes and the model "
-                f"{config.n_classes}: give `n_classes={dataset.n_classes}`, or the data that the "
-                "model was made for."
-            )
+        self._check_classes(dataset, split)
         if not dataset.has_features:
             if not reads_raw:
                 raise DatasetError(
@@ -153,6 +163,22 @@ class LabelTrainer(RobustTrainer):
                 f"numbers, the model reads {config.image_size} and {config.text_size}."
             )
         return dataset
+
+    def _check_classes(self, pairs: LabelledPairs, split: str) -> None:
+        known, config = self.class_names, self._reader[0].config
+        if config.classifier == "none":
+            return
+        if known is None and pairs.n_classes != config.n_classes:
+            raise DatasetError(
+                f"Split '{split}' has {pairs.n_classes} classes and the model {config.n_classes}: "
+                f"give `n_classes={pairs.n_classes}`, or the data that the model was made for."
+            )
+        if known is not None and pairs.class_names != known[: pairs.n_classes]:
+            raise DatasetError(
+                f"Split '{split}' numbers its classes otherwise than the training split: "
+                f"{pairs.class_names[:5]} and {known[:5]} (the first 5). Bring both together with "
+                "as_labelled(dataset) of a DatasetDict."
+            )
 
     def saved_processor(self) -> ProcessorMixin:
         """The processor, whether it has a tokenizer or not."""

@@ -86,7 +86,7 @@ def plot_curve(
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
     for axes, split in zip(panels, splits, strict=True):
         known = [row for row in rows if split in row]
-        for metric in metrics:
+        for metric in [metric for metric in metrics if metric in known[0][split]]:
             values = [row[split][metric] for row in known]
             axes.plot([row["epoch"] for row in known], values, lw=1.2, label=metric)
         if warmup_epochs:

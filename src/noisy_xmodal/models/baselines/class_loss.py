@@ -23,7 +23,7 @@ class ClassLossTrainer(LabelTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.class_loss = classification_loss(
-            self.constants["class_loss"], **self.constants["class_loss_options"]
+            self.constants["class_loss"], **(self.constants["class_loss_options"] or {})
         )
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:

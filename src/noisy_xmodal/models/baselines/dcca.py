@@ -8,7 +8,9 @@
 
 It knows no labels. The loss is a property of a batch, which must be much larger than the common
 space; every pair of the batch gets the same value. Behind the towers a linear projection is fitted
-to all training pairs at the end of each epoch and kept in the model; retrieval is by cosine there.
+to all training pairs before each evaluation and checkpoint and kept in the model; retrieval is by
+cosine there. All correlations count. The optimiser is the one of every other method (RMSprop in the
+code that is commonly used).
 """
 
 from typing import Any, ClassVar
@@ -20,7 +22,7 @@ from transformers import TrainerControl, TrainerState
 from ...losses import correlation_loss, fit_linear_cca
 from ...training import LabelBatch, LabelTrainer, LabelTrainingArguments
 from ...training.callbacks import RobustCallback
-from ...training.label_trainer import Fields, LabelTargets
+from ...training.label_trainer import Fields, LabelTargets, Ranges
 
 
 class DccaTrainer(LabelTrainer):
@@ -38,6 +40,7 @@ class DccaTrainer(LabelTrainer):
         "classifier": "none",
     }
     options: ClassVar[Fields] = {"ridge": 1e-3}
+    ranges: ClassVar[Ranges] = {"ridge": (0, 1e4)}
     recipe: ClassVar[Fields] = {
         "per_device_train_batch_size": 800,
         "learning_rate": 1e-3,
@@ -47,6 +50,14 @@ class DccaTrainer(LabelTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        n_steps, size = len(self.batch_sampler), self.model.config.embedding_size
+        smallest = len(self.train_dataset) // n_steps // self.args.world_size
+        if smallest <= size:
+            raise ValueError(
+                f"{self.title} needs batches of more pairs than the {size} dimensions of its space "
+                f"(`embedding_size`), and they have {smallest}: raise "
+                "`per_device_train_batch_size`, the more the better."
+            )
         self.add_callback(CanonicalCallback(self))
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
@@ -82,9 +93,16 @@ class DccaTrainer(LabelTrainer):
 
 
 class CanonicalCallback(RobustCallback):
-    """Fits the projection before an epoch's evaluation and checkpoint."""
+    """Fits the projection before an evaluation or a checkpoint."""
 
     trainer: DccaTrainer
+
+    def on_step_end(
+        self, args: LabelTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Fit it where this step is evaluated or saved."""
+        if control.should_evaluate or control.should_save:
+            self.trainer.fit_projection()
 
     def on_epoch_end(
         self, args: LabelTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -1,7 +1,8 @@
 """DCCAE: deep canonically correlated autoencoders (Wang et al., ICML 2015).
 
-DCCA whose towers must also let their inputs be rebuilt. lambda is `reconstruction_weight`; the
-squared error is averaged over the numbers of a vector, so that its size does not depend on theirs.
+DCCA whose towers must also let their inputs be rebuilt: correlation loss + lambda * error. lambda
+is `reconstruction_weight`; the squared error is averaged over the numbers of a vector, so that its
+size does not depend on theirs.
 """
 
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ...training import LabelBatch
-from ...training.label_trainer import Fields, LabelTargets
+from ...training.label_trainer import Fields, LabelTargets, Ranges
 from .dcca import DccaTrainer
 
 
@@ -22,6 +23,7 @@ class DccaeTrainer(DccaTrainer):
     )
     shape: ClassVar[Fields] = {**DccaTrainer.shape, "reconstructs": True}
     options: ClassVar[Fields] = {**DccaTrainer.options, "reconstruction_weight": 0.5}
+    ranges: ClassVar[Ranges] = {**DccaTrainer.ranges, "reconstruction_weight": (0, 1e4)}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
         """The batch's correlation loss plus the pair's own reconstruction error, (n_pairs,)."""

@@ -12,7 +12,8 @@
 
 The paper's norms are of whole matrices; as in the published code they are taken row by row and
 averaged. With labels of its own for each modality, a pair of samples is of the same class by the
-label that each of them is given.
+label that each of them is given. The published code trains for 500 epochs in the order of the file;
+here it has the epochs and the shuffled batches of every other method.
 """
 
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...training import LabelBatch, LabelTrainer
-from ...training.label_trainer import Fields, LabelTargets
+from ...training.label_trainer import Fields, LabelTargets, Ranges
 from .sdml import distance
 
 
@@ -38,6 +39,7 @@ class DscmrTrainer(LabelTrainer):
         "classifier": "linear",
     }
     options: ClassVar[Fields] = {"discrimination_weight": 1e-3, "invariance_weight": 1e-1}
+    ranges: ClassVar[Ranges] = {"discrimination_weight": (0, 1e4), "invariance_weight": (0, 1e4)}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
         """J_1 + lambda J_2 + eta J_3, (n_pairs,)."""

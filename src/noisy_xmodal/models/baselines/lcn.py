@@ -29,7 +29,8 @@ class LcnTrainer(MrlTrainer):
         """The given labels, some of them replaced by the class of the largest logit."""
         given = torch.cat([batch.image_label, batch.text_label])  # (2 n_pairs,)
         logits = torch.cat([output.image_class_logits, output.text_class_logits])
-        share = (epoch_of(self.state) + 1) / self.args.num_train_epochs
+        n_epochs = self.state.num_train_epochs or self.args.num_train_epochs
+        share = (epoch_of(self.state) + 1) / n_epochs
         n_replaced = int(min(1.0, share) * len(given) + 1e-9)
         replaced = torch.randperm(len(given))[:n_replaced].to(given.device)
         corrected = given.clone()

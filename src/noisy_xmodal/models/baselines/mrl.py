@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...losses import multimodal_contrastive_loss
 from ...training import LabelBatch
-from ...training.label_trainer import Fields, LabelTargets
+from ...training.label_trainer import Fields, LabelTargets, Ranges
 from .class_loss import ClassLossTrainer
 
 
@@ -31,6 +31,7 @@ class MrlTrainer(ClassLossTrainer):
         "beta": 0.7,
         "contrastive_temperature": 1.0,
     }
+    ranges: ClassVar[Ranges] = {"beta": (0, 1), "contrastive_temperature": (1e-4, 1e4)}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
         """beta L_r + (1 - beta) L_c, or L_r alone in a warm-up, (n_pairs,)."""

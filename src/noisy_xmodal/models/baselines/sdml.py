@@ -7,8 +7,10 @@
 | alpha  | alpha, weight of the reconstruction                           |
 
 Each modality learns for itself, so one optimiser for both is the same as two. The published code
-gives the second modality twice the learning rate and keeps the features at the lowest label loss on
-validation; here both train alike and are chosen as every other method's.
+gives the second modality twice the learning rate, trains for 200 epochs and keeps the features at
+the lowest label loss on validation; here both train alike, as long as every other method, and are
+chosen as every other method is. What is rebuilt is the scaled input on the unit sphere, where the
+decoder's output lies too.
 """
 
 from typing import Any, ClassVar
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...training import LabelBatch, LabelTrainer
-from ...training.label_trainer import Fields, LabelTargets
+from ...training.label_trainer import Fields, LabelTargets, Ranges
 
 
 class SdmlTrainer(LabelTrainer):
@@ -28,8 +30,13 @@ class SdmlTrainer(LabelTrainer):
         "Hu, Zhen, Peng, Liu. Scalable Deep Multimodal Learning for Cross-Modal Retrieval. "
         "SIGIR 2019."
     )
-    shape: ClassVar[Fields] = {"hidden_sizes": [1024, 1024], "classifier": "fixed", "reconstructs": True}
+    shape: ClassVar[Fields] = {
+        "hidden_sizes": [1024, 1024],
+        "classifier": "fixed",
+        "reconstructs": True,
+    }
     options: ClassVar[Fields] = {"alpha": 0.5}
+    ranges: ClassVar[Ranges] = {"alpha": (0, 1)}
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
         """Reconstruction and label loss of both modalities, (n_pairs,)."""

@@ -27,7 +27,8 @@ class CommonSpaceConfig(PreTrainedConfig):
             (orthonormal directions that stay), "linear" (a layer with a bias), "none".
         n_classes: Number of classes.
         temperature: Divides the logits of prototypes, tau_1 of DMCM.
-        reconstructs: Whether each modality has a mirror image of its tower that reconstructs its input.
+        reconstructs: Whether each modality has a decoder, the mirror image of its tower without
+            batch normalisation.
         canonical_size: Dimensions of the linear canonical projection behind the towers; None for
             none.
         method: Name of the method that trains the model.
@@ -75,6 +76,13 @@ class CommonSpaceConfig(PreTrainedConfig):
             raise ValueError(f"`hidden_sizes` must all be at least 1, found {self.hidden_sizes}.")
         if self.n_classes < 2 and self.classifier != "none":
             raise ValueError(f"`n_classes` must be at least 2, found {self.n_classes}.")
+        if self.classifier == "fixed" and self.n_classes > self.embedding_size:
+            raise ValueError(
+                f"`n_classes` is {self.n_classes} and `embedding_size` {self.embedding_size}: a "
+                "space has no more orthonormal directions than dimensions. Give a larger space."
+            )
+        if self.share_last_layer and not self.hidden_sizes:
+            raise ValueError("`share_last_layer` needs a hidden layer: `hidden_sizes` is empty.")
         if self.temperature <= 0:
             raise ValueError(f"`temperature` must be positive, found {self.temperature}.")
         if self.canonical_size is not None and not 0 < self.canonical_size <= self.embedding_size:

@@ -19,6 +19,8 @@ class CommonSpaceProcessor(ProcessorMixin):
     Args:
         image_processor: That of the model's backbone; None for a model of feature vectors.
         tokenizer: That of the model's backbone, likewise.
+        padding: How texts of a batch are padded: True to the longest, "max_length" for a backbone
+            that was trained on texts of one length, as SigLIP was.
 
     Raises:
         ValueError: If only one of the two is given.
@@ -31,7 +33,9 @@ class CommonSpaceProcessor(ProcessorMixin):
         self,
         image_processor: BaseImageProcessor | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        padding: bool | str = True,
     ) -> None:
+        self.padding = padding
         if (image_processor is None) != (tokenizer is None):
             raise ValueError("pass both `image_processor` and `tokenizer`, or neither.")
         if image_processor is not None:
@@ -74,7 +78,7 @@ class CommonSpaceProcessor(ProcessorMixin):
         if images is not None:
             found.update(self.image_processor(images, return_tensors="pt"))
         if text is not None:
-            options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
+            options = {"padding": self.padding, "truncation": True, "return_tensors": "pt"} | kwargs
             options.setdefault("return_token_type_ids", False)
             found.update(self.tokenizer(text, **options))
         for name, values in (("image_features", image_features), ("text_features", text_features)):
@@ -99,9 +103,14 @@ class CommonSpaceProcessor(ProcessorMixin):
     ) -> "CommonSpaceProcessor":
         """Load it from a folder or the Hub."""
         saved, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        if saved.get("image_processor") is None:
+        if saved.get("reads_vectors_only"):
             return cls()
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is saved, with a word for a processor that has no parts."""
+        found = super().to_dict()
+        return found | ({"reads_vectors_only": True} if self.reads_vectors_only else {})
 
 
 def _matrix(values: Any, name: str) -> torch.Tensor:

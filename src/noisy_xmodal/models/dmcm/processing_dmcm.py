@@ -9,4 +9,5 @@ class DmcmProcessor(CommonSpaceProcessor):
     Args:
         image_processor: That of the model's backbone; None for a model of feature vectors.
         tokenizer: That of the model's backbone, likewise.
+        padding: How texts of a batch are padded.
     """

@@ -1,0 +1,221 @@
+"""Vectors of a frozen backbone: those of the model, made once, never those of something else."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from noisy_xmodal import (
+    CommonSpaceConfig,
+    CommonSpaceModel,
+    CommonSpaceProcessor,
+    LabelledPairs,
+    train_word_tokenizer,
+)
+from noisy_xmodal.evaluation import extract_features
+from tiny_backbones import WIDTHS, backbone_config, picture_dataset, picture_processor
+
+N_PAIRS = 5
+
+
+def make_model(kind: str = "clip") -> CommonSpaceModel:
+    torch.manual_seed(0)
+    sizes = {"hidden_sizes": [7], "embedding_size": 8, "n_classes": 3}
+    return CommonSpaceModel(CommonSpaceConfig(backbone_config=backbone_config(kind), **sizes))
+
+
+@pytest.fixture
+def model() -> CommonSpaceModel:
+    return make_model()
+
+
+@pytest.fixture
+def pairs() -> LabelledPairs:
+    return LabelledPairs(picture_dataset(N_PAIRS))
+
+
+def count_pictures(model: CommonSpaceModel) -> list[int]:
+    """Fills up with the number of pictures that the backbone reads at a time."""
+    read: list[int] = []
+    model.backbone.vision_model.register_forward_hook(
+        lambda module, args, kwargs, output: read.append(len(kwargs["pixel_values"])),
+        with_kwargs=True,
+    )
+    return read
+
+
+def kept_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def one_by_one(model: CommonSpaceModel, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:
+    """What the towers would read of each row, by a forward pass of its own."""
+    processor, model = picture_processor(), model.eval()
+    images, texts = [], []
+    with torch.no_grad():
+        for row in range(len(pairs)):
+            picture, text = processor(images=pairs.pictures([row])), pairs.texts([row])
+            images.append(model.image_features_of(**picture))
+            texts.append(model.text_features_of(**processor(text=text)))
+    return torch.cat(images).numpy(), torch.cat(texts).numpy()
+
+
+@pytest.mark.parametrize("kind", WIDTHS)
+@pytest.mark.parametrize("block_size", [1, 2, 64])
+def test_vectors_are_those_of_each_row(pairs, tmp_path, kind, block_size):
+    model = make_model(kind)
+    found = extract_features(
+        model, picture_processor(), pairs, block_size=block_size, cache_dir=tmp_path
+    )
+    for values, expected in zip(found, one_by_one(model, pairs), strict=True):
+        assert values.shape == (N_PAIRS, WIDTHS[kind])
+        assert values.dtype == np.float32
+        assert len(np.unique(values.round(4), axis=0)) == N_PAIRS, "rows do not differ"
+        np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_blocks_are_read_one_after_another(model, pairs, tmp_path):
+    read = count_pictures(model)
+    extract_features(model, picture_processor(), pairs, block_size=2, cache_dir=tmp_path)
+    assert read == [2, 2, 1]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_is_restored(model, pairs, tmp_path, training):
+    model.train(training)
+    extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert model.image_tower.training is training
+    assert not model.backbone.training
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_another_run_reads_what_is_kept(model, pairs, tmp_path):
+    first = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert len(kept_files(tmp_path)) == 1
+    later = make_model()
+    read = count_pictures(later)
+    found = extract_features(
+        later, picture_processor(), LabelledPairs(picture_dataset(N_PAIRS)), cache_dir=tmp_path
+    )
+    assert read == []
+    for values, expected in zip(found, first, strict=True):
+        assert np.array_equal(values, expected)
+    assert len(kept_files(tmp_path)) == 1
+
+
+def test_towers_and_methods_have_no_say(model, pairs, tmp_path):
+    """The vectors are the backbone's, so models of several methods share them."""
+    extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    torch.nn.init.zeros_(model.image_tower[0].weight)
+    read = count_pictures(model)
+    extract_features(model.train(), picture_processor(), pairs, block_size=1, cache_dir=tmp_path)
+    assert read == []
+
+
+def test_other_weights_are_other_vectors(model, pairs, tmp_path):
+    before = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    with torch.no_grad():
+        model.backbone.visual_projection.weight[3, 3] += 0.5
+    read = count_pictures(model)
+    found = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert read == [N_PAIRS]
+    assert np.abs(found[0] - before[0]).max() > 1e-4
+    np.testing.assert_allclose(found[1], before[1], atol=1e-6)
+    assert len(kept_files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("rows", [picture_dataset(N_PAIRS, seed=1), picture_dataset(N_PAIRS - 1)])
+def test_other_rows_are_other_vectors(model, pairs, tmp_path, rows):
+    extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    read = count_pictures(model)
+    other = LabelledPairs(rows)
+    found = extract_features(model, picture_processor(), other, cache_dir=tmp_path)
+    assert read == [len(rows)]
+    for values, expected in zip(found, one_by_one(model, other), strict=True):
+        np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert len(kept_files(tmp_path)) == 2
+
+
+def test_rows_in_another_order_are_not_confused(model, pairs, tmp_path):
+    straight = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    order = [3, 0, 4, 1, 2]
+    shuffled = LabelledPairs(pairs.dataset.select(order))
+    found = extract_features(model, picture_processor(), shuffled, cache_dir=tmp_path)
+    for values, expected in zip(found, straight, strict=True):
+        np.testing.assert_allclose(values, expected[order], atol=1e-5)
+
+
+def test_another_setting_of_the_pictures_is_other_vectors(model, pairs, tmp_path):
+    before = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    brighter = picture_processor(rescale_factor=1 / 100)
+    found = extract_features(model, brighter, pairs, cache_dir=tmp_path)
+    assert np.abs(found[0] - before[0]).max() > 1e-4
+    assert len(kept_files(tmp_path)) == 2
+
+
+def test_other_words_are_other_vectors(model, pairs, tmp_path):
+    before = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    processor = picture_processor()
+    tokenizer = train_word_tokenizer(["bird dog cat one red a"])  # the words have other numbers
+    other = CommonSpaceProcessor(processor.image_processor, tokenizer)
+    found = extract_features(model, other, pairs, cache_dir=tmp_path)
+    assert np.abs(found[1] - before[1]).max() > 1e-4
+    np.testing.assert_allclose(found[0], before[0], atol=1e-6)
+    assert len(kept_files(tmp_path)) == 2
+
+
+def test_a_file_that_was_never_finished_is_not_read(model, pairs, tmp_path):
+    expected = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    (kept,) = kept_files(tmp_path)
+    half = kept.with_name(f".{kept.stem}.123.partial")
+    half.write_bytes(kept.read_bytes()[:50])
+    kept.unlink()
+    read = count_pictures(model)
+    found = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert read == [N_PAIRS]
+    for values, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, wanted, atol=1e-6)
+    assert kept_files(tmp_path) == [kept]
+    assert {path.name for path in kept.parent.iterdir()} == {kept.name, half.name}
+
+
+def test_a_run_that_breaks_off_leaves_no_file(model, pairs, tmp_path):
+    def break_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.backbone.text_model.register_forward_hook(break_off)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert kept_files(tmp_path) == []
+    handle.remove()
+    found = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
+    assert found[0].shape == (N_PAIRS, WIDTHS["clip"])
+
+
+def test_a_processor_that_was_used_finds_the_same_file(tmp_path):
+    pairs, model = LabelledPairs(picture_dataset(5)), make_model("siglip")
+    processor = picture_processor()
+    for _ in range(3):
+        extract_features(model, processor, pairs, cache_dir=tmp_path)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+
+
+def test_another_length_of_texts_is_another_file(tmp_path):
+    pairs, model = LabelledPairs(picture_dataset(5)), make_model("siglip")
+    long = extract_features(model, picture_processor(max_length=12), pairs, cache_dir=tmp_path)[1]
+    short = extract_features(model, picture_processor(max_length=3), pairs, cache_dir=tmp_path)[1]
+    assert np.abs(long - short).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_text_has_the_vector_that_it_has_alone(kind):
+    model, processor = make_model(kind).eval(), picture_processor()
+    processor.padding = "max_length" if kind == "siglip" else True
+    texts = ["a red cat", "bird"]
+    with torch.no_grad():
+        both = model.text_features_of(**processor(text=texts))
+        alone = torch.cat([model.text_features_of(**processor(text=text)) for text in texts])
+    torch.testing.assert_close(both, alone, atol=1e-5, rtol=1e-4)

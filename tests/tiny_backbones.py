@@ -1,0 +1,76 @@
+"""Two-tower models of transformers, tiny and untrained, with what they read."""
+
+import datasets
+import numpy as np
+from PIL import Image
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    PreTrainedConfig,
+    SiglipConfig,
+)
+
+from noisy_xmodal import CommonSpaceProcessor, train_word_tokenizer
+
+SIZES = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+TEXT = SIZES | {"vocab_size": 50, "max_position_embeddings": 12}
+TEXT |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+VISION = SIZES | {"image_size": 32, "patch_size": 16}
+
+#: Width of the vectors that each backbone gives.
+WIDTHS = {"clip": 10, "siglip": 16}
+
+CAPTIONS = ["a red cat", "one blue dog", "the old cat", "a small bird", "one red bird"]
+
+
+def backbone_config(kind: str) -> PreTrainedConfig:
+    """A config of "clip" or "siglip"."""
+    if kind == "clip":
+        return CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=WIDTHS["clip"])
+    text = TEXT | {"hidden_size": 24, "projection_size": WIDTHS["siglip"]}
+    return SiglipConfig(text_config=text, vision_config=VISION)
+
+
+def picture_processor(max_length: int = 12, **options: float) -> CommonSpaceProcessor:
+    """Reads pictures of any size, and texts in the words of `CAPTIONS`."""
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    return CommonSpaceProcessor(
+        CLIPImageProcessorPil(**sizes, **options),
+        train_word_tokenizer(CAPTIONS, max_length=max_length),
+    )
+
+
+def pictures(n_pictures: int = 5, seed: int = 0) -> list[Image.Image]:
+    """Pictures of noise, 20 by 30."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 255, (n_pictures, 20, 30, 3), dtype=np.uint8)
+    return [Image.fromarray(block) for block in blocks]
+
+
+def picture_dataset(n_pairs: int = 5, seed: int = 0) -> datasets.Dataset:
+    """Labelled rows of pictures and captions, of three classes in turn."""
+    labels = [row % 3 for row in range(n_pairs)]
+    kind = datasets.ClassLabel(names=["x", "y", "z"])
+    return datasets.Dataset.from_dict(
+        {
+            "image": pictures(n_pairs, seed),
+            "captions": [[CAPTIONS[row % len(CAPTIONS)]] for row in range(n_pairs)],
+            "image_id": [str(row) for row in range(n_pairs)],
+            "image_label": labels,
+            "text_label": labels,
+        },
+        features=datasets.Features(
+            {
+                "image": datasets.Image(),
+                "captions": datasets.List(datasets.Value("string")),
+                "image_id": datasets.Value("string"),
+                "image_label": kind,
+                "text_label": kind,
+            }
+        ),
+    )
