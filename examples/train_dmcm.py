@@ -11,15 +11,12 @@ Without a dataset it trains on OpenMoji's nine categories, which need no downloa
 """
 
 import json
-import platform
 import sys
-import time
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
-import torch
 from datasets import DatasetDict
 from transformers import (
     AutoConfig,
@@ -43,7 +40,7 @@ from noisy_xmodal.data import (
 from noisy_xmodal.data.builders import load_openmoji_labels
 from noisy_xmodal.hub import write_model_card
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
-from noisy_xmodal.training import CurveCallback
+from noisy_xmodal.training import CurveCallback, train_and_evaluate
 from noisy_xmodal.training.curve import CURVE_NAME
 from noisy_xmodal.training.files import read_json, write_json
 
@@ -318,40 +315,20 @@ def main(argv: list[str] | None = None) -> dict:
     }
     watched = {"test": splits["test"]} if "test" in splits else {}
     trainer.add_callback(CurveCallback(trainer, watched))
-    started = time.perf_counter()
-    resume = training.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
-    seconds = time.perf_counter() - started
-
-    best = {name: trainer.evaluator(trainer.model, samples) for name, samples in splits.items()}
-    last_model = type(model).from_pretrained(trainer.last_checkpoint()).to(trainer.model.device)
-    last = {name: trainer.evaluator(last_model, samples) for name, samples in splits.items()}
+    run = train_and_evaluate(trainer, splits, "python examples/train_dmcm.py " + " ".join(argv))
     if not training.should_save:
         return {}
     out = Path(training.output_dir)
-    results = {
+    results = run | {
         "task": "classes",
         "method": kind.title,
         "citation": kind.citation,
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
         "dataset_config": data.inject_noise or data.dataset_config_name or "default",
         "noise": protocol,
-        "train_pairs": len(pairs),
         "recipe": recipe,
         "arguments": vars(method) | {"seed": training.seed},
-        "epochs": training.num_train_epochs,
-        "warmup_epochs": training.warmup_epochs,
-        "best_epoch": trainer.best_epoch(),
-        "last": last,
-        "best": best,
         "best_on_test": best_on_test(out),
-        "train_seconds": round(seconds, 1),
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "device": str(trainer.model.device),
-        },
-        "command": "python examples/train_dmcm.py " + " ".join(argv),
     }
     trainer.save_model(str(out))
     write_json(out / "results.json", results)

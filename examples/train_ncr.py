@@ -10,15 +10,12 @@ Without a dataset it trains on OpenMoji pictures and their names, which need no 
 """
 
 import json
-import platform
 import sys
-import time
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
-import torch
 from datasets import Dataset, DatasetDict
 from transformers import (
     AutoConfig,
@@ -52,6 +49,7 @@ from noisy_xmodal.data import (
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.hub import write_model_card
 from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.files import write_json
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
@@ -352,42 +350,21 @@ def main(argv: list[str] | None = None) -> dict:
         eval_dataset=dataset["validation"],
         processing_class=processor,
     )
-    started = time.perf_counter()
-    resume = training.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
-    seconds = time.perf_counter() - started
-
-    splits = [split for split in ("validation", "test") if split in dataset]
-    best = {split: trainer.evaluator(trainer.model, dataset[split]) for split in splits}
-    single = {
-        split: [trainer.evaluator(peer, dataset[split]) for peer in trainer.model.peers]
-        for split in splits
-    }
-    last_model = NcrModel.from_pretrained(trainer.last_checkpoint()).to(trainer.model.device)
-    last = {split: trainer.evaluator(last_model, dataset[split]) for split in splits}
+    splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}
+    run = train_and_evaluate(trainer, splits, "python examples/train_ncr.py " + " ".join(argv))
     if not training.should_save:
         return {}
-    results = {
+    results = run | {
         "method": method_name(data, training),
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji",
         "dataset_config": data.inject_noise or data.dataset_config_name or "default",
         "noise": protocol,
-        "train_pairs": len(trainer.train_dataset),
         "recipe": recipe,
         "arguments": vars(model_args) | {"seed": training.seed},
-        "epochs": training.num_train_epochs,
-        "warmup_epochs": training.warmup_epochs,
-        "best_epoch": trainer.best_epoch(),
-        "last": last,
-        "best": best,
-        "best_single_networks": single,
-        "train_seconds": round(seconds, 1),
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "device": str(trainer.model.device),
+        "best_single_networks": {
+            split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
+            for split, rows in splits.items()
         },
-        "command": "python examples/train_ncr.py " + " ".join(argv),
     }
     out = Path(training.output_dir)
     trainer.save_model(str(out))

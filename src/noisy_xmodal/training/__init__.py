@@ -7,6 +7,7 @@ from .label_trainer import LabelBatch, LabelTrainer
 from .matching_trainer import MatchingTrainer, PairBatch
 from .objectives import OBJECTIVES, Objective
 from .pair_state import PairState
+from .run import train_and_evaluate
 from .trainer import RobustTrainer
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "PairState",
     "RobustTrainer",
     "RobustTrainingArguments",
+    "train_and_evaluate",
 ]

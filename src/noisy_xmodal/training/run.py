@@ -1,0 +1,47 @@
+"""A whole run of a training script: train or resume, then measure the last and the best epoch."""
+
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .trainer import RobustTrainer
+
+
+def train_and_evaluate(
+    trainer: RobustTrainer, splits: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+    """Train, then evaluate the last checkpoint and the one that was best on validation.
+
+    Args:
+        trainer: The trainer; `args.resume_from_checkpoint` may be "True" for the newest one.
+        splits: Splits to evaluate on, by name, as the trainer's evaluator takes them.
+        command: The command line, for the record.
+
+    Returns:
+        Facts of the run, ready for JSON: `last` and `best` hold the metrics by split.
+    """
+    args = trainer.args
+    started = time.perf_counter()
+    resume = args.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
+    seconds = time.perf_counter() - started
+    best = trainer.accelerator.unwrap_model(trainer.model)
+    last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
+    return {
+        "epochs": args.num_train_epochs,
+        "warmup_epochs": args.warmup_epochs,
+        "best_epoch": trainer.best_epoch(),
+        "last": {name: trainer.evaluator(last, rows) for name, rows in splits.items()},
+        "best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()},
+        "train_pairs": len(trainer.train_dataset),
+        "train_seconds": round(seconds, 1),
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "device": str(best.device),
+        },
+        "command": command,
+    }
