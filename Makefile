@@ -20,6 +20,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
+	@rm -rf $(RUNS)/plain $(RUNS)/ncr
 	$(RUN) examples/train_ncr.py --robust False --output_dir $(RUNS)/plain $(DEMO)
 	$(RUN) examples/train_ncr.py --output_dir $(RUNS)/ncr $(DEMO)
 	$(RUN) examples/compare.py $(RUNS)/plain $(RUNS)/ncr --output $(RUNS)/comparison.json

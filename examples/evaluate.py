@@ -51,6 +51,12 @@ class EvaluationArguments:
     id_column: str | None = field(
         default=None, metadata={"help": "Column that names the image, likewise."}
     )
+    image_label_column: str | None = field(
+        default=None, metadata={"help": "Column of the image's class, where each has its own."}
+    )
+    text_label_column: str | None = field(
+        default=None, metadata={"help": "Column of the text's class, likewise."}
+    )
     split: str = field(default="test", metadata={"help": "Its split."})
     results_file: str = field(
         default="results.json",
@@ -81,6 +87,8 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
             image_column=args.image_column,
             text_column=args.caption_column,
             label_column=args.label_column,
+            image_label_column=args.image_label_column,
+            text_label_column=args.text_label_column,
         )
     return load_pairs(
         *name,
@@ -104,7 +112,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     processor = AutoProcessor.from_pretrained(args.model_name_or_path)
     evaluator = (
-        LabelRetrievalEvaluator(processor)
+        LabelRetrievalEvaluator(processor, block_size=args.block_size)
         if of_classes
         else RetrievalEvaluator(
             processor, block_size=args.block_size, fold_size=args.fold_size, progress=True

@@ -55,6 +55,8 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "lambda = 1": [*KNOWN, "--mixing_weight", "1"],
         "no warm-up": [*KNOWN, "--warmup_epochs", "0"],
         "no warm-up, lambda = 1": [*KNOWN, "--warmup_epochs", "0", "--mixing_weight", "1"],
+        "beta = .7, as MRL has it": [*KNOWN, "--beta", "0.7"],
+        "beta = .5": [*KNOWN, "--beta", "0.5"],
         "no contrastive loss": [*KNOWN, "--beta", "1"],
         "clean samples alone (lambda = 0)": [*KNOWN, "--mixing_weight", "0"],
         "mixture per batch": [*KNOWN, "--mixture_scope", "batch"],
@@ -125,16 +127,26 @@ def work(args: Namespace, passed_on: list[str]) -> None:
     torch.set_num_threads(1)
     for number, (row, noise, seed) in enumerate(all_runs(args)):
         out = folder_of(args, row, noise, seed)
-        if number % args.workers != args.worker or (out / "results.json").is_file():
+        if number % args.workers != args.worker:
             continue
         options = [*passed_on, *STUDIES[args.study][row], "--seed", seed]
         options += ["--dataset_config_name", f"{args.noise_type}_{noise}"]
         options += ["--output_dir", str(out), "--disable_tqdm", "True", "--plot_divisions", "False"]
+        if (out / "results.json").is_file():
+            check_same(out / "results.json", options)
+            continue
         print(f"== {row}, {args.noise_type}_{noise}, seed {seed}", flush=True)
         shutil.rmtree(out, ignore_errors=True)
         train_dmcm.main(options)
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
+
+
+def check_same(path: Path, options: list[str]) -> None:
+    """Refuse a finished run that had other options."""
+    command = read_json(path)["command"]
+    if command.split(" ", 2)[2] != " ".join(options):
+        sys.exit(f"{path} is of another run ({command}): give another --output_dir, or remove it.")
 
 
 def collect(args: Namespace) -> list[dict]:

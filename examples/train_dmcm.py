@@ -18,6 +18,7 @@ from pathlib import Path
 
 import datasets
 from datasets import DatasetDict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -27,7 +28,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from noisy_xmodal import CommonSpaceProcessor, DmcmProcessor, LabelTrainingArguments
+from noisy_xmodal import (
+    CommonSpaceProcessor,
+    DmcmConfig,
+    DmcmProcessor,
+    LabelTrainer,
+    LabelTrainingArguments,
+)
 from noisy_xmodal.data import (
     DatasetError,
     LabelledPairs,
@@ -138,17 +145,21 @@ class MethodArguments:
             "help": "DMCM, MRL, LCN, CE: class loss by name, such as ngce+mae, ce, gce, nce+rce."
         },
     )
-    mixing_weight: float = field(
-        default=0.1, metadata={"help": "DMCM: lambda of Eq. 6; 1 switches mixing off."}
+    mixing_weight: float | None = field(
+        default=None, metadata={"help": "DMCM: lambda of Eq. 6, .1 by default; 1 is no mixing."}
     )
-    mixture_scope: str = field(
-        default="epoch",
-        metadata={"help": "DMCM: one mixture an epoch, or one a mini-batch: batch."},
+    mixture_scope: str | None = field(
+        default=None,
+        metadata={"help": "DMCM: a mixture for each epoch (the default) or for each batch."},
     )
     method_options: str = field(
         default="{}",
         metadata={"help": 'Further constants of the method as JSON, such as {"alpha": 0.3}.'},
     )
+
+
+#: Options that only DMCM has.
+DMCM_OPTIONS = ("noise_rate", "clean_threshold", "mixing_weight", "mixture_scope")
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, MethodArguments, LabelTrainingArguments, str]:
@@ -194,6 +205,8 @@ def load_data(args: DataArguments) -> DatasetDict:
         dataset = hold_out_validation(dataset, args.validation_share)
         n_held_out = len(dataset["validation"])
         print(f"There is no split 'validation': {n_held_out} training pairs are held out for it.")
+        if args.inject_noise is None:
+            print("The wrong labels among them, if there are any, take part in choosing the best.")
     if args.inject_noise is not None:
         dataset = inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
     for split, rows in dataset.items():
@@ -225,19 +238,21 @@ def model_fields(args: MethodArguments, protocol: dict | None) -> dict:
     if args.backbone_name_or_path is not None:
         fields["backbone_config"] = AutoConfig.from_pretrained(args.backbone_name_or_path)
         fields["freeze_backbone"] = args.freeze_backbone
-    options = json.loads(args.method_options)
-    options |= {
+    given = {
         name: getattr(args, name)
-        for name in ("beta", "class_loss")
+        for name in ("beta", "class_loss", *DMCM_OPTIONS)
         if getattr(args, name) is not None
     }
+    options = json.loads(args.method_options) | given
     if args.method != "dmcm":
+        foreign = [f"--{name}" for name in DMCM_OPTIONS if name in given]
+        if foreign:
+            raise DatasetError(f"{foreign[0]} is DMCM's: leave it out with --method {args.method}.")
         return fields | {"method_options": options}
-    fields |= {"mixing_weight": args.mixing_weight, "mixture_scope": args.mixture_scope}
-    if args.noise_rate is not None:
-        fields |= {"selection": "rate", "noise_rate": noise_rate(args.noise_rate, protocol)}
-    elif args.clean_threshold is not None:
-        fields |= {"selection": "threshold", "clean_threshold": args.clean_threshold}
+    if "noise_rate" in given:
+        options["noise_rate"] = noise_rate(args.noise_rate, protocol)
+    if "clean_threshold" in given:
+        options["selection"] = "threshold"
     return fields | options
 
 
@@ -265,6 +280,15 @@ def best_on_test(out: Path) -> dict | None:
         return None
     best = max(rows, key=lambda row: row["test"]["map"])
     return {"epoch": best["epoch"], "test": best["test"]}
+
+
+def title_of(kind: type[LabelTrainer], trainer: LabelTrainer) -> str:
+    """The method's name, with the class loss where it is not the method's own."""
+    asked = trainer.model.config.to_dict()
+    options = asked.get("method_options") or {}
+    loss = asked.get("class_loss") or options.get("class_loss")
+    own = DmcmConfig.class_loss if kind is LABEL_METHODS["dmcm"] else kind.options.get("class_loss")
+    return kind.title if loss in (None, own) else f"{kind.title} ({loss})"
 
 
 def print_table(results: dict) -> None:
@@ -321,7 +345,7 @@ def main(argv: list[str] | None = None) -> dict:
     out = Path(training.output_dir)
     results = run | {
         "task": "classes",
-        "method": kind.title,
+        "method": title_of(kind, trainer),
         "citation": kind.citation,
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
         "dataset_config": data.inject_noise or data.dataset_config_name or "default",
@@ -341,5 +365,5 @@ def main(argv: list[str] | None = None) -> dict:
 if __name__ == "__main__":
     try:
         main()
-    except DatasetError as error:
+    except (DatasetError, FileExistsError, StrictDataclassError) as error:
         sys.exit(f"error: {error}")

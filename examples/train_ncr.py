@@ -378,5 +378,5 @@ def main(argv: list[str] | None = None) -> dict:
 if __name__ == "__main__":
     try:
         main()
-    except DatasetError as error:
+    except (DatasetError, FileExistsError) as error:
         sys.exit(f"error: {error}")

@@ -181,7 +181,10 @@ class Recorder:
     def __call__(self, argv):
         self.calls += 1
         at = argv.index("--dataset_config_name")
-        return self.function(argv[:at] + argv[at + 2 :])
+        self.function(argv[:at] + argv[at + 2 :])
+        path = Path(argv[argv.index("--output_dir") + 1]) / "results.json"
+        command = "python examples/train_dmcm.py " + " ".join(argv)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
 
 
 def test_the_floor_of_an_epoch_counts_every_product(monkeypatch):
@@ -200,3 +203,25 @@ def test_sizes_of_the_world_are_those_of_the_model(trained):
     assert (config["image_size"], config["text_size"]) == (IMAGE_SIZE, TEXT_SIZE)
     assert config["n_classes"] == N_CLASSES
     assert config["hidden_sizes"] == [8, 8]
+
+
+def test_the_class_loss_is_part_of_the_name(data, tmp_path):
+    small = ["--num_train_epochs", "1", "--warmup_epochs", "0"]
+    gce = train(data, tmp_path / "gce", "--method", "ce", "--class_loss", "gce", *small)
+    assert gce["method"] == "CE (gce)"
+    own = train(data, tmp_path / "ce", "--method", "ce", *small)
+    assert own["method"] == "CE"
+
+
+def test_options_of_dmcm_are_not_lost_on_other_methods(data, tmp_path):
+    with pytest.raises(ValueError, match="--mixing_weight is DMCM's"):
+        train(data, tmp_path, "--method", "mrl", "--mixing_weight", "0.5")
+
+
+def test_a_study_refuses_runs_with_other_options(tmp_path):
+    study = script("study_labels")
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"command": "python examples/train_dmcm.py --seed 0"}))
+    study.check_same(path, ["--seed", "0"])
+    with pytest.raises(SystemExit, match="is of another run"):
+        study.check_same(path, ["--seed", "1"])

@@ -567,7 +567,6 @@ def test_impossible_configs_are_refused(kind, options: dict[str, Any], message: 
         ({"contrastive_temperature": 0}, "`contrastive_temperature` must be positive, found 0"),
         ({"classifier": "none"}, "DMCM needs class logits"),
         ({"selection": "rate"}, "`selection` is 'rate' and `noise_rate` None"),
-        ({"noise_rate": 0.4}, "`selection` is 'estimated' and `noise_rate` 0.4"),
         ({"selection": "threshold", "noise_rate": 0.4}, "`selection` is 'threshold'"),
         ({"selection": "rate", "noise_rate": 1.5}, r"`noise_rate` must be in \[0, 1\], found 1.5"),
         ({"mixture": "gamma"}, "(?s)'mixture'.*gamma"),

@@ -243,7 +243,6 @@ def test_options_of_the_losses_reach_them(tmp_path):
     ("fields", "message"),
     [
         ({"selection": "rate"}, "`noise_rate` None"),
-        ({"noise_rate": 0.4}, "`selection` is 'estimated'"),
         ({"selection": "rate", "noise_rate": 1.2}, r"`noise_rate` must be in \[0, 1\]"),
         ({"beta": 2.0}, "`beta`"),
         ({"mixing_weight": -0.1}, "`mixing_weight`"),
@@ -261,3 +260,20 @@ def test_impossible_constants_are_refused(fields, message):
 def test_unknown_loss_is_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match=r"'mse'.*choose from"):
         make_trainer(tmp_path, fields={"class_loss": "ngce+mse"})
+
+
+def test_batch_scope_still_logs_the_loss_of_every_epoch(tmp_path):
+    trainer = make_trainer(tmp_path, fields={"mixture_scope": "batch"}, num_train_epochs=3)
+    trainer.train()
+    assert [row["epoch"] for row in trainer.state.log_history if "loss" in row] == [1, 2, 3]
+
+
+def test_without_mixing_batches_are_not_divided(tmp_path):
+    fields = {"mixture_scope": "batch", "mixing_weight": 1.0}
+    make_trainer(tmp_path, fields=fields, num_train_epochs=2).train()
+    assert not (tmp_path / "divisions").exists()
+
+
+def test_a_noise_rate_is_a_selection_by_rate():
+    assert DmcmConfig(noise_rate=0.3).selection == "rate"
+    assert DmcmConfig().selection == "estimated"

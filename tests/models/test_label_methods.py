@@ -408,3 +408,65 @@ def test_classes_in_another_order_are_refused(tmp_path):
         rows = rows.cast_column(name, datasets.ClassLabel(names=names))
     with pytest.raises(DatasetError, match="numbers its classes otherwise"):
         make_label_trainer("mrl", tmp_path, eval_dataset=rows)
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("mrl_warmup", 2), ("dmcm", 2), ("mrl", 0)])
+def test_the_warm_up_is_the_methods_own_where_none_is_asked_for(tmp_path, method, epochs):
+    options = {"num_train_epochs": 4, "warmup_epochs": -1}
+    assert make_label_trainer(method, tmp_path, **options).args.warmup_epochs == epochs
+    with pytest.raises(ValueError, match="no epoch is left"):
+        make_label_trainer("dmcm", tmp_path, num_train_epochs=2, warmup_epochs=-1)
+
+
+def test_a_folder_of_an_earlier_run_is_refused(tmp_path):
+    """Else its checkpoints would count as the newest ones of this run."""
+    first = make_label_trainer("mrl", tmp_path)
+    first.train()
+    first.train()  # the same trainer may go on
+    with pytest.raises(FileExistsError, match=r"earlier run \(checkpoint-8\)"):
+        make_label_trainer("mrl", tmp_path).train()
+    assert (tmp_path / "checkpoint-8").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "message"),
+    [
+        ("sdml", {"reconstructs": False}, "`reconstructs`"),
+        ("dcca", {"canonical_size": None}, "`canonical_size`"),
+        ("mrl", {"classifier": "none"}, "`classifier`"),
+    ],
+)
+def test_a_model_that_lacks_a_part_is_refused(tmp_path, method, fields, message):
+    with pytest.raises(ValueError, match=f"needs a model with {message}"):
+        make_label_trainer(method, tmp_path, fields=fields)
+
+
+def test_dmcm_trains_its_own_model_alone(tmp_path):
+    with pytest.raises(ValueError, match="DMCM trains a DmcmModel, found a CommonSpaceModel"):
+        make_label_trainer("dmcm", tmp_path, model=tiny_label_model("mrl"))
+
+
+@pytest.mark.parametrize("method", ["dmcm", "mrl"])
+def test_fields_that_no_config_has_are_refused(method):
+    with pytest.raises(ValueError, match="has no field 'betta'"):
+        build_label_model(method, LabelledPairs(labelled_dataset(8)), betta=0.3)
+
+
+def test_sample_weights_of_a_method_count(tmp_path):
+    trainer = make_label_trainer("mrl", tmp_path)
+    batch = trainer.train_dataset.__getitems__(list(range(10)))
+    weights_of_pairs = torch.arange(10.0)
+    trainer.sample_weights = lambda batch: weights_of_pairs
+    made = trainer.make_batch(batch)
+    output = trainer.model(**made.inputs)
+    losses = trainer.per_sample_loss(output, made, trainer.training_targets(output, made))
+    expected = (weights_of_pairs * losses).mean()
+    torch.testing.assert_close(trainer.compute_loss(trainer.model, batch), expected)
+
+
+def test_an_oracle_with_gaps_is_refused_before_training(tmp_path):
+    rows = labelled_dataset(noise="sym_40")
+    labels = [None if row == 3 else value for row, value in enumerate(rows["true_label"])]
+    rows = with_column(rows, "true_label", labels)
+    with pytest.raises(DatasetError, match=r"Row 3 .*'true_label'"):
+        make_label_trainer("dmcm", tmp_path, train=rows)

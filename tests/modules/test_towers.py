@@ -188,3 +188,14 @@ def test_prototypes_take_half_precision_outputs():
     found = prototypes(outputs.bfloat16())
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), prototypes(outputs), atol=0.05, rtol=0.02)
+
+
+def test_a_column_is_scaled_by_itself():
+    """A time stamp beside it does not make a column constant, nor do small numbers."""
+    features = torch.randn(50, 3, dtype=torch.float64) * torch.tensor([1.0, 2e9, 1e-10])
+    scaling = FeatureScaling(3)
+    nn.init.zeros_(scaling.mean)
+    nn.init.ones_(scaling.scale)
+    scaling.fit(features.float())
+    found = scaling(features.float())
+    torch.testing.assert_close(found.std(dim=0, correction=0), torch.ones(3), atol=1e-3, rtol=0)

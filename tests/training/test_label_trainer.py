@@ -19,7 +19,7 @@ from noisy_xmodal.training.label_trainer import WholeBatches
     ("name", "value"),
     [
         ("feature_scaling", "standard"),
-        ("warmup_epochs", 0),
+        ("warmup_epochs", -1),
         ("num_train_epochs", 100),
         ("per_device_train_batch_size", 100),
         ("learning_rate", 1e-4),
@@ -40,7 +40,7 @@ def test_defaults_are_the_recipe_of_mrl_and_dmcm(tmp_path, name, value):
     ("options", "message"),
     [
         ({"feature_scaling": "minmax"}, "`feature_scaling` must be standard or none.*'minmax'"),
-        ({"warmup_epochs": -1}, "`warmup_epochs` must not be negative"),
+        ({"warmup_epochs": -2}, "`warmup_epochs` must not be negative"),
         ({"warmup_epochs": 5, "num_train_epochs": 5}, "no epoch is left"),
         ({"remove_unused_columns": True}, "pair ids"),
     ],

@@ -95,8 +95,9 @@ def validate_labelled(
             f"Split '{split}' has {len(dataset)} pairs, fewer than the {minimum_pairs} of one "
             "batch. Use a smaller batch or a larger dataset."
         )
-    for name in (IMAGE_LABEL, TEXT_LABEL):
-        read_labels(dataset, name, split)
+    for name in LABEL_COLUMNS:
+        if name in dataset.column_names:
+            read_labels(dataset, name, split)
     for name in (IMAGE_FEATURES, TEXT_FEATURES):
         if name in dataset.column_names:
             check_finite(dataset, name, split)

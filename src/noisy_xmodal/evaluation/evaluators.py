@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import torch
 
-from ..data import LabelledPairs, PairDataset
+from ..data import DatasetError, LabelledPairs, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
 from .scoring import ScoringModel, score_matrix
@@ -61,8 +61,9 @@ class RetrievalEvaluator:
 class LabelRetrievalEvaluator:
     """Retrieval of the same class in the other modality, over all rows of a split.
 
-    A query's relevant items are those of its class by the split's own labels, which evaluation
-    splits have clean. Its own pair is among them, as is the field's custom.
+    A query's relevant items are those of its class by the labels that the split gives: right ones
+    in the evaluation splits of this library, wrong ones too in a part held out of noisy pairs. Its
+    own pair is among them, as is the field's custom.
 
     Args:
         processor: The model's processor.
@@ -110,6 +111,8 @@ class LabelRetrievalEvaluator:
     @torch.inference_mode()
     def embed(self, model: Any, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:
         """Unit vectors of all images and all texts of a split, (n, size) each."""
+        if not len(pairs):
+            raise DatasetError(f"Split '{pairs.split}' has no pairs to evaluate on.")
         collate = LabelCollator(self.processor)
         was_training = model.training
         model.train(False)

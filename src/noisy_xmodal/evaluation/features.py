@@ -14,8 +14,10 @@ from tqdm.auto import tqdm
 
 from ..data import LabelledPairs
 
+#: Raised when the same rows and models would give other vectors than before.
+_VERSION = "1"
 
-@torch.inference_mode()
+
 def extract_features(
     model: Any,
     processor: Any,
@@ -60,6 +62,7 @@ def extract_features(
     return arrays["image_features"], arrays["text_features"]
 
 
+@torch.inference_mode()
 def _read_blocks(
     model: Any, processor: Any, pairs: LabelledPairs, split: str, block_size: int
 ) -> dict[str, np.ndarray]:
@@ -80,6 +83,7 @@ def _fingerprint(model: Any, processor: Any, pairs: LabelledPairs) -> str:
     backend.no_truncation()  # a tokenizer remembers how it was called last
     backend.no_padding()
     parts = [
+        _VERSION,
         pairs.dataset._fingerprint,
         processor.to_json_string(),
         backend.to_str(),

@@ -8,8 +8,9 @@ a passive one lowers those of the others too ("mae", "rce"). "ngce+mae" is Eq. 3
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class ClassificationLoss:
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    _terms: list[tuple[float, Callable[..., Tensor]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         parts = [loss for _, loss in _parts(self.name)]
@@ -44,6 +46,11 @@ class ClassificationLoss:
                     f"option {option!r} is known to no loss in {self.name!r}: choose from "
                     f"{', '.join(sorted(known)) or 'none'}"
                 )
+        terms = [
+            (weight, partial(CLASSIFICATION_LOSSES[loss], **self._given_to(loss)))
+            for weight, loss in _parts(self.name)
+        ]
+        object.__setattr__(self, "_terms", terms)
         self(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long))  # refuses values out of range
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -59,10 +66,7 @@ class ClassificationLoss:
         Raises:
             ValueError: If a shape or a target does not fit.
         """
-        values = [
-            weight * CLASSIFICATION_LOSSES[loss](logits, targets, **self._given_to(loss))
-            for weight, loss in _parts(self.name)
-        ]
+        values = [weight * loss(logits, targets) for weight, loss in self._terms]
         return torch.stack(values).sum(dim=0)  # (n,)
 
     def _given_to(self, loss: str) -> dict[str, Any]:

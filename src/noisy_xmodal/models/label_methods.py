@@ -1,5 +1,6 @@
 """All methods for pairs with classes by name, and the model of each for some data."""
 
+import dataclasses
 from typing import Any
 
 from ..data import LabelledPairs
@@ -56,7 +57,13 @@ def build_label_model(method: str, pairs: LabelledPairs, **fields: Any) -> Commo
     shape = dict(LABEL_METHODS[method].shape)
     if "canonical_size" in shape and "embedding_size" in fields:
         shape["canonical_size"] = min(shape["canonical_size"], fields["embedding_size"])
+    kind = DmcmConfig if method == "dmcm" else CommonSpaceConfig
+    known = {field.name for field in dataclasses.fields(kind)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise ValueError(
+            f"{kind.__name__} has no field {unknown[0]!r}; it has: {', '.join(sorted(known))}."
+        )
     fields = sizes | shape | {"method": method} | fields
-    if method == "dmcm":
-        return DmcmModel(DmcmConfig(**fields))
-    return CommonSpaceModel(CommonSpaceConfig(**fields))
+    config = kind(**fields)
+    return DmcmModel(config) if method == "dmcm" else CommonSpaceModel(config)

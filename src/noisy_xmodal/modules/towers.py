@@ -71,7 +71,7 @@ class FeatureScaling(nn.Module):
         """Give every number of (n, size) mean 0 and variance 1; one that never varies becomes 0."""
         values = features.double()
         spread = values.std(dim=0, correction=0)  # (size,)
-        varies = spread > 1e-8 * spread.max().clamp(min=1.0)
+        varies = spread > 1e-7 * values.abs().amax(dim=0)  # against rounding, each by itself
         self.mean.copy_(values.mean(dim=0))
         self.scale.copy_(torch.where(varies, 1 / spread.clamp(min=1e-30), 0.0))
 
@@ -98,7 +98,8 @@ class LinearProjection(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Project (n, input_size) to (n, output_size)."""
-        return (inputs.float() - self.mean.float()) @ self.weight.float()
+        with torch.autocast(inputs.device.type, enabled=False):  # fitted in full precision
+            return (inputs.float() - self.mean.float()) @ self.weight.float()
 
 
 class Prototypes(nn.Module):
@@ -110,11 +111,18 @@ class Prototypes(nn.Module):
     Args:
         n_classes: Number of classes.
         size: Size of the common space.
+        learned: Whether they are trained.
     """
 
-    def __init__(self, n_classes: int, size: int) -> None:
+    weight: Tensor
+
+    def __init__(self, n_classes: int, size: int, learned: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_classes, size))
+        weight = torch.empty(n_classes, size)
+        if learned:
+            self.weight = nn.Parameter(weight)
+        else:
+            self.register_buffer("weight", weight)
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Logits (n, n_classes) of outputs (n, size)."""

@@ -82,6 +82,12 @@ class RobustTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_epochs()
+        if self.remove_unused_columns:
+            raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
+
+    def check_epochs(self) -> None:
+        """Refuse a warm-up that leaves no epoch for the rest."""
         if self.warmup_epochs < 0:
             raise ValueError(f"`warmup_epochs` must not be negative, found {self.warmup_epochs}.")
         if self.robust and self.warmup_epochs >= self.num_train_epochs:
@@ -90,8 +96,6 @@ class RobustTrainingArguments(TrainingArguments):
                 f"{self.num_train_epochs:g}: no epoch is left for robust training. Lower the one, "
                 "raise the other, or set `robust` to False."
             )
-        if self.remove_unused_columns:
-            raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
 
 
 @dataclass
@@ -110,7 +114,8 @@ class LabelTrainingArguments(RobustTrainingArguments):
         },
     )
     warmup_epochs: int = field(
-        default=0, metadata={"help": "Epochs of the method's warm-up, where it has one."}
+        default=-1,
+        metadata={"help": "Epochs of the warm-up; -1 for as many as the method has."},
     )
     per_device_train_batch_size: int = field(
         default=100, metadata={"help": "Pairs in a mini-batch, per device."}
@@ -137,3 +142,8 @@ class LabelTrainingArguments(RobustTrainingArguments):
             raise ValueError(
                 f"`feature_scaling` must be standard or none, found {self.feature_scaling!r}."
             )
+
+    def check_epochs(self) -> None:
+        """As for all methods, once the trainer has put a number in the place of -1."""
+        if self.warmup_epochs != -1:
+            super().check_epochs()

@@ -118,6 +118,28 @@ class SafeCheckpointTrainer(Trainer):
     def load_state(self, folder: Path) -> None:
         """Read them back before training goes on; called in every process."""
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train, from the beginning or from a checkpoint.
+
+        Raises:
+            FileExistsError: If the output folder holds checkpoints of another run: they would be
+                taken for this one's.
+        """
+        found = None if resume_from_checkpoint else self._foreign_checkpoint()
+        if found is not None:
+            raise FileExistsError(
+                f"{self.args.output_dir} holds checkpoints of an earlier run ({found}). Go on with "
+                "it by --resume_from_checkpoint True, or give another --output_dir."
+            )
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def _foreign_checkpoint(self) -> str | None:
+        """Name of a checkpoint in the output folder that this trainer did not write."""
+        folder = Path(self.args.output_dir)
+        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        own = last is not None and int(last.rsplit("-", 1)[1]) <= self.state.global_step
+        return None if last is None or own else Path(last).name
+
     def saved_processor(self) -> Any:
         """The processor that is saved beside the model."""
         return self.processing_class

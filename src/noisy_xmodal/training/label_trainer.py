@@ -80,7 +80,8 @@ class LabelTrainer(RobustTrainer):
     options: ClassVar[Fields] = {}
     #: The least and the largest value of those that are numbers.
     ranges: ClassVar[Ranges] = {}
-    #: Fields of `LabelTrainingArguments` that the method trains by.
+    #: Fields of `LabelTrainingArguments` that the method trains by. The trainer takes its warm-up
+    #: from here; the rest are the defaults of `examples/train_dmcm.py`.
     recipe: ClassVar[Fields] = {}
 
     def __init__(
@@ -95,13 +96,18 @@ class LabelTrainer(RobustTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
+        self._check_parts(model.config)
         self.constants = self._constants(model.config)
+        if args.warmup_epochs == -1:
+            args.warmup_epochs = self.recipe.get("warmup_epochs", 0)
+            args.check_epochs()
         self.class_names: list[str] | None = None
         self.processor = processing_class
         self._reader = (model, processing_class, args)
         pairs = self._as_labelled(train_dataset, "train", args.per_device_train_batch_size)
         self.class_names = pairs.class_names
         _warn_of_absent_classes(pairs)
+        _ = pairs.is_noisy  # an oracle with gaps is refused now, not by the first report
         super().__init__(
             model,
             args,
@@ -117,6 +123,21 @@ class LabelTrainer(RobustTrainer):
         if args.feature_scaling == "standard" and pairs.has_features:
             _fit_scaling(model.image_scaling, pairs.image_features)
             _fit_scaling(model.text_scaling, pairs.text_features)
+
+    @classmethod
+    def _check_parts(cls, config: Any) -> None:
+        """Refuse a model that lacks a part of the method's."""
+        lacks = {
+            "reconstructs": cls.shape.get("reconstructs") and not config.reconstructs,
+            "canonical_size": cls.shape.get("canonical_size") and config.canonical_size is None,
+            "classifier": cls.shape.get("classifier") != "none" and config.classifier == "none",
+        }
+        for name, missing in lacks.items():
+            if missing:
+                raise ValueError(
+                    f"{cls.title} needs a model with `{name}`, and the config has "
+                    f"{getattr(config, name)!r}: build it with `build_label_model`."
+                )
 
     @classmethod
     def _constants(cls, config: Any) -> dict[str, Any]:
@@ -153,7 +174,8 @@ class LabelTrainer(RobustTrainer):
                     "vectors: give it a backbone that reads them, such as CLIP."
                 )
             if config.freeze_backbone:
-                features = extract_features(model, processor, dataset, args.device, split=split)
+                with args.main_process_first(desc="features"):
+                    features = extract_features(model, processor, dataset, args.device, split)
                 dataset = dataset.with_features(*features)
             return dataset
         sizes = dataset.image_features.shape[1], dataset.text_features.shape[1]
@@ -195,7 +217,7 @@ class LabelTrainer(RobustTrainer):
     # What a method says
 
     def per_sample_loss(self, output: Any, batch: LabelBatch, targets: LabelTargets) -> Tensor:
-        """One loss a pair, (n_pairs,)."""
+        """One loss a pair, (n_pairs,); `in_warm_up` tells of the warm-up."""
         raise NotImplementedError
 
     def training_targets(self, output: Any, batch: LabelBatch) -> LabelTargets:
@@ -220,8 +242,9 @@ class LabelTrainer(RobustTrainer):
         return [model(**batch.inputs)], [batch]
 
     def _network_loss(self, output: Any, batch: LabelBatch) -> Tensor:
-        targets = self.training_targets(output, batch)
-        return self.per_sample_loss(output, batch, targets).mean()
+        losses = self.per_sample_loss(output, batch, self.training_targets(output, batch))
+        weights = self.sample_weights(batch)
+        return losses.mean() if weights is None else (weights * losses).mean()
 
 
 class WholeBatches(Dataset):

@@ -28,7 +28,8 @@ def train_and_evaluate(
     resume = args.resume_from_checkpoint
     trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
     seconds = time.perf_counter() - started
-    best = trainer.accelerator.unwrap_model(trainer.model)
+    # Without the wrapper of mixed precision, as whoever loads the model will have it.
+    best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
     return {
         "epochs": args.num_train_epochs,

@@ -47,7 +47,7 @@ class RobustTrainer(SafeCheckpointTrainer):
     #: What the rows of the pair state are, and the name of each.
     row_kind: ClassVar[str] = "peer"
     row_names: ClassVar[tuple[str, ...]] = ("a",)
-    #: Posterior from which a pair counts as clean.
+    #: Posterior from which `divide` here counts a pair as clean.
     clean_threshold: float = 0.5
 
     def __init__(
@@ -112,15 +112,15 @@ class RobustTrainer(SafeCheckpointTrainer):
     # What a method says
 
     def per_sample_loss(self, output: Any, batch: Any, targets: Any) -> Tensor:
-        """One loss a pair, (n_pairs,); `targets` is None during the warm-up."""
+        """One loss a pair, (n_pairs,)."""
         raise NotImplementedError
 
     def training_targets(self, output: Any, batch: Any) -> Any:
-        """What each pair aims at after the warm-up."""
+        """What each pair aims at."""
         raise NotImplementedError
 
     def sample_weights(self, batch: Any) -> Tensor | None:
-        """How much each pair counts after the warm-up, (n_pairs,), or None for equal weights."""
+        """How much each pair counts, (n_pairs,), or None for equal weights."""
         return None
 
     def refurbish(self) -> np.ndarray | None:

@@ -83,7 +83,7 @@ class CommonSpaceConfig(PreTrainedConfig):
             )
         if self.share_last_layer and not self.hidden_sizes:
             raise ValueError("`share_last_layer` needs a hidden layer: `hidden_sizes` is empty.")
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise ValueError(f"`temperature` must be positive, found {self.temperature}.")
         if self.canonical_size is not None and not 0 < self.canonical_size <= self.embedding_size:
             raise ValueError(

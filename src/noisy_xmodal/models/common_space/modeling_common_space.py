@@ -116,6 +116,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             self._tied_weights_keys = {
                 f"text_tower.{name}": f"image_tower.{name}" for name in names
             }
+            self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         decodes = config.reconstructs
         self.image_decoder = build_decoder(config.image_size, *options) if decodes else None
         self.text_decoder = build_decoder(config.text_size, *options) if decodes else None
@@ -123,7 +124,8 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         if config.classifier == "linear":
             self.classifier = nn.Linear(config.embedding_size, config.n_classes)
         elif config.classifier != "none":
-            self.classifier = Prototypes(config.n_classes, config.embedding_size)
+            learned = config.classifier == "prototypes"
+            self.classifier = Prototypes(config.n_classes, config.embedding_size, learned)
         size = config.canonical_size
         self.image_projection = LinearProjection(config.embedding_size, size) if size else None
         self.text_projection = LinearProjection(config.embedding_size, size) if size else None
@@ -131,10 +133,8 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "CommonSpaceModel":
-        """Switch the mode; what is fixed has no gradients, and a frozen backbone stays in eval."""
+        """Switch the mode; a frozen backbone stays in eval mode and has no gradients."""
         super().train(mode)
-        if isinstance(self.classifier, Prototypes):
-            self.classifier.weight.requires_grad_(self.config.classifier == "prototypes")
         if self.backbone is not None and self.config.freeze_backbone:
             self.backbone.eval()
             self.backbone.requires_grad_(False)

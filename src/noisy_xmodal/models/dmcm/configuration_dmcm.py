@@ -28,7 +28,8 @@ class DmcmConfig(CommonSpaceConfig):
         monotone: Whether the clean probability may never rise with the loss.
         selection: How many samples count as clean: "rate" (1 - noise_rate of them), "threshold"
             (those of posterior `clean_threshold` or more) or "estimated" (the rate is the weight
-            of the mixture's high-loss component).
+            of the mixture's high-loss component). By default "rate" with a noise rate and
+            "estimated" without one.
         noise_rate: r, when the selection is "rate".
         clean_threshold: delta, when the selection is "threshold".
     """
@@ -44,16 +45,21 @@ class DmcmConfig(CommonSpaceConfig):
     mixture_scope: Literal["epoch", "batch"] = "epoch"
     mixture: Literal["beta", "gaussian"] = "beta"
     monotone: bool = True
-    selection: Literal["rate", "threshold", "estimated"] = "estimated"
+    selection: Literal["rate", "threshold", "estimated"] | None = None
     noise_rate: float | int | None = None
     clean_threshold: float | int = 0.5
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.selection is None:
+            self.selection = "estimated" if self.noise_rate is None else "rate"
 
     def validate_method(self) -> None:
         """Refuse constants for which the equations have no meaning."""
         for name in ("beta", "mixing_weight", "clean_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must be in [0, 1], found {getattr(self, name)}.")
-        if self.contrastive_temperature <= 0:
+        if not self.contrastive_temperature > 0:
             raise ValueError(
                 f"`contrastive_temperature` must be positive, found {self.contrastive_temperature}."
             )

@@ -33,6 +33,9 @@ Decisions, where the paper is silent or says two things:
 * A noisy sample is mixed, in the vectors that the towers read, with a clean sample of its modality
   and mini-batch; where the batch has none it stays as it is. Image and text of a pair are mixed
   apart. Clean samples are not passed through the towers twice: nothing there is random.
+* Every number of a feature vector is centred and scaled by the training split first, unless
+  `feature_scaling` is "none"; the published code takes CLIP's vectors as they are. The learning
+  rate decays by a cosine, as there.
 * The published warm-up counts two epochs for the paper's three and four for its five; here it is
   `warmup_epochs`.
 """
@@ -73,12 +76,15 @@ class DmcmTrainer(LabelTrainer):
     def __init__(
         self, model: DmcmModel, args: LabelTrainingArguments, train_dataset: Any, **kwargs: Any
     ) -> None:
+        if not isinstance(model, DmcmModel):
+            raise ValueError(f"DMCM trains a DmcmModel, found a {type(model).__name__}.")
         self.method = model.config
         self.class_loss = classification_loss(
             self.method.class_loss, **(self.method.class_loss_options or {})
         )
         super().__init__(model, args, train_dataset, **kwargs)
-        if args.robust and self.method.mixture_scope == "batch":
+        mixes = args.robust and self.method.mixing_weight < 1
+        if mixes and self.method.mixture_scope == "batch":
             self.add_callback(BatchDivisionCallback(self))
 
     # Eq. 3
@@ -107,12 +113,7 @@ class DmcmTrainer(LabelTrainer):
 
     def divide(self, losses: np.ndarray) -> list[Division]:
         """A division for each modality's losses (2, n), scaled together."""
-        rules: dict[str, dict[str, Any]] = {
-            "rate": {"noise_rate": self.method.noise_rate},
-            "estimated": {"noise_rate": "estimated"},
-            "threshold": {"threshold": self.method.clean_threshold},
-        }
-        rule = rules[self.method.selection]
+        rate: Any = {"rate": self.method.noise_rate, "estimated": "estimated", "threshold": None}
         bounds = (float(losses.min()), float(losses.max()))
         return [
             divide(
@@ -120,7 +121,8 @@ class DmcmTrainer(LabelTrainer):
                 mixture=self._mixture(),
                 bounds=bounds,
                 monotone=self.method.monotone,
-                **rule,
+                threshold=self.method.clean_threshold,
+                noise_rate=rate[self.method.selection],
             )
             for row in losses
         ]
@@ -134,7 +136,7 @@ class DmcmTrainer(LabelTrainer):
         """Which samples of a batch count as clean, bool (2, n_pairs)."""
         ids = batch.pair_id.cpu().numpy()
         if self.method.mixture_scope == "batch":
-            values = losses.detach().double().cpu().numpy()
+            values = losses.detach().cpu().double().numpy()
             divisions = self.divide(values)
             self.pair_state["loss"][:, ids] = values
             for row, division in enumerate(divisions):
@@ -233,4 +235,7 @@ class BatchDivisionCallback(RobustCallback):
                 known["clean_probability"], known["is_clean"], strict=True
             )
         ]
+        # To log takes back the wish to log the loss, which every process must have alike.
+        logs_loss = control.should_log
         self.trainer.report_division(epoch, known["loss"], divisions, plot=False)
+        control.should_log = logs_loss
