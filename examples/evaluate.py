@@ -17,6 +17,7 @@ from noisy_xmodal.data import (
     load_pairs,
     validate_labelled,
     validate_pairs,
+    with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
 from noisy_xmodal.evaluation import LabelRetrievalEvaluator, RetrievalEvaluator
@@ -106,8 +107,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     dataset = load_data(args, of_classes)
     if args.split not in dataset:
         raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
-    validate = validate_labelled if of_classes else validate_pairs
-    validate(dataset[args.split], split=args.split)
+    rows = dataset[args.split]
+    if of_classes:
+        rows = rows if config.backbone_config is not None else with_vectors(rows, args.split)
+        validate_labelled(rows, split=args.split)
+    else:
+        validate_pairs(rows, split=args.split)
     model = AutoModel.from_pretrained(args.model_name_or_path)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     processor = AutoProcessor.from_pretrained(args.model_name_or_path)
@@ -118,10 +123,10 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             processor, block_size=args.block_size, fold_size=args.fold_size, progress=True
         )
     )
-    metrics = evaluator(model, dataset[args.split])
+    metrics = evaluator(model, rows)
     write_json(args.results_file, metrics)
     if of_classes and args.precision_recall_file is not None:
-        write_json(args.precision_recall_file, evaluator.curves(model, dataset[args.split]))
+        write_json(args.precision_recall_file, evaluator.curves(model, rows))
     for name, value in metrics.items():
         print(f"{name:12}{value:8.4f}" if of_classes else f"{name:12}{value:8.2f}")
     return metrics

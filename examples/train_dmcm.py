@@ -43,6 +43,7 @@ from noisy_xmodal.data import (
     load_labelled,
     noise_protocol,
     validate_labelled,
+    with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji_labels
 from noisy_xmodal.hub import write_model_card
@@ -182,7 +183,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, MethodArguments, LabelTrainin
     return data, method, training, asked.recipe
 
 
-def load_data(args: DataArguments) -> DatasetDict:
+def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
     """The dataset by name and configuration, wherever it lives, with train and validation."""
     if args.dataset_name is None:
         args.dataset_config_name = args.dataset_config_name or "sym_40"
@@ -207,11 +208,25 @@ def load_data(args: DataArguments) -> DatasetDict:
         print(f"There is no split 'validation': {n_held_out} training pairs are held out for it.")
         if args.inject_noise is None:
             print("The wrong labels among them, if there are any, take part in choosing the best.")
+    if not reads_raw:
+        dataset = describe(dataset)
     if args.inject_noise is not None:
         dataset = inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
     for split, rows in dataset.items():
         validate_labelled(rows, split=split)
     return dataset
+
+
+def describe(dataset: DatasetDict) -> DatasetDict:
+    """Vectors for sides that come without them."""
+    names = dataset["train"].column_names
+    if "image_features" not in names or "text_features" not in names:
+        print(
+            "Not both sides are vectors: means of region features, gradients and colours of "
+            "pictures, and hashed words of texts stand for them. --backbone_name_or_path, such as "
+            "a CLIP, describes pictures and texts far better."
+        )
+    return DatasetDict({split: with_vectors(rows, split) for split, rows in dataset.items()})
 
 
 def build_processor(args: MethodArguments) -> CommonSpaceProcessor:
@@ -315,7 +330,7 @@ def main(argv: list[str] | None = None) -> dict:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
     set_seed(training.seed)
-    dataset = load_data(data)
+    dataset = load_data(data, reads_raw=method.backbone_name_or_path is not None)
     protocol = noise_protocol(dataset["train"])
     pairs = LabelledPairs(dataset["train"])
     kind = LABEL_METHODS[method.method]

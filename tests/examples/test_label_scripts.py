@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -225,3 +226,37 @@ def test_a_study_refuses_runs_with_other_options(tmp_path):
     study.check_same(path, ["--seed", "0"])
     with pytest.raises(SystemExit, match="is of another run"):
         study.check_same(path, ["--seed", "1"])
+
+
+def test_region_features_with_captions_and_labels_train_as_they_are(tmp_path):
+    """The field's layout with `_labels.txt`, from raw files to mAP."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 60), ("dev", 20), ("test", 20)):
+        labels = np.arange(n) % 3
+        regions = labels[:, None, None] + 0.3 * rng.standard_normal((n, 4, 5))
+        np.save(raw / f"{name}_ims.npy", regions.astype(np.float16))
+        captions = [f"word{label} number {rng.integers(9)}" for label in labels for _ in "ab"]
+        (raw / f"{name}_caps.txt").write_text("\n".join(captions) + "\n")
+        (raw / f"{name}_labels.txt").write_text("\n".join(map(str, labels)) + "\n")
+    write = [
+        "--data_dir",
+        str(raw),
+        "--out",
+        str(tmp_path / "data"),
+        "--configs",
+        "clean",
+        "sym_40",
+    ]
+    path = str(EXAMPLES.parent / "dataset_scripts" / "precomp.py")
+    subprocess.run([sys.executable, path, *write], check=True, capture_output=True)
+    argv = ["--dataset_name", str(tmp_path / "data"), "--dataset_config_name", "sym_40", *SMALL]
+    results = script("train_dmcm").main([*argv, "--output_dir", str(tmp_path / "out")])
+    assert results["noise"]["ratio"] == 0.4
+    argv = ["--model_name_or_path", str(tmp_path / "out"), "--dataset_name", str(tmp_path / "data")]
+    argv += ["--dataset_config_name", "clean", "--results_file", str(tmp_path / "r.json")]
+    script("evaluate").main(argv)
+    measured = json.loads((tmp_path / "r.json").read_text())
+    assert measured == pytest.approx(results["best"]["test"])
+    assert measured["map"] > 0.4

@@ -9,6 +9,7 @@ from .labelled_pairs import LabelledPairs
 from .labelled_rows import as_labelled, load_labelled
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
+from .plain_vectors import with_vectors
 from .protocol import noise_protocol
 from .splits import hold_out_validation
 
@@ -30,4 +31,5 @@ __all__ = [
     "validate_columns",
     "validate_labelled",
     "validate_pairs",
+    "with_vectors",
 ]

@@ -36,6 +36,7 @@ from .labelled_columns import (
     read_labels,
 )
 from .labels import number_classes
+from .plain_vectors import with_region_means
 from .protocol import TRAIN
 
 LABEL = "label"  # one class for both sides, as most datasets of pictures name it
@@ -60,8 +61,8 @@ def as_labelled(
 
     Args:
         dataset: One split or several.
-        image_column: Vectors, pictures, paths or bytes; by default `image_features`, else pictures,
-            found by name and type.
+        image_column: Vectors, pictures, paths or bytes; by default `image_features`, else the means
+            of `regions`, else pictures, found by name and type.
         text_column: Vectors, or texts in any form that `as_pairs` reads; by default
             `text_features`, else texts, likewise.
         label_column: Class of a row, for both sides; by default `label`, where the dataset has
@@ -80,6 +81,8 @@ def as_labelled(
         raise DatasetError(f"Give a Dataset or a DatasetDict, not a {type(dataset).__name__}.")
     several = isinstance(dataset, datasets.DatasetDict)
     splits = dict(dataset) if several else {str(dataset.split or TRAIN): dataset}
+    if image_column is None:
+        splits = {split: with_region_means(rows) for split, rows in splits.items()}
     named = (label_column, image_label_column, text_label_column)
     sources = {split: _label_sources(rows, *named, split) for split, rows in splits.items()}
     labels, names = _numbered(splits, sources)

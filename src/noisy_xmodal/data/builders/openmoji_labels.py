@@ -22,45 +22,23 @@ from typing import Any, cast
 import datasets
 import numpy as np
 from datasets.utils import tqdm
-from numpy.typing import NDArray
-from PIL import Image
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from ..card import CardText
 from ..columns import IMAGE
 from ..labels import number_classes
+from ..plain_vectors import caption_features, picture_features
 from ..protocol import CLEAN
 from .base import LABEL_NOISE, NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .modality_arrays import VectorSplit
 from .openmoji import OpenMoji, image_id_of, merged_captions
 from .openmoji_captions import CodePoints, emoji_table, n_tones
-from .openmoji_pictures import SIZE, drawings, group_copies, png, rasterise
+from .openmoji_pictures import drawings, group_copies, png, rasterise
 
-CELLS = 8
-ORIENTATIONS = 8
-IMAGE_DIM = CELLS * CELLS * (ORIENTATIONS + 3)
-WORD_DIM, CHARACTER_DIM = 128, 384
-TEXT_DIM = WORD_DIM + CHARACTER_DIM
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 _SALT = "noisy-xmodal openmoji labels 1"
 _FEATURES_VERSION = "features-1"  # raised whenever a picture or caption gets other vectors
-_FAINT = 0.01  # gradients well below this leave their cell almost empty
-
-_VECTORIZERS = (
-    HashingVectorizer(
-        n_features=WORD_DIM, token_pattern=r"\w+", ngram_range=(1, 2), norm=None, dtype=np.float32
-    ),
-    HashingVectorizer(
-        n_features=CHARACTER_DIM,
-        analyzer="char_wb",
-        ngram_range=(3, 5),
-        norm=None,
-        dtype=np.float32,
-    ),
-)
-
 _ADULT, _CHILD, _HEART, _HANDSHAKE = 0x1F9D1, 0x1F9D2, 0x2764, 0x1F91D
 _JOINER = 0x200D
 _SIGNS = frozenset((0x2640, 0x2642, 0x27A1))  # female, male, facing right
@@ -77,62 +55,6 @@ _NEUTRAL: dict[int, CodePoints] = {
     0x1F48F: (_ADULT, _HEART, 0x1F48B),  # kiss
     0x1F491: (_ADULT, _HEART),  # couple with heart
 }
-
-
-def picture_features(picture: Image.Image) -> NDArray[np.float32]:
-    """Describes a picture by the directions of its edges and by its colours.
-
-    The picture is taken at 64 x 64 pixels and cut into 8 x 8 cells. A cell gives a histogram of
-    gradient orientations (8 of them, the opposite direction being the same; weighted by the
-    strength of the gradient, scaled to unit norm) and its mean red, green and blue, counted down
-    from white.
-
-    Args:
-        picture: Of any size and mode; a transparent one is laid on white.
-
-    Returns:
-        The histograms of all cells, row by row, then their colours: (704,), each from 0 to 1.
-    """
-    if picture.has_transparency_data:
-        layers = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), layers)
-    picture = picture.convert("RGB")
-    if picture.size != (SIZE, SIZE):
-        picture = picture.resize((SIZE, SIZE))
-    colours = np.asarray(picture, dtype=np.float32) / 255  # (64, 64, 3)
-    down, right = np.gradient(colours.mean(axis=2))  # (64, 64) each
-    turn = np.mod(np.arctan2(down, right), np.pi) * (ORIENTATIONS / np.pi)  # (64, 64)
-    apart = np.abs(turn[..., None] - np.arange(ORIENTATIONS))
-    shares = np.maximum(0, 1 - np.minimum(apart, ORIENTATIONS - apart))  # of two orientations
-    histograms = _cell_means(np.hypot(down, right)[..., None] * shares)  # (64 cells, 8)
-    histograms /= np.sqrt(np.square(histograms).sum(axis=1, keepdims=True) + _FAINT**2)
-    features = np.concatenate([histograms.ravel(), 1 - _cell_means(colours).ravel()])
-    return features.astype(np.float32)
-
-
-def caption_features(*captions: str) -> NDArray[np.float32]:
-    """Describes a text by its words and parts of words, hashed.
-
-    The first 128 numbers count words and pairs of words, the other 384 count the runs of 3 to 5
-    characters within words; a hash says which number, and with which sign. So relatives that share
-    a stem are near each other, and synonyms are not.
-
-    Args:
-        captions: What is said of one picture, at least one; their counts are summed.
-
-    Returns:
-        A vector of unit norm, (512,); zeros where the captions are blank.
-
-    Raises:
-        ValueError: No caption is given.
-    """
-    if not captions:
-        raise ValueError("caption_features got no caption: give at least one.")
-    counts = np.concatenate(
-        [np.asarray(v.transform(captions).sum(axis=0)).ravel() for v in _VECTORIZERS]
-    )
-    norm = np.linalg.norm(counts)
-    return (counts / norm if norm > 0 else counts).astype(np.float32)
 
 
 class OpenMojiLabelsSplit(VectorSplit):
@@ -306,13 +228,6 @@ def load_openmoji_labels(
     )
     builder.download_and_prepare()
     return builder.as_dataset()
-
-
-def _cell_means(values: np.ndarray) -> np.ndarray:
-    """Means over the cells of (64, 64, channels): (64 cells, channels)."""
-    step, channels = SIZE // CELLS, values.shape[2]
-    cells = values.reshape(CELLS, step, CELLS, step, channels)
-    return cells.mean(axis=(1, 3)).reshape(-1, channels)
 
 
 def _class_table(splits: Mapping[str, CleanSplit]) -> str:
