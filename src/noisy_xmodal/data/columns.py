@@ -20,8 +20,8 @@ Where pairs have a class, a row also has:
 | `image_label`    | class number             | the class that the image is given               |
 | `text_label`     | class number             | the class that its text is given                |
 | `true_label`     | class number             | oracle: the class that both are of              |
-| `image_features` | list of floats, one size | the image as one vector, for the picture or with it |
-| `text_features`  | list of floats, one size | the text as one vector, likewise `captions`     |
+| `image_features` | list of floats, one size | the image as one vector, with it or without     |
+| `text_features`  | list of floats, one size | the text as one vector, likewise                |
 | `text_id`        | string, optional         | the name of the text                            |
 
 Oracle columns are for metrics, evaluation and audit only.
