@@ -43,7 +43,11 @@ class EvaluationArguments:
         default=None, metadata={"help": "Column of the image, where it is not found by itself."}
     )
     caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, or of the text's features."}
+        default=None, metadata={"help": "Column of the captions, likewise."}
+    )
+    text_column: str | None = field(
+        default=None,
+        metadata={"help": "For a model that learnt classes, column of the text or its features."},
     )
     label_column: str | None = field(
         default=None,
@@ -86,7 +90,7 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
         return load_labelled(
             *name,
             image_column=args.image_column,
-            text_column=args.caption_column,
+            text_column=args.text_column,
             label_column=args.label_column,
             image_label_column=args.image_label_column,
             text_label_column=args.text_label_column,
@@ -135,5 +139,5 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 if __name__ == "__main__":
     try:
         main()
-    except DatasetError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import train_dmcm
+from huggingface_hub.errors import StrictDataclassError
 from matplotlib.figure import Figure
 
 from noisy_xmodal.training.curve import CURVE_NAME
@@ -41,7 +42,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "LCN": ["--method", "lcn"],
         "MRL": ["--method", "mrl"],
         "MRL + warm-up": ["--method", "mrl_warmup"],
-        "DMCM, rate estimated": [],
+        "DMCM (rate estimated)": [],
         "DMCM": KNOWN,
     },
     "ablation": {
@@ -61,7 +62,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
         "clean samples alone (lambda = 0)": [*KNOWN, "--mixing_weight", "0"],
         "mixture per batch": [*KNOWN, "--mixture_scope", "batch"],
         "raw posterior": [*KNOWN, "--method_options", '{"monotone": false}'],
-        "Gaussian mixture, rate estimated": ["--method_options", '{"mixture": "gaussian"}'],
+        "rate estimated by a Gaussian mixture": ["--method_options", '{"mixture": "gaussian"}'],
         "rate estimated": [],
         "threshold .5": ["--clean_threshold", "0.5"],
         "Eq. 3 and 7 as printed": [
@@ -89,8 +90,12 @@ CHOICES = {"last": ("last",), "best on validation": ("best",), "oracle": ("best_
 
 def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
     """Options of the study, and those for its runs."""
-    parser = ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--study", choices=list(STUDIES), default="methods")
+    parser = ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog="All further options are those of train_dmcm.py, and go to every run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--study", choices=list(STUDIES), default="methods", help="Its rows.")
     parser.add_argument("--noise", nargs="+", default=["20", "40", "60", "80"], help="Percentages.")
     parser.add_argument("--noise_type", default="sym", help="Begin of the config names.")
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="Training seeds.")
@@ -137,7 +142,10 @@ def work(args: Namespace, passed_on: list[str]) -> None:
             continue
         print(f"== {row}, {args.noise_type}_{noise}, seed {seed}", flush=True)
         shutil.rmtree(out, ignore_errors=True)
-        train_dmcm.main(options)
+        try:
+            train_dmcm.main(options)
+        except (ValueError, OSError, StrictDataclassError) as error:
+            sys.exit(f"error in the run {row!r}: {error}")
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
 
@@ -244,7 +252,7 @@ def main(argv: list[str] | None = None) -> None:
     processes = [subprocess.Popen(command) for command in commands]
     codes = [process.wait() for process in processes]
     if any(codes):
-        sys.exit("a worker failed; run the same command again to go on with what is missing.")
+        sys.exit("a run failed, see above; the same command goes on with what is missing.")
     cells = collect(args)
     out = Path(args.output_dir)
     write_json(out / f"{args.study}.json", cells)

@@ -159,6 +159,12 @@ class MethodArguments:
     )
 
 
+#: Options that name columns of a dataset of one's own.
+COLUMN_OPTIONS = (
+    *("label_column", "image_label_column", "text_label_column"),
+    *("image_column", "text_column"),
+)
+
 #: Options that only DMCM has.
 DMCM_OPTIONS = ("noise_rate", "clean_threshold", "mixing_weight", "mixture_scope")
 
@@ -186,6 +192,9 @@ def parse(argv: list[str]) -> tuple[DataArguments, MethodArguments, LabelTrainin
 def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
     """The dataset by name and configuration, wherever it lives, with train and validation."""
     if args.dataset_name is None:
+        ignored = [name for name in COLUMN_OPTIONS if getattr(args, name) is not None]
+        if ignored:
+            raise DatasetError(f"--{ignored[0]} is for data of yours: give --dataset_name too.")
         args.dataset_config_name = args.dataset_config_name or "sym_40"
         dataset = load_openmoji_labels(args.dataset_config_name)
     else:
@@ -202,6 +211,8 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
         raise DatasetError(
             f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
         )
+    for split, rows in dataset.items():
+        validate_labelled(rows, split=split)  # before rows change their numbers
     if "validation" not in dataset:
         dataset = hold_out_validation(dataset, args.validation_share)
         n_held_out = len(dataset["validation"])
@@ -212,8 +223,6 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
         dataset = describe(dataset)
     if args.inject_noise is not None:
         dataset = inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
-    for split, rows in dataset.items():
-        validate_labelled(rows, split=split)
     return dataset
 
 
@@ -258,7 +267,12 @@ def model_fields(args: MethodArguments, protocol: dict | None) -> dict:
         for name in ("beta", "class_loss", *DMCM_OPTIONS)
         if getattr(args, name) is not None
     }
-    options = json.loads(args.method_options) | given
+    try:
+        options = json.loads(args.method_options) | given
+    except (json.JSONDecodeError, TypeError) as error:
+        raise DatasetError(
+            f"--method_options {args.method_options!r} is no JSON object: {error}."
+        ) from error
     if args.method != "dmcm":
         foreign = [f"--{name}" for name in DMCM_OPTIONS if name in given]
         if foreign:
@@ -380,5 +394,5 @@ def main(argv: list[str] | None = None) -> dict:
 if __name__ == "__main__":
     try:
         main()
-    except (DatasetError, FileExistsError, StrictDataclassError) as error:
-        sys.exit(f"error: {error}")
+    except (ValueError, OSError, StrictDataclassError) as error:
+        sys.exit(f"error: {error.__cause__ if isinstance(error, StrictDataclassError) else error}")

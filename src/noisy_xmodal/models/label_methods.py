@@ -48,7 +48,10 @@ def build_label_model(method: str, pairs: LabelledPairs, **fields: Any) -> Commo
     """
     if method not in LABEL_METHODS:
         raise ValueError(f"there is no method {method!r}; there are: {', '.join(LABEL_METHODS)}.")
-    sizes: dict[str, Any] = {"n_classes": pairs.n_classes}
+    sizes: dict[str, Any] = {
+        "n_classes": pairs.n_classes,
+        "id2label": dict(enumerate(pairs.class_names)),
+    }
     if pairs.has_features:
         sizes |= {
             "image_size": pairs.image_features.shape[1],

@@ -171,7 +171,8 @@ class LabelTrainer(RobustTrainer):
             if not reads_raw:
                 raise DatasetError(
                     f"Split '{split}' has pictures and texts, and the model reads feature "
-                    "vectors: give it a backbone that reads them, such as CLIP."
+                    "vectors: give it a backbone that reads them, such as CLIP, or describe them "
+                    "by noisy_xmodal.data.with_vectors(rows)."
                 )
             if config.freeze_backbone:
                 with args.main_process_first(desc="features"):
