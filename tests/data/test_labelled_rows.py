@@ -250,7 +250,7 @@ def test_what_cannot_be_brought_to_the_contract(
 
 def test_other_things_are_refused() -> None:
     with pytest.raises(DatasetError, match="not a list"):
-        as_labelled([1, 2])  # type: ignore[type-var]
+        as_labelled([1, 2])
 
 
 def test_texts_that_are_not_found_are_asked_for_by_the_option_there_is() -> None:

@@ -87,7 +87,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
 
     def fit(
         self,
-        X: ArrayLike,  # noqa: N803
+        X: ArrayLike,
         y: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> "BetaMixture":
@@ -120,7 +120,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         self.n_features_in_ = 1
         return self
 
-    def predict_proba(self, X: ArrayLike) -> FloatArray:  # noqa: N803
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Posterior of each component.
 
         Args:
@@ -131,7 +131,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         """
         return _posterior(self._log_joint(X))[1].T
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:  # noqa: N803
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """The most probable component.
 
         Args:
@@ -142,7 +142,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         """
         return self._log_joint(X).argmax(axis=0)
 
-    def score_samples(self, X: ArrayLike) -> FloatArray:  # noqa: N803
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """Log density of each value; that of a value within `margin` of 0 or 1 is taken there.
 
         Args:
@@ -153,7 +153,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         """
         return _posterior(self._log_joint(X))[0]
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:  # noqa: N803
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean log density.
 
         Args:
@@ -204,7 +204,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         self.alphas_, self.betas_ = _shapes(moments)  # (K,) each
         self.noise_rate_ = float(np.clip(1 - self.weights_[0], 0, 1))
 
-    def _log_joint(self, X: ArrayLike) -> FloatArray:  # noqa: N803
+    def _log_joint(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
         values = np.clip(_unit_values(X), self.margin, 1 - self.margin)  # (n,)
         moments = np.stack([self.weights_, self.means_[:, 0], self.variances_[:, 0]])  # (3, K)
