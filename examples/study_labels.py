@@ -85,7 +85,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
 LABEL_FREE = ("DCCA", "DCCAE")
 
 #: Where a run's results hold the three ways to choose an epoch.
-CHOICES = {"last": ("last",), "best on validation": ("best",), "oracle": ("best_on_test",)}
+CHOICES = {"last": "last", "best on validation": "best", "oracle": "best_on_test"}
 
 
 def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
@@ -95,7 +95,9 @@ def read_options(argv: list[str]) -> tuple[Namespace, list[str]]:
         epilog="All further options are those of train_dmcm.py, and go to every run.",
         allow_abbrev=False,
     )
-    parser.add_argument("--study", choices=list(STUDIES), default="methods", help="Its rows.")
+    parser.add_argument(
+        "--study", choices=list(STUDIES), default="methods", help="Which table to make."
+    )
     parser.add_argument("--noise", nargs="+", default=["20", "40", "60", "80"], help="Percentages.")
     parser.add_argument("--noise_type", default="sym", help="Begin of the config names.")
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="Training seeds.")
@@ -169,7 +171,7 @@ def collect(args: Namespace) -> list[dict]:
                 for seed in args.seeds
             ]
             cell: dict = {"row": row, "noise": noise, "seeds": args.seeds}
-            for choice, (key,) in CHOICES.items():
+            for choice, key in CHOICES.items():
                 if any(run[key] is None or "test" not in run[key] for run in runs):
                     continue
                 for metric in ("i2t_map", "t2i_map"):
