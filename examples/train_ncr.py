@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -38,19 +38,16 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import (
     DatasetError,
-    config_names,
+    PairArguments,
+    dataset_label,
     drop_noisy_pairs,
-    hold_out_validation,
-    inject_noise,
-    keep_good_pictures,
-    load_pairs,
+    load_training_pairs,
     noise_protocol,
 )
-from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.hub import write_model_card
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.files import write_json
+from noisy_xmodal.training.run import print_retrieval_table, train_and_evaluate
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
 RECIPES = {
@@ -82,70 +79,6 @@ RECIPES = {
         "lr_scheduler_type": "constant",
     },
 }
-
-
-@dataclass
-class DataArguments:
-    """Which pairs to train on."""
-
-    dataset_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Hub dataset, folder (Parquet, pictures with a table of captions, WebDataset "
-            "shards) or file (.csv, .tsv, .jsonl, .parquet, .tar); OpenMoji when left out."
-        },
-    )
-    dataset_config_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "Its configuration, which names the noise; needed where there are several. "
-            "OpenMoji's is cmp_40 when left out."
-        },
-    )
-    image_column: str | None = field(
-        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
-    )
-    caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, likewise."}
-    )
-    id_column: str | None = field(
-        default=None, metadata={"help": "Column that names the image, likewise."}
-    )
-    on_bad_image: str = field(
-        default="error",
-        metadata={
-            "help": "What to do with pictures that do not decode: error, skip, or ignore to train "
-            "without looking at them first."
-        },
-    )
-    inject_noise: str | None = field(
-        default=None,
-        metadata={"help": "Noise to put into clean training pairs first, such as cmp_40."},
-    )
-    noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
-    objects_from: str | None = field(
-        default=None,
-        metadata={
-            "help": "What part_N takes for the objects of a picture, where nobody has annotated "
-            "them: tags or captions (their nouns)."
-        },
-    )
-    validation_share: float = field(
-        default=0.1,
-        metadata={
-            "help": "Share of the training images to hold out where there is no split validation."
-        },
-    )
-    drop_noisy_pairs: bool = field(
-        default=False,
-        metadata={
-            "help": "Drop the wrong pairs by the oracle before training: an upper mark for "
-            "comparisons, never a method."
-        },
-    )
-    min_word_frequency: int = field(
-        default=1, metadata={"help": "Rarer words of the training captions become <unk>."}
-    )
 
 
 @dataclass
@@ -195,7 +128,7 @@ class ModelArguments:
     )
 
 
-def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainingArguments, str]:
+def parse(argv: list[str]) -> tuple[PairArguments, ModelArguments, RobustTrainingArguments, str]:
     """Read the options; a recipe only changes defaults."""
     first = ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", choices=list(RECIPES), default="small")
@@ -206,7 +139,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainin
         # These suit the recipe's own head; another one begins from its own defaults.
         for name in ("similarity_options", "normalize_tokens"):
             defaults.pop(name, None)
-    parser = HfArgumentParser((DataArguments, ModelArguments, RobustTrainingArguments))
+    parser = HfArgumentParser((PairArguments, ModelArguments, RobustTrainingArguments))
     parser.add_argument(
         "--recipe",
         choices=list(RECIPES),
@@ -218,45 +151,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, RobustTrainin
     return data, model, training, recipe
 
 
-def load_data(args: DataArguments) -> DatasetDict:
-    """The dataset by name and configuration, wherever it lives, with train and validation."""
-    if args.dataset_name is None:
-        args.dataset_config_name = args.dataset_config_name or "cmp_40"
-        dataset = load_openmoji(args.dataset_config_name, objects_from=args.objects_from)
-    else:
-        configs = config_names(args.dataset_name)
-        if args.dataset_config_name is None and len(configs) > 1:
-            raise DatasetError(
-                f"{args.dataset_name} has the configs {', '.join(configs)}: choose one with "
-                "--dataset_config_name."
-            )
-        dataset = load_pairs(
-            args.dataset_name,
-            args.dataset_config_name,
-            image_column=args.image_column,
-            caption_column=args.caption_column,
-            id_column=args.id_column,
-        )
-        if args.on_bad_image != "ignore":
-            for split, rows in dataset.items():
-                dataset[split], notes = keep_good_pictures(rows, split, args.on_bad_image)
-                print(*notes, sep="\n", end="\n" if notes else "")
-    if "train" not in dataset:
-        raise DatasetError(
-            f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
-        )
-    if "validation" not in dataset:
-        dataset = hold_out_validation(dataset, args.validation_share)
-        n_held_out = len(dataset["validation"])
-        print(f"There is no split 'validation': {n_held_out} training images are held out for it.")
-    if args.inject_noise is not None:
-        dataset = inject_noise(
-            dataset, args.inject_noise, seed=args.noise_seed, objects_from=args.objects_from
-        )
-    return dataset
-
-
-def build_processor(train: Dataset, data: DataArguments, model: ModelArguments) -> NcrProcessor:
+def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) -> NcrProcessor:
     """A processor for the columns that the data has."""
     if "regions" in train.column_names:
         row = train.with_format("numpy")[0]["regions"]
@@ -313,21 +208,10 @@ def build_model(processor: NcrProcessor, args: ModelArguments) -> NcrModel:
     return model
 
 
-def method_name(data: DataArguments, training: RobustTrainingArguments) -> str:
+def method_name(data: PairArguments, training: RobustTrainingArguments) -> str:
     """What the results table calls this run."""
     name = "NCR" if training.robust else "plain"
     return f"{name}, noisy pairs dropped by the oracle" if data.drop_noisy_pairs else name
-
-
-def print_table(results: dict) -> None:
-    """Retrieval on every evaluated split, last epoch and best on validation."""
-    columns = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum"]
-    print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
-    print(f"{'':28}" + "".join(f"{column:>9}" for column in columns))
-    for checkpoint in ("last", "best"):
-        for split, metrics in results[checkpoint].items():
-            label = f"{checkpoint} epoch, {split}"
-            print(f"{label:28}" + "".join(f"{metrics[column]:9.1f}" for column in columns))
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -338,7 +222,7 @@ def main(argv: list[str] | None = None) -> dict:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
     set_seed(training.seed)
-    dataset = load_data(data)
+    dataset = load_training_pairs(data)
     protocol = noise_protocol(dataset["train"])
     train = drop_noisy_pairs(dataset["train"]) if data.drop_noisy_pairs else dataset["train"]
     processor = build_processor(train, data, model_args)
@@ -354,10 +238,11 @@ def main(argv: list[str] | None = None) -> dict:
     run = train_and_evaluate(trainer, splits, "python examples/train_ncr.py " + " ".join(argv))
     if not training.should_save:
         return {}
+    name, config = dataset_label(data)
     results = run | {
         "method": method_name(data, training),
-        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji",
-        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+        "dataset": name,
+        "dataset_config": config,
         "noise": protocol,
         "recipe": recipe,
         "arguments": vars(model_args) | {"seed": training.seed},
@@ -370,7 +255,7 @@ def main(argv: list[str] | None = None) -> dict:
     trainer.save_model(str(out))
     write_json(out / "results.json", results)
     write_model_card(out, results)
-    print_table(results)
+    print_retrieval_table(results)
     print(f"\nLoad it:  import noisy_xmodal; AutoModel.from_pretrained({str(out)!r})")
     return results
 

@@ -1,6 +1,8 @@
 """The column contract, datasets by name, and how pairs become batches."""
 
 from .any_dataset import as_pairs, config_names, load_pairs
+from .arguments import PairArguments, dataset_label, load_training_pairs
+from .boxes import append_boxes
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_pairs
 from .injection import inject_noise
@@ -16,17 +18,21 @@ from .splits import hold_out_validation
 __all__ = [
     "DatasetError",
     "LabelledPairs",
+    "PairArguments",
     "PairCollator",
     "PairDataset",
+    "append_boxes",
     "as_labelled",
     "as_pairs",
     "config_names",
+    "dataset_label",
     "drop_noisy_pairs",
     "hold_out_validation",
     "inject_noise",
     "keep_good_pictures",
     "load_labelled",
     "load_pairs",
+    "load_training_pairs",
     "noise_protocol",
     "validate_columns",
     "validate_labelled",

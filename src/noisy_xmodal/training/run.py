@@ -30,13 +30,18 @@ def train_and_evaluate(
     seconds = time.perf_counter() - started
     # Without the wrapper of mixed precision, as whoever loads the model will have it.
     best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
+    found = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
+    if trainer.best_epoch() == trainer.state.epoch:
+        found["last"] = found["best"]
+    else:
+        last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
+        found["last"] = {name: trainer.evaluator(last, rows) for name, rows in splits.items()}
     return {
         "epochs": args.num_train_epochs,
         "warmup_epochs": args.warmup_epochs,
         "best_epoch": trainer.best_epoch(),
-        "last": {name: trainer.evaluator(last, rows) for name, rows in splits.items()},
-        "best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()},
+        "last": found["last"],
+        "best": found["best"],
         "train_pairs": len(trainer.train_dataset),
         "train_seconds": round(seconds, 1),
         "machine": {
@@ -46,3 +51,18 @@ def train_and_evaluate(
         },
         "command": command,
     }
+
+
+def print_retrieval_table(results: Mapping[str, Any]) -> None:
+    """Print retrieval on every evaluated split, last epoch and best on validation.
+
+    Args:
+        results: Facts of the run, with the names of the method, the dataset and its configuration.
+    """
+    columns = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum"]
+    print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
+    print(f"{'':28}" + "".join(f"{column:>9}" for column in columns))
+    for checkpoint in ("last", "best"):
+        for split, metrics in results[checkpoint].items():
+            label = f"{checkpoint} epoch, {split}"
+            print(f"{label:28}" + "".join(f"{metrics[column]:9.1f}" for column in columns))
