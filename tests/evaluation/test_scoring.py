@@ -104,6 +104,26 @@ def test_texts_are_encoded_once_and_images_in_blocks(
     assert sizes == {"image": [4, 1], "text": [4, 4, 2]}
 
 
+@pytest.mark.parametrize(("similarity", "by_length"), [("cosine", False), ("scan_t2i", True)])
+def test_texts_of_one_length_share_a_block_where_padding_costs_most(
+    dataset, tiny_config, tiny_processor, monkeypatch, similarity, by_length
+):
+    """The scores keep their places, see above."""
+    model = MatchingModel(tiny_config(similarity=similarity))
+    images, texts = material(dataset)
+    given = [2 + len(text.split()) for text in texts]  # with the marks of start and end
+    assert given != sorted(given)
+    lengths, encode_text = [], model.encode_text
+
+    def note_lengths(**inputs: torch.Tensor) -> Any:
+        lengths.extend(inputs["attention_mask"].sum(dim=1).tolist())
+        return encode_text(**inputs)
+
+    monkeypatch.setattr(model, "encode_text", note_lengths)
+    score_matrix(model, tiny_processor, images, texts, block_size=4)
+    assert lengths == (sorted(given) if by_length else given)
+
+
 def metrics_by_sorting(scores: np.ndarray, own_image: list[int]) -> dict[str, float]:
     image_ranks, text_ranks = [], []
     for i in range(len(scores)):

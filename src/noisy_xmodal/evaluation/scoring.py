@@ -4,8 +4,9 @@ Every image and every text is encoded once. A two-tower model needs one matrix p
 other heads compare the encodings of a block of images with those of a block of texts.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -45,7 +46,6 @@ class ScoringModel(Protocol):
         """Text vectors of a two-tower model."""
 
 
-@torch.inference_mode()
 def score_matrix(
     model: ScoringModel,
     processor: Any,
@@ -67,45 +67,103 @@ def score_matrix(
     Returns:
         Scores (n_images, n_texts), float32.
     """
+    two_tower = model.is_two_tower
+    rows = np.arange(len(images))  # (n_images,)
+    columns = np.arange(len(texts)) if two_tower else by_length(texts)  # (n_texts,)
+    scores = np.empty((len(images), len(texts)), dtype=np.float32)
+    with eval_mode(model):
+        for block in encoded_blocks(
+            model, processor, images, texts, rows, columns, block_size, progress
+        ):
+            part = (
+                block.image @ block.text.T if two_tower else model.score(block.image, block.text)
+            )  # (n_rows, n_columns)
+            scores[np.ix_(block.rows, block.columns)] = part.float().cpu().numpy()
+    return scores
+
+
+@contextmanager
+def eval_mode(model: ScoringModel) -> Iterator[None]:
+    """Eval mode without gradients; afterwards, or after an error, the model's mode is restored."""
     was_training = model.training
     model.train(False)
     try:
-        return _score_blocks(model, processor, images, texts, block_size, progress)
+        with torch.inference_mode():
+            yield
     finally:
         model.train(was_training)
 
 
-def _score_blocks(
+def by_length(texts: Sequence[str]) -> np.ndarray:
+    """Positions of the texts from the shortest to the longest, (n_texts,)."""
+    # Words, not tokens: the blocks need only be of about one length, and to count tokens every
+    # text would be tokenized twice.
+    return np.argsort([len(text.split()) for text in texts], kind="stable")
+
+
+class EncodedBlock(NamedTuple):
+    """A block of encoded images that meets a block of encoded texts.
+
+    Attributes:
+        rows: Positions of the images, (n_rows,).
+        image: Their encodings, as the model gives them.
+        columns: Positions of the texts, (n_columns,).
+        text: Their encodings.
+    """
+
+    rows: np.ndarray
+    image: Any
+    columns: np.ndarray
+    text: Any
+
+
+def encoded_blocks(
     model: ScoringModel,
     processor: Any,
     images: Sequence[Any],
     texts: Sequence[str],
+    rows: np.ndarray,
+    columns: np.ndarray,
     block_size: int,
-    progress: bool,
-) -> np.ndarray:
-    two_tower = model.is_two_tower
+    progress: bool = False,
+) -> Iterator[EncodedBlock]:
+    """Let blocks of images meet blocks of texts; everything is encoded once.
 
-    def encode_images(block: Sequence[Any]) -> Any:
-        inputs = _to(model.device, processor(images=block))
-        return model.get_image_features(**inputs) if two_tower else model.encode_image(**inputs)
+    Args:
+        model: The model, in the mode that it is in.
+        processor: Its processor.
+        images: Pictures or region features; anything that gives a list for a slice.
+        texts: Captions.
+        rows: Positions of the images to encode, ascending, (n_rows,).
+        columns: Positions of the texts to encode, in the order of their blocks, (n_columns,).
+        block_size: Images and texts of a block.
+        progress: Whether to show a progress bar.
 
-    def encode_texts(block: Sequence[str]) -> Any:
-        inputs = _to(model.device, processor(text=block))
-        return model.get_text_features(**inputs) if two_tower else model.encode_text(**inputs)
-
-    scores = np.empty((len(images), len(texts)), dtype=np.float32)
-    text_starts = range(0, len(texts), block_size)
-    encoded_texts = [encode_texts(texts[start : start + block_size]) for start in text_starts]
-    starts = range(0, len(images), block_size)
+    Yields:
+        Every block of images with every block of texts.
+    """
+    encode_image, encode_text = (
+        (model.get_image_features, model.get_text_features)
+        if model.is_two_tower
+        else (model.encode_image, model.encode_text)
+    )
+    text_blocks = []
+    for start in range(0, len(columns), block_size):
+        block = columns[start : start + block_size]  # (n_columns,)
+        inputs = _to(model.device, processor(text=[texts[column] for column in block]))
+        text_blocks.append((block, encode_text(**inputs)))
+    starts = range(0, len(rows), block_size)
     for start in tqdm(starts, desc="scoring", leave=False, disable=not progress):
-        block = encode_images(images[start : start + block_size])
-        for text_start, encoded in zip(text_starts, encoded_texts, strict=True):
-            part = block @ encoded.T if two_tower else model.score(block, encoded)
-            rows, columns = part.shape
-            scores[start : start + rows, text_start : text_start + columns] = (
-                part.float().cpu().numpy()
-            )
-    return scores
+        block = rows[start : start + block_size]  # (n_rows,)
+        image = encode_image(**_to(model.device, processor(images=_read(images, block))))
+        for block_columns, text in text_blocks:
+            yield EncodedBlock(block, image, block_columns, text)
+
+
+def _read(images: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
+    if rows[-1] - rows[0] == len(rows) - 1:  # neighbours are read at once
+        return images[rows[0] : rows[-1] + 1]
+    return [images[row] for row in rows]
 
 
 def _to(device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Tensor]:

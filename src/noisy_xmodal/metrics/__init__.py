@@ -6,12 +6,13 @@ from .average_precision import (
     precision_recall_curve,
 )
 from .noise_detection import detection_metrics
-from .retrieval import retrieval_metrics, retrieval_ranks
+from .retrieval import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 
 __all__ = [
     "average_precision",
     "class_retrieval_metrics",
     "detection_metrics",
+    "metrics_of_ranks",
     "precision_recall_curve",
     "retrieval_metrics",
     "retrieval_ranks",

@@ -86,7 +86,7 @@ def retrieval_metrics(
     rows = _checked_rows(scores, image_of_text)  # (n_texts,)
     n_images = scores.shape[0]
     if fold_size is None:
-        return _metrics_of_ranks(*retrieval_ranks(scores, rows))
+        return metrics_of_ranks(*retrieval_ranks(scores, rows))
     if fold_size < 1 or n_images % fold_size:
         raise ValueError(
             f"fold_size is {fold_size} for {n_images} images: give a divisor of the number of "
@@ -97,15 +97,24 @@ def retrieval_metrics(
         texts = np.flatnonzero((rows >= start) & (rows < start + fold_size))  # (n_fold_texts,)
         fold = np.asarray(scores[start : start + fold_size][:, texts])  # (fold_size, n_fold_texts)
         try:
-            folds.append(_metrics_of_ranks(*retrieval_ranks(fold, rows[texts] - start)))
+            folds.append(metrics_of_ranks(*retrieval_ranks(fold, rows[texts] - start)))
         except ValueError as error:
             raise ValueError(f"In the fold that starts at image {start}: {error}") from error
     return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
 
 
-def _metrics_of_ranks(
+def metrics_of_ranks(
     image_to_text: NDArray[np.int64], text_to_image: NDArray[np.int64]
 ) -> dict[str, float]:
+    """Recalls, median ranks and their sum, from the ranks of the right answers.
+
+    Args:
+        image_to_text: Rank of the best own text of each image, from 1, (n_images,).
+        text_to_image: Rank of the own image of each text, from 1, (n_texts,).
+
+    Returns:
+        See `retrieval_metrics`.
+    """
     directions = {"i2t": image_to_text, "t2i": text_to_image}
     metrics = {
         f"{direction}_r{cutoff}": 100 * float(np.mean(ranks <= cutoff))

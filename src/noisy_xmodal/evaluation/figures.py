@@ -1,0 +1,22 @@
+"""What the pictures share: colours of right and wrong, and how a figure becomes a file."""
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+RIGHT_COLOR, WRONG_COLOR = "#4c9f70", "#d1495b"
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG aside and rename it into place: a killed run leaves the old one or the new one.
+
+    Args:
+        figure: What to write.
+        path: The PNG; its folder is made where it is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.partial.png")
+    figure.savefig(aside, dpi=110)
+    os.replace(aside, path)
