@@ -1,4 +1,4 @@
-"""What is told of a division: rows of a file, means for the log, pictures."""
+"""What is told of divisions and targets: rows of a file, means for the log, pictures."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 
 from noisy_xmodal.metrics import detection_metrics
 from noisy_xmodal.noise import BetaMixture, Division, divide
-from noisy_xmodal.training.plots import plot_curve, plot_divisions
-from noisy_xmodal.training.reports import report_divisions
+from noisy_xmodal.training.plots import plot_curve, plot_divisions, plot_tsne
+from noisy_xmodal.training.reports import report_divisions, report_refurbishment
 
 N_PAIRS = 200
 NAMES = ("image", "text")
@@ -43,8 +43,8 @@ def report(folder: Path, epoch: int, **options: Any) -> dict[str, float]:
     return report_divisions(folder, epoch, **options)
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return json.loads((folder / "divisions.json").read_text())
+def rows_of(folder: Path, name: str = "divisions.json") -> list[dict[str, Any]]:
+    return json.loads((folder / name).read_text())
 
 
 def is_drawn(path: Path, panels: int = 1) -> bool:
@@ -178,6 +178,76 @@ def test_a_name_too_few_is_refused(tmp_path):
         report(tmp_path, 0, rows={"modality": ("image",)})
 
 
+# report_refurbishment
+
+
+def made_up_targets(hard: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (2, n_pairs), mostly low where a pair is wrong, and which pairs are."""
+    rng = np.random.default_rng(1)
+    is_noisy = np.broadcast_to(rng.random(N_PAIRS) < 0.3, (2, N_PAIRS))
+    targets = np.clip(0.8 - 0.5 * is_noisy + rng.normal(0, 0.25, is_noisy.shape), 0, 1)
+    return (targets >= 0.5).astype(float) if hard else targets, is_noisy
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_relabelled_pairs_are_counted(tmp_path, hard):
+    targets, is_noisy = made_up_targets(hard)
+    found = report_refurbishment(tmp_path, 3, targets, is_noisy)
+    relabelled = wrong = both = 0
+    for target, is_wrong in zip(targets.flat, is_noisy.flat, strict=True):
+        relabelled += target < 0.5
+        wrong += is_wrong
+        both += bool(target < 0.5 and is_wrong)
+    assert 0 < both < relabelled < wrong + relabelled - both
+    assert found == pytest.approx(
+        {
+            "target_mean": targets.mean(),
+            "target_mean_clean": np.mean(targets[~is_noisy]),
+            "target_mean_noisy": np.mean(targets[is_noisy]),
+            "refurbished_share": relabelled / (2 * N_PAIRS),
+            "refurbished_precision": both / relabelled,
+            "refurbished_recall": both / wrong,
+        }
+    )
+    assert rows_of(tmp_path, "refurbishments.json") == [{"epoch": 3, **found}]
+
+
+def test_a_target_of_half_keeps_its_label(tmp_path):
+    targets = np.array([[0.5, 0.499, 1.0, 0.0]])
+    assert report_refurbishment(tmp_path, 0, targets) == pytest.approx(
+        {"target_mean": 0.49975, "refurbished_share": 0.5}
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "wrong", "expected"),
+    [
+        ([0, 1], True, {"refurbished_precision": 1.0, "refurbished_recall": 0.5}),
+        ([0, 1], False, {"refurbished_precision": 0.0}),
+        ([1, 1], True, {"refurbished_recall": 0.0}),
+        ([1, 1], False, {}),
+    ],
+)
+def test_what_is_undefined_of_targets_is_left_out(tmp_path, targets, wrong, expected):
+    """Where all pairs are wrong or none is, or none was relabelled."""
+    targets = np.array([targets], dtype=float)
+    found = report_refurbishment(tmp_path, 0, targets, np.full((1, 2), wrong))
+    share = {"target_mean": targets.mean(), "refurbished_share": 1 - targets.mean()}
+    assert found == share | expected
+
+
+def test_targets_of_another_run_are_forgotten(tmp_path):
+    targets, is_noisy = made_up_targets(hard=True)
+    for epoch in range(6):
+        report_refurbishment(tmp_path, epoch, targets, is_noisy)
+    report_refurbishment(tmp_path, 4, targets, first_epoch=2)
+    rows = rows_of(tmp_path, "refurbishments.json")
+    assert [row["epoch"] for row in rows] == [2, 3, 4]
+    assert "refurbished_recall" in rows[1]
+    assert "refurbished_recall" not in rows[2]
+    assert [path.name for path in tmp_path.iterdir()] == ["refurbishments.json"]
+
+
 # The pictures themselves
 
 
@@ -263,3 +333,62 @@ def test_the_end_of_the_warm_up_is_marked(tmp_path):
             warmup_epochs=warmup,
         )
     assert (picture_of(tmp_path / "0.png") != picture_of(tmp_path / "3.png")).any()
+
+
+def blobs(n: int, n_groups: int = 3) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Features in clusters far apart, the cluster of each, and their names."""
+    rng = np.random.default_rng(2)
+    groups = np.arange(n) % n_groups
+    features = 20 * rng.normal(size=(n_groups, 8))[groups] + rng.normal(size=(n, 8))
+    return features, groups, [f"cluster {i}" for i in range(n_groups)]
+
+
+def test_clusters_stay_together_in_two_dimensions(tmp_path):
+    features, groups, names = blobs(60)
+    path = tmp_path / "new" / "features.png"
+    points = plot_tsne(path, features, groups, names)
+    assert points.shape == (60, 2)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(60)
+    np.testing.assert_array_equal(groups[distances.argmin(axis=1)], groups)
+    written = json.loads(path.with_suffix(".json").read_text())["points"]
+    np.testing.assert_array_equal([row[:2] for row in written], points.tolist())
+    assert [row[2] for row in written] == [names[group] for group in groups]
+    assert is_drawn(path)
+    assert {found.name for found in path.parent.iterdir()} == {"features.png", "features.json"}
+    np.testing.assert_array_equal(plot_tsne(path, features, groups, names), points)
+
+
+def test_points_are_chosen_evenly_over_the_groups(tmp_path):
+    features, _, names = blobs(40)
+    groups = np.array([0] * 30 + [1] * 8 + [2] * 2)
+    chosen = {}
+    for seed in (0, 0, 1):
+        path = tmp_path / f"{seed}.png"
+        points = plot_tsne(path, features, groups, names, seed, max_points=12)
+        rows = json.loads(path.with_suffix(".json").read_text())["points"]
+        assert [sum(row[2] == name for row in rows) for name in names] == [5, 5, 2]
+        np.testing.assert_array_equal(chosen.get(seed, points), points)
+        chosen[seed] = points
+    assert (chosen[0] != chosen[1]).any()
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_fewest_points_are_drawn(tmp_path, n):
+    assert np.isfinite(plot_tsne(tmp_path / "a.png", *blobs(n, n))).all()
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.ones((10, 3)), r"\(10, 3\) cannot be laid out"),
+        (np.arange(10.0)[:, None], "at least two numbers"),
+        (np.ones((1, 3)), "at least two that"),
+        (np.ones((9, 3, 2)), r"features \(n, dim\)"),
+    ],
+)
+def test_features_without_a_layout_are_refused(tmp_path, features, message):
+    with pytest.raises(ValueError, match=message):
+        plot_tsne(tmp_path / "a.png", features, np.zeros(len(features), dtype=int), ["a"])
+    with pytest.raises(ValueError, match="a group number for each"):
+        plot_tsne(tmp_path / "a.png", features, np.zeros(50, dtype=int), ["a"])
+    assert not list(tmp_path.iterdir())

@@ -4,9 +4,11 @@ from .arguments import LabelTrainingArguments, RobustTrainingArguments
 from .co_teaching import CoTeachingTrainer
 from .curve import CurveCallback
 from .label_trainer import LabelBatch, LabelTrainer
-from .matching_trainer import MatchingTrainer, PairBatch
+from .loss_course import LossCourseCallback
+from .matching_trainer import MatchingTrainer
 from .objectives import OBJECTIVES, Objective
 from .pair_state import PairState
+from .pair_trainer import PairBatch, PairTrainer
 from .run import train_and_evaluate
 from .trainer import RobustTrainer
 
@@ -17,10 +19,12 @@ __all__ = [
     "LabelBatch",
     "LabelTrainer",
     "LabelTrainingArguments",
+    "LossCourseCallback",
     "MatchingTrainer",
     "Objective",
     "PairBatch",
     "PairState",
+    "PairTrainer",
     "RobustTrainer",
     "RobustTrainingArguments",
     "train_and_evaluate",

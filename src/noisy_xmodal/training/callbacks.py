@@ -1,10 +1,12 @@
-"""What happens at the beginning of an epoch: its order, the division, the refurbished targets."""
+"""What happens as an epoch begins: its order, the loss pass, the division, the targets."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from .arguments import RobustTrainingArguments
+from .reports import report_refurbishment
 
 if TYPE_CHECKING:
     from .trainer import RobustTrainer
@@ -41,6 +43,18 @@ class EpochCallback(RobustCallback):
         self.trainer.batch_sampler.set_epoch(epoch_of(state))
 
 
+class LossPassCallback(RobustCallback):
+    """Passes over the pairs at the beginning of the epochs that the trainer names."""
+
+    def on_epoch_begin(
+        self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Store what `assess_pairs` gives. A resumed half epoch keeps what its pass gave."""
+        if self.trainer.assesses_at(epoch_of(state)) and begins_whole(state):
+            for name, values in self.trainer.assess_pairs().items():
+                self.trainer.pair_state[name] = values
+
+
 class DivisionCallback(RobustCallback):
     """After the warm-up, divides the pairs anew at the beginning of every epoch ("co-divide").
 
@@ -52,12 +66,10 @@ class DivisionCallback(RobustCallback):
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Pass over the pairs, fit, divide, report. A resumed half epoch keeps its division."""
+        """Fit, divide, report. A resumed half epoch keeps its division."""
         epoch = epoch_of(state)
         if not self.trainer.divides_at(epoch) or not begins_whole(state):
             return
-        for name, values in self.trainer.assess_pairs().items():
-            self.trainer.pair_state[name] = values
         losses = self.trainer.pair_state["loss"]
         divisions = self.trainer.divide(losses)
         self.trainer.keep_division(divisions)
@@ -65,24 +77,26 @@ class DivisionCallback(RobustCallback):
 
 
 class RefurbishmentCallback(RobustCallback):
-    """Turns the fresh division into the targets of the epoch ("co-rectify")."""
+    """Turns the fresh division into the targets of the epoch ("co-rectify").
+
+    What is known of them goes to `refurbishments.json` beside the divisions.
+    """
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Store what `refurbish` gives. A resumed half epoch keeps its targets."""
-        if epoch_of(state) < args.warmup_epochs or not begins_whole(state):
+        """Store what `refurbish` gives, report. A resumed half epoch keeps its targets."""
+        epoch = epoch_of(state)
+        if epoch < args.warmup_epochs or not begins_whole(state):
             return
         targets = self.trainer.refurbish()
         if targets is None:
             return
         self.trainer.pair_state["target"] = targets
-        is_noisy = self.trainer.oracle()
-        report = {"target_mean": float(targets.mean())}
-        if is_noisy is not None and is_noisy.any() and not is_noisy.all():
-            report["target_mean_clean"] = float(targets[~is_noisy].mean())
-            report["target_mean_noisy"] = float(targets[is_noisy].mean())
-        self.trainer.log(report)
+        if args.should_save:
+            folder = Path(args.output_dir) / "divisions"
+            oracle, first_epoch = self.trainer.oracle(), args.warmup_epochs
+            self.trainer.log(report_refurbishment(folder, epoch, targets, oracle, first_epoch))
 
 
 class ReportCallback(TrainerCallback):
@@ -90,6 +104,7 @@ class ReportCallback(TrainerCallback):
 
     FORMATS: ClassVar[dict[str, str]] = {
         "loss": "loss {:.3f}",
+        "word_loss": "word loss {:.3f}",
         "eval_rsum": "validation rSum {:.1f}",
         "eval_map": "validation mAP {:.3f}",
         "division_share_noisy": "judged noisy {:.1%}",
@@ -99,6 +114,9 @@ class ReportCallback(TrainerCallback):
         "division_recall": "recall {:.3f}",
         "target_mean_clean": "mean target of right pairs {:.2f}",
         "target_mean_noisy": "of wrong pairs {:.2f}",
+        "refurbished_share": "relabelled {:.1%}",
+        "refurbished_precision": "really wrong {:.1%} of them",
+        "refurbished_recall": "which are {:.1%} of the wrong ones",
     }
 
     def on_log(

@@ -8,8 +8,9 @@ gradients are clipped for each peer.
 import torch
 from torch import Tensor, nn
 
-from .matching_trainer import MatchingTrainer, PairBatch
+from .matching_trainer import MatchingTrainer
 from .objectives import ScoredBatch
+from .pair_trainer import PairBatch
 
 
 class CoTeachingTrainer(MatchingTrainer):

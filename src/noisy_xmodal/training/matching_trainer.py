@@ -1,42 +1,20 @@
-"""Training on pairs with captions: what a batch of scores is, and how its pairs are judged."""
+"""Training by a matrix of scores: how the pairs of a batch are judged by their rows and columns."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
+from transformers import PreTrainedModel
 
-from ..data import PairCollator, PairDataset, validate_pairs
-from ..data.columns import IMAGE
-from ..evaluation import RetrievalEvaluator
+from ..data import PairDataset
 from .arguments import RobustTrainingArguments
 from .objectives import Objective, ScoredBatch
-from .trainer import RobustTrainer
+from .pair_trainer import PairBatch, PairTrainer
 
 
-@dataclass(frozen=True)
-class PairBatch:
-    """The pairs of one network in a mini-batch.
-
-    Attributes:
-        peer: The network, 0 or 1.
-        pair_id: (n_pairs,).
-        negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
-            other captions of an image are not negatives of it.
-        inputs: What the model reads.
-    """
-
-    peer: int
-    pair_id: Tensor
-    negatives: Tensor
-    inputs: dict[str, Tensor]
-
-
-class MatchingTrainer(RobustTrainer):
+class MatchingTrainer(PairTrainer):
     """Trains a matching model on image-caption pairs that cannot be trusted.
 
     Args:
@@ -44,15 +22,7 @@ class MatchingTrainer(RobustTrainer):
         args: Arguments; `args.robust = False` is plain training.
         objective: The losses of the recipe.
         train_dataset: Rows by the column contract, or a `PairDataset`.
-        processing_class: The model's processor.
-        eval_dataset: The same for validation.
-        evaluator: What computes the validation metrics; retrieval by default.
-        callbacks: Further callbacks.
-        kwargs: Passed on to `transformers.Trainer`.
-
-    Raises:
-        DatasetError: If a dataset breaks the column contract.
-        ValueError: If the arguments contradict each other or the data.
+        kwargs: See `PairTrainer`.
     """
 
     def __init__(
@@ -61,41 +31,10 @@ class MatchingTrainer(RobustTrainer):
         args: RobustTrainingArguments,
         objective: Objective,
         train_dataset: datasets.Dataset | PairDataset,
-        *,
-        processing_class: ProcessorMixin,
-        eval_dataset: datasets.Dataset | PairDataset | None = None,
-        evaluator: RetrievalEvaluator | None = None,
-        callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
         self.objective = objective
-        pairs = self._as_pairs(train_dataset, "train", args.per_device_train_batch_size)
-        if pairs.visual == IMAGE:
-            pairs = PairDataset(
-                pairs.dataset, processing_class.image_processor, args.image_cache_mb * 2**20
-            )
-        super().__init__(
-            model,
-            args,
-            pairs,
-            eval_dataset=eval_dataset and self._as_pairs(eval_dataset, "validation", 1),
-            evaluator=evaluator
-            or RetrievalEvaluator(processing_class, block_size=args.score_block_size),
-            processing_class=processing_class,
-            data_collator=PairCollator(processing_class),
-            callbacks=callbacks,
-            **kwargs,
-        )
-
-    @staticmethod
-    def _as_pairs(dataset: datasets.Dataset | PairDataset, split: str, minimum: int) -> PairDataset:
-        rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
-        validate_pairs(rows, split=split, minimum_pairs=minimum)
-        return dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
-
-    def as_samples(self, dataset: datasets.Dataset | PairDataset, split: str) -> PairDataset:
-        """Pairs of rows by the column contract."""
-        return dataset if isinstance(dataset, PairDataset) else self._as_pairs(dataset, split, 1)
+        super().__init__(model, args, train_dataset, **kwargs)
 
     # What a method says
 
@@ -139,11 +78,6 @@ class MatchingTrainer(RobustTrainer):
         """Every mini-batch holds clean and noisy pairs as the division has them."""
         return self.clean_mask(peer)
 
-    def look_up(self, name: str, batch: PairBatch) -> Tensor:
-        """A network's entries of the pair state for a batch, (n_pairs,)."""
-        values = self.pair_state[name][batch.peer, batch.pair_id.cpu().numpy()]
-        return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
-
     # The forward pass
 
     def assess_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -163,10 +97,3 @@ class MatchingTrainer(RobustTrainer):
         inputs.pop("peer", None)
         batch = self.make_batch(0, inputs)
         return [model(**batch.inputs)], [batch]
-
-    @staticmethod
-    def make_batch(peer: int, inputs: dict[str, Tensor]) -> PairBatch:
-        """Separate what the trainer needs of a network's pairs from what its model reads."""
-        inputs = dict(inputs)
-        pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
-        return PairBatch(peer, pair_id, image_row[:, None] != image_row[None, :], inputs)

@@ -1,17 +1,23 @@
-"""Pictures of a run: the losses of a division with their mixture, and metrics over the epochs."""
+"""Pictures of a run: its divisions, its metrics and losses over the epochs, its features."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import beta, norm
+from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
 
+from ..evaluation.figures import RIGHT_COLOR, WRONG_COLOR, save_figure
 from ..noise import BetaMixture, Division
+from .files import write_json
+
+ALL_COLOR, RIGHT_COLOR, WRONG_COLOR = "0.7", RIGHT_COLOR, WRONG_COLOR
 
 
 def plot_divisions(
@@ -47,17 +53,17 @@ def plot_divisions(
         axes.set(xlabel="loss of the pair", ylabel="density")
         axes.set_title(f"{names[row]}, {division.share_noisy:.1%} judged noisy", fontsize=9)
         axes.legend(fontsize=7, loc="upper center")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_histogram(axes: Axes, losses: np.ndarray, is_noisy: np.ndarray | None) -> None:
     """Draw the density of the losses; with the oracle, right pairs below and wrong ones on top."""
     edges = np.linspace(losses.min(), max(losses.max(), losses.min() + 1e-9), 60)
-    parts = [("all pairs", "0.7", np.ones(len(losses), dtype=bool))]
+    parts = [("all pairs", ALL_COLOR, np.ones(len(losses), dtype=bool))]
     if is_noisy is not None:
         parts = [
-            ("right pairs (oracle)", "#4c9f70", ~is_noisy),
-            ("wrong pairs (oracle)", "#d1495b", is_noisy),
+            ("right pairs (oracle)", RIGHT_COLOR, ~is_noisy),
+            ("wrong pairs (oracle)", WRONG_COLOR, is_noisy),
         ]
     below = np.zeros(len(edges) - 1)
     for label, color, chosen in parts:
@@ -93,15 +99,124 @@ def plot_curve(
             axes.axvline(warmup_epochs, color="0.6", lw=0.7, ls=":")
         axes.set(xlabel="epoch", title=split)
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(aside, dpi=110)
-    os.replace(aside, path)
+def plot_loss_course(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw how the losses are spread over the epochs, one panel a row of the pair state.
+
+    Boxes hold the middle half of the losses, whiskers reach from 5 to 95 %.
+
+    Args:
+        path: PNG to write.
+        rows: What `LossCourseCallback` keeps: "epoch", and the spread of each group of pairs by
+            row of the pair state.
+    """
+    names = [name for name in rows[-1] if name != "epoch"]
+    epochs = [row["epoch"] for row in rows]
+    step = min(np.diff(epochs), default=1)
+    width = min(3 + 0.3 * len(rows), 10)
+    figure = Figure(figsize=(width * len(names), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        for group, color, place in (
+            ("all", ALL_COLOR, 0.0),
+            ("right", RIGHT_COLOR, -0.2),
+            ("wrong", WRONG_COLOR, 0.2),
+        ):
+            known = [row for row in rows if group in row[name]]
+            axes.bxp(
+                [_box(row[name][group]) for row in known],
+                positions=[row["epoch"] + place * step for row in known],
+                widths=0.35 * step,
+                patch_artist=True,
+                showfliers=False,
+                manage_ticks=False,
+                boxprops={"facecolor": color, "lw": 0.6},
+                medianprops={"color": "k", "lw": 1},
+                whiskerprops={"lw": 0.6},
+                capprops={"lw": 0.6},
+                label=f"{group} pairs" if known else None,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="loss of the pair", title=name)
+        axes.legend(fontsize=7)
+    save_figure(figure, path)
+
+
+def _box(spread: Mapping[str, float]) -> dict[str, float]:
+    """What matplotlib calls the percentiles of a box."""
+    names = {"whislo": "p5", "q1": "p25", "med": "p50", "q3": "p75", "whishi": "p95"}
+    return {name: spread[percentile] for name, percentile in names.items()}
+
+
+def plot_tsne(
+    path: str | Path,
+    features: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str],
+    seed: int = 0,
+    max_points: int = 2000,
+) -> np.ndarray:
+    """Draw features in two dimensions by t-SNE, coloured by group, and write the points beside it.
+
+    Args:
+        path: PNG to write; the points go to the JSON of the same name.
+        features: (n, dim).
+        groups: Group number of each, (n,).
+        names: Name of each group.
+        seed: Seed of the choice and of t-SNE.
+        max_points: Features to choose at most, evenly over the groups.
+
+    Returns:
+        Points of the chosen features, (n_chosen, 2), in their order.
+
+    Raises:
+        ValueError: If there are no groups for the features, or nothing in them to tell apart.
+    """
+    if features.ndim != 2 or groups.shape != features.shape[:1]:
+        raise ValueError(
+            f"features of shape {features.shape} and groups of shape {groups.shape}: give "
+            "features (n, dim) and a group number for each."
+        )
+    chosen = _choose_evenly(groups, max_points, seed)
+    features, groups = features[chosen], groups[chosen]
+    if min(features.shape) < 2 or (features == features[0]).all():
+        raise ValueError(
+            f"features of shape {features.shape} cannot be laid out: give at least two that "
+            "differ, of at least two numbers."
+        )
+    perplexity = min(30, (len(features) - 1) / 3)
+    layout = TSNE(init="pca", perplexity=perplexity, random_state=seed)
+    points = layout.fit_transform(features)  # (n_chosen, 2)
+    rows = [[*point, names[group]] for point, group in zip(points.tolist(), groups, strict=True)]
+    write_json(Path(path).with_suffix(".json"), {"points": rows})
+    _draw_groups(path, points, groups, names)
+    return points
+
+
+def _choose_evenly(groups: np.ndarray, max_points: int, seed: int) -> np.ndarray:
+    """Places of the first so many in a random order that visits the groups in turn, sorted."""
+    order = np.random.default_rng(seed).permutation(len(groups))
+    turn = np.empty(len(groups), dtype=int)
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        turn[members] = np.arange(len(members))
+    return np.sort(order[np.argsort(turn[order], kind="stable")][:max_points])
+
+
+def _draw_groups(
+    path: str | Path, points: np.ndarray, groups: np.ndarray, names: Sequence[str]
+) -> None:
+    colors = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for group in np.unique(groups):
+        x, y = points[groups == group].T
+        axes.scatter(x, y, s=6, color=colors(group % colors.N), label=names[group])
+    axes.set(xticks=[], yticks=[])
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+    save_figure(figure, path)
 
 
 def _draw_components(axes: Axes, division: Division) -> None:

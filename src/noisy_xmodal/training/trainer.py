@@ -20,7 +20,13 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, Trai
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
-from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
+from .callbacks import (
+    DivisionCallback,
+    EpochCallback,
+    LossPassCallback,
+    RefurbishmentCallback,
+    ReportCallback,
+)
 from .checkpoint import SafeCheckpointTrainer
 from .pair_state import PairState
 from .reports import report_divisions
@@ -85,6 +91,7 @@ class RobustTrainer(SafeCheckpointTrainer):
             self.remove_callback(PrinterCallback)
             self.add_callback(ReportCallback())
         self.add_callback(EpochCallback(self))
+        self.add_callback(LossPassCallback(self))
         if args.robust:
             self.add_callback(DivisionCallback(self))
             self.add_callback(RefurbishmentCallback(self))
@@ -129,8 +136,12 @@ class RobustTrainer(SafeCheckpointTrainer):
 
     # The division
 
+    def assesses_at(self, epoch: int) -> bool:
+        """Whether this epoch begins with a pass over the pairs."""
+        return self.args.robust and self.divides_at(epoch)
+
     def divides_at(self, epoch: int) -> bool:
-        """Whether this epoch begins with a pass over the pairs and a division."""
+        """Whether this epoch begins with a division, by the losses of the last pass."""
         return epoch >= self.args.warmup_epochs
 
     def divide(self, losses: np.ndarray) -> list[Division]:

@@ -1,0 +1,142 @@
+"""What happens as an epoch begins: the loss pass, the division, the targets, and what is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import TrainerControl, TrainerState
+
+from label_trainers import make_label_trainer
+from noisy_xmodal import LabelTrainer
+from noisy_xmodal.training.callbacks import (
+    DivisionCallback,
+    EpochCallback,
+    LossPassCallback,
+    RefurbishmentCallback,
+    ReportCallback,
+)
+
+
+def make_trainer(out: Path, **options: Any) -> LabelTrainer:
+    """DMCM, which divides from its second epoch on."""
+    return make_label_trainer("dmcm", out, num_train_epochs=3, **options)
+
+
+def begin_epoch(trainer: LabelTrainer, epoch: float, *kinds: type) -> None:
+    """What the trainer's own callbacks of these kinds do as an epoch begins."""
+    state = TrainerState(epoch=epoch)
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, kinds):
+            callback.on_epoch_begin(trainer.args, state, TrainerControl())
+
+
+@pytest.mark.parametrize("robust", [True, False])
+def test_the_loss_pass_comes_first_and_alone_in_plain_training(tmp_path, robust):
+    trainer = make_trainer(tmp_path, robust=robust)
+    kinds = (EpochCallback, LossPassCallback, DivisionCallback, RefurbishmentCallback)
+    found = [type(c) for c in trainer.callback_handler.callbacks if isinstance(c, kinds)]
+    assert found == list(kinds if robust else kinds[:2])
+
+
+@pytest.mark.parametrize(
+    ("robust", "expected"), [(True, [False, True, True]), (False, [False] * 3)]
+)
+def test_the_pairs_are_assessed_where_they_are_divided(tmp_path, robust, expected):
+    trainer = make_trainer(tmp_path, robust=robust)
+    assert [trainer.assesses_at(epoch) for epoch in range(3)] == expected
+
+
+def test_every_epoch_can_be_assessed_in_plain_training(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, robust=False)
+    monkeypatch.setattr(trainer, "assesses_at", lambda epoch: True)
+    before = trainer.assess_pairs()["loss"]
+    begin_epoch(trainer, 0.0, LossPassCallback, DivisionCallback)
+    np.testing.assert_array_equal(trainer.pair_state["loss"], before)
+    trainer.train()
+    assert (trainer.pair_state["loss"] != before).any()
+    assert "is_clean" not in trainer.pair_state
+    assert not (tmp_path / "divisions").exists()
+
+
+def test_a_pass_without_a_division_leaves_the_last_one(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    monkeypatch.setattr(trainer, "assesses_at", lambda epoch: True)
+    begin_epoch(trainer, 0.0, LossPassCallback, DivisionCallback)
+    assert "loss" in trainer.pair_state
+    assert "is_clean" not in trainer.pair_state
+
+
+def test_the_division_is_of_the_losses_that_are_known(tmp_path):
+    trainer = make_trainer(tmp_path)
+    losses = np.random.default_rng(0).beta(2, 5, trainer.pair_state.shape)
+    trainer.pair_state["loss"] = losses
+    begin_epoch(trainer, 1.0, DivisionCallback)
+    expected = [division.clean_probability for division in trainer.divide(losses)]
+    np.testing.assert_array_equal(trainer.pair_state["clean_probability"], expected)
+    np.testing.assert_array_equal(trainer.pair_state["loss"], losses)
+
+
+def test_a_resumed_half_epoch_keeps_what_is_known(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    known = np.random.default_rng(0).random(trainer.pair_state.shape)
+    names = ("loss", "clean_probability", "is_clean", "target")
+    for name in names:
+        trainer.pair_state[name] = known
+    monkeypatch.setattr(trainer, "refurbish", lambda: known * 0)
+    kinds = (LossPassCallback, DivisionCallback, RefurbishmentCallback)
+    begin_epoch(trainer, 1.5, *kinds)
+    assert all((trainer.pair_state[name] == known).all() for name in names)
+    assert not (tmp_path / "divisions").exists()
+    begin_epoch(trainer, 1.0, *kinds)
+    assert not any((trainer.pair_state[name] == known).all() for name in names)
+    assert (tmp_path / "divisions/refurbishments.json").is_file()
+
+
+def test_relabelled_pairs_are_logged_and_written_every_epoch(tmp_path, monkeypatch, capsys):
+    trainer = make_trainer(tmp_path)
+    wrong = trainer.oracle()
+    targets = 1.0 - wrong
+    targets[:, :12] = 1 - targets[:, :12]
+    monkeypatch.setattr(trainer, "refurbish", lambda: targets)
+    trainer.train()
+    relabelled = targets == 0
+    expected = {
+        "target_mean": targets.mean(),
+        "target_mean_clean": targets[~wrong].mean(),
+        "target_mean_noisy": targets[wrong].mean(),
+        "refurbished_share": relabelled.mean(),
+        "refurbished_precision": wrong[relabelled].mean(),
+        "refurbished_recall": relabelled[wrong].mean(),
+    }
+    rows = json.loads((tmp_path / "divisions/refurbishments.json").read_text())
+    assert [row.pop("epoch") for row in rows] == [1, 2]
+    logged = [row for row in trainer.state.log_history if "target_mean" in row]
+    assert len(logged) == 2
+    for row, log in zip(rows, logged, strict=True):
+        assert row == pytest.approx(expected)
+        assert log == row | {"epoch": log["epoch"], "step": log["step"]}
+    line = (
+        f"relabelled {expected['refurbished_share']:.1%}, really wrong "
+        f"{expected['refurbished_precision']:.1%} of them, which are "
+        f"{expected['refurbished_recall']:.1%} of the wrong ones"
+    )
+    assert capsys.readouterr().out.count(line) == 2
+
+
+def test_another_process_keeps_its_targets_and_writes_nothing(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    targets = np.ones(trainer.pair_state.shape)
+    monkeypatch.setattr(trainer, "refurbish", lambda: targets)
+    monkeypatch.setattr(type(trainer.args), "should_save", False)
+    begin_epoch(trainer, 1.0, LossPassCallback, DivisionCallback, RefurbishmentCallback)
+    np.testing.assert_array_equal(trainer.pair_state["target"], targets)
+    assert not (tmp_path / "divisions").exists()
+
+
+def test_losses_of_words_are_printed_and_names_are_not(tmp_path, capsys):
+    args, control = make_trainer(tmp_path).args, TrainerControl()
+    logs = {"loss": 0.25, "word_loss": 1.5, "phase": "alignment"}
+    ReportCallback().on_log(args, TrainerState(epoch=2.0), control, logs)
+    assert capsys.readouterr().out == "epoch  2.0  loss 0.250, word loss 1.500\n"
