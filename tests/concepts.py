@@ -1,6 +1,6 @@
 """A made-up world that can be learned in seconds: pictures of concepts and captions that name them.
 
-An image shows three of twenty concepts; its regions are noisy copies of their vectors, its captions
+An image shows three of its concepts; its regions are noisy copies of their vectors, its captions
 name them in any order. Captions are exchanged between images for noise.
 """
 
@@ -18,11 +18,12 @@ def concept_dataset(
     noise: CompleteMismatch | None = None,
     seed: int = 0,
     captions_per_image: int = 2,
+    n_concepts: int = N_CONCEPTS,
 ) -> datasets.Dataset:
     """Rows by the column contract, with region features and the oracle."""
     rng = np.random.default_rng(seed)
-    vectors = np.random.default_rng(99).normal(size=(N_CONCEPTS, REGION_SIZE))
-    shown = np.stack([rng.choice(N_CONCEPTS, 3, replace=False) for _ in range(n_images)])
+    vectors = np.random.default_rng(99).normal(size=(n_concepts, REGION_SIZE))
+    shown = np.stack([rng.choice(n_concepts, 3, replace=False) for _ in range(n_images)])
     regions = vectors[shown] + 0.1 * rng.normal(size=(n_images, 3, REGION_SIZE))
     captions = [
         " and ".join(f"concept{c}" for c in rng.permutation(shown[image]))

@@ -21,34 +21,42 @@ from .models.matching.processing_matching import MatchingProcessor, RegionFeatur
 from .models.ncr.configuration_ncr import NcrConfig
 from .models.ncr.modeling_ncr import NcrModel
 from .models.ncr.processing_ncr import NcrProcessor
+from .models.rcar.configuration_rcar import RcarConfig
+from .models.rcar.modeling_rcar import RcarModel
+from .models.rcar.processing_rcar import RcarProcessor
 
 __version__ = "0.1.0"
 
 for _config, _model, _processor in (
     (MatchingConfig, MatchingModel, MatchingProcessor),
     (NcrConfig, NcrModel, NcrProcessor),
+    (RcarConfig, RcarModel, RcarProcessor),
     (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
     (DmcmConfig, DmcmModel, DmcmProcessor),
 ):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
     AutoProcessor.register(_config, _processor, exist_ok=True)
-for _config in (MatchingConfig, NcrConfig):
+for _config in (MatchingConfig, NcrConfig, RcarConfig):
     AutoImageProcessor.register(
         _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
     )
 
 _LAZY = {
     "NcrTrainer": ".models.ncr.trainer_ncr",
+    "RcarTrainer": ".models.rcar.trainer_rcar",
+    "RcarTrainingArguments": ".models.rcar.arguments_rcar",
     "DmcmTrainer": ".models.dmcm.trainer_dmcm",
     "LABEL_METHODS": ".models.label_methods",
     "build_label_model": ".models.label_methods",
     "RobustTrainer": ".training",
+    "PairTrainer": ".training",
     "MatchingTrainer": ".training",
     "LabelTrainer": ".training",
     "LabelTrainingArguments": ".training",
     "RobustTrainingArguments": ".training",
     "CoTeachingTrainer": ".training",
+    "RerankEvaluator": ".evaluation",
     "RetrievalEvaluator": ".evaluation",
     "LabelRetrievalEvaluator": ".evaluation",
     "PairDataset": ".data",
@@ -86,6 +94,9 @@ __all__ = [
     "NcrConfig",
     "NcrModel",
     "NcrProcessor",
+    "RcarConfig",
+    "RcarModel",
+    "RcarProcessor",
     "RegionFeatureProcessor",
     *_LAZY,
 ]

@@ -111,3 +111,38 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, boundaries):
     assert loaded.model_max_length == 6
     assert loaded.padding_side == "right"
     assert loaded.pad_token_id == 0
+
+
+def test_the_mask_token_comes_behind_the_other_special_ones():
+    plain, masking = train_word_tokenizer(CAPTIONS), train_word_tokenizer(CAPTIONS, mask=True)
+    assert plain.mask_token is None
+    assert plain.mask_token_id is None
+    assert masking.mask_token == "<mask>"
+    assert masking.mask_token_id == 4
+    assert sorted(masking.all_special_ids) == [0, 1, 2, 3, 4]
+    assert len(masking) == len(plain) + 1
+    for word, number in plain.get_vocab().items():
+        assert masking.get_vocab()[word] == number + (number > 3), word
+
+
+def test_the_mask_token_is_one_token_wherever_it_stands():
+    tokenizer = train_word_tokenizer(CAPTIONS, mask=True)
+    dog = tokenizer.convert_tokens_to_ids("dog")
+    assert tokenizer("dog <mask> dog").input_ids == [1, dog, 4, dog, 2]
+    assert tokenizer.decode([dog, 4]) == "dog <mask>"
+
+
+def test_a_vocabulary_of_special_tokens_alone_is_refused_with_a_mask_token_too():
+    with pytest.raises(ValueError, match="no word occurs at least 100 times"):
+        train_word_tokenizer(CAPTIONS, min_frequency=100, mask=True)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_saved_and_loaded_it_masks_the_same(tmp_path, mask):
+    tokenizer = train_word_tokenizer(CAPTIONS, mask=mask)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.mask_token_id == (4 if mask else None)
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+    text = "the <mask> eats"
+    assert loaded(text).input_ids == tokenizer(text).input_ids

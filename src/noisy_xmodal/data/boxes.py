@@ -2,9 +2,10 @@
 
 import datasets
 import numpy as np
+import pyarrow as pa
 
 from .columns import REGIONS, DatasetError
-from .regions import region_arrays, region_feature
+from .regions import region_arrays, region_feature, vector_column
 
 BOXES = "boxes"
 
@@ -33,31 +34,47 @@ def append_boxes(
                 "Box geometry needs region features with their boxes."
             )
 
-    def append(batch: dict, rows: list[int]) -> dict:
-        table = dataset.with_format("arrow")[rows]
-        joined = []
-        for row, regions, boxes in zip(
-            rows,
-            region_arrays(table.column(REGIONS)),
-            region_arrays(table.column(column)),
-            strict=True,
-        ):
-            _check_boxes(boxes, len(regions), row, split, column)
-            joined.append(np.concatenate([regions.astype(np.float32), boxes], axis=1).tolist())
-        return {REGIONS: joined}
+    if not _is_list_of_lists(dataset.features[column]):
+        raise DatasetError(
+            f"Column '{column}' of split '{split}' is {dataset.features[column]}, not a list of "
+            "boxes: give each row a list with four numbers a region."
+        )
+    if not len(dataset):
+        raise DatasetError(f"Split '{split}' has no rows.")
 
-    size = region_arrays(dataset.with_format("arrow")[:1].column(REGIONS))[0].shape[1]
+    def append(table: pa.Table, rows: list[int]) -> pa.Table:
+        try:
+            boxes = region_arrays(table.column(column))
+        except ValueError as error:
+            raise DatasetError(
+                f"Column '{column}' of split '{split}', rows {rows[0]} to {rows[-1]}: {error}"
+            ) from error
+        joined = []
+        for row, regions, found in zip(
+            rows, region_arrays(table.column(REGIONS)), boxes, strict=True
+        ):
+            _check_boxes(found, len(regions), row, split, column)
+            joined.append(np.concatenate([regions, found], axis=1, dtype=np.float32))
+        offsets = np.cumsum([0, *map(len, joined)]).astype(np.int32)
+        longer = pa.ListArray.from_arrays(offsets, vector_column(np.concatenate(joined)))
+        place = table.column_names.index(REGIONS)
+        return table.set_column(place, REGIONS, longer).drop_columns([column])
+
+    plain = dataset.with_format("arrow")
+    size = region_arrays(plain[:1].column(REGIONS))[0].shape[1]
     features = dataset.features.copy()
     features[REGIONS] = region_feature(size + 4)
     del features[column]
-    return dataset.map(
-        append,
-        with_indices=True,
-        batched=True,
-        batch_size=256,
-        remove_columns=[column],
-        features=features,
-        desc="boxes",
+    found = plain.map(
+        append, with_indices=True, batched=True, batch_size=256, features=features, desc="boxes"
+    )
+    return found.with_format(None)
+
+
+def _is_list_of_lists(feature: object) -> bool:
+    lists = (datasets.List, datasets.LargeList)
+    return isinstance(feature, datasets.Array2D) or (
+        isinstance(feature, lists) and isinstance(feature.feature, lists)
     )
 
 

@@ -127,7 +127,7 @@ def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
 
 
 def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0) -> None:
-    """Checks every row: captions that say something, finite features, enough pairs.
+    """Checks every row: captions that say something, finite regions, enough pairs.
 
     Args:
         dataset: One split.
@@ -156,7 +156,7 @@ def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pair
             "Use a smaller batch or a larger dataset."
         )
     if REGIONS in dataset.column_names:
-        _check_finite(dataset, split)
+        _check_regions(dataset, split)
 
 
 def column_values(dataset: datasets.Dataset, name: str) -> list[Any]:
@@ -178,12 +178,17 @@ def _check_captions(texts: Sequence[str | None] | None, row: int, split: str) ->
             )
 
 
-def _check_finite(dataset: datasets.Dataset, split: str) -> None:
+def _check_regions(dataset: datasets.Dataset, split: str) -> None:
     """Scans the region features in blocks, so that the whole column is never in memory."""
     rows = dataset.select_columns([REGIONS]).with_format("arrow")
     for first_row in range(0, len(rows), _BLOCK_ROWS):
         block = rows[first_row : first_row + _BLOCK_ROWS].column(REGIONS)
         for row, regions in enumerate(region_arrays(block), first_row):
+            if not len(regions):
+                raise DatasetError(
+                    f"Row {row} of split '{split}' has no region in '{REGIONS}'. Extract the "
+                    "features of that image again, or drop the row."
+                )
             if not np.isfinite(regions).all():
                 n_bad = int(np.size(regions) - np.isfinite(regions).sum())
                 raise DatasetError(

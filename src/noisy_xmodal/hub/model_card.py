@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,14 @@ CARD_KINDS = {
         citation="See the method.",
     ),
 }
+
+CARD_KINDS["joint pairs"] = replace(
+    CARD_KINDS["pairs"],
+    description="A cross-encoder that reads an image and a text together and says how probably "
+    "they are aligned",
+    citation='Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE '
+    "2023.",
+)
 
 
 def render_model_card(results: Mapping[str, Any], name: str) -> ModelCard:

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
+MASK_TOKEN = "<mask>"
 
 
 def train_word_tokenizer(
@@ -13,6 +14,7 @@ def train_word_tokenizer(
     min_frequency: int = 1,
     max_length: int = 64,
     boundaries: bool = True,
+    mask: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Learn a lower-cased word vocabulary, as the field's bi-GRU models use it.
 
@@ -24,9 +26,11 @@ def train_word_tokenizer(
         min_frequency: Words seen less often become `<unk>` (4 in SCAN, SGRAF and NCR).
         max_length: Longer captions are cut.
         boundaries: Whether `<start>` and `<end>` stand around a caption.
+        mask: Whether there is a `<mask>`, for masked language modelling.
 
     Returns:
-        A tokenizer with `<pad>` = 0, `<start>` = 1, `<end>` = 2 and `<unk>` = 3.
+        A tokenizer with `<pad>` = 0, `<start>` = 1, `<end>` = 2, `<unk>` = 3 and, where asked for,
+        `<mask>` = 4.
 
     Raises:
         ValueError: If no word is frequent enough.
@@ -38,11 +42,12 @@ def train_word_tokenizer(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()]
     )
+    special = [*SPECIAL_TOKENS, MASK_TOKEN] if mask else list(SPECIAL_TOKENS)
     trainer = trainers.WordLevelTrainer(
-        min_frequency=min_frequency, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+        min_frequency=min_frequency, special_tokens=special, show_progress=False
     )
     tokenizer.train_from_iterator(captions, trainer)
-    if tokenizer.get_vocab_size() == len(SPECIAL_TOKENS):
+    if tokenizer.get_vocab_size() == len(special):
         raise ValueError(
             f"no word occurs at least {min_frequency} times in the captions; lower `min_frequency`."
         )
@@ -56,6 +61,7 @@ def train_word_tokenizer(
         unk_token="<unk>",
         bos_token="<start>",
         eos_token="<end>",
+        mask_token=MASK_TOKEN if mask else None,
         model_max_length=max_length,
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],

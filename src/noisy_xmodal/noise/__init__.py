@@ -9,7 +9,7 @@ from .mixture import CleanPosterior, clean_posterior
 from .noise_types import NOISE_TYPES, NoiseType, parse_noise
 from .pairs import Pairs
 from .partial_mismatch import PartialMismatch, object_matrix
-from .refurbishment import bootstrap, co_rectify
+from .refurbishment import bootstrap, co_rectify, refurbish_alignment
 
 __all__ = [
     "NOISE_TYPES",
@@ -30,6 +30,7 @@ __all__ = [
     "object_matrix",
     "parse_noise",
     "read_noise_index",
+    "refurbish_alignment",
     "select_clean",
     "write_noise_index",
 ]

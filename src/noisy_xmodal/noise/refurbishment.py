@@ -2,16 +2,19 @@
 
 Only operators are used, so NumPy arrays and torch tensors work alike.
 
-Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS 2021,
-Section 3.2, Eq. 4.
+Sources: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching" (NCR), NeurIPS
+2021, Section 3.2, Eq. 4. Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment"
+(RCAR), FITEE 2023, Eq. 11.
 
-| symbol   | in the code                                       |
-|----------|---------------------------------------------------|
-| y_i      | given[i]                                          |
-| w_i      | clean_probability[i]                              |
-| P^k      | predicted, by the network that is trained         |
-| P^A, P^B | predicted and peer_predicted, in either order     |
-| y-hat_i  | the returned target                               |
+| NCR      | RCAR    | in the code                                   |
+|----------|---------|-----------------------------------------------|
+| y_i      | y_i     | given[i]                                      |
+| w_i      | 1 - w_i | clean_probability[i]                          |
+|          | w_i     | noise_probability[i]                          |
+| P^k      |         | predicted, by the network that is trained     |
+|          | z_i     | predicted, at 1/2 and above taken for 1       |
+| P^A, P^B |         | predicted and peer_predicted, in either order |
+| y-hat_i  | y-hat_i | the returned target                           |
 """
 
 from typing import Any, TypeAlias
@@ -58,3 +61,24 @@ def co_rectify(
     trusted = bootstrap(given, predicted, clean_probability)  # (n,)
     agreed = (predicted + peer_predicted) / 2  # (n,)
     return is_clean * trusted + (is_clean == 0) * agreed
+
+
+def refurbish_alignment(
+    given: Array, predicted: Array, noise_probability: Array, hard: bool = True
+) -> Array:
+    """Refurbish labels by one network's predictions (RCAR, Eq. 11).
+
+    Args:
+        given: Given labels, (n,), 1 for a pair that the data calls aligned.
+        predicted: Probability of "aligned" by the network, (n,), 0 to 1.
+        noise_probability: Probability that each pair is noisy, (n,).
+        hard: Take the likelier class of the prediction and of the mixed label, as printed. Where
+            both are equally likely, it is "aligned". False mixes the probabilities themselves.
+
+    Returns:
+        Labels, (n,); only 0 and 1 where hard.
+    """
+    if not hard:
+        return bootstrap(given, predicted, 1 - noise_probability)
+    mixed = bootstrap(given, 1.0 * (predicted >= 0.5), 1 - noise_probability)  # (n,)
+    return 1.0 * (mixed >= 0.5)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
+from ...modules.backbones import load_backbone
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
 from .configuration_matching import MatchingConfig
@@ -196,9 +197,5 @@ class MatchingModel(MatchingPreTrainedModel):
             vision: Name or folder of a pretrained vision model of the config's type.
             text: Name or folder of a pretrained text model of the config's type.
         """
-        if vision is not None:
-            pretrained = AutoModel.from_pretrained(vision, config=self.config.vision_config)
-            self.get_submodule("image_encoder.backbone").load_state_dict(pretrained.state_dict())
-        if text is not None:
-            pretrained = AutoModel.from_pretrained(text, config=self.config.text_config)
-            self.get_submodule("text_encoder.backbone").load_state_dict(pretrained.state_dict())
+        load_backbone(self.image_encoder, vision, self.config.vision_config)
+        load_backbone(self.text_encoder, text, self.config.text_config)

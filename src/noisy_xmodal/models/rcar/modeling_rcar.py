@@ -1,0 +1,396 @@
+"""RCAR's model: image and text tokens read together, judged by the token before them.
+
+Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 2023,
+section 3.1. The sequence is [CLS], image tokens, text tokens. [CLS] is learnt and not the text
+encoder's. What a token is of, image or text, is added to it as in UNITER (Chen et al., ECCV 2020).
+
+Scoring all pairs of N images and M texts takes N x M joint passes. What does not depend on the
+pair is computed once: both encoders, and the first layer's queries, keys and values. The last layer
+computes [CLS] alone, and texts of like length are scored together, so that little is padding.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from ...modules import Encoded, RegionEncoder, VisionEncoder
+from ...modules.backbones import load_backbone
+from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
+from ...modules.text_encoders import TransformerTextEncoder
+from .configuration_rcar import RcarConfig
+
+#: Tokens in one joint pass of scoring; more are slower on a CPU, whose caches are small.
+SCORE_TOKENS = {"cpu": 4096, "default": 131072}
+
+
+@dataclass
+class RcarOutput(ModelOutput):
+    """Scores of all images of a batch with all its texts, or of chosen pairs.
+
+    Args:
+        scores: Probability that image and text are aligned, (n_images, n_texts).
+        logits_per_image: Its log-odds, (n_images, n_texts).
+        logits_per_text: Its transpose, (n_texts, n_images).
+        pair_logits: For chosen pairs, logits of "not aligned" and "aligned", (n_pairs, 2).
+        pair_features: Their [CLS], (n_pairs, hidden).
+        word_logits: Logits of the words behind the masked tokens, (n_masked, vocab_size).
+    """
+
+    scores: Tensor | None = None
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+    pair_logits: Tensor | None = None
+    pair_features: Tensor | None = None
+    word_logits: Tensor | None = None
+
+
+class WordHead(nn.Module):
+    """Which word a token stands for; shares the text encoder's embeddings (Eq. 3).
+
+    Args:
+        hidden_size: Size of a token.
+        word_size: Size of a word's embedding.
+        vocab_size: Number of words.
+        layer_norm_eps: Added to variances.
+    """
+
+    def __init__(
+        self, hidden_size: int, word_size: int, vocab_size: int, layer_norm_eps: float
+    ) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(
+            nn.Linear(hidden_size, word_size),
+            nn.GELU(),
+            nn.LayerNorm(word_size, eps=layer_norm_eps),
+        )
+        self.bias = nn.Parameter(torch.empty(vocab_size))
+
+    def forward(self, tokens: Tensor, words: Tensor) -> Tensor:
+        """Logits (n, vocab_size) of tokens (n, hidden) by word embeddings (vocab, word_size)."""
+        return functional.linear(self.transform(tokens), words, self.bias)
+
+
+class RcarModel(PreTrainedModel):
+    """Image encoder, text encoder, single-stream transformer, matching head and word head.
+
+    Args:
+        config: Sizes and encoders.
+    """
+
+    config_class = RcarConfig
+    config: RcarConfig
+    base_model_prefix = "rcar"
+    main_input_name = "input_ids"
+    accepts_loss_kwargs = False
+    supports_gradient_checkpointing = True
+    is_two_tower = False
+
+    def __init__(self, config: RcarConfig) -> None:
+        super().__init__(config)
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.image_encoder = (
+            RegionEncoder(config.region_size, size, config.image_dropout, normalize=False)
+            if config.vision_config is None
+            else VisionEncoder(config.vision_config, size, config.image_dropout, normalize=False)
+        )
+        if config.box_size:
+            self.box_projection = nn.Linear({"5d": 5, "7d": 7}[config.box_geometry], size)
+        self.image_norm = nn.LayerNorm(size, eps=eps)
+        self.text_encoder = TransformerTextEncoder(config.text_config, size, normalize=False)
+        self.text_norm = nn.LayerNorm(size, eps=eps)
+        self.class_token = nn.Parameter(torch.empty(size))
+        self.modality = nn.Embedding(2, size)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.encoder = SingleStreamEncoder(
+            SingleStreamLayer(
+                size,
+                config.num_attention_heads,
+                config.intermediate_size,
+                config.hidden_dropout,
+                config.attention_dropout,
+                eps,
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+        self.matching_head = nn.Linear(size, 2)
+        words = self.word_embeddings
+        self.word_head = WordHead(size, words.embedding_dim, words.num_embeddings, eps)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights, as in BERT; the encoders' own where they have some."""
+        if isinstance(module, RcarModel):
+            init.normal_(module.class_token, std=self.config.initializer_range)
+        elif isinstance(module, WordHead):
+            init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        """The text encoder's."""
+        return self.text_encoder.backbone.get_input_embeddings()
+
+    @property
+    def text_length_limit(self) -> int | None:
+        """The most tokens that the text encoder has positions for; None where there is no limit."""
+        limit = getattr(self.config.text_config, "max_position_embeddings", None)
+        if limit is None or limit < 1:  # XLNet says -1
+            return None
+        table = getattr(self.text_encoder.backbone, "embeddings", None)
+        padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
+        # RoBERTa counts positions from behind its padding token's.
+        return limit if padding is None else limit - padding - 1
+
+    # Encoding
+
+    def encode_image(
+        self,
+        pixel_values: Tensor | None = None,
+        regions: Tensor | None = None,
+        region_mask: Tensor | None = None,
+    ) -> Encoded:
+        """Make the image tokens of the sequence, (n_images, n_tokens, hidden).
+
+        Args:
+            pixel_values: (n_images, channels, height, width), for a model that reads pixels.
+            regions: (n_images, n_regions, region_size), for a model that reads region features;
+                with box geometry each ends with four numbers more.
+            region_mask: (n_images, n_regions), True where a region is real.
+
+        Raises:
+            ValueError: If the input is not of the kind that this model reads.
+        """
+        if self.config.vision_config is None:
+            if regions is None:
+                raise ValueError("this model reads region features: pass `regions`, not pixels.")
+            tokens, mask = self._encode_regions(regions, region_mask)
+        elif pixel_values is None:
+            raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
+        else:
+            tokens, mask = self.image_encoder(pixel_values)
+        return Encoded(self.dropout(self.image_norm(tokens + self.modality.weight[0])), mask)
+
+    def _encode_regions(self, regions: Tensor, mask: Tensor | None) -> Encoded:
+        """Project regions, and add what their boxes say where the model reads them."""
+        box_size = self.config.box_size
+        if not box_size:
+            return self.image_encoder(regions, mask)
+        expected = self.config.region_size + box_size
+        if regions.shape[-1] != expected:
+            raise ValueError(
+                f"`regions` must be (n_images, n_regions, {expected}) for this model, "
+                f"{self.config.region_size} numbers and a box, found {tuple(regions.shape)}: "
+                "put the boxes behind the features, as noisy_xmodal.data.append_boxes does."
+            )
+        boxes = regions[..., -box_size:]  # (n_images, n_regions, 4)
+        sides = boxes[..., 2:] - boxes[..., :2]  # (n_images, n_regions, 2)
+        parts = [boxes, sides.prod(dim=-1, keepdim=True)]
+        parts += [sides] if self.config.box_geometry == "7d" else []
+        tokens, mask = self.image_encoder(regions[..., :-box_size], mask)
+        geometry = torch.cat(parts, dim=-1).to(tokens.dtype)
+        return Encoded(tokens + self.box_projection(geometry), mask)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
+        """Make the text tokens of the sequence, (n_texts, length, hidden).
+
+        Args:
+            input_ids: (n_texts, length).
+            attention_mask: (n_texts, length), 1 where a token is real.
+
+        Raises:
+            ValueError: If a text is longer than the text encoder can read.
+        """
+        limit = self.text_length_limit
+        if limit is not None and input_ids.shape[1] > limit:
+            raise ValueError(
+                f"a text has {input_ids.shape[1]} tokens and the text encoder reads {limit}: let "
+                "RcarProcessor cut them, by `limit_text(model.text_length_limit)`."
+            )
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        tokens, mask = self.text_encoder(input_ids, attention_mask)
+        return Encoded(self.dropout(self.text_norm(tokens + self.modality.weight[1])), mask)
+
+    # Scoring
+
+    @torch.no_grad()
+    def score(self, image: Encoded, text: Encoded) -> Tensor:
+        """Probability that each image and each text are aligned, (n_images, n_texts), float32.
+
+        It is computed in blocks, so memory does not grow with the number of pairs.
+        """
+        n_images, n_texts = len(image.tokens), len(text.tokens)
+        pairs = _all_pairs(n_images, n_texts)
+        return self.score_pairs(image, text, pairs).view(n_images, n_texts)
+
+    @torch.no_grad()
+    def score_pairs(self, image: Encoded, text: Encoded, pairs: Tensor) -> Tensor:
+        """Probability that chosen images and texts are aligned, (n_pairs,), float32.
+
+        Args:
+            image: Encoded images.
+            text: Encoded texts.
+            pairs: Positions of an image and of a text, (n_pairs, 2).
+        """
+        device = image.tokens.device
+        scores = torch.empty(len(pairs), device=device)
+        with self._score_format(device):
+            tokens = (self.class_token[None], image.tokens, text.tokens)
+            projected = tuple(self.encoder.first.project(side) for side in tokens)
+            for block, n_regions, n_words in _blocks_of_like_length(image.mask, text.mask, pairs):
+                i, t = pairs[block].to(device).unbind(dim=1)
+                mask = _joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
+                states = self.encoder(
+                    _sequences(tokens, i, t, n_regions, n_words),
+                    None if mask.all() else mask,
+                    n_outputs=1,
+                    projected=_sequences(projected, i, t, n_regions, n_words),
+                )  # (n_block, 1, hidden)
+                scores[block.to(device)] = _log_odds(self.matching_head(states[:, 0])).sigmoid()
+        return scores
+
+    def _score_format(self, device: torch.device) -> AbstractContextManager:
+        wanted = self.config.score_dtype
+        if wanted == "auto":
+            has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+            wanted = "bfloat16" if has_bf16 else "float32"
+        if wanted == "bfloat16":
+            return torch.autocast(device.type, torch.bfloat16)
+        return nullcontext()
+
+    # The forward pass
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        regions: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        pairs: Tensor | None = None,
+        masked_input_ids: Tensor | None = None,
+        is_masked: Tensor | None = None,
+    ) -> RcarOutput:
+        """Score all images of the batch with all its texts, or chosen pairs of them.
+
+        Args:
+            input_ids: (n_texts, length), see the encode methods for this and the next four.
+            attention_mask: (n_texts, length).
+            pixel_values: (n_images, channels, height, width).
+            regions: (n_images, n_regions, region_size).
+            region_mask: (n_images, n_regions).
+            pairs: Positions of an image and of a text, (n_pairs, 2), for `pair_logits`.
+            masked_input_ids: The texts with some words replaced, (n_texts, length); each is read
+                together with the image at its own position, for `word_logits`.
+            is_masked: Where they were replaced, bool (n_texts, length).
+        """
+        image = self.encode_image(pixel_values, regions, region_mask)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        both = [input_ids] if masked_input_ids is None else [input_ids, masked_input_ids]
+        texts = self.encode_text(torch.cat(both), attention_mask.repeat(len(both), 1))
+        n_texts = len(input_ids)
+        text = Encoded(texts.tokens[:n_texts], texts.mask[:n_texts])
+        output = RcarOutput()
+        if masked_input_ids is not None and is_masked is not None:
+            masked = Encoded(texts.tokens[n_texts:], texts.mask[n_texts:])
+            output.word_logits = self._words(image, masked, is_masked)
+        chosen = pairs
+        if chosen is None:
+            every = [
+                torch.arange(len(side.tokens), device=input_ids.device) for side in (image, text)
+            ]
+            chosen = torch.cartesian_prod(*every).view(-1, 2)
+        i, t = chosen.unbind(dim=1)
+        tokens, mask = self._join(image, text, i, t)
+        features = self.encoder(tokens, mask, n_outputs=1)[:, 0]  # (n_pairs, hidden)
+        logits = self.matching_head(features).float()  # (n_pairs, 2)
+        if pairs is not None:
+            output.pair_logits, output.pair_features = logits, features
+            return output
+        output.logits_per_image = _log_odds(logits).view(len(image.tokens), n_texts)
+        output.logits_per_text = output.logits_per_image.T
+        output.scores = output.logits_per_image.sigmoid()
+        return output
+
+    def _join(self, image: Encoded, text: Encoded, i: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Sequences [CLS], image i, text t and their mask, (n_pairs, length, ...)."""
+        sides = (self.class_token[None], image.tokens, text.tokens)
+        return _sequences(sides, i, t), _joint_mask(image.mask[i], text.mask[t])
+
+    def _words(self, image: Encoded, text: Encoded, is_masked: Tensor) -> Tensor:
+        """Logits of the masked words of each text beside its own image, (n_masked, vocab_size)."""
+        own = torch.arange(len(text.tokens), device=text.tokens.device)
+        tokens, mask = self._join(image, text, own, own)
+        states = self.encoder(tokens, mask)[:, 1 + image.tokens.shape[1] :]  # (n, length, hidden)
+        return self.word_head(states[is_masked], self.word_embeddings.weight).float()
+
+    def load_backbones(
+        self, vision: str | Path | None = None, text: str | Path | None = None
+    ) -> None:
+        """Replace the fresh weights of the transformers encoders by pretrained ones.
+
+        Args:
+            vision: Name or folder of a pretrained vision model of the config's type.
+            text: Name or folder of a pretrained text model of the config's type.
+        """
+        load_backbone(self.image_encoder, vision, self.config.vision_config)
+        load_backbone(self.text_encoder, text, self.config.text_config)
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """Log-odds of "aligned", (n,), float32, from logits (n, 2)."""
+    return logits[:, 1].float() - logits[:, 0].float()
+
+
+def _all_pairs(n_images: int, n_texts: int) -> Tensor:
+    """Positions of every image with every text, (n_images * n_texts, 2)."""
+    return torch.cartesian_prod(torch.arange(n_images), torch.arange(n_texts)).view(-1, 2)
+
+
+def _sequences(
+    sides: tuple[Tensor, ...],
+    i: Tensor,
+    t: Tensor,
+    n_regions: int | None = None,
+    n_words: int | None = None,
+) -> Tensor:
+    """The one start, image i and text t behind each other, (n_pairs, length, size)."""
+    start, images, texts = sides
+    parts = [start.expand(len(i), 1, -1), images[i, :n_regions], texts[t, :n_words]]
+    return torch.cat(parts, dim=1)
+
+
+def _joint_mask(image_mask: Tensor, text_mask: Tensor) -> Tensor:
+    """Mask of [CLS], image tokens and text tokens, (n_pairs, 1 + n_regions + n_words)."""
+    return torch.cat([torch.ones_like(text_mask[:, :1]), image_mask, text_mask], dim=1)
+
+
+def _lengths(mask: Tensor) -> Tensor:
+    """Position behind the last real token, (n,), on the CPU."""
+    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1).cpu()
+
+
+def _blocks_of_like_length(
+    image_mask: Tensor, text_mask: Tensor, pairs: Tensor
+) -> list[tuple[Tensor, int, int]]:
+    """Positions in `pairs` of each joint pass, with the tokens of its longest image and text."""
+    pairs = pairs.cpu()
+    regions, words = _lengths(image_mask)[pairs[:, 0]], _lengths(text_mask)[pairs[:, 1]]
+    order = torch.argsort(words * (image_mask.shape[1] + 1) + regions, stable=True)
+    budget = SCORE_TOKENS.get(image_mask.device.type, SCORE_TOKENS["default"])
+    longest = 1 + image_mask.shape[1] + text_mask.shape[1]
+    return [
+        (block, int(regions[block].max()), int(words[block].max()))
+        for block in order.split(max(1, budget // longest))
+        if len(block)
+    ]
