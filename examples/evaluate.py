@@ -1,18 +1,22 @@
 """Evaluate a trained model on one split of a dataset: recalls of pairs, or mAP of classes.
 
-python examples/evaluate.py --model_name_or_path runs/ncr --split test --results_file r.json
+    python examples/evaluate.py --model_name_or_path runs/ncr --split test --results_file r.json
+    python examples/evaluate.py --model_name_or_path runs/rcar --split test \
+        --shortlist_model_name_or_path runs/ncr --results_file r.json
 """
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from datasets import DatasetDict
-from transformers import AutoConfig, AutoModel, AutoProcessor, HfArgumentParser
+from transformers import AutoConfig, AutoModel, AutoProcessor, HfArgumentParser, PreTrainedConfig
 
-from noisy_xmodal import CommonSpaceConfig
+from noisy_xmodal import CommonSpaceConfig, RcarConfig
 from noisy_xmodal.data import (
     DatasetError,
+    append_boxes,
     load_labelled,
     load_pairs,
     validate_labelled,
@@ -20,7 +24,11 @@ from noisy_xmodal.data import (
     with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
-from noisy_xmodal.evaluation import LabelRetrievalEvaluator, RetrievalEvaluator
+from noisy_xmodal.evaluation import (
+    LabelRetrievalEvaluator,
+    RerankEvaluator,
+    RetrievalEvaluator,
+)
 from noisy_xmodal.training.files import write_json
 
 
@@ -74,6 +82,14 @@ class EvaluationArguments:
     block_size: int = field(
         default=64, metadata={"help": "Images and texts that are scored at once; bounds memory."}
     )
+    shortlist_model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Trained two-tower model whose shortlists a cross-encoder such as RCAR puts in "
+            "order; without it, it scores all pairs of the split."
+        },
+    )
+    shortlist_size: int = field(default=32, metadata={"help": "Answers on a shortlist."})
     fold_size: int | None = field(
         default=None,
         metadata={"help": "Average over consecutive folds of this many images (1000: COCO 1K)."},
@@ -103,6 +119,28 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
     )
 
 
+def build_evaluator(args: EvaluationArguments, config: PreTrainedConfig) -> Any:
+    """What measures a model with this config."""
+    name, shortlists = args.model_name_or_path, args.shortlist_model_name_or_path
+    processor = AutoProcessor.from_pretrained(name)
+    if isinstance(config, CommonSpaceConfig):
+        return LabelRetrievalEvaluator(processor, block_size=args.block_size)
+    if shortlists is None:
+        return RetrievalEvaluator(processor, args.block_size, args.fold_size, progress=True)
+    if not isinstance(config, RcarConfig) or args.fold_size is not None:
+        raise ValueError(
+            "--shortlist_model_name_or_path is for a cross-encoder such as RCAR, on a whole split: "
+            "leave it or --fold_size out."
+        )
+    retriever, reads = (
+        AutoModel.from_pretrained(shortlists),
+        AutoProcessor.from_pretrained(shortlists),
+    )
+    return RerankEvaluator(
+        processor, retriever, reads, args.shortlist_size, args.block_size, progress=True
+    )
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     (args,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses(argv)
@@ -116,17 +154,17 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         rows = rows if config.backbone_config is not None else with_vectors(rows, args.split)
         validate_labelled(rows, split=args.split)
     else:
+        if getattr(config, "box_size", 0):
+            rows = append_boxes(rows, args.split)
         validate_pairs(rows, split=args.split)
-    model = AutoModel.from_pretrained(args.model_name_or_path)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    processor = AutoProcessor.from_pretrained(args.model_name_or_path)
-    evaluator = (
-        LabelRetrievalEvaluator(processor, block_size=args.block_size)
-        if of_classes
-        else RetrievalEvaluator(
-            processor, block_size=args.block_size, fold_size=args.fold_size, progress=True
-        )
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModel.from_pretrained(args.model_name_or_path).to(device)
+    evaluator = build_evaluator(args, config)
+    if isinstance(config, RcarConfig):
+        texts = [caption for captions in rows["captions"] for caption in captions]
+        limit = evaluator.processor.tokenizer.model_max_length
+        n_cut = evaluator.processor.count_cut(texts)
+        print(f"{n_cut} of {len(texts)} captions have more than {limit} tokens and are cut.")
     metrics = evaluator(model, rows)
     write_json(args.results_file, metrics)
     if of_classes and args.precision_recall_file is not None:
