@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModel, AutoProcessor, HfArgumentParser
 
 from noisy_xmodal import RcarModel
-from noisy_xmodal.data import PairDataset, load_pairs
+from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.evaluation.scoring import by_length
 from noisy_xmodal.training.files import write_json
@@ -134,7 +134,8 @@ def main(argv: list[str] | None = None) -> dict:
         if args.dataset_name is None
         else load_pairs(args.dataset_name, args.dataset_config_name)
     )
-    pairs = PairDataset(dataset[args.split])
+    rows = dataset[args.split]
+    pairs = PairDataset(append_boxes(rows, args.split) if model.config.box_size else rows)
     images, texts = pairs.images[: args.n_images], pairs.captions()[: args.n_texts]
     texts = [texts[place] for place in by_length(texts)]
     image_blocks = blocks_of(processor, "images", images, args.block_size, device)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, append_boxes, validate_pairs
+from noisy_xmodal.data.boxes import WithoutBoxes
 from noisy_xmodal.data.regions import region_feature
 
 COUNTS = [2, 1, 4, 3, 2]
@@ -127,3 +128,28 @@ def test_boxes_that_do_not_fit_are_refused_by_row(boxes, message):
     dataset, _, _ = make(row_2=boxes)
     with pytest.raises(DatasetError, match=f"Row 2 of split 'dev'.*{message}"):
         append_boxes(dataset, split="dev")
+
+
+@pytest.mark.parametrize("broken", [None, [None, [0, 0, 1, 1.0]], [[0, 0, 1], [0, 0, 1, 1.0]]])
+def test_boxes_that_are_not_there_or_ragged_name_split_and_column(broken):
+    dataset, _, _ = make(row_3=broken)
+    with pytest.raises(DatasetError, match="Column 'boxes' of split 'dev', rows 0 to 4"):
+        append_boxes(dataset, "dev")
+
+
+def test_one_flat_box_a_row_and_an_empty_split_are_refused():
+    dataset, _, _ = make()
+    flat = dataset.remove_columns("boxes").add_column("boxes", [[0.0, 0.0, 1.0, 1.0]] * len(COUNTS))
+    with pytest.raises(DatasetError, match="not a list of boxes"):
+        append_boxes(flat)
+    with pytest.raises(DatasetError, match="no rows"):
+        append_boxes(dataset.select([]))
+
+
+def test_without_boxes_there_are_the_features_again():
+    dataset, regions, _ = make()
+    images = WithoutBoxes(PairDataset(append_boxes(dataset)).images)
+    assert len(images) == len(COUNTS)
+    for found in (images[1:3], [images[1], images[2]]):
+        for array, expected in zip(found, regions[1:3], strict=True):
+            np.testing.assert_array_equal(array, expected)

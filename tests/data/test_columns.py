@@ -103,3 +103,8 @@ def test_rows_count_after_a_selection(regions_dataset: datasets.Dataset) -> None
     validate_pairs(wrong.select([2, 0]))
     with pytest.raises(DatasetError, match="row 0"):
         validate_pairs(wrong.select([3, 0]))
+
+
+def test_images_without_regions(regions_dataset: datasets.Dataset) -> None:
+    with pytest.raises(DatasetError, match=r"Row 1 of split 'dev' has no region in 'regions'"):
+        validate_pairs(change(regions_dataset, "regions", 1, []), split="dev")

@@ -1,6 +1,5 @@
 """The scripts for pairs with classes by their command contracts, run in this process."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,20 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from example_scripts import EXAMPLES, script
 from label_world import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, labelled_dataset
 from noisy_xmodal import inject_noise
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def script(name):
-    """The module of an example."""
-    if str(EXAMPLES) not in sys.path:
-        sys.path.insert(0, str(EXAMPLES))
-    found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, RobertaConfig
+from transformers import AutoConfig, AutoModel, BertConfig, ResNetConfig, RobertaConfig, XLNetConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from noisy_xmodal import (
@@ -341,6 +341,11 @@ def test_the_limit_of_texts_is_the_longest_that_can_be_read(config, limit):
         model(input_ids=longer, regions=regions)
     with pytest.raises((IndexError, RuntimeError)):
         model.text_encoder(longer, torch.ones_like(longer))
+
+
+def test_a_text_encoder_without_positions_has_no_limit():
+    sizes = {"vocab_size": 16, "d_model": 12, "n_layer": 1, "n_head": 2, "d_inner": 8}
+    assert RcarModel(rcar_config(text_config=XLNetConfig(**sizes))).text_length_limit is None
 
 
 def test_pretrained_backbones_are_loaded(tmp_path):

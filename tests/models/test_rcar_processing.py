@@ -98,3 +98,7 @@ def test_texts_without_words_are_refused_by_position():
     processor = RcarProcessor(RegionFeatureProcessor(REGION_SIZE), bare)
     with pytest.raises(ValueError, match="text 1 has no token"):
         processor(text=["a dog", " "])
+
+
+def test_of_no_texts_none_is_cut(processor):
+    assert processor.count_cut([]) == 0

@@ -1,5 +1,8 @@
 """Boxes of regions, put behind their features."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import datasets
 import numpy as np
 import pyarrow as pa
@@ -7,7 +10,7 @@ import pyarrow as pa
 from .columns import REGIONS, DatasetError
 from .regions import region_arrays, region_feature, vector_column
 
-BOXES = "boxes"
+BOXES, BOX_SIZE = "boxes", 4
 
 
 def append_boxes(
@@ -63,12 +66,32 @@ def append_boxes(
     plain = dataset.with_format("arrow")
     size = region_arrays(plain[:1].column(REGIONS))[0].shape[1]
     features = dataset.features.copy()
-    features[REGIONS] = region_feature(size + 4)
+    features[REGIONS] = region_feature(size + BOX_SIZE)
     del features[column]
     found = plain.map(
         append, with_indices=True, batched=True, batch_size=256, features=features, desc="boxes"
     )
     return found.with_format(None)
+
+
+class WithoutBoxes(Sequence):
+    """Region features of a split with boxes, for a model that does not read them.
+
+    Args:
+        images: Features with a box behind each, (n_regions, size + 4) an image.
+    """
+
+    def __init__(self, images: Sequence) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self._images[index]
+        if isinstance(index, slice):
+            return [regions[:, :-BOX_SIZE] for regions in found]
+        return found[:, :-BOX_SIZE]
 
 
 def _is_list_of_lists(feature: object) -> bool:
@@ -79,7 +102,7 @@ def _is_list_of_lists(feature: object) -> bool:
 
 
 def _check_boxes(boxes: np.ndarray, n_regions: int, row: int, split: str, column: str) -> None:
-    if boxes.shape != (n_regions, 4):
+    if boxes.shape != (n_regions, BOX_SIZE):
         raise DatasetError(
             f"Row {row} of split '{split}' has {n_regions} regions and '{column}' of shape "
             f"{boxes.shape}: give four numbers a region."

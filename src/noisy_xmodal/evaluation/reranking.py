@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ..data import PairDataset
+from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from .scoring import ScoringModel, by_length, encoded_blocks, eval_mode, score_matrix
 
@@ -216,7 +217,8 @@ class RerankEvaluator:
     """Retrieval in both directions by a model that puts a retriever's shortlists in order.
 
     The shortlists of a split are made once and kept for the next call, so the retriever must stay
-    as it is.
+    as it is. Where the model reads boxes behind the region features and the retriever does not, it
+    is given the features alone.
 
     Args:
         processor: The model's processor.
@@ -294,11 +296,13 @@ class RerankEvaluator:
         key = pairs.dataset._fingerprint
         if key not in self._shortlists:
             place = self.retriever.device
+            reads = getattr(self.retriever_processor.image_processor, "region_size", None)
+            has_boxes = reads is not None and pairs.images[0].shape[1] == reads + BOX_SIZE
             try:
                 scores = score_matrix(
                     self.retriever.to(device),
                     self.retriever_processor,
-                    pairs.images,
+                    WithoutBoxes(pairs.images) if has_boxes else pairs.images,
                     pairs.captions(),
                     self.block_size,
                     self.progress,
