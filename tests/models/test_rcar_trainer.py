@@ -168,10 +168,10 @@ def test_it_learns_to_retrieve_from_noisy_pairs(learned):
 def test_the_losses_of_wrong_pairs_part_from_those_of_right_ones(learned):
     rows = rows_of(Path(learned.args.output_dir), "losses.json")
     assert [row["epoch"] for row in rows] == list(range(10))
-    assert abs(rows[0]["a"]["auroc"] - 0.5) < 0.15
-    assert rows[-1]["a"]["auroc"] > 0.7
-    assert rows[-1]["a"]["wrong"]["p50"] > 1.5 * rows[-1]["a"]["right"]["p50"]
-    assert (rows[-1]["a"]["right"]["count"], rows[-1]["a"]["wrong"]["count"]) == (168, 112)
+    assert abs(rows[0]["rcar"]["auroc"] - 0.5) < 0.15
+    assert rows[-1]["rcar"]["auroc"] > 0.7
+    assert rows[-1]["rcar"]["wrong"]["p50"] > 1.5 * rows[-1]["rcar"]["right"]["p50"]
+    assert (rows[-1]["rcar"]["right"]["count"], rows[-1]["rcar"]["wrong"]["count"]) == (168, 112)
 
 
 def test_labels_are_eq_11_by_hand(learned):

@@ -229,8 +229,8 @@ class RcarModel(PreTrainedModel):
         It is computed in blocks, so memory does not grow with the number of pairs.
         """
         n_images, n_texts = len(image.tokens), len(text.tokens)
-        pairs = _all_pairs(n_images, n_texts)
-        return self.score_pairs(image, text, pairs).view(n_images, n_texts)
+        every = _all_pairs(n_images, n_texts)
+        return self.score_pairs(image, text, every).view(n_images, n_texts)
 
     @torch.no_grad()
     def score_pairs(self, image: Encoded, text: Encoded, pairs: Tensor) -> Tensor:
@@ -306,10 +306,7 @@ class RcarModel(PreTrainedModel):
             output.word_logits = self._words(image, masked, is_masked)
         chosen = pairs
         if chosen is None:
-            every = [
-                torch.arange(len(side.tokens), device=input_ids.device) for side in (image, text)
-            ]
-            chosen = torch.cartesian_prod(*every).view(-1, 2)
+            chosen = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)
         i, t = chosen.unbind(dim=1)
         tokens, mask = self._join(image, text, i, t)
         features = self.encoder(tokens, mask, n_outputs=1)[:, 0]  # (n_pairs, hidden)

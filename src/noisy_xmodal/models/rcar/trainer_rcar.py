@@ -96,6 +96,9 @@ class RcarTrainer(PairTrainer):
         ValueError: If model, processor and arguments do not fit together.
     """
 
+    row_kind = "model"
+    row_names = ("rcar",)
+
     def __init__(
         self,
         model: RcarModel,
