@@ -249,6 +249,9 @@ def build_model(processor: RcarProcessor, args: ModelArguments) -> RcarModel:
             intermediate_size=2 * args.hidden_size,
             max_position_embeddings=words.model_max_length,
             initializer_range=args.initializer_range,
+            pad_token_id=words.pad_token_id,
+            bos_token_id=words.bos_token_id,
+            eos_token_id=words.eos_token_id,
         )
     )
     boxes = 0 if args.box_geometry == "none" else 4
@@ -267,9 +270,6 @@ def build_model(processor: RcarProcessor, args: ModelArguments) -> RcarModel:
             region_size=getattr(images, "region_size", 2048 + boxes) - boxes,
             text_config=text,
             intermediate_size=args.intermediate_size or 4 * args.hidden_size,
-            pad_token_id=words.pad_token_id,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
             **method,
         )
     )

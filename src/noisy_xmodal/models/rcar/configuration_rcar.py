@@ -46,9 +46,6 @@ class RcarConfig(PreTrainedConfig):
         mixture: Mixture over the losses, "beta" (Eq. 4-9) or "gaussian".
         loss_range: Percentiles of the losses that normalisation maps to 0 and 1; losses beyond
             them are clipped.
-        pad_token_id: Padding of the tokenizer, as for the next two.
-        bos_token_id: First token of a text.
-        eos_token_id: Last token of a text.
     """
 
     model_type = "noisy_xmodal_rcar"
@@ -81,9 +78,6 @@ class RcarConfig(PreTrainedConfig):
     prediction: Literal["epoch", "batch"] = "epoch"
     mixture: Literal["beta", "gaussian"] = "beta"
     loss_range: list[float | int] | tuple[float | int, ...] = (5, 95)
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
 
     def validate_sizes(self) -> None:
         """Refuse sizes that no model can have."""
