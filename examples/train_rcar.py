@@ -83,7 +83,7 @@ RECIPES = {
         "per_device_train_batch_size": 32,
         "num_train_epochs": 16.0,
         "mlm_epochs": 6,
-        "warmup_epochs": 6,
+        "warmup_epochs": 12,
         "learning_rate": 1e-3,
         "warmup_steps": 0.1,
         "validation_images": 100,

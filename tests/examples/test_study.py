@@ -146,10 +146,10 @@ def test_pictures_are_drawn_from_the_cells(study, tmp_path):
 def test_rcar_over_m(study, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "train_rcar", SimpleNamespace(main=Trainer()))
     rcar = runpy.run_path(str(EXAMPLES / "study_rcar.py"))["STUDY"]
-    argv = ["--study", "m", "--output_dir", str(tmp_path), "--rows", "m = 1", "m = 3"]
+    argv = ["--study", "m", "--output_dir", str(tmp_path), "--rows", "m = 2", "m = 4"]
     args, passed_on = rcar.read_options([*argv, "--worker", "0"])
     rcar.work(args, passed_on)
-    assert [run[:2] for run in rcar.train.runs] == [["--warmup_epochs", m] for m in "13"] * 3
+    assert [run[:2] for run in rcar.train.runs] == [["--warmup_epochs", m] for m in "24"] * 3
     cells = rcar.collect(args)
     rcar.draw(rcar, args, cells)
     assert (tmp_path / "m.png").is_file()
