@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if of_classes and args.precision_recall_file is not None:
         write_json(args.precision_recall_file, evaluator.curves(model, rows))
     for name, value in metrics.items():
-        print(f"{name:12}{value:8.4f}" if of_classes else f"{name:12}{value:8.2f}")
+        print(f"{name:21}{value:8.4f}" if of_classes else f"{name:21}{value:8.2f}")
     return metrics
 
 
