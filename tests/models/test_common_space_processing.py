@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoProcessor
 
 from noisy_xmodal import (
@@ -193,3 +194,17 @@ def test_the_padding_is_kept(tmp_path):
     whole.save_pretrained(tmp_path)
     found = CommonSpaceProcessor.from_pretrained(tmp_path)
     assert found(text="red")["input_ids"].shape == (1, found.tokenizer.model_max_length)
+
+
+def test_pictures_are_read_from_files_and_made_upright_rgb(tmp_path):
+    processor, (picture,) = picture_processor(), pictures(1)
+    picture.convert("RGBA").save(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[Image.ExifTags.Base.Orientation] = 8
+    picture.save(tmp_path / "turned.png", exif=exif)
+    found = processor(images=[picture, tmp_path / "a.png", str(tmp_path / "turned.png")])
+    turned = picture.transpose(Image.Transpose.ROTATE_90)
+    expected = processor.image_processor([picture, picture, turned], return_tensors="pt")
+    assert torch.equal(found["pixel_values"], expected["pixel_values"])
+    with pytest.raises(FileNotFoundError, match=r"image 1: there is no file .*b\.png"):
+        processor(images=[picture, tmp_path / "b.png"])

@@ -1,5 +1,6 @@
 """Pictures, region features and captions become the inputs of a model."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from noisy_xmodal import (
     MatchingModel,
     MatchingProcessor,
     NcrProcessor,
+    PairDataset,
     RegionFeatureProcessor,
     train_word_tokenizer,
 )
@@ -185,3 +187,132 @@ def test_it_loads_beside_its_model(
 def test_no_image_at_all_is_refused_by_name():
     with pytest.raises(ValueError, match="image"):
         RegionFeatureProcessor(region_size=4)([])
+
+
+def as_trained(processor, path) -> torch.Tensor:
+    """Pixels of a file by the way that training goes: a dataset, then the image processor."""
+    rows = datasets.Dataset.from_dict(
+        {"image": [str(path)], "captions": [["a cat"]], "image_id": ["0"]},
+        features=datasets.Features(
+            {
+                "image": datasets.Image(),
+                "captions": datasets.List(datasets.Value("string")),
+                "image_id": datasets.Value("string"),
+            }
+        ),
+    )
+    return PairDataset(rows, image_transform=processor.image_processor)[0]["pixel_values"][None]
+
+
+def odd_picture(kind: str, folder) -> str:
+    """A file of a picture that is not plain RGB."""
+    colours = np.random.default_rng(3).integers(0, 255, (20, 30, 4), dtype=np.uint8)
+    mode = "RGB" if kind == "rotated" else kind
+    picture = Image.fromarray(colours, "RGBA").convert("RGB" if mode == "CMYK" else "RGBA")
+    picture = picture.convert(mode)
+    path = folder / f"{kind}.{'jpg' if kind in ('rotated', 'CMYK') else 'png'}"
+    exif = Image.Exif()
+    if kind == "rotated":
+        exif[Image.ExifTags.Base.Orientation] = 6
+    picture.save(path, exif=exif, **({"transparency": 0} if kind == "P" else {}))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "L", "LA", "CMYK", "1", "I;16", "rotated"])
+def test_a_picture_gives_the_pixels_of_training_however_it_is_given(
+    picture_processor, tmp_path, kind
+):
+    if kind == "I;16":
+        path = str(tmp_path / "deep.png")
+        Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(path)
+    else:
+        path = odd_picture(kind, tmp_path)
+    expected = as_trained(picture_processor, path)
+    opened = Image.open(path)
+    upright = Image.fromarray(decoded(path))
+    for given in (path, tmp_path / path, opened, [path], upright, np.array(upright)):
+        assert torch.equal(picture_processor(images=given)["pixel_values"], expected)
+    if kind == "rotated":
+        assert upright.size == (20, 30)
+        assert opened.size == (30, 20)  # what was given is left as it was
+        plain = picture_processor.image_processor(opened, return_tensors="pt")["pixel_values"]
+        assert not torch.equal(plain, expected)
+
+
+def decoded(path: str) -> np.ndarray:
+    """The pixels that `datasets` makes of a file."""
+    column = datasets.Dataset.from_dict({"image": [path]}).cast_column("image", datasets.Image())
+    return np.array(column[0]["image"].convert("RGB"))
+
+
+def test_pictures_of_all_kinds_may_be_mixed(picture_processor, tmp_path):
+    path = odd_picture("RGBA", tmp_path)
+    array = np.array(pictures()[0])
+    given = [pictures()[0], path, array, torch.from_numpy(array), array[..., 0]]
+    together = picture_processor(images=given, text=["dog"])["pixel_values"]
+    apart = [picture_processor(images=one)["pixel_values"] for one in given]
+    assert torch.equal(together, torch.cat(apart))
+    assert torch.equal(together[0], together[2])
+    assert torch.equal(together[0], together[3])
+    stacked = picture_processor(images=np.stack([array, array]))["pixel_values"]
+    assert torch.equal(stacked, together[[0, 0]])
+    channels_first = torch.from_numpy(array).permute(2, 0, 1)
+    assert torch.equal(picture_processor(images=channels_first)["pixel_values"], together[:1])
+
+
+def test_files_that_are_missing_or_broken_are_named_with_their_position(
+    picture_processor, tmp_path
+):
+    good = odd_picture("RGB", tmp_path)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((tmp_path / "RGB.png").read_bytes()[:200])
+    with pytest.raises(FileNotFoundError, match=r"image 1: there is no file .*nowhere\.png"):
+        picture_processor(images=[good, tmp_path / "nowhere.png"])
+    for bad in (broken, tmp_path):
+        with pytest.raises(ValueError, match=f"image 1: .*{bad.name}.* is no picture"):
+            picture_processor(images=[good, str(bad)])
+    for url in ("https://x.org/a.png", "file:///a.png", "data:image/png;base64,AAAA"):
+        with pytest.raises(ValueError, match=r"image 1 is '.*nothing is fetched. Download it"):
+            picture_processor(images=[good, url])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "no image was given"),
+        (3, "found a int in place of an image"),
+        ([3.0], "image 0 is a float"),
+        ([["a.png"]], "image 0 is a list"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture_processor, given, message):
+    with pytest.raises(ValueError, match=message):
+        picture_processor(images=given)
+
+
+def test_regions_may_be_files(region_processor, tmp_path):
+    arrays = regions(2, 3)
+    np.save(tmp_path / "a.npy", arrays[0])
+    expected = region_processor(images=arrays)
+    for given in ([tmp_path / "a.npy", arrays[1]], [str(tmp_path / "a.npy"), arrays[1].tolist()]):
+        found = region_processor(images=given)
+        assert torch.equal(found["regions"], expected["regions"])
+        assert torch.equal(found["region_mask"], expected["region_mask"])
+    assert region_processor(images=str(tmp_path / "a.npy"))["regions"].shape == (1, 2, 4)
+
+
+def test_files_that_hold_no_regions_are_refused(region_processor, tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY")
+    np.save(tmp_path / "narrow.npy", np.zeros((2, 3)))
+    (good,) = regions(2)
+    for name in ("objects.npy", "broken.npy"):
+        with pytest.raises(ValueError, match=f"image 1: .*{name}.* holds no array"):
+            region_processor(images=[good, tmp_path / name])
+    with pytest.raises(ValueError, match=r"image 1: expected region features .*\(2, 3\)"):
+        region_processor(images=[good, tmp_path / "narrow.npy"])
+    (tmp_path / "cat.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"image 0 is .*cat\.png.*region features.*\.npy"):
+        region_processor(images=tmp_path / "cat.png")
+    with pytest.raises(FileNotFoundError, match=r"image 0: there is no file .*none\.npy"):
+        region_processor(images=tmp_path / "none.npy")

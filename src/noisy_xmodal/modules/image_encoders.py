@@ -77,7 +77,9 @@ class VisionEncoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> Encoded:
         """Encode pixels (n, channels, height, width)."""
         # Convolutions run 1.6 times faster in this layout (a small ResNet on one CPU core).
-        pixel_values = pixel_values.to(memory_format=torch.channels_last)
+        pixel_values = pixel_values.to(
+            self.projection.weight.dtype, memory_format=torch.channels_last
+        )
         hidden = self.backbone(pixel_values=pixel_values).last_hidden_state
         if hidden.dim() == 4:
             hidden = hidden.flatten(2).transpose(1, 2)  # (n, height * width, channels)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 
 @dataclass
@@ -76,6 +77,10 @@ class RobustTrainingArguments(TrainingArguments):
     greater_is_better: bool | None = field(
         default=True, metadata={"help": "Whether a larger metric is better."}
     )
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "When to push to the Hub: end, once, with everything that was measured."},
+    )
     remove_unused_columns: bool | None = field(
         default=False, metadata={"help": "Keep False: pair ids must reach the trainer."}
     )
@@ -85,6 +90,12 @@ class RobustTrainingArguments(TrainingArguments):
         self.check_epochs()
         if self.remove_unused_columns:
             raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
+        strategy = HubStrategy(self.hub_strategy)
+        if strategy != HubStrategy.END:
+            raise ValueError(
+                f"`hub_strategy` is {strategy.value!r}: only 'end' is there, for a "
+                "model is published with its card, and that says what was measured at the end."
+            )
 
     def check_epochs(self) -> None:
         """Refuse a warm-up that leaves no epoch for the rest."""

@@ -188,6 +188,15 @@ class SafeCheckpointTrainer(Trainer):
             )
         self.accelerator.wait_for_everyone()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and processor. Nothing is pushed by it, for the card is written later."""
+        super().save_model(output_dir, _internal_call=True)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Draft a card for `push_to_hub`, where the output folder has none yet."""
+        if not (Path(self.args.output_dir) / "README.md").is_file():
+            super().create_model_card(*args, **kwargs)
+
     def _record_callbacks(self) -> None:
         """Put the state of callbacks that have one, such as early stopping, into the trainer's."""
         recorded = self.state.stateful_callbacks

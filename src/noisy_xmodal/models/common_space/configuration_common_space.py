@@ -6,9 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ..sharing import SharedConfig
+
 
 @strict
-class CommonSpaceConfig(PreTrainedConfig):
+class CommonSpaceConfig(SharedConfig):
     """What a `CommonSpaceModel` is made of. The defaults are the towers of MRL and DMCM.
 
     Args:
@@ -31,6 +33,9 @@ class CommonSpaceConfig(PreTrainedConfig):
             batch normalisation.
         canonical_size: Dimensions of the linear canonical projection behind the towers; None for
             none.
+        match_scale: With `match_bias`, what turns a score into the probability of a match, see
+            `noisy_xmodal.evaluation.calibrate`; None before that.
+        match_bias: The other of the two.
         method: Name of the method that trains the model.
         method_options: Constants of that method, where they are not its defaults.
     """
@@ -55,6 +60,8 @@ class CommonSpaceConfig(PreTrainedConfig):
     temperature: float | int = 1.0
     reconstructs: bool = False
     canonical_size: int | None = None
+    match_scale: float | int | None = None
+    match_bias: float | int | None = None
     method: str | None = None
     method_options: dict[str, Any] | None = None
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -23,6 +23,7 @@ from ...modules.towers import (
     build_decoder,
     build_tower,
 )
+from ..sharing import SharedModel
 from .configuration_common_space import CommonSpaceConfig
 
 
@@ -60,7 +61,7 @@ class CommonSpaceOutput(ModelOutput):
     text_reconstruction: Tensor | None = None
 
 
-class CommonSpacePreTrainedModel(PreTrainedModel):
+class CommonSpacePreTrainedModel(SharedModel):
     """Weight initialisation of towers and prototypes."""
 
     config_class = CommonSpaceConfig

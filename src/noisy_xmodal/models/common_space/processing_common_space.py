@@ -1,5 +1,6 @@
 """Feature vectors, or pictures and texts, in; model inputs out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from transformers import (
     BaseImageProcessor,
     BatchFeature,
     PreTrainedTokenizerBase,
-    ProcessorMixin,
 )
 
+from ...modules.picture_files import read_pictures
+from ..sharing import SharedProcessor
 
-class CommonSpaceProcessor(ProcessorMixin):
+
+class CommonSpaceProcessor(SharedProcessor):
     """Reads vectors; with an image processor and a tokenizer also pictures and texts.
 
     Args:
@@ -59,15 +62,16 @@ class CommonSpaceProcessor(ProcessorMixin):
         """Prepare whatever is given as torch tensors.
 
         Args:
-            images: PIL pictures, one or several.
+            images: PIL pictures of any mode, paths of local files or arrays, one or several.
             text: One text or several; padded and cut.
             image_features: (n_images, size) or a single vector.
             text_features: (n_texts, size) or a single vector.
             kwargs: Passed on to the tokenizer.
 
         Raises:
-            ValueError: If nothing is given, vectors are no numbers or no matrix, or pictures or
-                texts are given to a model of feature vectors.
+            FileNotFoundError: If there is no such file.
+            ValueError: If nothing is given, an image cannot be read, vectors are no numbers or no
+                matrix, or pictures or texts are given to a model of feature vectors.
         """
         found: dict[str, torch.Tensor] = {}
         if (images is not None or text is not None) and self.reads_vectors_only:
@@ -76,7 +80,7 @@ class CommonSpaceProcessor(ProcessorMixin):
                 "`images` and `text`."
             )
         if images is not None:
-            found.update(self.image_processor(images, return_tensors="pt"))
+            found.update(self.image_processor(read_pictures(images), return_tensors="pt"))
         if text is not None:
             options = {"padding": self.padding, "truncation": True, "return_tensors": "pt"} | kwargs
             options.setdefault("return_token_type_ids", False)
@@ -88,13 +92,14 @@ class CommonSpaceProcessor(ProcessorMixin):
             raise ValueError("pass `images`, `text`, `image_features` or `text_features`.")
         return BatchFeature(found)
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> list[str]:
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> list[str]:
         """Save it; a processor of vectors has no parts, so it is one small file."""
         if not self.reads_vectors_only:
             return super().save_pretrained(save_directory, **kwargs)
         path = Path(save_directory) / "processor_config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.to_json_file(path)
+        with self._naming_the_shim(save_directory):
+            self.to_json_file(path)
         return [str(path)]
 
     @classmethod

@@ -6,9 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ..sharing import SharedConfig
+
 
 @strict
-class MatchingConfig(PreTrainedConfig):
+class MatchingConfig(SharedConfig):
     """What a `MatchingModel` is made of. The defaults are SGR's as NCR trains it.
 
     Args:
@@ -26,6 +28,9 @@ class MatchingConfig(PreTrainedConfig):
         similarity: Name of the similarity head, see `SIMILARITY_HEADS`.
         similarity_options: Further arguments of the head, such as `{"lambda_softmax": 9.0}`.
         logit_scale_init: Initial natural logarithm of the inverse temperature of the logits.
+        match_scale: With `match_bias`, what turns a score into the probability of a match, see
+            `noisy_xmodal.evaluation.calibrate`; None before that.
+        match_bias: The other of the two.
         pad_token_id: Padding of the word-level tokenizer, as for the next two.
         bos_token_id: First token of a text.
         eos_token_id: Last token of a text.
@@ -50,6 +55,8 @@ class MatchingConfig(PreTrainedConfig):
     similarity: str = "sgr"
     similarity_options: dict[str, Any] | None = None
     logit_scale_init: float | int = 2.6592
+    match_scale: float | int | None = None
+    match_bias: float | int | None = None
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2

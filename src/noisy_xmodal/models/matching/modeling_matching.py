@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -18,6 +17,7 @@ from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
+from ..sharing import SharedModel
 from .configuration_matching import MatchingConfig
 
 
@@ -40,7 +40,7 @@ class MatchingOutput(ModelOutput):
     text_embeds: Tensor | None = None
 
 
-class MatchingPreTrainedModel(PreTrainedModel):
+class MatchingPreTrainedModel(SharedModel):
     """Weight initialisation shared by the models that are built of encoders and heads."""
 
     config_class = MatchingConfig

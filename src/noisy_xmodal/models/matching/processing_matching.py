@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase
+
+from ...modules.picture_files import read_pictures, read_regions
+from ..sharing import Installed, SharedProcessor
 
 
-class RegionFeatureProcessor(BaseImageProcessor):
+class RegionFeatureProcessor(Installed, BaseImageProcessor):
     """Pads ragged region features to a batch. It takes the place of an image processor.
 
     Args:
@@ -21,11 +24,12 @@ class RegionFeatureProcessor(BaseImageProcessor):
         super().__init__(**kwargs)
         self.region_size = region_size
 
-    def __call__(self, images: Sequence[np.ndarray] | np.ndarray, **kwargs: Any) -> BatchFeature:
+    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
         """Stack features of images.
 
         Args:
-            images: One array (n_regions, region_size) per image, or one for a single image.
+            images: One array (n_regions, region_size) per image, or one for a single image; the
+                path of a local .npy file may stand for an array.
             kwargs: Accepted for the interface of image processors; not used.
 
         Returns:
@@ -33,14 +37,11 @@ class RegionFeatureProcessor(BaseImageProcessor):
             `region_mask` (n_images, n_regions), bool.
 
         Raises:
+            FileNotFoundError: If there is no such file.
             ValueError: If there is no array, or one is not a matrix with `region_size` columns and
                 a row.
         """
-        if isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 2:
-            images = [images]
-        arrays = [np.asarray(image) for image in images]
-        if not arrays:
-            raise ValueError("no image was given: pass at least one array of region features.")
+        arrays = read_regions(images)
         for position, array in enumerate(arrays):
             if array.ndim != 2 or array.shape[1] != self.region_size or not len(array):
                 raise ValueError(
@@ -58,7 +59,7 @@ class RegionFeatureProcessor(BaseImageProcessor):
         )
 
 
-class MatchingProcessor(ProcessorMixin):
+class MatchingProcessor(SharedProcessor):
     """An image processor (or `RegionFeatureProcessor`) and a tokenizer.
 
     Args:
@@ -77,18 +78,23 @@ class MatchingProcessor(ProcessorMixin):
         """Prepare images, texts or both; texts are padded and cut, everything is a torch tensor.
 
         Args:
-            images: PIL pictures, or region features (n_regions, region_size), one or several.
+            images: One or several, in any mixture: PIL pictures of any mode, paths of local files,
+                arrays; for region features arrays (n_regions, region_size) or paths of .npy files.
             text: One caption or several.
             kwargs: Passed on to the tokenizer.
 
         Raises:
-            ValueError: If neither images nor text are given, or a text has no token.
+            FileNotFoundError: If there is no such file.
+            ValueError: If neither images nor text are given, an image cannot be read, or a text has
+                no token.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
         features: dict[str, torch.Tensor] = {}
         if images is not None:
-            features.update(self.image_processor(images, return_tensors="pt"))
+            reads_regions = isinstance(self.image_processor, RegionFeatureProcessor)
+            given = images if reads_regions else read_pictures(images)
+            features.update(self.image_processor(given, return_tensors="pt"))
         if text is not None:
             options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
             options.setdefault("return_token_type_ids", False)

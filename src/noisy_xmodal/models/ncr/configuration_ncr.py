@@ -57,5 +57,6 @@ class NcrConfig(MatchingConfig):
     def peer_config(self) -> MatchingConfig:
         """The configuration of one peer alone."""
         names = {field.name for field in fields(MatchingConfig) if field.init}
-        ignored = {"architectures", "transformers_version"}
+        # The match probability is that of the ensemble.
+        ignored = {"architectures", "transformers_version", "match_scale", "match_bias"}
         return MatchingConfig(**{name: getattr(self, name) for name in names - ignored})

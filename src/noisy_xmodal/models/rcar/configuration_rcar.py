@@ -6,9 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ..sharing import SharedConfig
+
 
 @strict
-class RcarConfig(PreTrainedConfig):
+class RcarConfig(SharedConfig):
     """What an `RcarModel` is made of and how RCAR trains it. The defaults are the paper's.
 
     Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 2023.

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -24,6 +23,7 @@ from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
 from ...modules.text_encoders import TransformerTextEncoder
+from ..sharing import SharedModel
 from .configuration_rcar import RcarConfig
 
 #: Tokens in one joint pass of scoring; more are slower on a CPU, whose caches are small.
@@ -77,7 +77,7 @@ class WordHead(nn.Module):
         return functional.linear(self.transform(tokens), words, self.bias)
 
 
-class RcarModel(PreTrainedModel):
+class RcarModel(SharedModel):
     """Image encoder, text encoder, single-stream transformer, matching head and word head.
 
     Args:
