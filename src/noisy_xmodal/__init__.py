@@ -1,7 +1,8 @@
 """Image-text retrieval models trained on pairs and labels that cannot be trusted.
 
 Importing the package registers its configs, models and processors with the Auto classes of
-transformers. Everything else is imported when it is first asked for.
+transformers, and its tasks with `transformers.pipeline`. Everything else is imported when it is
+first asked for.
 """
 
 from importlib import import_module
@@ -24,6 +25,7 @@ from .models.ncr.processing_ncr import NcrProcessor
 from .models.rcar.configuration_rcar import RcarConfig
 from .models.rcar.modeling_rcar import RcarModel
 from .models.rcar.processing_rcar import RcarProcessor
+from .pipelines import ImageTextMatchPipeline, ImageTextRetrievalPipeline, register_pipelines
 
 __version__ = "0.1.0"
 
@@ -41,6 +43,7 @@ for _config in (MatchingConfig, NcrConfig, RcarConfig):
     AutoImageProcessor.register(
         _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
     )
+register_pipelines()
 
 _LAZY = {
     "NcrTrainer": ".models.ncr.trainer_ncr",
@@ -78,6 +81,9 @@ _LAZY = {
     "SymmetricLabelNoise": ".noise",
     "retrieval_metrics": ".metrics",
     "class_retrieval_metrics": ".metrics",
+    "calibrate": ".evaluation",
+    "publish_folder": ".hub",
+    "export_sentence_transformers": ".hub.sentence_transformers_export",
     "classification_loss": ".losses",
 }
 
@@ -88,6 +94,8 @@ __all__ = [
     "DmcmConfig",
     "DmcmModel",
     "DmcmProcessor",
+    "ImageTextMatchPipeline",
+    "ImageTextRetrievalPipeline",
     "MatchingConfig",
     "MatchingModel",
     "MatchingProcessor",

@@ -1,7 +1,9 @@
 """Scoring with any matching model, and evaluators over it."""
 
+from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
+from .pair_scores import pair_scores
 from .reranking import RerankEvaluator, Shortlist, rerank, shortlist
 from .retrieved import plot_retrieved, retrieved_examples
 from .scoring import ScoringModel, score_matrix
@@ -12,7 +14,11 @@ __all__ = [
     "RetrievalEvaluator",
     "ScoringModel",
     "Shortlist",
+    "calibrate",
+    "calibrate_on",
     "extract_features",
+    "fit_match_probability",
+    "pair_scores",
     "plot_retrieved",
     "rerank",
     "retrieved_examples",

@@ -1,0 +1,129 @@
+"""Does this text describe this picture? A probability a pair."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from ..modules.pair_scoring import image_inputs, paired_scores, text_inputs
+from .base import PairPipeline, as_inputs, is_text_input
+
+
+class ImageTextMatchPipeline(PairPipeline):
+    """The probability that an image and a text match; task "image-text-match".
+
+    It is RCAR's own, or that of a model whose scores were calibrated, see
+    `noisy_xmodal.evaluation.calibrate`.
+
+    ```python
+    match = pipeline("image-text-match", model="runs/ncr")
+    match(image="cat.jpg", text="a red cat")  # {"score": 0.97, "label": "match"}
+    match([{"image": "cat.jpg", "text": "a red cat"}, ...], batch_size=32)
+    ```
+
+    Args:
+        model: A model of this library.
+        processor: Its processor.
+        threshold: From which probability on the label is "match", 0.5 by default.
+        kwargs: As for any pipeline.
+    """
+
+    def _sanitize_parameters(
+        self, threshold: float | None = None, **unknown: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise TypeError(f"image-text-match knows no {sorted(unknown)}: pass `threshold`")
+        if threshold is None:
+            return {}, {}, {}
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"`threshold` is {threshold}: give a probability, 0 to 1")
+        return {}, {}, {"threshold": threshold}
+
+    def __call__(
+        self, inputs: Any = None, *, image: Any = None, text: Any = None, **kwargs: Any
+    ) -> Any:
+        """Judge one pair or several.
+
+        Args:
+            inputs: A dict with `image` (a picture, the path of a local file or an array; a feature
+                vector for a model of vectors) and `text`; or a list, a generator or a dataset of
+                these.
+            image: In place of `inputs`, an image, or a list of them.
+            text: Its text, or as many texts.
+            kwargs: `threshold`, `batch_size`, `num_workers`.
+
+        Returns:
+            `score`, the probability of a match, and `label`, "match" or "mismatch"; a list for a
+            list, a stream for a generator or a dataset.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the model's scores are not calibrated, or a pair is incomplete.
+        """
+        self._match_function()
+        if inputs is None:
+            inputs = _pairs(image, text)
+        elif image is not None or text is not None:
+            raise ValueError("pass the pairs, or `image` and `text`, not both")
+        return super().__call__(as_inputs(inputs), **kwargs)
+
+    def preprocess(self, pair: Any) -> dict[str, Tensor]:
+        """Read one pair."""
+        if not isinstance(pair, dict) or not {"image", "text"} <= pair.keys():
+            found = sorted(pair) if isinstance(pair, dict) else type(pair).__name__
+            raise ValueError(f'a pair is {{"image": ..., "text": ...}}, found {found}')
+        if isinstance(pair["text"], list) and all(isinstance(text, str) for text in pair["text"]):
+            raise ValueError("a pair has one text: pass a pair for each of several texts")
+        return image_inputs(self.processor, [pair["image"]]) | text_inputs(
+            self.processor, [pair["text"]]
+        )
+
+    def _forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        ready = self._ready(inputs)
+        texts = {name: value for name, value in ready.items() if is_text_input(name)}
+        images = {name: value for name, value in ready.items() if not is_text_input(name)}
+        return {"scores": paired_scores(self.model, images, texts)}  # (n,)
+
+    def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
+        """Turn the score of one pair into a probability and a label."""
+        probability = float(outputs["scores"][0])
+        calibration = self._match_function()
+        if calibration is not None:
+            scale, bias = calibration
+            probability = _sigmoid(scale * probability + bias)
+        return {
+            "score": probability,
+            "label": "match" if probability >= threshold else "mismatch",
+        }
+
+    def _match_function(self) -> tuple[float, float] | None:
+        """Scale and bias of the scores; None where they are probabilities already."""
+        config = self.model.config
+        if not hasattr(config, "match_scale"):
+            return None
+        if config.match_scale is None or config.match_bias is None:
+            raise ValueError(
+                f"the scores of this {type(self.model).__name__} are not calibrated: call "
+                "noisy_xmodal.evaluation.calibrate(model, processor, images, texts, groups) on "
+                "validation pairs, or calibrate_on(model, processor, split), and save the model"
+            )
+        return config.match_scale, config.match_bias
+
+
+def _pairs(image: Any, text: Any) -> Any:
+    if image is None or text is None:
+        raise ValueError('pass pairs {"image": ..., "text": ...}, or both `image` and `text`')
+    several = isinstance(image, list | tuple), isinstance(text, list | tuple)
+    if not any(several):
+        return {"image": image, "text": text}
+    if not all(several) or len(image) != len(text):
+        counts = [len(image) if several[0] else 1, len(text) if several[1] else 1]
+        raise ValueError(
+            f"found {counts[0]} images and {counts[1]} texts: give lists of as many texts as images"
+        )
+    return [{"image": one, "text": other} for one, other in zip(image, text, strict=True)]
+
+
+def _sigmoid(value: float) -> float:
+    small = math.exp(-abs(value))
+    return (1 if value >= 0 else small) / (1 + small)
