@@ -46,11 +46,12 @@ from noisy_xmodal.data import (
     with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji_labels
-from noisy_xmodal.hub import write_model_card
+from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
-from noisy_xmodal.training import CurveCallback, train_and_evaluate
+from noisy_xmodal.training import CurveCallback
 from noisy_xmodal.training.curve import CURVE_NAME
-from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.files import read_json
+from noisy_xmodal.training.run import command_line, train_and_evaluate
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is the one of MRL and DMCM. What a
 #: method says of itself (its `recipe`) comes on top of "paper".
@@ -343,6 +344,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    reserve_repository(training)
     set_seed(training.seed)
     dataset = load_data(data, reads_raw=method.backbone_name_or_path is not None)
     protocol = noise_protocol(dataset["train"])
@@ -368,26 +370,29 @@ def main(argv: list[str] | None = None) -> dict:
     }
     watched = {"test": splits["test"]} if "test" in splits else {}
     trainer.add_callback(CurveCallback(trainer, watched))
-    run = train_and_evaluate(trainer, splits, "python examples/train_dmcm.py " + " ".join(argv))
+    run = train_and_evaluate(trainer, splits, command_line("examples/train_dmcm.py", argv))
     if not training.should_save:
         return {}
     out = Path(training.output_dir)
-    results = run | {
-        "task": "classes",
-        "method": title_of(kind, trainer),
-        "citation": kind.citation,
-        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
-        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
-        "noise": protocol,
-        "recipe": recipe,
-        "arguments": vars(method) | {"seed": training.seed},
-        "best_on_test": best_on_test(out),
-    }
-    trainer.save_model(str(out))
-    write_json(out / "results.json", results)
-    write_model_card(out, results)
+    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = (
+        run
+        | facts
+        | {
+            "task": "classes",
+            "method": title_of(kind, trainer),
+            "citation": kind.citation,
+            "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
+            "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+            "noise": protocol,
+            "recipe": recipe,
+            "arguments": vars(method) | {"seed": training.seed},
+            "best_on_test": best_on_test(out),
+        }
+    )
+    save_run(trainer, results)
     print_table(results)
-    print(f"\nLoad it:  import noisy_xmodal; AutoModel.from_pretrained({str(out)!r})")
+    publish_run(trainer, results)
     return results
 
 

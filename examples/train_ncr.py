@@ -13,7 +13,6 @@ import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import datasets
 from datasets import Dataset
@@ -44,10 +43,10 @@ from noisy_xmodal.data import (
     load_training_pairs,
     noise_protocol,
 )
-from noisy_xmodal.hub import write_model_card
+from noisy_xmodal.hub import PublishError
+from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.training.files import write_json
-from noisy_xmodal.training.run import print_retrieval_table, train_and_evaluate
+from noisy_xmodal.training.run import command_line, print_retrieval_table, train_and_evaluate
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
 RECIPES = {
@@ -221,6 +220,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    reserve_repository(training)
     set_seed(training.seed)
     dataset = load_training_pairs(data)
     protocol = noise_protocol(dataset["train"])
@@ -235,33 +235,35 @@ def main(argv: list[str] | None = None) -> dict:
         processing_class=processor,
     )
     splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}
-    run = train_and_evaluate(trainer, splits, "python examples/train_ncr.py " + " ".join(argv))
+    run = train_and_evaluate(trainer, splits, command_line("examples/train_ncr.py", argv))
     if not training.should_save:
         return {}
     name, config = dataset_label(data)
-    results = run | {
-        "method": method_name(data, training),
-        "dataset": name,
-        "dataset_config": config,
-        "noise": protocol,
-        "recipe": recipe,
-        "arguments": vars(model_args) | {"seed": training.seed},
-        "best_single_networks": {
-            split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
-            for split, rows in splits.items()
-        },
-    }
-    out = Path(training.output_dir)
-    trainer.save_model(str(out))
-    write_json(out / "results.json", results)
-    write_model_card(out, results)
+    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = (
+        run
+        | facts
+        | {
+            "method": method_name(data, training),
+            "dataset": name,
+            "dataset_config": config,
+            "noise": protocol,
+            "recipe": recipe,
+            "arguments": vars(model_args) | {"seed": training.seed},
+            "best_single_networks": {
+                split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
+                for split, rows in splits.items()
+            },
+        }
+    )
+    save_run(trainer, results)
     print_retrieval_table(results)
-    print(f"\nLoad it:  import noisy_xmodal; AutoModel.from_pretrained({str(out)!r})")
+    publish_run(trainer, results)
     return results
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (DatasetError, FileExistsError) as error:
+    except (DatasetError, PublishError, FileExistsError) as error:
         sys.exit(f"error: {error}")

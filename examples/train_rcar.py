@@ -60,12 +60,11 @@ from noisy_xmodal.evaluation import (
     retrieved_examples,
     score_matrix,
 )
-from noisy_xmodal.hub import write_model_card
+from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.files import write_json
-from noisy_xmodal.training.run import print_retrieval_table
+from noisy_xmodal.training.run import command_line, print_retrieval_table, train_and_evaluate
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is RCAR's own.
 RECIPES = {
@@ -317,6 +316,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    reserve_repository(training)
     set_seed(training.seed)
     dataset = load_data(data, model_args)
     processor = build_processor(dataset["train"], data, model_args)
@@ -333,28 +333,31 @@ def main(argv: list[str] | None = None) -> dict:
         evaluator=build_evaluator(processor, scoring, training.score_block_size),
     )
     splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}
-    run = train_and_evaluate(trainer, splits, "python examples/train_rcar.py " + " ".join(argv))
+    run = train_and_evaluate(trainer, splits, command_line("examples/train_rcar.py", argv))
     if not training.should_save:
         return {}
     name, config = dataset_label(data)
-    results = run | {
-        "task": "joint pairs",
-        "method": method_name(data, training),
-        "dataset": name,
-        "dataset_config": config,
-        "noise": noise_protocol(dataset["train"]),
-        "recipe": recipe,
-        "mlm_epochs": training.mlm_epochs,
-        "best_chosen_by": f"{n_kept} of {n_images} validation images",
-        "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
-    }
-    out = Path(training.output_dir)
-    trainer.save_model(str(out))
-    write_json(out / "results.json", results)
-    write_model_card(out, results)
+    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = (
+        run
+        | facts
+        | {
+            "task": "joint pairs",
+            "method": method_name(data, training),
+            "dataset": name,
+            "dataset_config": config,
+            "noise": noise_protocol(dataset["train"]),
+            "recipe": recipe,
+            "mlm_epochs": training.mlm_epochs,
+            "best_chosen_by": f"{n_kept} of {n_images} validation images",
+            "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
+        }
+    )
+    save_run(trainer, results)
     print_retrieval_table(results)
-    draw(out, trainer, splits.get("test", dataset["validation"]), training.seed)
-    print(f"\nLoad it:  import noisy_xmodal; AutoModel.from_pretrained({str(out)!r})")
+    shown = splits.get("test", dataset["validation"])
+    draw(Path(training.output_dir), trainer, shown, training.seed)
+    publish_run(trainer, results)
     return results
 
 

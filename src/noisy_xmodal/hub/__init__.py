@@ -1,5 +1,15 @@
-"""Model cards rendered from what was measured."""
+"""What a model needs on the Hub: its card, its results, and the way there."""
 
+from .eval_results import write_eval_results
 from .model_card import CARD_KINDS, render_model_card, write_model_card
+from .publish import PublishError, check_can_publish, publish_folder
 
-__all__ = ["CARD_KINDS", "render_model_card", "write_model_card"]
+__all__ = [
+    "CARD_KINDS",
+    "PublishError",
+    "check_can_publish",
+    "publish_folder",
+    "render_model_card",
+    "write_eval_results",
+    "write_model_card",
+]

@@ -1,13 +1,30 @@
 """A whole run of a training script: train or resume, then measure the last and the best epoch."""
 
 import platform
+import re
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from .trainer import RobustTrainer
+
+
+def command_line(script: str, argv: Sequence[str]) -> str:
+    """The command that repeats a run, for its record; without access tokens.
+
+    Args:
+        script: The training script.
+        argv: Its arguments.
+    """
+    shown = []
+    for before, word in zip(["", *argv], argv, strict=False):
+        if re.fullmatch(r"--\w*token", before):
+            word = "..."
+        shown.append(re.sub(r"(?s)(--\w*token=).*|\bhf_\w{16,}", r"\1...", word))
+    return shlex.join(["python", script, *shown])
 
 
 def train_and_evaluate(
