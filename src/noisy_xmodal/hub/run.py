@@ -62,7 +62,7 @@ def save_run(trainer: RobustTrainer, results: Mapping[str, Any]) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if hasattr(model.config, "match_scale"):
         try:
-            calibrate_on(model, trainer.processing_class, trainer.eval_dataset, trainer.args.seed)
+            calibrate_on(model, trainer.saved_processor(), trainer.eval_dataset, trainer.args.seed)
         except ValueError as error:
             print(f"The model's scores are not calibrated: {error}.")
     trainer.save_model(trainer.args.output_dir)
