@@ -373,23 +373,18 @@ def main(argv: list[str] | None = None) -> dict:
     run = train_and_evaluate(trainer, splits, command_line("examples/train_dmcm.py", argv))
     if not training.should_save:
         return {}
-    out = Path(training.output_dir)
-    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
-    results = (
-        run
-        | facts
-        | {
-            "task": "classes",
-            "method": title_of(kind, trainer),
-            "citation": kind.citation,
-            "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
-            "dataset_config": data.inject_noise or data.dataset_config_name or "default",
-            "noise": protocol,
-            "recipe": recipe,
-            "arguments": vars(method) | {"seed": training.seed},
-            "best_on_test": best_on_test(out),
-        }
-    )
+    run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = run | {
+        "task": "classes",
+        "method": title_of(kind, trainer),
+        "citation": kind.citation,
+        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
+        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+        "noise": protocol,
+        "recipe": recipe,
+        "arguments": vars(method) | {"seed": training.seed},
+        "best_on_test": best_on_test(Path(training.output_dir)),
+    }
     save_run(trainer, results)
     print_table(results)
     publish_run(trainer, results)

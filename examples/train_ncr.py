@@ -239,23 +239,19 @@ def main(argv: list[str] | None = None) -> dict:
     if not training.should_save:
         return {}
     name, config = dataset_label(data)
-    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
-    results = (
-        run
-        | facts
-        | {
-            "method": method_name(data, training),
-            "dataset": name,
-            "dataset_config": config,
-            "noise": protocol,
-            "recipe": recipe,
-            "arguments": vars(model_args) | {"seed": training.seed},
-            "best_single_networks": {
-                split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
-                for split, rows in splits.items()
-            },
-        }
-    )
+    run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = run | {
+        "method": method_name(data, training),
+        "dataset": name,
+        "dataset_config": config,
+        "noise": protocol,
+        "recipe": recipe,
+        "arguments": vars(model_args) | {"seed": training.seed},
+        "best_single_networks": {
+            split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
+            for split, rows in splits.items()
+        },
+    }
     save_run(trainer, results)
     print_retrieval_table(results)
     publish_run(trainer, results)

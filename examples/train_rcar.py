@@ -337,22 +337,18 @@ def main(argv: list[str] | None = None) -> dict:
     if not training.should_save:
         return {}
     name, config = dataset_label(data)
-    facts = data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
-    results = (
-        run
-        | facts
-        | {
-            "task": "joint pairs",
-            "method": method_name(data, training),
-            "dataset": name,
-            "dataset_config": config,
-            "noise": noise_protocol(dataset["train"]),
-            "recipe": recipe,
-            "mlm_epochs": training.mlm_epochs,
-            "best_chosen_by": f"{n_kept} of {n_images} validation images",
-            "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
-        }
-    )
+    run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    results = run | {
+        "task": "joint pairs",
+        "method": method_name(data, training),
+        "dataset": name,
+        "dataset_config": config,
+        "noise": noise_protocol(dataset["train"]),
+        "recipe": recipe,
+        "mlm_epochs": training.mlm_epochs,
+        "best_chosen_by": f"{n_kept} of {n_images} validation images",
+        "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
+    }
     save_run(trainer, results)
     print_retrieval_table(results)
     shown = splits.get("test", dataset["validation"])
