@@ -11,17 +11,26 @@ import pytest
 from PIL import Image
 
 from concepts import REGION_SIZE, concept_dataset
+from loopback_hub import TOKEN, LoopbackHub
 
 REPOSITORY = Path(__file__).parents[2]
+NAME = "org/ncr-concepts"
 
 
-def run(script: str, *arguments: object, fails: bool = False) -> str:
+def run(
+    script: str,
+    *arguments: object,
+    fails: bool = False,
+    environment: dict[str, str] | None = None,
+) -> str:
     """Run a script in a fresh process, offline; return what it printed."""
+    if environment is None:
+        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     process = subprocess.run(
         [sys.executable, str(REPOSITORY / script), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        env=environment | {"OMP_NUM_THREADS": "1"},
         timeout=240,
         check=False,
     )
@@ -49,7 +58,17 @@ def world(tmp_path_factory):
         *("--data_dir", root / "raw", "--out", root / "data"),
         *("--configs", "clean", "cmp_40"),
     )
-    printed = run("examples/train_ncr.py", *training(root), "--output_dir", root / "ncr")
+    with LoopbackHub() as hub:
+        printed = run(
+            "examples/train_ncr.py",
+            *(*training(root), "--output_dir", root / "ncr"),
+            *("--push_to_hub", "True", "--hub_model_id", NAME, "--hub_token", TOKEN),
+            environment=hub.environment(root / "home"),
+        )
+        assert not hub.problems
+        for name, content in hub.files(NAME).items():
+            (root / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "hub" / name).write_bytes(content)
     return root, printed
 
 
@@ -82,6 +101,39 @@ def test_training_writes_what_it_promises(world):
     assert f"{results['best']['test']['rsum']:.1f}" in printed
     assert "AutoModel.from_pretrained" in printed
     assert f"{results['best']['test']['rsum']:.1f}" in (out / "README.md").read_text()
+
+
+def test_what_was_trained_is_published(world):
+    root, printed = world
+    published = {str(p.relative_to(root / "hub")) for p in (root / "hub").rglob("*") if p.is_file()}
+    published -= {".gitattributes", ".git"}
+    plots = {name for name in published if name.startswith("divisions/epoch_")}
+    assert plots
+    assert published - plots == {
+        *("config.json", "model.safetensors", "processor_config.json", "tokenizer.json"),
+        *("tokenizer_config.json", "noisy_xmodal_shim.py", "README.md", "results.json"),
+        *("divisions/divisions.json", "divisions/refurbishments.json"),
+    }
+    for name in published:
+        assert (root / "hub" / name).read_bytes() == (root / "ncr" / name).read_bytes()
+        assert TOKEN.encode() not in (root / "hub" / name).read_bytes()
+    card = (root / "hub" / "README.md").read_text()
+    assert f'AutoModel.from_pretrained("{NAME}")' in card
+    assert all(f"]({name})" in card for name in plots if name == max(plots))
+    assert json.loads((root / "hub" / "config.json").read_text())["match_scale"] > 0
+    assert NAME in printed
+
+
+def test_nothing_is_trained_that_cannot_be_published(world, tmp_path):
+    root, _ = world
+    printed = run(
+        "examples/train_ncr.py",
+        *(*training(root), "--output_dir", tmp_path / "out", "--push_to_hub", "True"),
+        fails=True,
+    )
+    assert "error:" in printed
+    assert "Hub" in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_evaluate_gives_what_training_measured(world):

@@ -802,7 +802,7 @@ def test_oracle_changes_nothing_in_training(whole, tmp_path, oracle):
 
 def test_output_holds_no_pickle(whole):
     files = [path for path in Path(whole.args.output_dir).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".safetensors", ".png"}
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".png", ".py"}
     assert Path(whole.args.output_dir) / "losses.png" in files
 
 

@@ -36,6 +36,12 @@ def test_defaults_are_the_papers_recipe(tmp_path, name, value):
     assert getattr(arguments(tmp_path), name) == value
 
 
+@pytest.mark.parametrize("strategy", ["every_save", "checkpoint", "all_checkpoints"])
+def test_a_model_is_published_at_the_end_or_not_at_all(tmp_path, strategy):
+    with pytest.raises(ValueError, match=f"`hub_strategy` is '{strategy}': only 'end'"):
+        arguments(tmp_path, hub_strategy=strategy)
+
+
 def test_they_are_training_arguments(tmp_path):
     args = arguments(tmp_path, seed=7, lr_scheduler_type="cosine")
     assert isinstance(args, TrainingArguments)
