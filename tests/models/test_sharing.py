@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.errors import HTTPError, StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -369,6 +369,18 @@ def test_a_folder_that_is_reached_by_climbing_is_fine(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert AutoModel.from_pretrained("../model").config.hidden_size == 8
+
+
+def test_a_download_that_breaks_off_is_called_so(tmp_path, monkeypatch):
+    """transformers then says that a local folder of the same name may be in the way."""
+
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise OSError("Can't load the model") from HTTPError("peer closed connection")
+
+    folder = saved(tmp_path / "model")
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", broken)
+    with pytest.raises(OSError, match=r"download of .*model broke off: peer closed.* try again"):
+        MatchingModel.from_pretrained(folder)
 
 
 def test_weights_that_are_not_there_at_all_are_asked_for(tmp_path):

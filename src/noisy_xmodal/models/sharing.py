@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import has_file
@@ -172,7 +173,8 @@ class SharedModel(Installed, PreTrainedModel):
             ValueError: If the weights are there as pickles only, or `use_safetensors` is False; if
                 the config asks for much that the weights do not hold, or for a file outside the
                 folder.
-            OSError: If the folder, the repository, the revision or its weights are not there.
+            OSError: If the folder, the repository, the revision or its weights are not there, or
+                the download breaks off.
         """
         if kwargs.pop("use_safetensors", None) is False:
             raise ValueError(
@@ -181,9 +183,17 @@ class SharedModel(Installed, PreTrainedModel):
             )
         if pretrained_model_name_or_path is not None and kwargs.get("gguf_file") is None:
             _refuse_pickles(str(pretrained_model_name_or_path), kwargs)
-        return super().from_pretrained(
-            pretrained_model_name_or_path, *args, use_safetensors=True, **kwargs
-        )
+        try:
+            return super().from_pretrained(
+                pretrained_model_name_or_path, *args, use_safetensors=True, **kwargs
+            )
+        except OSError as error:
+            if not isinstance(error.__cause__, HTTPError):
+                raise
+            raise OSError(  # transformers says that the name may be wrong
+                f"the download of {pretrained_model_name_or_path} broke off: {error.__cause__}. "
+                "Nothing of the file is left half-written; try again."
+            ) from error
 
     @staticmethod
     def _load_pretrained_model(
