@@ -289,7 +289,6 @@ def test_options_of_the_training_are_told(results, tmp_path):
     assert "None" not in text
 
 
-
 PUBLISHED = "### Published by the authors (not measured here)"
 
 
