@@ -8,13 +8,14 @@ What is loaded is not trusted: weights are read from safetensors alone, from ins
 a config that asks for far more than its weights hold is refused before memory is taken.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
@@ -40,6 +41,12 @@ __all__ = ["{config}", "{model}", "{processor}"]
 #: The largest size, such as that of a vocabulary, and the most layers that a config may ask for.
 LARGEST_SIZE, MOST_LAYERS = 2**24, 1000
 _COUNTS_LAYERS = ("layer", "depth", "block", "steps")
+MOST_LABELS, _DEEPEST = 2**16, 20
+_KINDS: dict[str, tuple[type, ...]] = {
+    "num_labels": (int,),
+    **dict.fromkeys(("id2label", "label2id", "rope_scaling", "rope_parameters"), (dict,)),
+    **dict.fromkeys(("dtype", "torch_dtype"), (str, dict, torch.dtype)),
+}
 
 #: Weights that a checkpoint may lack, in numbers; they are initialised, so they take memory.
 MOST_MISSING = 2**28
@@ -107,28 +114,71 @@ class SharedConfig(Installed, PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("auto_map", None)  # what the folder said of its classes, which are these
-        super().__post_init__(**kwargs)
+        given = vars(self) | kwargs
+        _refuse_sizes(given)  # here too, for transformers makes lists of such lengths
+        _refuse_strange_fields(given)
+        try:
+            super().__post_init__(**kwargs)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{type(self).__name__} cannot be made ({type(error).__name__}: {error}): one of "
+                f"{[*self.sub_configs_defaults, *kwargs]} is nothing that transformers can read. "
+                "Correct it, or leave it out."
+            ) from error
 
     def validate_limits(self) -> None:
         """Refuse sizes that no model of this library has, before anything is built."""
-        for name, value in _whole_numbers(vars(self)):
-            most = MOST_LAYERS if any(word in name for word in _COUNTS_LAYERS) else LARGEST_SIZE
-            if value > most:
-                raise ValueError(f"`{name}` is {value:,}: more than {most:,} is refused.")
+        _refuse_sizes(vars(self))
+
+    def validate_finite(self) -> None:
+        """Refuse NaN and infinity, with which comparisons of other checks say nothing."""
+        own = {key: v for key, v in vars(self).items() if not isinstance(v, PreTrainedConfig)}
+        for name, value in _numbers(own):
+            if not math.isfinite(value):
+                raise ValueError(f"`{name}` must be a finite number, found {value}.")
+
+    def validate_rope(self) -> None:
+        """Nothing, for no model of this library has rotary positions of its own."""
 
 
-def _whole_numbers(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number inside a config, and how long its lists are, by their dotted names."""
+def _refuse_sizes(fields: Mapping[str, Any]) -> None:
+    for name, value in _numbers(fields):
+        if isinstance(value, float):
+            continue
+        most = MOST_LAYERS if any(word in name for word in _COUNTS_LAYERS) else LARGEST_SIZE
+        most = MOST_LABELS if name.endswith("num_labels") else most
+        if value > most:
+            raise ValueError(f"`{name}` is {value:,}: more than {most:,} is refused.")
+
+
+def _refuse_strange_fields(fields: Mapping[str, Any]) -> None:
+    """Fields of transformers that it uses before it looks at their types."""
+    for name, kind in _KINDS.items():
+        value = fields.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            names = " or ".join(each.__name__ for each in kind)
+            raise ValueError(f"`{name}` must be a {names}, found {value!r}.")
+    for name in ("dtype", "torch_dtype"):
+        value = fields.get(name)
+        if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):
+            raise ValueError(f"`{name}` is {value!r}, no number format of torch such as 'float32'.")
+
+
+def _numbers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int | float]]:
+    """Every number inside a config, and how long its lists are, by their dotted names."""
+    if depth > _DEEPEST:
+        raise ValueError(f"`{name[:100]}` is nested more than {_DEEPEST} deep, and is refused.")
     if isinstance(value, PreTrainedConfig):
         value = vars(value)
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _whole_numbers(inner, f"{name}.{key}" if name else str(key))
+            if key != "label2id":  # names of classes with their numbers, no sizes
+                yield from _numbers(inner, f"{name}.{key}" if name else str(key), depth + 1)
     elif isinstance(value, list | tuple):
         yield f"the number of layers in {name}", len(value)
         for inner in value:
-            yield from _whole_numbers(inner, name)
-    elif isinstance(value, int) and not isinstance(value, bool):
+            yield from _numbers(inner, name, depth + 1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value
 
 
@@ -273,9 +323,9 @@ def _refuse_hollow_models(model: PreTrainedModel, files: list[str]) -> None:
         for key, tensor in model.state_dict().items()
         if key not in tied and stored.get(key) != list(tensor.shape)
     }
-    missing = sum(prod(shape) for shape in lacking.values())
+    missing = sum(math.prod(shape) for shape in lacking.values())
     if missing > MOST_MISSING:
-        largest = max(lacking, key=lambda key: prod(lacking[key]))
+        largest = max(lacking, key=lambda key: math.prod(lacking[key]))
         raise ValueError(
             f"the config asks for {missing:,} numbers that the weights do not hold, such as "
             f"{largest} of the shape {lacking[largest]} (stored: {stored.get(largest)}). That is "

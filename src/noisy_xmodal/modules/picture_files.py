@@ -121,6 +121,8 @@ def _array_file(path: Path, position: int) -> np.ndarray:
             "path of a .npy file with an array (n_regions, size)."
         )
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"image {position}: {str(path)!r} holds no array ({error}).") from error
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # damaged headers make NumPy raise many kinds
+        raise ValueError(
+            f"image {position}: {str(path)!r} holds no array ({error or type(error).__name__})."
+        ) from error

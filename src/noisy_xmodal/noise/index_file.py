@@ -148,9 +148,9 @@ def _load_entries(path: Path, lengths: list[int], n_images: int) -> NDArray[np.i
             raise ValueError(f"{path} is not a .npy file: save the index with numpy.save")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a lying header fails
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # damaged headers make NumPy's reader raise many kinds
         raise ValueError(
-            f"{path} holds Python objects or is damaged ({error}): "
+            f"{path} holds Python objects or is damaged ({error or type(error).__name__}): "
             "save the index again as a plain int64 array"
         ) from error
     if array.dtype.kind not in "iu":

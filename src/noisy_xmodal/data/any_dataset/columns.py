@@ -22,7 +22,7 @@ _IMAGE_NAME = re.compile(
     r"(image|img|picture|photo|pic)(s|path|file|filename|filepath|name|bytes|data)?"
     r"|jpe?g|png|webp|gif|bmp|tiff?|file(name|path)?|path|bytes"
 )
-_NUMBERED = re.compile(r"(.*?)[\s_.-]*(\d+)$")
+_NUMBERED = re.compile(r"(.*?)[\s_.-]*(?<!\d)(\d{1,18})$")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from .images import names_of_paths
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 _FOLDER_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
+_DEEPEST = 16
 _SPLITS = {
     **dict.fromkeys(("train", "training", "restval"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -104,16 +105,34 @@ def read_table(file: Path) -> datasets.Dataset:
     arrays = {}
     for name, values in columns.items():
         try:
+            name.encode()
             arrays[name] = pa.array(values)
+            too_deep = _depth(arrays[name].type) > _DEEPEST
+        except RecursionError:
+            too_deep = True
+        except UnicodeEncodeError as error:
+            raise DatasetError(
+                f"Column {name!a} of {file} holds half of a surrogate pair, which is no character "
+                f"({error}). Correct it."
+            ) from error
         except (pa.ArrowException, OverflowError) as error:
             raise DatasetError(
                 f"Column '{name}' of {file} holds values of different types ({error}). Give it "
                 "one type, or remove it."
             ) from error
+        if too_deep:  # neither datasets nor Arrow can handle it
+            raise DatasetError(
+                f"Column '{name}' of {file} is nested more than {_DEEPEST} deep. Remove it."
+            )
     table = pa.table(arrays)
     if not len(table):
         raise DatasetError(f"{file} has no rows.")
     return datasets.Dataset(table)
+
+
+def _depth(kind: pa.DataType) -> int:
+    inner = (kind.field(number).type for number in range(kind.num_fields))
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def resolve_pictures(
@@ -194,7 +213,7 @@ def table_header(file: Path) -> list[str]:
     if not _is_json(file):
         return [name.strip().strip('"') for name in line.split(_delimiter(line))]
     try:
-        row = json.loads(line)
+        row = _parsed(line)
     except ValueError:
         return []
     return list(row) if isinstance(row, dict) else []
@@ -242,7 +261,7 @@ def _check_fields(values: list[str], header: list[str], where: str, delimiter: s
 def _flags(cell: str) -> Any:
     """Reads `True`, `0` or `[false, true]`; what is none of these is refused with its row."""
     try:
-        value = json.loads(cell.lower())
+        value = _parsed(cell.lower())
     except ValueError:
         return cell
     return bool(value) if value in (0, 1) else value
@@ -252,7 +271,7 @@ def _json_columns(file: Path) -> dict[str, list[Any]]:
     text = file.read_text(encoding="utf-8-sig")
     data: Any
     try:
-        data = json.loads(text) if file.suffix.lower() == ".json" else _json_lines(text, file)
+        data = _parsed(text) if file.suffix.lower() == ".json" else _json_lines(text, file)
     except ValueError:
         data = _json_lines(text, file)
     if isinstance(data, dict):
@@ -273,10 +292,17 @@ def _json_lines(text: str, file: Path) -> list[Any]:
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         try:
-            rows += [json.loads(line)] if line.strip() else []
+            rows += [_parsed(line)] if line.strip() else []
         except ValueError as error:
             raise DatasetError(f"Line {number} of {file} is not JSON ({error}).") from error
     return rows
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _is_rows(value: Any) -> bool:

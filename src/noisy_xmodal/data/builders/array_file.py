@@ -95,7 +95,7 @@ def open_array(
     path = Path(path)
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # damaged headers make NumPy's reader raise many kinds
         raise DatasetError(_damage(path, error)) from error
     if not isinstance(mapped, np.memmap):
         raise DatasetError(f"{path} is no .npy file of one array. Save it with np.save.")
@@ -134,6 +134,6 @@ def _damage(path: Path, error: Exception) -> str:
             "allow_pickle=False)."
         )
     return (
-        f"{path} is truncated or damaged: it has {path.stat().st_size:,} bytes, fewer than its "
-        f"header announces ({error}). Copy or extract it again."
+        f"{path} is truncated or damaged: it has {path.stat().st_size:,} bytes, which are not what "
+        f"its header announces ({error or type(error).__name__}). Copy or extract it again."
     )

@@ -28,7 +28,7 @@ def read_json(path: Path, reduce: Callable[[dict[str, Any]], Any]) -> Any:
             return json.load(file, object_hook=reduce)
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}). Copy or download it again.") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise DatasetError(
             f"{path} is truncated or no JSON file ({error}). Copy or download it again."
         ) from error

@@ -40,6 +40,7 @@ IMAGE_FOLDERS = (
 
 _PROBES = 100
 _BREAKS = re.compile(r"[\t\r\n]+")
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def find_pictures(data_dir: Path, images: Sequence[ListedImage]) -> tuple[list[P
 
 def plain_name(name: object) -> bool:
     """Whether a name is that of a file, and no way to other folders."""
-    return isinstance(name, str) and bool(name) and Path(name).name == name
+    return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
 
 
 def _place(folder: Path, image: ListedImage, nested: bool) -> Path:
@@ -173,15 +174,22 @@ def _listed_image(path: Path, number: int, entry: Any, dataset: str) -> ListedIm
             f"{where}: filename and filepath are {name!r} and {folder!r}, but should be the plain "
             "names of a file and a folder."
         )
-    if entry["split"] not in SPLITS:
+    if not isinstance(entry["split"], str) or entry["split"] not in SPLITS:
         raise DatasetError(
             f"{where}: the split {entry['split']!r} is unknown. Expected {', '.join(SPLITS)}."
+        )
+    captions = _captions(where, entry["sentences"])
+    image_id = str(entry["cocoid"]) if dataset == "coco" else Path(name).stem
+    if _HALVES.search("".join((name, folder, image_id, *captions))):
+        raise DatasetError(
+            f"{path}, image {number} (counted from 0): a name or a sentence holds half of a "
+            "surrogate pair, which is no character. Correct it."
         )
     return ListedImage(
         filename=name,
         split=SPLITS[entry["split"]],
-        captions=_captions(where, entry["sentences"]),
-        image_id=str(entry["cocoid"]) if dataset == "coco" else Path(name).stem,
+        captions=captions,
+        image_id=image_id,
         folder=folder,
     )
 

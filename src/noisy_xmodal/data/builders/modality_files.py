@@ -132,8 +132,9 @@ def _read_labels(folder: Path, stem: str, n_rows: int) -> list[int] | list[str] 
 
 def _load_labels(path: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, EOFError, OSError) as error:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
+        return np.array(mapped)
+    except Exception as error:  # damaged headers make NumPy's reader raise many kinds
         raise DatasetError(
             f"{path} cannot be read: it is damaged, or holds Python objects, which are never "
             f"loaded as they can run code ({error}). Save whole numbers with np.save."
@@ -250,7 +251,7 @@ def named_classes(
         DatasetError: A number is outside `names`.
     """
     every = [value for split in values.values() for value in split]
-    if not all(isinstance(value, int) or value.isdecimal() for value in every):
+    if not all(isinstance(v, int) or (v.isdecimal() and len(v) < 19) for v in every):
         return {split: [str(value) for value in found] for split, found in values.items()}
     numbers = {split: [int(value) for value in found] for split, found in values.items()}
     if names is None:

@@ -190,9 +190,9 @@ def _class_numbers(path: Path, lines: list[str]) -> list[list[int]]:
     labels = []
     for number, line in enumerate(lines, start=1):
         words = line.split()
-        if not all(word.isascii() and word.isdigit() for word in words):
+        if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
             raise DatasetError(
-                f"{path}, image {number}: '{line}' is not class numbers from 0 on, split by "
+                f"{path}, image {number}: '{line[:100]}' is not class numbers from 0 on, split by "
                 "spaces. Number the classes; an image without any has no place here."
             )
         labels.append([int(word) for word in words])

@@ -161,10 +161,11 @@ def _read_list(path: Path, names: list[str]) -> PairList:
                 f"{path}, line {number}: {len(fields)} field(s), where text id, image id and "
                 "class, split by tabs, are expected. Extract the file again."
             )
-        if not fields[2].isdecimal() or not 1 <= int(fields[2]) <= len(names):
+        known = fields[2].isdecimal() and len(fields[2]) < 19
+        if not known or not 1 <= int(fields[2]) <= len(names):
             raise DatasetError(
-                f"{path}, line {number}: class '{fields[2]}' is none of 1 to {len(names)}, the "
-                f"lines of {CATEGORIES}. Extract both files again."
+                f"{path}, line {number}: class '{fields[2][:100]}' is none of 1 to {len(names)}, "
+                f"the lines of {CATEGORIES}. Extract both files again."
             )
     text_ids, image_ids, numbers = ([fields[i] for fields in rows] for i in range(3))
     check_ids(image_ids, f"{path}, image ids")

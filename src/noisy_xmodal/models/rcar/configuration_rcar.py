@@ -97,6 +97,9 @@ class RcarConfig(SharedConfig):
         for name in ("hidden_dropout", "attention_dropout", "image_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), found {getattr(self, name)}.")
+        for name in ("layer_norm_eps", "initializer_range"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative, found {getattr(self, name)}.")
         if self.vision_config is not None and self.box_geometry != "none":
             raise ValueError(
                 f"`box_geometry` is {self.box_geometry!r} and the model reads pixels, which have "
