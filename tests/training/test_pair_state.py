@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from noisy_xmodal.training import PairState
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
@@ -116,3 +116,19 @@ def test_another_dataset_or_model_is_refused(tmp_path, n_pairs, n_peers):
         state.load(tmp_path)
     assert (state["own"] == 1).all(), "a refused file must leave the state alone"
     assert "loss" not in state
+
+
+def test_an_empty_state_of_another_dataset_is_refused_too(tmp_path):
+    PairState(5, n_rows=2).save(tmp_path)
+    with pytest.raises(ValueError, match=r"the pair state has the shape \(2, 5\), this run needs"):
+        PairState(6, n_rows=2).load(tmp_path)
+
+
+def test_a_file_without_the_shape_in_its_header_is_read_as_before(tmp_path):
+    state, arrays = filled()
+    save_file(arrays, str(tmp_path / PAIR_STATE_NAME))
+    other = PairState(5, n_rows=2)
+    other.load(tmp_path)
+    np.testing.assert_array_equal(other["loss"], state["loss"])
+    with pytest.raises(ValueError, match="this run needs"):
+        PairState(4, n_rows=2).load(tmp_path)

@@ -12,20 +12,33 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import (
-    PREFIX_CHECKPOINT_DIR,
-    get_last_checkpoint,
-    rotate_checkpoints,
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers.utils import logging
+
+from .files import read_json, sync_folder, write_json
+from .integrity import (
+    CheckpointError,
+    checkpoint_folders,
+    find_damage,
+    find_misfit,
+    put_in_place,
+    remove_leftovers,
+    rotate,
+    step_of,
+    write_manifest,
 )
 
-from .files import read_json, write_json
+logger = logging.get_logger(__name__)
 
 OPTIMIZER_NAME = "optimizer.safetensors"
 SCHEDULER_NAME = "scheduler.json"
 SCALER_NAME = "scaler.json"
 TRAINER_STATE_NAME = "trainer_state.json"
+
+#: What training cannot go on without, besides a model and what a subclass adds.
+NEEDED = ("config.json", OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME)
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
@@ -48,7 +61,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None
     state: dict[int, dict[str, Any]] = {}
     with safe_open(str(Path(folder) / OPTIMIZER_NAME), framework="pt") as file:
         header = file.metadata()
-        for key in file.keys():  # noqa: SIM118 - a safetensors file is no dict
+        for key in file.offset_keys():
             index, name = key.split("/", 1)
             state.setdefault(int(index), {})[name] = file.get_tensor(key)
     for index, values in json.loads(header["plain"]).items():
@@ -78,7 +91,7 @@ def load_rng(folder: str | Path, process: int) -> bool:
         return False
     with safe_open(str(path), framework="pt") as file:
         header = file.metadata()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
     torch.set_rng_state(tensors["torch"])
     kind, position, has_gauss, gauss = json.loads(header["numpy"])
     keys = tensors["numpy"].numpy().astype(np.uint32)
@@ -105,25 +118,67 @@ def load_scheduler(scheduler: Any, folder: str | Path) -> None:
     scheduler.load_state_dict(read_json(Path(folder) / SCHEDULER_NAME))
 
 
+class EpochEndSaving(TrainerCallback):
+    """Saves a checkpoint that is due at the last step of an epoch after what happens at its end.
+
+    Who resumes from it begins the next epoch, so an evaluation or a report between that step and
+    the end of the epoch would be lost.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Put a checkpoint off."""
+        epoch = state.epoch or 0.0
+        self.is_due = control.should_save and abs(epoch - round(epoch)) < 1e-6
+        if self.is_due:
+            control.should_save = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Save it."""
+        control.should_save = control.should_save or self.is_due
+        self.is_due = False
+
+
 class SafeCheckpointTrainer(Trainer):
     """A Trainer whose checkpoints hold no pickle and are whole or not there at all.
 
-    A checkpoint is written aside and renamed; a model is written aside and its files moved over the
-    old ones. A subclass adds state of its own by `save_state` and `load_state`.
+    A checkpoint is written aside, with a manifest, and renamed once it is on the disk; a model is
+    written aside and its files moved over the old ones. What was damaged later is not resumed from
+    (see `integrity`). A subclass adds state of its own by `save_state` and `load_state`.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_callback(EpochEndSaving())
 
     def save_state(self, folder: Path) -> None:
         """Add files to a checkpoint; called in the main process only."""
 
     def load_state(self, folder: Path) -> None:
-        """Read them back before training goes on; called in every process."""
+        """Read them back before training goes on; called in every process, maybe repeatedly.
+
+        Raises:
+            ValueError: If they do not fit this run.
+            FileNotFoundError: If there are none.
+        """
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train, from the beginning or from a checkpoint.
 
+        Args:
+            resume_from_checkpoint: A checkpoint, or True for the newest good one.
+            kwargs: See `transformers.Trainer.train`.
+
         Raises:
             FileExistsError: If the output folder holds checkpoints of another run: they would be
                 taken for this one's.
+            CheckpointError: If there is no good checkpoint to resume from, or it is another run's.
         """
         found = None if resume_from_checkpoint else self._foreign_checkpoint()
         if found is not None:
@@ -131,14 +186,109 @@ class SafeCheckpointTrainer(Trainer):
                 f"{self.args.output_dir} holds checkpoints of an earlier run ({found}). Go on with "
                 "it by --resume_from_checkpoint True, or give another --output_dir."
             )
-        return super().train(resume_from_checkpoint, **kwargs)
+        if self.args.should_save:
+            remove_leftovers(self.args.output_dir)
+        self.accelerator.wait_for_everyone()
+        folder = None
+        if resume_from_checkpoint is True:
+            folder = str(self._newest_good_checkpoint())
+        elif resume_from_checkpoint:
+            folder = str(resume_from_checkpoint)
+            reason = self._why_not(Path(folder))
+            if reason is not None:
+                raise CheckpointError(
+                    f"{folder} cannot be resumed from: {reason}. Give another checkpoint, or "
+                    "--resume_from_checkpoint True for the newest good one."
+                )
+        return super().train(folder, **kwargs)
+
+    def _newest_good_checkpoint(self) -> Path:
+        skipped: list[str] = []
+        for folder in reversed(checkpoint_folders(self.args.output_dir)):
+            reason = self._why_not(folder)
+            if reason is None:
+                for line in skipped:
+                    logger.warning(f"Skipped {line}; resuming from {folder.name}.")
+                return folder
+            skipped.append(f"{folder.name}: {reason}")
+        if not skipped:
+            raise CheckpointError(
+                f"{self.args.output_dir} has no checkpoint to resume from. Leave out "
+                "--resume_from_checkpoint to begin anew, or check --output_dir."
+            )
+        raise CheckpointError(
+            f"{self.args.output_dir} has no checkpoint to resume from. "
+            + "".join(f"{line}. " for line in skipped)
+            + "Restore one of them from a copy, or remove them and leave out "
+            "--resume_from_checkpoint to begin anew."
+        )
+
+    def _why_not(self, folder: Path) -> str | None:
+        """What is damaged of a checkpoint; the same in every process.
+
+        Raises:
+            CheckpointError: If it is whole but of another run: so are the older ones, and passing
+                over to one that happens to fit would hide it.
+        """
+        reason = find_damage(folder, NEEDED)
+        if reason is not None:
+            return reason
+        shapes = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
+        reason = find_misfit(folder, shapes)
+        if reason is not None:
+            raise CheckpointError(f"{folder} cannot be resumed from: {reason}.")
+        for process in range(self.args.world_size):
+            if not _rng_path(folder, process).is_file():
+                raise CheckpointError(
+                    f"{folder} has no random state of process {process}; resume with the number "
+                    "of processes that wrote the checkpoint."
+                )
+        try:
+            self.load_state(folder)
+        except FileNotFoundError as error:
+            return str(error).removesuffix(".")
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        best = self._best_of(folder)
+        reason = None if best is None or best == folder else find_damage(best)
+        if best is None or reason is None:
+            return None
+        return (
+            f"the best checkpoint until then, {best.name}, is not whole: {reason}; "
+            "--load_best_model_at_end False goes on without it"
+        )
+
+    def _best_of(self, folder: Path) -> Path | None:
+        """The best checkpoint that another one knows, if it is to be loaded at the end."""
+        recorded = read_json(folder / TRAINER_STATE_NAME).get("best_model_checkpoint")
+        if recorded is None or not self.args.load_best_model_at_end:
+            return None
+        beside = folder.with_name(Path(recorded).name)  # wherever the run was moved to
+        return beside if beside.is_dir() else Path(recorded)
+
+    def _init_training_state(
+        self, max_steps: int, steps: int, epochs: int, folder: str | None, trial: Any
+    ) -> Any:
+        found = super()._init_training_state(max_steps, steps, epochs, folder, trial)
+        if folder is not None:
+            best = self._best_of(Path(folder))
+            if best is not None and best.is_dir():
+                self.state.best_model_checkpoint = str(best)
+            newest = checkpoint_folders(self.args.output_dir)[-1:]
+            if self.args.should_save and newest == [Path(folder)]:
+                self._rotate(newest[0])  # which the killed run may not have come to
+        return found
+
+    def _rotate(self, newest: Path) -> None:
+        best = self.state.best_model_checkpoint
+        kept = [newest] if best is None else [newest, Path(best)]
+        rotate(self.args.output_dir, self.args.save_total_limit, kept, needed=NEEDED)
 
     def _foreign_checkpoint(self) -> str | None:
         """Name of a checkpoint in the output folder that this trainer did not write."""
-        folder = Path(self.args.output_dir)
-        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-        own = last is not None and int(last.rsplit("-", 1)[1]) <= self.state.global_step
-        return None if last is None or own else Path(last).name
+        found = checkpoint_folders(self.args.output_dir)
+        own = bool(found) and step_of(found[-1]) <= self.state.global_step
+        return None if own or not found else found[-1].name
 
     def saved_processor(self) -> Any:
         """The processor that is saved beside the model."""
@@ -178,14 +328,10 @@ class SafeCheckpointTrainer(Trainer):
                 self.state.best_model_checkpoint = str(final)
             self._record_callbacks()
             self.state.save_to_json(str(aside / TRAINER_STATE_NAME))
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(aside, final)
-            rotate_checkpoints(
-                output_dir=self.args.output_dir,
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=False,
-            )
+            write_manifest(aside)
+            sync_folder(aside)
+            put_in_place(aside, final)
+            self._rotate(final)
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -218,6 +364,7 @@ class SafeCheckpointTrainer(Trainer):
         model.save_pretrained(aside, state_dict=state_dict)
         self.saved_processor().save_pretrained(aside)
         write_json(aside / "training_args.json", self.args.to_sanitized_dict())
+        sync_folder(aside)
         for path in aside.iterdir():
             os.replace(path, folder / path.name)
         aside.rmdir()

@@ -1,9 +1,11 @@
 """What robust training knows of each pair: losses, posteriors and targets by pair id."""
 
+import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 PAIR_STATE_NAME = "pair_state.safetensors"
 
@@ -38,8 +40,12 @@ class PairState:
         self._arrays[name] = values
 
     def save(self, folder: str | Path) -> None:
-        """Write all arrays as safetensors into a checkpoint folder."""
-        save_file(self._arrays, str(Path(folder) / PAIR_STATE_NAME))
+        """Write all arrays as safetensors into a checkpoint folder.
+
+        Their shape stands in the header, for a state that is still empty belongs to a dataset too.
+        """
+        header = {"shape": json.dumps(self.shape)}
+        save_file(self._arrays, str(Path(folder) / PAIR_STATE_NAME), metadata=header)
 
     def load(self, folder: str | Path) -> None:
         """Replace all arrays by those of a checkpoint folder.
@@ -53,11 +59,16 @@ class PairState:
             raise FileNotFoundError(
                 f"{path} is missing: the checkpoint is not one of RobustTrainer."
             )
-        arrays = load_file(str(path))
-        for name, values in arrays.items():
-            if values.shape != self.shape:
+        with safe_open(str(path), framework="np") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
+        shapes = {repr(name): values.shape for name, values in arrays.items()}
+        if "shape" in header:
+            shapes["the pair state"] = tuple(json.loads(header["shape"]))
+        for name, shape in shapes.items():
+            if shape != self.shape:
                 raise ValueError(
-                    f"{path}: {name!r} has the shape {values.shape}, this run needs {self.shape}; "
+                    f"{path}: {name} has the shape {shape}, this run needs {self.shape}; "
                     "resume with the dataset and the model that wrote the checkpoint."
                 )
         self._arrays = arrays
