@@ -1,5 +1,6 @@
 """Arguments of robust training: NCR's recipe by default, contradictions refused."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -76,6 +77,53 @@ def test_a_negative_warm_up_is_refused(tmp_path, robust):
 def test_dropping_columns_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`remove_unused_columns` must be False.*pair ids"):
         arguments(tmp_path, remove_unused_columns=True)
+
+
+@pytest.mark.parametrize("by_accelerate", [False, True])
+def test_fp16_on_a_cpu_is_refused(tmp_path, monkeypatch, by_accelerate):
+    if by_accelerate:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match=r"fp16 is asked for on a CPU.*use `bf16`"):
+        arguments(tmp_path, use_cpu=True, fp16=not by_accelerate)
+
+
+def test_bf16_on_a_cpu_is_fine(tmp_path):
+    assert arguments(tmp_path, use_cpu=True, bf16=True).mixed_precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fsdp", "full_shard"),
+        ("fsdp", True),
+        ("fsdp_config", {"version": 2}),
+        ("deepspeed", {"zero_optimization": {"stage": 2}}),
+    ],
+)
+def test_sharding_is_refused_on_every_machine(tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` asks for FSDP or DeepSpeed.*`torchrun"):
+        arguments(tmp_path, use_cpu=True, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_sharding_by_accelerate_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(ValueError, match=f"{name}, as `accelerate launch.*asks for FSDP"):
+        arguments(tmp_path, use_cpu=True)
+    monkeypatch.setenv(name, "false")
+    arguments(tmp_path, use_cpu=True)
+
+
+def test_a_launcher_that_starts_one_process_of_several_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arguments(tmp_path, use_cpu=True)  # accelerate launch --num_processes 1
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.warns(UserWarning, match=r"asked for several.*started one.*torchrun --nproc_per"):
+        arguments(tmp_path, use_cpu=True)
 
 
 @pytest.mark.parametrize(

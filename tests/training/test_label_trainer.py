@@ -157,9 +157,9 @@ def test_every_epoch_visits_every_pair_once_in_an_order_of_its_own(tmp_path, mon
     seen = []
     make_batch = trainer.make_batch
 
-    def spy(inputs):
+    def spy(inputs, gather):
         seen.append(inputs["pair_id"].tolist())
-        return make_batch(inputs)
+        return make_batch(inputs, gather)
 
     monkeypatch.setattr(trainer, "make_batch", spy)
     trainer.train()

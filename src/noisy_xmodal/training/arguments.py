@@ -1,5 +1,7 @@
 """Training arguments: transformers' own, with the field's defaults, and what robustness adds."""
 
+import os
+import warnings
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
@@ -32,6 +34,14 @@ class RobustTrainingArguments(TrainingArguments):
         default=64,
         metadata={
             "help": "Images and texts that are scored at once when evaluating; bounds memory."
+        },
+    )
+    gather_negatives: bool = field(
+        default=False,
+        metadata={
+            "help": "With several processes, let the pairs of a batch meet those of all processes, "
+            "as one process with the whole batch would. By default, as in the papers, they meet "
+            "those of their own process."
         },
     )
     plot_divisions: bool = field(
@@ -86,7 +96,9 @@ class RobustTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        self._check_launch()
         super().__post_init__()
+        self._check_machine()
         self.check_epochs()
         if self.remove_unused_columns:
             raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
@@ -95,6 +107,42 @@ class RobustTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`hub_strategy` is {strategy.value!r}: only 'end' is there, for a "
                 "model is published with its card, and that says what was measured at the end."
+            )
+
+    def _check_launch(self) -> None:
+        """Refuse ways to run on several processes that transformers would drop or only start."""
+        asked = {
+            "`fsdp`": self.fsdp,
+            "`fsdp_config`": self.fsdp_config,
+            "ACCELERATE_USE_FSDP, as `accelerate launch --use_fsdp` sets it": _is_on(
+                "ACCELERATE_USE_FSDP"
+            ),
+            "`deepspeed`": self.deepspeed,
+            "ACCELERATE_USE_DEEPSPEED, as `accelerate launch --use_deepspeed` sets it": _is_on(
+                "ACCELERATE_USE_DEEPSPEED"
+            ),
+        }
+        for name, value in asked.items():
+            if value:
+                raise ValueError(
+                    f"{name} asks for FSDP or DeepSpeed: training runs on one process or under "
+                    "DDP. Leave it out and launch by `torchrun --nproc_per_node N`."
+                )
+
+    def _check_machine(self) -> None:
+        """Refuse what the machine cannot do and would not say."""
+        if self.mixed_precision == "fp16" and self.device.type == "cpu":
+            raise ValueError(
+                "fp16 is asked for on a CPU, which would not do it: use `bf16`, or neither."
+            )
+        # accelerate names a meeting point for several processes, then starts one.
+        started = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
+        if started and "WORLD_SIZE" not in os.environ and self.world_size == 1:
+            warnings.warn(
+                "`accelerate launch` was asked for several processes and has started one. For "
+                "several, use `torchrun --nproc_per_node N SCRIPT ...`, with --use_cpu True on "
+                "CPUs.",
+                stacklevel=2,
             )
 
     def check_epochs(self) -> None:
@@ -107,6 +155,11 @@ class RobustTrainingArguments(TrainingArguments):
                 f"{self.num_train_epochs:g}: no epoch is left for robust training. Lower the one, "
                 "raise the other, or set `robust` to False."
             )
+
+
+def _is_on(variable: str) -> bool:
+    """Whether an environment variable is a yes."""
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
 @dataclass

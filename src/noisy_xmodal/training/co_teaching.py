@@ -35,12 +35,13 @@ class CoTeachingTrainer(MatchingTrainer):
     ) -> tuple[list[ScoredBatch], list[PairBatch]]:
         """One forward pass through the wrapper, in which each peer reads its own pairs."""
         peer = inputs.pop("peer")  # (n_pairs of both,)
+        gather = self.args.gather_negatives
         batches = [
-            self.make_batch(k, {name: values[peer == k] for name, values in inputs.items()})
+            self.make_batch(k, {name: values[peer == k] for name, values in inputs.items()}, gather)
             for k in range(self.n_peers)
         ]
         del inputs["pair_id"], inputs["image_row"]
-        return list(model(**inputs, peer=peer).peers), batches
+        return list(model(**inputs, peer=peer, **self.forward_options).peers), batches
 
     @torch.no_grad()
     def eval_scores(self, peer: int, batch: PairBatch) -> ScoredBatch:
@@ -48,6 +49,6 @@ class CoTeachingTrainer(MatchingTrainer):
         network = self.networks()[peer]
         network.eval()
         with self.accelerator.autocast():
-            output = network(**batch.inputs)
+            output = network(**batch.inputs, **self.forward_options)
         network.train()
         return output

@@ -15,6 +15,7 @@ from transformers.utils import logging
 from ..data import DatasetError, LabelledPairs, validate_labelled
 from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
+from ..modules.gathering import gather_rows
 from .arguments import LabelTrainingArguments
 from .trainer import RobustTrainer
 
@@ -26,7 +27,7 @@ class LabelBatch:
     """The pairs of a mini-batch.
 
     Attributes:
-        pair_id: (n_pairs,).
+        pair_id: (n_pairs,); of all processes where batches are gathered, as the labels.
         image_label: Class that each image is given, (n_pairs,).
         text_label: Class that each text is given, (n_pairs,).
         inputs: What the model reads.
@@ -231,16 +232,17 @@ class LabelTrainer(RobustTrainer):
 
     # The forward pass
 
-    def make_batch(self, inputs: dict[str, Tensor]) -> LabelBatch:
+    def make_batch(self, inputs: dict[str, Tensor], gather: bool = False) -> LabelBatch:
         """Separate what the trainer needs of the pairs from what the model reads."""
         inputs = dict(inputs)
-        pair_id, image_label = inputs.pop("pair_id"), inputs.pop("image_label")
-        return LabelBatch(pair_id, image_label, inputs.pop("text_label"), inputs)
+        known = [inputs.pop(name) for name in ("pair_id", "image_label", "text_label")]
+        pair_id, image_label, text_label = map(gather_rows, known) if gather else known
+        return LabelBatch(pair_id, image_label, text_label, inputs)
 
     def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
         """One forward pass through the wrapper."""
-        batch = self.make_batch(inputs)
-        return [model(**batch.inputs)], [batch]
+        batch = self.make_batch(inputs, self.args.gather_negatives)
+        return [model(**batch.inputs, **self.forward_options)], [batch]
 
     def _network_loss(self, output: Any, batch: LabelBatch) -> Tensor:
         losses = self.per_sample_loss(output, batch, self.training_targets(output, batch))

@@ -95,5 +95,5 @@ class MatchingTrainer(PairTrainer):
     ) -> tuple[list[ScoredBatch], list[PairBatch]]:
         """One forward pass through the wrapper: an output and a batch for each network."""
         inputs.pop("peer", None)
-        batch = self.make_batch(0, inputs)
-        return [model(**batch.inputs)], [batch]
+        batch = self.make_batch(0, inputs, self.args.gather_negatives)
+        return [model(**batch.inputs, **self.forward_options)], [batch]

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 from ..data import PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE
 from ..evaluation import RetrievalEvaluator
+from ..modules.gathering import gather_rows
 from .arguments import RobustTrainingArguments
 from .trainer import RobustTrainer
 
@@ -22,7 +23,8 @@ class PairBatch:
 
     Attributes:
         peer: The network, 0 or 1.
-        pair_id: (n_pairs,).
+        pair_id: (n_pairs,); of all processes where negatives are gathered, as all that follows
+            from it.
         negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
             other captions of an image are not negatives of it.
         inputs: What the model reads.
@@ -98,8 +100,16 @@ class PairTrainer(RobustTrainer):
         return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
 
     @staticmethod
-    def make_batch(peer: int, inputs: dict[str, Tensor]) -> PairBatch:
-        """Separate what the trainer needs of a network's pairs from what its model reads."""
+    def make_batch(peer: int, inputs: dict[str, Tensor], gather: bool = False) -> PairBatch:
+        """Separate what the trainer needs of a network's pairs from what its model reads.
+
+        Args:
+            peer: The network.
+            inputs: The batch.
+            gather: Whether ids and negatives are those of the whole batch of all processes.
+        """
         inputs = dict(inputs)
         pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
+        if gather:
+            pair_id, image_row = gather_rows(pair_id), gather_rows(image_row)
         return PairBatch(peer, pair_id, image_row[:, None] != image_row[None, :], inputs)

@@ -190,7 +190,8 @@ class RobustTrainer(SafeCheckpointTrainer):
         """Pass over the fixed chunks in eval mode: what `assess_batch` keeps, (n_rows, n_pairs)."""
         sampler = ChunkSampler(
             len(self.train_dataset),
-            self.args.per_device_train_batch_size,
+            self.args.per_device_train_batch_size
+            * (self.args.world_size if self.args.gather_negatives else 1),
             seed=self.args.seed,
             process=self.args.process_index,
             n_processes=self.args.world_size,
@@ -219,6 +220,27 @@ class RobustTrainer(SafeCheckpointTrainer):
             name: self.accelerator.reduce(values, "sum").cpu().numpy()
             for name, values in kept.items()
         }
+
+    @property
+    def forward_options(self) -> dict[str, Any]:
+        """What the forward pass of a training step is told beside its inputs."""
+        return {"gather": True} if self.args.gather_negatives else {}
+
+    def shared_draws(self, pair_id: Tensor) -> torch.Generator | None:
+        """A generator that draws the same for a batch on every process, where they share batches.
+
+        Args:
+            pair_id: Pairs of the whole batch, (n_pairs,).
+
+        Returns:
+            The generator, or None for torch's own.
+        """
+        if not self.args.gather_negatives:
+            return None
+        # A pair is in one batch of an epoch.
+        key = (self.args.seed, int((self.state.epoch or 0) + 1e-6), int(pair_id[0]))
+        seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed) >> 1)
 
     def networks(self) -> tuple[nn.Module, ...]:
         """The networks that train side by side, without wrappers."""

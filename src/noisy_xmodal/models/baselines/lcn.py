@@ -32,7 +32,8 @@ class LcnTrainer(MrlTrainer):
         n_epochs = self.state.num_train_epochs or self.args.num_train_epochs
         share = (epoch_of(self.state) + 1) / n_epochs
         n_replaced = int(min(1.0, share) * len(given) + 1e-9)
-        replaced = torch.randperm(len(given))[:n_replaced].to(given.device)
+        drawn = torch.randperm(len(given), generator=self.shared_draws(batch.pair_id))
+        replaced = drawn[:n_replaced].to(given.device)
         corrected = given.clone()
         corrected[replaced] = logits.detach().argmax(dim=1)[replaced]
         image_label, text_label = corrected.chunk(2)

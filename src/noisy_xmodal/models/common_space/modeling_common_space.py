@@ -16,6 +16,7 @@ from transformers import AutoModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from ...modules.gathering import gather_rows
 from ...modules.towers import (
     FeatureScaling,
     LinearProjection,
@@ -253,8 +254,12 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         pixel_values: Tensor | None = None,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        gather: bool = False,
     ) -> CommonSpaceOutput:
-        """Embed a batch of images and texts, vectors or raw; see `image_features_of`."""
+        """Embed a batch of images and texts, vectors or raw; see `image_features_of`.
+
+        With `gather`, the output is of the whole batch that several processes share.
+        """
         inputs = {
             "image": self.image_features_of(pixel_values, image_features),
             "text": self.text_features_of(input_ids, attention_mask, text_features),
@@ -262,6 +267,8 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         output: dict[str, Tensor] = {}
         for modality, features in inputs.items():
             outputs = self._tower_outputs(modality, features)
+            if gather:
+                features, outputs = gather_rows(features), gather_rows(outputs)
             output[f"{modality}_features"] = features
             output[f"{modality}_outputs"] = outputs
             output[f"{modality}_embeds"] = self._embeds(modality, outputs)

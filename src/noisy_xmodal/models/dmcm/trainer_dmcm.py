@@ -147,7 +147,11 @@ class DmcmTrainer(LabelTrainer):
     # Eq. 6
 
     def mix(
-        self, features: Tensor, targets: Tensor, is_clean: Tensor
+        self,
+        features: Tensor,
+        targets: Tensor,
+        is_clean: Tensor,
+        draws: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mix the noisy samples of one modality with clean ones.
 
@@ -155,6 +159,7 @@ class DmcmTrainer(LabelTrainer):
             features: What the tower read, (n_pairs, size).
             targets: Labels, (n_pairs,).
             is_clean: Bool (n_pairs,).
+            draws: Chooses the partners; torch's own generator by default.
 
         Returns:
             Places of the noisy samples (n_noisy,), their mixed features (n_noisy, size) and soft
@@ -163,7 +168,7 @@ class DmcmTrainer(LabelTrainer):
         clean, noisy = is_clean.nonzero().flatten(), (~is_clean).nonzero().flatten()
         if not len(clean):
             noisy = noisy[:0]
-        shuffled = clean[torch.randperm(len(clean))]
+        shuffled = clean[torch.randperm(len(clean), generator=draws)]
         partners = shuffled[torch.arange(len(noisy)) % max(1, len(clean))]  # (n_noisy,)
         noisy, partners = noisy.to(features.device), partners.to(features.device)
         one_hot = F.one_hot(targets, self.method.n_classes).to(features.dtype)
@@ -178,7 +183,8 @@ class DmcmTrainer(LabelTrainer):
         """Eq. 3 where clean samples stay and noisy ones are replaced by Eq. 6, (2, n_pairs)."""
         is_clean = self.clean_samples(losses, batch)
         sides = (output.image_features, output.text_features)
-        parts = [self.mix(*side) for side in zip(sides, targets, is_clean, strict=True)]
+        draws = self.shared_draws(batch.pair_id)
+        parts = [self.mix(*side, draws) for side in zip(sides, targets, is_clean, strict=True)]
         (image_at, images, image_labels), (text_at, texts, text_labels) = parts
         mixed = self.model_wrapped(image_features=images, text_features=texts)
         replaced = losses.clone()
@@ -225,7 +231,8 @@ class BatchDivisionCallback(RobustCallback):
         epoch = epoch_of(state) - 1
         if epoch < args.warmup_epochs:
             return
-        for name in ("loss", "clean_probability", "is_clean"):
+        judged_once = not args.gather_negatives
+        for name in ("loss", "clean_probability", "is_clean") if judged_once else ():
             # Every pair was judged by one process and is zero on the others.
             values = torch.from_numpy(known[name]).to(args.device)
             known[name] = self.trainer.accelerator.reduce(values, "sum").cpu().numpy()

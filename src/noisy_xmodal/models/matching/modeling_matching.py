@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 
 from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
+from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
 from ..sharing import SharedModel
@@ -167,10 +168,16 @@ class MatchingModel(MatchingPreTrainedModel):
         pixel_values: Tensor | None = None,
         regions: Tensor | None = None,
         region_mask: Tensor | None = None,
+        gather: bool = False,
     ) -> MatchingOutput:
-        """Score all images of the batch with all its texts; see the encode methods for shapes."""
+        """Score all images of the batch with all its texts; see the encode methods for shapes.
+
+        With `gather`, of the whole batch that several processes share.
+        """
         image = self.encode_image(pixel_values, regions, region_mask)
         text = self.encode_text(input_ids, attention_mask)
+        if gather:
+            image, text = gather_encoded(image), gather_encoded(text)
         image_embeds = text_embeds = None
         if isinstance(self.head, TwoTowerHead):
             image_embeds = self.head.embed_image(image)  # (n_images, hidden)

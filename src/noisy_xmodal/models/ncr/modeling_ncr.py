@@ -93,6 +93,7 @@ class NcrModel(MatchingPreTrainedModel):
         regions: Tensor | None = None,
         region_mask: Tensor | None = None,
         peer: Tensor | None = None,
+        gather: bool = False,
     ) -> NcrOutput:
         """Score all images of the batch with all its texts.
 
@@ -105,6 +106,7 @@ class NcrModel(MatchingPreTrainedModel):
             peer: For training, the peer that each pair of the batch belongs to, 0 or 1,
                 (n_pairs,). Each peer then sees its own pairs alone, through one forward pass of the
                 whole model, so that gradients synchronise under data parallelism.
+            gather: Whether a peer's pairs meet those of all processes.
 
         Returns:
             The ensemble's scores, or `peers` alone when `peer` is given.
@@ -121,8 +123,9 @@ class NcrModel(MatchingPreTrainedModel):
                 {key: None if value is None else value[peer == k] for key, value in batch.items()}
                 for k in range(2)
             ]
-            return NcrOutput(peers=(self.peer_a(**own[0]), self.peer_b(**own[1])))
-        a, b = self.peer_a(**batch), self.peer_b(**batch)
+            a, b = self.peer_a(**own[0], gather=gather), self.peer_b(**own[1], gather=gather)
+            return NcrOutput(peers=(a, b))
+        a, b = self.peer_a(**batch, gather=gather), self.peer_b(**batch, gather=gather)
         image_embeds = text_embeds = None
         if self.is_two_tower:
             image_embeds = torch.cat([a.image_embeds, b.image_embeds], dim=-1) / math.sqrt(2)

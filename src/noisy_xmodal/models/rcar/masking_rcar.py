@@ -18,8 +18,9 @@ def mask_words(
     vocab_size: int,
     probability: float = 0.15,
     masking: str = "mask",
+    draws: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Hide words, drawn from torch's global generator on the CPU.
+    """Hide words, drawn on the CPU.
 
     Where chance chooses no word of the whole batch, one word is hidden all the same, so that there
     is a loss.
@@ -31,6 +32,7 @@ def mask_words(
         vocab_size: Words to draw random ones from.
         probability: Share of the words that is chosen.
         masking: "mask" or "bert".
+        draws: What to draw from; torch's global generator by default.
 
     Returns:
         The ids with hidden words (n_texts, length), and where words were chosen, bool.
@@ -38,14 +40,14 @@ def mask_words(
     device = input_ids.device
     ids = input_ids.cpu()
     is_word = ~torch.isin(ids, torch.tensor(sorted(special_ids)))  # (n_texts, length)
-    chosen = is_word & (torch.rand(ids.shape) < probability)
+    chosen = is_word & (torch.rand(ids.shape, generator=draws) < probability)
     if not chosen.any() and is_word.any():
         words = is_word.flatten().nonzero().flatten()
-        chosen.view(-1)[words[torch.randint(len(words), (1,))]] = True
+        chosen.view(-1)[words[torch.randint(len(words), (1,), generator=draws)]] = True
     masked = torch.where(chosen, mask_id, ids)
     if masking == "bert":
-        kind = torch.rand(ids.shape)
+        kind = torch.rand(ids.shape, generator=draws)
         masked = torch.where(chosen & (kind < 0.1), ids, masked)
-        random = torch.randint(vocab_size, ids.shape)
+        random = torch.randint(vocab_size, ids.shape, generator=draws)
         masked = torch.where(chosen & (kind >= 0.1) & (kind < 0.2), random, masked)
     return masked.to(device), chosen.to(device)

@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 
 from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
+from ...modules.gathering import gather_encoded
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
 from ...modules.text_encoders import TransformerTextEncoder
 from ..sharing import SharedModel
@@ -279,6 +280,7 @@ class RcarModel(SharedModel):
         pairs: Tensor | None = None,
         masked_input_ids: Tensor | None = None,
         is_masked: Tensor | None = None,
+        gather: bool = False,
     ) -> RcarOutput:
         """Score all images of the batch with all its texts, or chosen pairs of them.
 
@@ -292,6 +294,7 @@ class RcarModel(SharedModel):
             masked_input_ids: The texts with some words replaced, (n_texts, length); each is read
                 together with the image at its own position, for `word_logits`.
             is_masked: Where they were replaced, bool (n_texts, length).
+            gather: Whether `pairs` counts the images and texts of all processes that share a batch.
         """
         image = self.encode_image(pixel_values, regions, region_mask)
         if attention_mask is None:
@@ -304,6 +307,8 @@ class RcarModel(SharedModel):
         if masked_input_ids is not None and is_masked is not None:
             masked = Encoded(texts.tokens[n_texts:], texts.mask[n_texts:])
             output.word_logits = self._words(image, masked, is_masked)
+        if gather:
+            image, text = gather_encoded(image), gather_encoded(text)
         chosen = pairs
         if chosen is None:
             chosen = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)

@@ -12,15 +12,19 @@ from torch import Tensor
 
 
 def draw_negatives(
-    is_negative: Tensor, per_positive: int = 1, side: str = "both"
+    is_negative: Tensor,
+    per_positive: int = 1,
+    side: str = "both",
+    draws: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw wrong pairs from torch's global generator on the CPU.
+    """Draw wrong pairs on the CPU.
 
     Args:
         is_negative: True where image i is no image of text j's, (n_pairs, n_pairs).
         per_positive: Wrong pairs for each given one. A pair whose image has all captions of the
             batch gets none.
         side: What is replaced: "image", "text", or "both" by the toss of a coin.
+        draws: What to draw from; torch's global generator by default.
 
     Returns:
         Positions of an image and of a text, (n_negatives, 2), and the given pair that each was
@@ -31,11 +35,11 @@ def draw_negatives(
     anchor = allowed.any(dim=1).nonzero().flatten().repeat_interleave(per_positive)
     if not len(anchor):
         return torch.empty(0, 2, dtype=torch.long, device=device), anchor.to(device)
-    other = torch.multinomial(allowed[anchor].float(), 1)[:, 0]  # (n_negatives,)
+    other = torch.multinomial(allowed[anchor].float(), 1, generator=draws)[:, 0]  # (n_negatives,)
     replaces_image = {
         "image": torch.ones(len(anchor), dtype=torch.bool),
         "text": torch.zeros(len(anchor), dtype=torch.bool),
-        "both": torch.rand(len(anchor)) < 0.5,
+        "both": torch.rand(len(anchor), generator=draws) < 0.5,
     }[side]
     image = torch.where(replaces_image, other, anchor)
     text = torch.where(replaces_image, anchor, other)

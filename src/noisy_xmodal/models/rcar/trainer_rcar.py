@@ -44,7 +44,7 @@ Decisions, where the paper is silent:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.utils import logging
 
 from ...data import DatasetError
+from ...modules.gathering import gather_rows, n_processes, own_rows
 from ...noise import BetaMixture, Division, divide, refurbish_alignment
 from ...training import LossCourseCallback, PairBatch, PairTrainer
 from ...training.callbacks import RobustCallback, epoch_of
@@ -75,10 +76,14 @@ class RcarBatch(PairBatch):
     Attributes:
         anchor: The given pair that each constructed negative was made for, (n_negatives,).
         is_masked: Where words are masked, bool (n_pairs, length), or None.
+        n_masked: How many they are, on average over the processes that share a batch.
+        share: The pairs of this process, as a multiple of that average.
     """
 
     anchor: Tensor
     is_masked: Tensor | None
+    n_masked: float | None = None
+    share: float = 1.0
 
 
 class RcarTrainer(PairTrainer):
@@ -139,23 +144,59 @@ class RcarTrainer(PairTrainer):
     ) -> tuple[list, list[RcarBatch]]:
         """One forward pass: given pairs first, then negatives, and masked words in their phase."""
         inputs.pop("peer", None)
-        batch = self.make_batch(0, inputs)
+        gather = self.args.gather_negatives
+        batch = self.make_batch(0, inputs, gather)
+        draws = self.shared_draws(batch.pair_id)
         negatives, anchor = draw_negatives(
-            batch.negatives, self.method.negatives_per_positive, self.method.negative_side
+            batch.negatives, self.method.negatives_per_positive, self.method.negative_side, draws
         )
-        extra: dict[str, Tensor] = {"pairs": torch.cat([self._given(batch), negatives])}
+        given = self._given(batch)
+        masked: dict[str, Tensor] = {}
         if self.learns_words:
-            tokenizer = self.processing_class.tokenizer
-            extra["masked_input_ids"], extra["is_masked"] = mask_words(
-                batch.inputs["input_ids"],
-                tokenizer.all_special_ids,
-                tokenizer.mask_token_id,
-                len(tokenizer),
-                self.method.mask_probability,
-                self.method.masking,
-            )
-        made = RcarBatch(**vars(batch), anchor=anchor, is_masked=extra.get("is_masked"))
-        return [model(**batch.inputs, **extra)], [made]
+            ids = batch.inputs["input_ids"]
+            masked = self._mask(gather_rows(ids) if gather else ids, draws)
+        made = RcarBatch(**vars(batch), anchor=anchor, is_masked=masked.get("is_masked"))
+        if gather:
+            made, given, negatives, masked = self._own_share(made, given, negatives, masked)
+        pairs = torch.cat([given, negatives])
+        return [model(**batch.inputs, **masked, pairs=pairs, **self.forward_options)], [made]
+
+    def _mask(self, input_ids: Tensor, draws: torch.Generator | None) -> dict[str, Tensor]:
+        """Texts with masked words, and where they are masked."""
+        tokenizer = self.processing_class.tokenizer
+        ids, is_masked = mask_words(
+            input_ids,
+            tokenizer.all_special_ids,
+            tokenizer.mask_token_id,
+            len(tokenizer),
+            self.method.mask_probability,
+            self.method.masking,
+            draws,
+        )
+        return {"masked_input_ids": ids, "is_masked": is_masked}
+
+    @staticmethod
+    def _own_share(
+        batch: RcarBatch, given: Tensor, negatives: Tensor, masked: dict[str, Tensor]
+    ) -> tuple[RcarBatch, Tensor, Tensor, dict[str, Tensor]]:
+        """Of a batch that processes share: the own pairs, the negatives and words that are theirs.
+
+        Positions in `given` and `negatives` stay those of the whole batch.
+        """
+        own = own_rows(len(given), given.device)  # (n_whole,)
+        is_own = own[batch.anchor]  # (n_negatives,)
+        length = batch.inputs["input_ids"].shape[1]
+        shown = {name: values[own, :length] for name, values in masked.items()}
+        average = 1 / n_processes()
+        made = replace(
+            batch,
+            pair_id=batch.pair_id[own],
+            anchor=(own.cumsum(dim=0) - 1)[batch.anchor[is_own]],
+            is_masked=shown.get("is_masked"),
+            n_masked=float(masked["is_masked"].sum()) * average if masked else None,
+            share=int(own.sum()) / (len(given) * average),
+        )
+        return made, given[own], negatives[is_own], shown
 
     @staticmethod
     def _given(batch: PairBatch) -> Tensor:
@@ -177,13 +218,13 @@ class RcarTrainer(PairTrainer):
         losses = functional.cross_entropy(output.word_logits, words, reduction="none")
         text = is_masked.nonzero()[:, 0]  # (n_masked,)
         sums = losses.new_zeros(len(batch.pair_id)).index_add(0, text, losses)
-        return sums * len(sums) / max(1, len(words))
+        return sums * len(sums) / max(1, batch.n_masked or len(words))
 
     def per_sample_loss(self, output: Any, batch: RcarBatch, targets: Tensor | None) -> Tensor:
         """Eq. 12, or Eq. 2 during the warm-up, and Eq. 3 in its phase, (n_pairs,)."""
         if targets is None:
             targets = torch.ones(len(batch.pair_id), device=batch.pair_id.device)
-        losses = self.matching_losses(output, batch, targets)
+        losses = self.matching_losses(output, batch, targets) * batch.share
         self._remember("matching_loss", losses)
         if batch.is_masked is None:
             return losses

@@ -1,0 +1,168 @@
+"""Tiny runs that processes can share; `torchrun ... tests/process_worker.py OUT` runs them all.
+
+Nothing in them is drawn apart by the processes: no dropout, no batch normalisation.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from transformers import set_seed
+
+from concepts import REGION_SIZE, concept_dataset
+from label_world import labelled_dataset
+from noisy_xmodal import (
+    DmcmProcessor,
+    DmcmTrainer,
+    LabelledPairs,
+    LabelTrainingArguments,
+    NcrConfig,
+    NcrModel,
+    NcrProcessor,
+    NcrTrainer,
+    RcarModel,
+    RcarProcessor,
+    RcarTrainer,
+    RcarTrainingArguments,
+    RegionFeatureProcessor,
+    RobustTrainingArguments,
+    build_label_model,
+    inject_noise,
+    train_word_tokenizer,
+)
+from noisy_xmodal.modules.gathering import gather_rows, own_rows
+from noisy_xmodal.training import RobustTrainer
+from tiny_rcar import rcar_config
+
+#: Pairs of a batch over all processes, and rows of the data: nothing divides evenly.
+BATCH, N_ROWS = 12, 53
+STATE = ("loss", "clean_probability", "is_clean", "target")
+
+
+def options(out: Path, n_processes: int) -> dict[str, Any]:
+    return {
+        "output_dir": str(out),
+        "num_train_epochs": 3,
+        "warmup_epochs": 1,
+        "learning_rate": 5e-3,
+        "per_device_train_batch_size": BATCH // n_processes,
+        "gather_negatives": True,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "load_best_model_at_end": False,
+        "plot_divisions": False,
+        "report_to": "none",
+        "dataloader_pin_memory": False,
+        "seed": 3,
+        **({"ddp_backend": "gloo"} if n_processes > 1 else {}),
+    }
+
+
+def ncr(**given: Any) -> RobustTrainer:
+    rows = inject_noise(concept_dataset(N_ROWS, seed=0), "cmp_40", seed=0)
+    words = train_word_tokenizer(caption for row in rows["captions"] for caption in row)
+    sizes = {"region_size": REGION_SIZE, "hidden_size": 16, "word_size": 16}
+    config = NcrConfig(
+        **sizes,
+        vocab_size=len(words),
+        similarity="cosine",
+        word_encoder="bigru",  # texts of the same words would tie, and rounding break the tie
+        objective="infonce",
+        dropout=0.0,
+    )
+    return NcrTrainer(
+        NcrModel(config),
+        RobustTrainingArguments(**given),
+        train_dataset=rows,
+        eval_dataset=concept_dataset(17, seed=1),
+        processing_class=NcrProcessor(RegionFeatureProcessor(REGION_SIZE), words),
+    )
+
+
+def rcar(**given: Any) -> RobustTrainer:
+    rows = inject_noise(concept_dataset(N_ROWS, seed=0), "cmp_40", seed=0)
+    words = train_word_tokenizer((c for row in rows["captions"] for c in row), mask=True)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = rcar_config(
+        {"vocab_size": len(words)} | still,
+        region_size=REGION_SIZE,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+    )
+    return RcarTrainer(
+        RcarModel(config),
+        RcarTrainingArguments(**given, mlm_epochs=2, track_losses=False),
+        train_dataset=rows,
+        eval_dataset=concept_dataset(17, seed=1),
+        processing_class=RcarProcessor(RegionFeatureProcessor(REGION_SIZE), words),
+    )
+
+
+def dmcm(**given: Any) -> RobustTrainer:
+    rows = labelled_dataset(N_ROWS, noise="sym_40")
+    return DmcmTrainer(
+        build_label_model("dmcm", LabelledPairs(rows), hidden_sizes=[16], embedding_size=8),
+        LabelTrainingArguments(**given),
+        rows,
+        eval_dataset=labelled_dataset(19),
+        processing_class=DmcmProcessor(),
+    )
+
+
+METHODS = {"ncr": ncr, "rcar": rcar, "dmcm": dmcm}
+
+
+def train(method: str, out: Path, n_processes: int) -> dict[str, Any]:
+    """Train; what every process knows in the end, ready for JSON."""
+    set_seed(3)
+    trainer = METHODS[method](**options(out, n_processes))
+    assert trainer.args.world_size == n_processes
+    trainer.train()
+    history = trainer.state.log_history
+    state = trainer.pair_state
+    return {
+        "losses": [row["loss"] for row in history if "loss" in row],
+        "metrics": trainer.evaluate(),
+        "state": {name: state[name].tolist() for name in STATE if name in state},
+    }
+
+
+def gathered_as_by_one(rank: int, world: int) -> None:
+    """Rows of any number and kind, in order; gradients as of one process with all rows."""
+    for n_rows in (5, 6, 2 * world + 1):
+        whole = torch.randn(n_rows, 4, 3, generator=torch.Generator().manual_seed(n_rows))
+        own = whole[rank::world, : 4 - rank % 2].clone().requires_grad_()
+        cut = whole.clone()
+        for p in range(world):
+            cut[p::world, 4 - p % 2 :] = 0
+        found = gather_rows(own)
+        assert torch.equal(found.detach(), cut), (n_rows, found.shape)
+        assert torch.equal(gather_rows(own.detach() > 0), cut > 0)
+        assert torch.equal(gather_rows(torch.arange(n_rows)[rank::world]), torch.arange(n_rows))
+        assert own_rows(n_rows, own.device).nonzero().flatten().tolist() == [
+            *range(rank, n_rows, world)
+        ]
+        (found**3).sum().backward()
+        expected = world * 3 * own.detach() ** 2  # averaged over the processes: 3 x^2
+        torch.testing.assert_close(own.grad, expected)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    gathered_as_by_one(rank, world)
+    folder = Path(sys.argv[1])
+    found = {method: train(method, folder / method, world) for method in METHODS}
+    every: list[Any] = [None] * world
+    dist.all_gather_object(every, json.dumps({m: f["state"] for m, f in found.items()}))
+    assert len(set(every)) == 1, "the processes hold different divisions"
+    assert np.isfinite(found["ncr"]["losses"]).all()
+    if rank == 0:
+        (folder / "found.json").write_text(json.dumps(found | {"world": world}))
+    dist.destroy_process_group()
