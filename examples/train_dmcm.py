@@ -18,7 +18,6 @@ from pathlib import Path
 
 import datasets
 from datasets import DatasetDict
-from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -50,8 +49,9 @@ from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, sa
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
 from noisy_xmodal.training import CurveCallback
 from noisy_xmodal.training.curve import CURVE_NAME
+from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import read_json
-from noisy_xmodal.training.run import command_line, train_and_evaluate
+from noisy_xmodal.training.run import command_line, run_script, train_and_evaluate
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is the one of MRL and DMCM. What a
 #: method says of itself (its `recipe`) comes on top of "paper".
@@ -344,6 +344,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    check_output_folder(training)
     reserve_repository(training)
     set_seed(training.seed)
     dataset = load_data(data, reads_raw=method.backbone_name_or_path is not None)
@@ -385,14 +386,12 @@ def main(argv: list[str] | None = None) -> dict:
         "arguments": vars(method) | {"seed": training.seed},
         "best_on_test": best_on_test(Path(training.output_dir)),
     }
-    save_run(trainer, results)
-    print_table(results)
-    publish_run(trainer, results)
+    with failures_explained(training.output_dir):
+        save_run(trainer, results)
+        print_table(results)
+        publish_run(trainer, results)
     return results
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError, StrictDataclassError) as error:
-        sys.exit(f"error: {error.__cause__ if isinstance(error, StrictDataclassError) else error}")
+    run_script(main)

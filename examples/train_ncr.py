@@ -36,17 +36,21 @@ from noisy_xmodal import (
     RobustTrainingArguments,
 )
 from noisy_xmodal.data import (
-    DatasetError,
     PairArguments,
     dataset_label,
     drop_noisy_pairs,
     load_training_pairs,
     noise_protocol,
 )
-from noisy_xmodal.hub import PublishError
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.training.run import command_line, print_retrieval_table, train_and_evaluate
+from noisy_xmodal.training.failures import check_output_folder, failures_explained
+from noisy_xmodal.training.run import (
+    command_line,
+    print_retrieval_table,
+    run_script,
+    train_and_evaluate,
+)
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
 RECIPES = {
@@ -220,6 +224,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    check_output_folder(training)
     reserve_repository(training)
     set_seed(training.seed)
     dataset = load_training_pairs(data)
@@ -252,14 +257,12 @@ def main(argv: list[str] | None = None) -> dict:
             for split, rows in splits.items()
         },
     }
-    save_run(trainer, results)
-    print_retrieval_table(results)
-    publish_run(trainer, results)
+    with failures_explained(training.output_dir):
+        save_run(trainer, results)
+        print_retrieval_table(results)
+        publish_run(trainer, results)
     return results
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (DatasetError, PublishError, FileExistsError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import datasets
 from datasets import Dataset, DatasetDict
-from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -63,8 +62,14 @@ from noisy_xmodal.evaluation import (
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import write_json
-from noisy_xmodal.training.run import command_line, print_retrieval_table, train_and_evaluate
+from noisy_xmodal.training.run import (
+    command_line,
+    print_retrieval_table,
+    run_script,
+    train_and_evaluate,
+)
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is RCAR's own.
 RECIPES = {
@@ -316,6 +321,7 @@ def main(argv: list[str] | None = None) -> dict:
     if training.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
+    check_output_folder(training)
     reserve_repository(training)
     set_seed(training.seed)
     dataset = load_data(data, model_args)
@@ -349,16 +355,14 @@ def main(argv: list[str] | None = None) -> dict:
         "best_chosen_by": f"{n_kept} of {n_images} validation images",
         "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
     }
-    save_run(trainer, results)
-    print_retrieval_table(results)
-    shown = splits.get("test", dataset["validation"])
-    draw(Path(training.output_dir), trainer, shown, training.seed)
-    publish_run(trainer, results)
+    with failures_explained(training.output_dir):
+        save_run(trainer, results)
+        print_retrieval_table(results)
+        shown = splits.get("test", dataset["validation"])
+        draw(Path(training.output_dir), trainer, shown, training.seed)
+        publish_run(trainer, results)
     return results
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileExistsError, StrictDataclassError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -132,3 +132,14 @@ def test_a_file_without_the_shape_in_its_header_is_read_as_before(tmp_path):
     np.testing.assert_array_equal(other["loss"], state["loss"])
     with pytest.raises(ValueError, match="this run needs"):
         PairState(4, n_rows=2).load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", bytes(64), b"\xff" * 200])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    state = PairState(3, 2)
+    state["loss"] = np.zeros((2, 3))
+    state.save(tmp_path)
+    path = tmp_path / "pair_state.safetensors"
+    path.write_bytes(damage + path.read_bytes()[len(damage) :] if damage else b"")
+    with pytest.raises(ValueError, match=r"pair_state\.safetensors is damaged"):
+        PairState(3, 2).load(tmp_path)

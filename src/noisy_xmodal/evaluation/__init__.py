@@ -4,6 +4,7 @@ from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
 from .pair_scores import pair_scores
+from .processes import shared_evaluation
 from .reranking import RerankEvaluator, Shortlist, rerank, shortlist
 from .retrieved import plot_retrieved, retrieved_examples
 from .scoring import ScoringModel, score_matrix
@@ -23,5 +24,6 @@ __all__ = [
     "rerank",
     "retrieved_examples",
     "score_matrix",
+    "shared_evaluation",
     "shortlist",
 ]

@@ -1,4 +1,7 @@
-"""Evaluators: callables of a model and a dataset that give metrics."""
+"""Evaluators: callables of a model and a dataset that give metrics.
+
+Within `shared_evaluation` the processes share their work, and all get the same metrics.
+"""
 
 from typing import Any
 
@@ -9,6 +12,7 @@ import torch
 from ..data import DatasetError, LabelledPairs, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
+from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, score_matrix
 
 
@@ -125,13 +129,22 @@ class LabelRetrievalEvaluator:
         self, model: Any, pairs: LabelledPairs, collate: LabelCollator
     ) -> tuple[np.ndarray, np.ndarray]:
         blocks = []
-        for start in range(0, len(pairs), self.block_size):
-            batch = collate(pairs.__getitems__(range(len(pairs))[start : start + self.block_size]))
+        n = len(pairs)
+        own = own_rows(n, self.block_size)
+        # A process without rows of its own embeds one to know what vectors look like.
+        rows = range(n)[own] or range(1)
+        for start in range(0, len(rows), self.block_size):
+            batch = collate(pairs.__getitems__(rows[start : start + self.block_size]))
             inputs = {k: v.to(model.device) for k, v in batch.items() if k not in _NOT_INPUTS}
             output = model(**inputs)
-            blocks.append((output.image_embeds.cpu().numpy(), output.text_embeds.cpu().numpy()))
-        images, texts = zip(*blocks, strict=True)
-        return np.concatenate(images), np.concatenate(texts)
+            blocks.append((output.image_embeds.cpu(), output.text_embeds.cpu()))
+        image, text = (
+            gather_rows(
+                torch.cat(side)[: own.stop - own.start], n, self.block_size, model.device
+            ).numpy()
+            for side in zip(*blocks, strict=True)
+        )  # (n, size) each
+        return image, text
 
 
 _NOT_INPUTS = ("pair_id", "image_label", "text_label")

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..data import PairDataset
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
+from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, by_length, encoded_blocks, eval_mode, score_matrix
 
 _BLOCK_ROWS = 256
@@ -117,6 +118,8 @@ def rerank(
 ) -> NDArray[np.float32]:
     """Score the chosen pairs in eval mode; only what they need is encoded, and once.
 
+    Within `shared_evaluation` the processes share the blocks of images, and each gets all scores.
+
     Args:
         model: A model that scores by joint passes; its mode is restored afterwards.
         processor: Its processor.
@@ -149,10 +152,11 @@ def rerank(
     rows = np.flatnonzero(chosen.any(axis=1))  # (n_rows,)
     columns = np.flatnonzero(chosen.any(axis=0))  # (n_columns,)
     columns = columns[by_length([texts[column] for column in columns.tolist()])]
+    own = own_rows(len(rows), block_size)
     scores = np.full(shape, np.nan, dtype=np.float32)
     with eval_mode(model):
         for block in encoded_blocks(
-            model, processor, images, texts, rows, columns, block_size, progress
+            model, processor, images, texts, rows[own], columns, block_size, progress
         ):
             pairs = np.argwhere(chosen[np.ix_(block.rows, block.columns)])  # (n_pairs, 2)
             if len(pairs):
@@ -160,6 +164,8 @@ def rerank(
                 found = model.score_pairs(block.image, block.text, positions)  # (n_pairs,)
                 at = block.rows[pairs[:, 0]], block.columns[pairs[:, 1]]
                 scores[at] = found.float().cpu().numpy()
+    own_scores = torch.from_numpy(scores[rows[own]])  # (n_own, n_texts)
+    scores[rows] = gather_rows(own_scores, len(rows), block_size, model.device).numpy()
     return scores
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .processes import gather_rows, is_shared, own_rows
+
 
 class ScoringModel(Protocol):
     """What evaluation asks of a model; `MatchingModel` and `NcrModel` have it."""
@@ -56,6 +58,8 @@ def score_matrix(
 ) -> np.ndarray:
     """Score all images against all texts in eval mode.
 
+    Within `shared_evaluation` the processes share the blocks of images, and each gets all scores.
+
     Args:
         model: The model; its mode is restored afterwards.
         processor: Its processor.
@@ -68,9 +72,10 @@ def score_matrix(
         Scores (n_images, n_texts), float32.
     """
     two_tower = model.is_two_tower
-    rows = np.arange(len(images))  # (n_images,)
+    own = own_rows(len(images), block_size)
+    rows = np.arange(len(images))[own]  # (n_own,)
     columns = np.arange(len(texts)) if two_tower else by_length(texts)  # (n_texts,)
-    scores = np.empty((len(images), len(texts)), dtype=np.float32)
+    scores = np.empty((len(rows), len(texts)), dtype=np.float32)
     with eval_mode(model):
         for block in encoded_blocks(
             model, processor, images, texts, rows, columns, block_size, progress
@@ -78,8 +83,8 @@ def score_matrix(
             part = (
                 block.image @ block.text.T if two_tower else model.score(block.image, block.text)
             )  # (n_rows, n_columns)
-            scores[np.ix_(block.rows, block.columns)] = part.float().cpu().numpy()
-    return scores
+            scores[np.ix_(block.rows - own.start, block.columns)] = part.float().cpu().numpy()
+    return gather_rows(torch.from_numpy(scores), len(images), block_size, model.device).numpy()
 
 
 @contextmanager
@@ -142,22 +147,39 @@ def encoded_blocks(
     Yields:
         Every block of images with every block of texts.
     """
-    encode_image, encode_text = (
-        (model.get_image_features, model.get_text_features)
-        if model.is_two_tower
-        else (model.encode_image, model.encode_text)
-    )
-    text_blocks = []
-    for start in range(0, len(columns), block_size):
-        block = columns[start : start + block_size]  # (n_columns,)
-        inputs = _to(model.device, processor(text=[texts[column] for column in block]))
-        text_blocks.append((block, encode_text(**inputs)))
+    encode_image = model.get_image_features if model.is_two_tower else model.encode_image
+    text_blocks = _encode_texts(model, processor, texts, columns, block_size)
     starts = range(0, len(rows), block_size)
     for start in tqdm(starts, desc="scoring", leave=False, disable=not progress):
         block = rows[start : start + block_size]  # (n_rows,)
         image = encode_image(**_to(model.device, processor(images=_read(images, block))))
         for block_columns, text in text_blocks:
             yield EncodedBlock(block, image, block_columns, text)
+
+
+def _encode_texts(
+    model: ScoringModel, processor: Any, texts: Sequence[str], columns: np.ndarray, block_size: int
+) -> list[tuple[np.ndarray, Any]]:
+    """Blocks of positions with their encodings; the processes share vectors, for they are small."""
+
+    def encode(block: np.ndarray) -> Any:
+        inputs = _to(model.device, processor(text=[texts[column] for column in block]))
+        return (
+            model.get_text_features(**inputs) if model.is_two_tower else model.encode_text(**inputs)
+        )
+
+    n = len(columns)
+    blocks = [columns[start : start + block_size] for start in range(0, n, block_size)]
+    if not (model.is_two_tower and is_shared() and blocks):
+        return [(block, encode(block)) for block in blocks]
+    own = own_rows(n, block_size)
+    # A process without texts of its own encodes one to know what vectors look like.
+    mine = blocks[own.start // block_size : -(-own.stop // block_size)] or [columns[:1]]
+    vectors = torch.cat([encode(block) for block in mine])[: own.stop - own.start]  # (n_own, size)
+    everything = gather_rows(vectors, n, block_size, model.device)  # (n_texts, size)
+    # Cloned, for sums may depend on how memory is aligned.
+    shared = [part.clone() for part in everything.split(block_size)]  # (n_columns, size) each
+    return list(zip(blocks, shared, strict=True))
 
 
 def _read(images: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:

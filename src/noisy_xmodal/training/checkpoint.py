@@ -323,9 +323,9 @@ class SafeCheckpointTrainer(Trainer):
                 write_json(aside / SCALER_NAME, self.accelerator.scaler.state_dict())
             self.save_state(aside)
         self.accelerator.wait_for_everyone()
+        if self.state.best_global_step == self.state.global_step:
+            self.state.best_model_checkpoint = str(final)  # which every process loads in the end
         if self.args.should_save:
-            if self.state.best_global_step == self.state.global_step:
-                self.state.best_model_checkpoint = str(final)
             self._record_callbacks()
             self.state.save_to_json(str(aside / TRAINER_STATE_NAME))
             write_manifest(aside)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 PAIR_STATE_NAME = "pair_state.safetensors"
@@ -52,19 +52,24 @@ class PairState:
 
         Raises:
             FileNotFoundError: If the checkpoint has none.
-            ValueError: If they belong to another number of pairs or rows.
+            ValueError: If they belong to another number of pairs or rows, or the file is damaged.
         """
         path = Path(folder) / PAIR_STATE_NAME
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: the checkpoint is not one of RobustTrainer."
             )
-        with safe_open(str(path), framework="np") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
-        shapes = {repr(name): values.shape for name, values in arrays.items()}
-        if "shape" in header:
-            shapes["the pair state"] = tuple(json.loads(header["shape"]))
+        try:
+            with safe_open(str(path), framework="np") as file:
+                header = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
+            shapes = {repr(name): values.shape for name, values in arrays.items()}
+            if "shape" in header:
+                shapes["the pair state"] = tuple(json.loads(header["shape"]))
+        except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}): resume from another checkpoint."
+            ) from error
         for name, shape in shapes.items():
             if shape != self.shape:
                 raise ValueError(

@@ -3,12 +3,18 @@
 import platform
 import re
 import shlex
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
+from huggingface_hub.errors import StrictDataclassError
 
+from ..evaluation import shared_evaluation
+from .failures import RunError, failures_explained
+from .interruption import TrainingInterrupted, stop_on_signals
 from .trainer import RobustTrainer
 
 
@@ -27,6 +33,29 @@ def command_line(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", script, *shown])
 
 
+def run_script(main: Callable[[], Any]) -> None:
+    """Run a training script; what a person can mend ends it by a line instead of a traceback.
+
+    Args:
+        main: The script.
+
+    Raises:
+        SystemExit: After an error, or with 128 and the signal's number if it was stopped by one.
+    """
+    try:
+        main()
+    except TrainingInterrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        print("Stopped by SIGINT.", file=sys.stderr)
+        sys.exit(130)
+    except StrictDataclassError as error:
+        sys.exit(f"error: {error.__cause__}")
+    except (ValueError, OSError, RunError) as error:
+        sys.exit(f"error: {error}")
+
+
 def train_and_evaluate(
     trainer: RobustTrainer, splits: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
@@ -39,20 +68,19 @@ def train_and_evaluate(
 
     Returns:
         Facts of the run, ready for JSON: `last` and `best` hold the metrics by split.
+
+    Raises:
+        RunError: If the output folder could not be written, or another process died.
+        TrainingInterrupted: If a signal came; a checkpoint is saved then.
     """
     args = trainer.args
     started = time.perf_counter()
     resume = args.resume_from_checkpoint
-    trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
+    with failures_explained(args.output_dir), stop_on_signals(trainer):
+        trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
     seconds = time.perf_counter() - started
-    # Without the wrapper of mixed precision, as whoever loads the model will have it.
-    best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    found = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
-    if trainer.best_epoch() == trainer.state.epoch:
-        found["last"] = found["best"]
-    else:
-        last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
-        found["last"] = {name: trainer.evaluator(last, rows) for name, rows in splits.items()}
+    with failures_explained(args.output_dir):
+        found = _evaluate(trainer, splits)
     return {
         "epochs": args.num_train_epochs,
         "warmup_epochs": args.warmup_epochs,
@@ -64,10 +92,26 @@ def train_and_evaluate(
         "machine": {
             "processor": platform.machine(),
             "threads": torch.get_num_threads(),
-            "device": str(best.device),
+            "device": str(args.device),
         },
         "command": command,
     }
+
+
+def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metrics of the best and of the last checkpoint by split, in all processes."""
+    # Without the wrapper of mixed precision, as whoever loads the model will have it.
+    best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    with shared_evaluation(best):
+        found = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
+    # One answer for all processes, as all must come to the same evaluations.
+    (are_same,) = broadcast_object_list([trainer.best_epoch() == trainer.state.epoch])
+    if are_same:
+        return found | {"last": found["best"]}
+    last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
+    with shared_evaluation():
+        scores = {name: trainer.evaluator(last, rows) for name, rows in splits.items()}
+    return found | {"last": scores}
 
 
 def print_retrieval_table(results: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl
 
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
+from ..evaluation import shared_evaluation
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
 from .callbacks import (
@@ -305,7 +306,9 @@ class RobustTrainer(SafeCheckpointTrainer):
         if dataset is None:
             raise ValueError("no dataset to evaluate on: pass `eval_dataset`.")
         dataset = self.as_samples(dataset, metric_key_prefix)
-        found = self.evaluator(self.accelerator.unwrap_model(self.model), dataset)
+        model = self.accelerator.unwrap_model(self.model)
+        with shared_evaluation(model):
+            found = self.evaluator(model, dataset)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(

@@ -1,0 +1,167 @@
+"""A run that a full disk or a lost process ends says so, keeps what was saved, and can go on."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+from transformers import TrainingArguments
+
+from noisy_xmodal.training import failures
+from noisy_xmodal.training.failures import RunError, check_output_folder, failures_explained
+from noisy_xmodal.training.interruption import TrainingInterrupted
+from noisy_xmodal.training.run import run_script
+
+
+def arguments(folder: Path) -> TrainingArguments:
+    return TrainingArguments(output_dir=str(folder), use_cpu=True)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A run's folder with a checkpoint, results, and what was being written when it ended."""
+    for name in ("checkpoint-8", ".checkpoint-16.partial", "checkpoint-8/.partial", "divisions"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    for name in ("checkpoint-8/model.safetensors", "results.json", "divisions/a.json"):
+        (tmp_path / "run" / name).write_text("{}")
+    for name in (".checkpoint-16.partial/optimizer.safetensors", "divisions/.a.json.partial"):
+        (tmp_path / "run" / name).write_text("half")
+    return tmp_path / "run"
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+KEPT = ["checkpoint-8/model.safetensors", "divisions/a.json", "results.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: make room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk quota is used up"),
+        (OSError(errno.EROFS, "Read-only file system"), "it is read-only"),
+        (PermissionError(errno.EACCES, "Permission denied"), "permission is denied"),
+        (
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "the disk is full: make room",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named(out, error, reason):
+    with pytest.raises(RunError) as caught, failures_explained(str(out)):
+        raise error
+    assert str(caught.value).startswith(f"{out} cannot be written: {reason}")
+    assert f"up to {out}/checkpoint-8 is kept" in str(caught.value)
+    assert "--resume_from_checkpoint True" in str(caught.value)
+    assert files(out) == KEPT
+
+
+def test_a_file_of_the_folder_is_its_own_and_another_is_not(out):
+    inside = OSError(errno.EACCES, "Permission denied", str(out / "results.json"))
+    with pytest.raises(RunError, match="permission is denied"), failures_explained(str(out)):
+        raise inside
+    outside = OSError(errno.EACCES, "Permission denied", "/data/images.npy")
+    with pytest.raises(PermissionError) as caught, failures_explained(str(out)):
+        raise outside
+    assert caught.value is outside
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "DataLoader worker (pid 71) is killed by signal: Killed. \nmore",
+            r"loads data died: DataLoader worker \(pid 71\) is killed by signal: Killed\. Often .*"
+            "fewer --dataloader_num_workers",
+        ),
+        ("DataLoader worker (pid(s) 71, 72) exited unexpectedly", r"\(pid\(s\) 71, 72\) exited"),
+        (
+            "[../gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.0.1]:4155",
+            "Another process of this run has ended",
+        ),
+        ("recv(sync): Connection reset by peer", "Another process of this run has ended"),
+    ],
+)
+def test_a_process_that_died_is_named(out, text, said):
+    explained = pytest.raises(RunError, match=rf"{said}.*checkpoint-8 is kept")
+    with explained, failures_explained(str(out)):
+        raise RuntimeError(text)
+    assert files(out) == KEPT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        FileNotFoundError(errno.ENOENT, "No such file", "x"),
+        SafetensorError("Error while deserializing header"),
+        ValueError("DataLoader worker (pid 71) is killed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_other_error_passes_as_it_is(out, error):
+    with pytest.raises(type(error)) as caught, failures_explained(str(out)):
+        raise error
+    assert caught.value is error
+
+
+def test_a_stop_leaves_nothing_half_written(out):
+    with pytest.raises(TrainingInterrupted), failures_explained(str(out)):
+        raise TrainingInterrupted(2, str(out))
+    assert files(out) == KEPT
+
+
+@pytest.mark.parametrize("name", ["", "a/b"])
+def test_an_output_folder_is_looked_at_without_a_trace(tmp_path, name):
+    check_output_folder(arguments(tmp_path / name))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=f"{tmp_path / name} is no folder: {tmp_path}/file is"):
+        check_output_folder(arguments(tmp_path / name))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.EROFS, "it is read-only"), (errno.ENOSPC, "the disk is full")]
+)
+def test_an_output_folder_that_takes_no_file_is_refused(tmp_path, monkeypatch, number, reason):
+    def refuse(dir: Path) -> None:
+        raise OSError(number, os.strerror(number), str(dir))
+
+    monkeypatch.setattr(failures.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(RunError, match=f"--output_dir {tmp_path} cannot be written: {reason}"):
+        check_output_folder(arguments(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TrainingInterrupted(2, "out"), 130),
+        (TrainingInterrupted(15, "out"), 143),
+        (KeyboardInterrupt(), 130),
+        (RunError("out cannot be written"), "error: out cannot be written"),
+        (ValueError("`fp16`"), "error: `fp16`"),
+        (OSError("gone"), "error: gone"),
+    ],
+)
+def test_a_script_ends_by_a_line(capsys, error, code):
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_script(main)
+    assert caught.value.code == code
+    if isinstance(error, KeyboardInterrupt):
+        assert capsys.readouterr().err.startswith("Stopped by SIG")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_script(lambda: 1 / 0)
