@@ -252,3 +252,10 @@ def test_best_checkpoint_on_validation_is_loaded_at_the_end(tmp_path):
     assert len(found) == 4
     assert trainer.evaluate()["eval_map"] == max(found.values())
     assert found[trainer.best_epoch()] == max(found.values())
+
+
+def test_no_epoch_is_the_best_where_the_last_one_is_kept(tmp_path):
+    trainer = make_label_trainer("ce", tmp_path, load_best_model_at_end=False)
+    trainer.train()
+    assert trainer.state.best_global_step
+    assert trainer.best_epoch() is None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast
 from huggingface_hub.errors import StrictDataclassError
 
 from ..evaluation import shared_evaluation
@@ -105,8 +105,8 @@ def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, di
     with shared_evaluation(best):
         found = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
     # One answer for all processes, as all must come to the same evaluations.
-    (are_same,) = broadcast_object_list([trainer.best_epoch() == trainer.state.epoch])
-    if are_same:
+    is_last = trainer.best_epoch() in (None, trainer.state.epoch)
+    if broadcast(torch.tensor(int(is_last), device=trainer.args.device)):
         return found | {"last": found["best"]}
     last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
     with shared_evaluation():

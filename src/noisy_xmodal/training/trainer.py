@@ -317,8 +317,8 @@ class RobustTrainer(SafeCheckpointTrainer):
         return metrics
 
     def best_epoch(self) -> float | None:
-        """Epochs that the best checkpoint had seen, None without a choice."""
-        step = self.state.best_global_step
+        """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""
+        step = self.state.best_global_step if self.args.load_best_model_at_end else None
         epochs = [row["epoch"] for row in self.state.log_history if row["step"] == step]
         return epochs[-1] if step else None
 
