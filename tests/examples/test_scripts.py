@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from concepts import REGION_SIZE, concept_dataset
+from example_scripts import script
 from loopback_hub import TOKEN, LoopbackHub
+from noisy_xmodal.training.run import run_script
 
 REPOSITORY = Path(__file__).parents[2]
 NAME = "org/ncr-concepts"
@@ -36,6 +38,20 @@ def run(
     )
     assert (process.returncode != 0) == fails, process.stdout + process.stderr
     return process.stdout + process.stderr
+
+
+def train_here(*arguments: object) -> None:
+    """Train in this process, which has imported everything already."""
+    script("train_ncr").main([str(argument) for argument in arguments])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a person reads of a run that does not begin."""
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda: train_here(*arguments))
+    assert ended.value.code
+    printed = capsys.readouterr()
+    return f"{printed.out}{printed.err}{ended.value}"
 
 
 def write_raw(folder: Path) -> None:
@@ -138,12 +154,10 @@ def test_nothing_is_trained_that_cannot_be_published(world, tmp_path):
 
 def test_evaluate_gives_what_training_measured(world):
     root, _ = world
-    run(
-        "examples/evaluate.py",
-        *("--model_name_or_path", root / "ncr", "--dataset_name", root / "data"),
-        *("--dataset_config_name", "clean", "--split", "test"),
-        *("--results_file", root / "r.json"),
-    )
+    options = ["--model_name_or_path", root / "ncr", "--dataset_name", root / "data"]
+    options += ["--dataset_config_name", "clean", "--split", "test"]
+    options += ["--results_file", root / "r.json"]
+    script("evaluate").main([str(option) for option in options])
     measured = json.loads((root / "r.json").read_text())
     recalls = {f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)}
     assert recalls | {"rsum"} <= set(measured)
@@ -153,14 +167,7 @@ def test_evaluate_gives_what_training_measured(world):
 
 def test_compare_puts_runs_side_by_side(world):
     root, _ = world
-    run(
-        "examples/train_ncr.py",
-        *training(root),
-        "--robust",
-        "False",
-        "--output_dir",
-        root / "plain",
-    )
+    train_here(*training(root), "--robust", "False", "--output_dir", root / "plain")
     printed = run("examples/compare.py", root / "plain", root / "ncr", "--output", root / "c.json")
     rows = json.loads((root / "c.json").read_text())
     assert {row["method"] for row in rows} == {"NCR", "plain"}
@@ -188,14 +195,16 @@ def test_trained_model_loads_in_a_fresh_process(world):
 
 @pytest.mark.parametrize("head", ["scan_t2i", "scan_i2t", "saf", "sgr", "sgraf"])
 def test_any_head_trains_with_the_same_command(world, tmp_path, head):
+    small = "{}" if head.startswith("scan") else '{"similarity_size": 8}'
     root, _ = world
     options = [*training(root), "--num_train_epochs", 2, "--warmup_epochs", 1]
     options += ["--objective", "triplet", "--robust", "False", "--plot_divisions", "False"]
-    run("examples/train_ncr.py", *options, "--similarity", head, "--output_dir", tmp_path)
+    options += ["--similarity", head, "--similarity_options", small]
+    train_here(*options, "--output_dir", tmp_path)
     assert (tmp_path / "results.json").is_file()
 
 
-def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path):
+def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     lines = ["picture,what people say"]
@@ -204,23 +213,20 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path):
         lines += [f"{i}.png,red {i % 6} green {i % 8}", f"{i}.png,blue {i}"]
     (photos / "table.csv").write_text("\n".join(lines) + "\n")
     columns = ["--dataset_name", photos, "--caption_column", "what people say"]
-    printed = run(
-        "examples/train_ncr.py",
+    train_here(
         *(*columns, "--inject_noise", "cmp_40", "--validation_share", 0.2),
         *("--num_train_epochs", 2, "--warmup_epochs", 1, "--per_device_train_batch_size", 24),
         *("--hidden_size", 16, "--word_size", 16, "--use_cpu", "True"),
         *("--output_dir", tmp_path / "out"),
     )
-    assert "12 training images are held out" in printed
+    assert "12 training images are held out" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["noise"]["n_pairs"] == 96
     assert results["noise"]["share_wrong"] == pytest.approx(0.4, abs=0.005)
     assert set(results["best"]) == {"validation"}
-    run(
-        "examples/evaluate.py",
-        *("--model_name_or_path", tmp_path / "out", *columns, "--split", "train"),
-        *("--results_file", tmp_path / "r.json"),
-    )
+    options = ["--model_name_or_path", tmp_path / "out", *columns, "--split", "train"]
+    options += ["--results_file", tmp_path / "r.json"]
+    script("evaluate").main([str(option) for option in options])
     assert "rsum" in json.loads((tmp_path / "r.json").read_text())
     (photos / "7.png").write_bytes((photos / "7.png").read_bytes()[:50])
     options = [*columns, "--output_dir", tmp_path / "none"]
@@ -229,10 +235,10 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path):
     assert "Traceback" not in printed
 
 
-def test_several_configs_and_none_named(world, tmp_path):
+def test_several_configs_and_none_named(world, tmp_path, capsys):
     root, _ = world
     options = ["--dataset_name", root / "data", "--output_dir", tmp_path / "out"]
-    printed = run("examples/train_ncr.py", *options, fails=True)
+    printed = refusal(capsys, *options)
     assert "has the configs clean, cmp_40: choose one with --dataset_config_name" in printed
 
 
@@ -246,16 +252,19 @@ def test_several_configs_and_none_named(world, tmp_path):
         ("--robust", "maybe", "maybe"),
     ],
 )
-def test_bad_options_end_in_a_message_before_training(world, tmp_path, option, value, message):
+def test_bad_options_end_in_a_message_before_training(
+    world, tmp_path, capsys, option, value, message
+):
     root, _ = world
     options = [*training(root), "--output_dir", tmp_path / "out", option, value]
-    printed = run("examples/train_ncr.py", *options, fails=True)
-    assert message in printed
+    assert message in refusal(capsys, *options)
     assert not list(tmp_path.glob("out/checkpoint-*"))
 
 
-def test_help_explains_every_option():
-    printed = run("examples/train_ncr.py", "--help")
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        train_here("--help")
+    printed = capsys.readouterr().out
     for option in (
         "--dataset_config_name",
         "--robust",

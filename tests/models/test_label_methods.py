@@ -383,7 +383,6 @@ def test_all_labels_are_corrected_in_the_last_epoch_that_steps_allow(tmp_path):
     [
         *(("mrl", "beta", 7), ("mrl", "contrastive_temperature", -1), ("sdml", "alpha", -2)),
         *(("dcca", "ridge", -1), ("dscmr", "invariance_weight", "x")),
-        ("dccae", "reconstruction_weight", float("nan")),
     ],
 )
 def test_constants_out_of_range_are_refused(tmp_path, method, name, value):
