@@ -34,7 +34,7 @@ from noisy_xmodal import (
     inject_noise,
     train_word_tokenizer,
 )
-from noisy_xmodal.modules.gathering import gather_rows, own_rows
+from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
 from noisy_xmodal.training import RobustTrainer
 from tiny_rcar import rcar_config
 
@@ -140,11 +140,11 @@ def gathered_as_by_one(rank: int, world: int) -> None:
         cut = whole.clone()
         for p in range(world):
             cut[p::world, 4 - p % 2 :] = 0
-        found = gather_rows(own)
+        found = gather_batch(own)
         assert torch.equal(found.detach(), cut), (n_rows, found.shape)
-        assert torch.equal(gather_rows(own.detach() > 0), cut > 0)
-        assert torch.equal(gather_rows(torch.arange(n_rows)[rank::world]), torch.arange(n_rows))
-        assert own_rows(n_rows, own.device).nonzero().flatten().tolist() == [
+        assert torch.equal(gather_batch(own.detach() > 0), cut > 0)
+        assert torch.equal(gather_batch(torch.arange(n_rows)[rank::world]), torch.arange(n_rows))
+        assert own_in_batch(n_rows, own.device).nonzero().flatten().tolist() == [
             *range(rank, n_rows, world)
         ]
         (found**3).sum().backward()

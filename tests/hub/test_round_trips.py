@@ -76,7 +76,8 @@ assert retrieval(WORDS[1], top_k=1)[0]["index"] == expected["ncr"][:, 1].argmax(
 
 refused = raises(ValueError, AutoModel.from_pretrained, "org/pickled")
 assert "pytorch_model.bin alone" in str(refused)
-raises((ValueError, OSError), AutoModel.from_pretrained, "org/climbing")
+refused = raises(ValueError, AutoModel.from_pretrained, "org/climbing")
+assert "'..' path segment" in str(refused), refused
 raises(OSError, AutoModel.from_pretrained, "org/ncr", revision="v2")
 raises(OSError, AutoModel.from_pretrained, "org/none")
 raises(OSError, AutoModel.from_pretrained, "org/closed", token=False)
@@ -153,7 +154,7 @@ def hub(tmp_path_factory):
         np.savez(world / "expected.npz", **expected)
         safe = files_of(world / "ncr")
         hub.put("org/closed", safe, private=True)
-        weights = safe.pop("model.safetensors")
+        del safe["model.safetensors"]
         hub.put("org/pickled", safe | {"pytorch_model.bin": executing(world / "executed")})
         index = {
             "metadata": {},
@@ -162,7 +163,6 @@ def hub(tmp_path_factory):
         climbing = {"model.safetensors.index.json": json.dumps(index).encode()}
         hub.put("org/climbing", safe | climbing)
         save_file({"peer_a.logit_scale": np.ones(())}, world / "secret.safetensors")
-        assert weights
         yield hub
         assert not hub.problems
 

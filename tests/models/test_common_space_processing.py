@@ -208,3 +208,9 @@ def test_pictures_are_read_from_files_and_made_upright_rgb(tmp_path):
     assert torch.equal(found["pixel_values"], expected["pixel_values"])
     with pytest.raises(FileNotFoundError, match=r"image 1: there is no file .*b\.png"):
         processor(images=[picture, tmp_path / "b.png"])
+
+
+def test_a_processor_of_vectors_is_saved_first_and_pushed_then(tmp_path):
+    with pytest.raises(ValueError, match="then push_to_hub"):
+        CommonSpaceProcessor().save_pretrained(tmp_path / "new", push_to_hub=True)
+    assert not (tmp_path / "new").exists()

@@ -38,7 +38,7 @@ class _Gather(torch.autograd.Function):
         return summed[dist.get_rank()]
 
 
-def gather_rows(values: Tensor) -> Tensor:
+def gather_batch(values: Tensor) -> Tensor:
     """Rows of all processes in the order of the whole batch; differentiable.
 
     Args:
@@ -69,10 +69,10 @@ def gather_encoded(encoded: Encoded) -> Encoded:
     """Encoded images or texts of all processes in the order of the whole batch."""
     if n_processes() == 1:
         return encoded
-    return Encoded(gather_rows(encoded.tokens), gather_rows(encoded.mask))
+    return Encoded(gather_batch(encoded.tokens), gather_batch(encoded.mask))
 
 
-def own_rows(n_rows: int, device: torch.device) -> Tensor:
+def own_in_batch(n_rows: int, device: torch.device) -> Tensor:
     """Which rows of the whole batch are this process's, bool (n_rows,)."""
     world = n_processes()
     rank = dist.get_rank() if world > 1 else 0

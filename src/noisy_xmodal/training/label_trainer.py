@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ..data import DatasetError, LabelledPairs, validate_labelled
 from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
-from ..modules.gathering import gather_rows
+from ..modules.gathering import gather_batch
 from .arguments import LabelTrainingArguments
 from .trainer import RobustTrainer
 
@@ -236,7 +236,7 @@ class LabelTrainer(RobustTrainer):
         """Separate what the trainer needs of the pairs from what the model reads."""
         inputs = dict(inputs)
         known = [inputs.pop(name) for name in ("pair_id", "image_label", "text_label")]
-        pair_id, image_label, text_label = map(gather_rows, known) if gather else known
+        pair_id, image_label, text_label = map(gather_batch, known) if gather else known
         return LabelBatch(pair_id, image_label, text_label, inputs)
 
     def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 from ..data import PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE
 from ..evaluation import RetrievalEvaluator
-from ..modules.gathering import gather_rows
+from ..modules.gathering import gather_batch
 from .arguments import RobustTrainingArguments
 from .trainer import RobustTrainer
 
@@ -111,5 +111,5 @@ class PairTrainer(RobustTrainer):
         inputs = dict(inputs)
         pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
         if gather:
-            pair_id, image_row = gather_rows(pair_id), gather_rows(image_row)
+            pair_id, image_row = gather_batch(pair_id), gather_batch(image_row)
         return PairBatch(peer, pair_id, image_row[:, None] != image_row[None, :], inputs)

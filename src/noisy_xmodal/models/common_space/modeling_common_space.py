@@ -16,7 +16,7 @@ from transformers import AutoModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from ...modules.gathering import gather_rows
+from ...modules.gathering import gather_batch
 from ...modules.towers import (
     FeatureScaling,
     LinearProjection,
@@ -268,7 +268,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         for modality, features in inputs.items():
             outputs = self._tower_outputs(modality, features)
             if gather:
-                features, outputs = gather_rows(features), gather_rows(outputs)
+                features, outputs = gather_batch(features), gather_batch(outputs)
             output[f"{modality}_features"] = features
             output[f"{modality}_outputs"] = outputs
             output[f"{modality}_embeds"] = self._embeds(modality, outputs)

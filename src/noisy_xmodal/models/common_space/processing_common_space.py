@@ -96,6 +96,8 @@ class CommonSpaceProcessor(SharedProcessor):
         """Save it; a processor of vectors has no parts, so it is one small file."""
         if not self.reads_vectors_only:
             return super().save_pretrained(save_directory, **kwargs)
+        if kwargs.get("push_to_hub"):
+            raise ValueError("save this processor without `push_to_hub`, then push_to_hub(NAME).")
         path = Path(save_directory) / "processor_config.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._naming_the_shim(save_directory):

@@ -56,7 +56,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.utils import logging
 
 from ...data import DatasetError
-from ...modules.gathering import gather_rows, n_processes, own_rows
+from ...modules.gathering import gather_batch, n_processes, own_in_batch
 from ...noise import BetaMixture, Division, divide, refurbish_alignment
 from ...training import LossCourseCallback, PairBatch, PairTrainer
 from ...training.callbacks import RobustCallback, epoch_of
@@ -154,7 +154,7 @@ class RcarTrainer(PairTrainer):
         masked: dict[str, Tensor] = {}
         if self.learns_words:
             ids = batch.inputs["input_ids"]
-            masked = self._mask(gather_rows(ids) if gather else ids, draws)
+            masked = self._mask(gather_batch(ids) if gather else ids, draws)
         made = RcarBatch(**vars(batch), anchor=anchor, is_masked=masked.get("is_masked"))
         if gather:
             made, given, negatives, masked = self._own_share(made, given, negatives, masked)
@@ -183,7 +183,7 @@ class RcarTrainer(PairTrainer):
 
         Positions in `given` and `negatives` stay those of the whole batch.
         """
-        own = own_rows(len(given), given.device)  # (n_whole,)
+        own = own_in_batch(len(given), given.device)  # (n_whole,)
         is_own = own[batch.anchor]  # (n_negatives,)
         length = batch.inputs["input_ids"].shape[1]
         shown = {name: values[own, :length] for name, values in masked.items()}
