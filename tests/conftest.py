@@ -3,6 +3,7 @@
 `variant` runs a test over every similarity head, and over every kind of encoder under one head.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,10 @@ from noisy_xmodal import MatchingConfig, NcrConfig, NcrProcessor, RegionFeatureP
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.modules.similarity import SIMILARITY_HEADS
+
+# Training leaves the C library's memory as it is where the environment speaks of it; zero is its
+# default. Else every later test of this process would run in memory that is never given back.
+os.environ.setdefault("MALLOC_PERTURB_", "0")
 
 REGION_SIZE = 4
 WORDS = [

@@ -74,7 +74,7 @@ def test_attention_of_each_query_token_sums_to_one_over_the_real_context():
     image, text = ragged(IMAGE_LENGTHS, 1), ragged(TEXT_LENGTHS, 2)
     words = text.tokens.masked_fill(~text.mask.unsqueeze(-1), 0)
     regions = image.tokens.masked_fill(~image.mask.unsqueeze(-1), 0)
-    attention = cross_attention(words, regions, image.mask, smoothing=9.0)
+    attention = cross_attention(words, Encoded(regions, image.mask), smoothing=9.0)
     assert attention.weights[~image.mask].abs().sum() == 0
     torch.testing.assert_close(attention.weights.sum(1), torch.ones(3, 4, 5, dtype=torch.double))
     attended = torch.einsum("irtw,ird->itwd", attention.weights, regions)

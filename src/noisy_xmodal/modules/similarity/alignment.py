@@ -10,67 +10,17 @@ Diao et al., "Similarity Reasoning and Filtration for Image-Text Matching", AAAI
 | symbol       | here                   | shape                                           |
 |--------------|------------------------|-------------------------------------------------|
 | v_bar, t_bar | GlobalAttention        | (n_images, hidden_size), (n_texts, hidden_size) |
-| l2(a_j)-t_j  | difference             | (n_images, n_real_words, hidden_size)           |
 | W_g, W_l     | global_map, local_map  | hidden_size -> similarity_size (m)              |
-| nodes        | [s^g; s^l_1 .. s^l_L]  | (n_images, n_nodes, m), see NodeLayout          |
+| nodes        | [s^g; s^l_1 .. s^l_L]  | (n_images, n_texts, 1 + n_words, m)             |
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..encoded import Encoded
 from .base import l2_normalize, masked_mean, masked_softmax
 from .cross_attention import cross_attention
-
-
-class NodeLayout(NamedTuple):
-    """Which node belongs to which text.
-
-    The nodes of all texts stand one after the other, first the global ones, (n_images, n_nodes,
-    m) with n_nodes = n_texts + the number of real words: captions differ so much in length that
-    more than half of a padded layout would be padding.
-
-    Attributes:
-        mask: True where a padded place holds a node, (n_texts, 1 + n_words).
-        nodes: The node of each padded place, (n_texts, 1 + n_words); any node where padded.
-        places: The padded place of each node, (n_nodes,), as an index into the flat `mask`.
-    """
-
-    mask: Tensor
-    nodes: Tensor
-    places: Tensor
-
-    @classmethod
-    def of(cls, word_mask: Tensor) -> "NodeLayout":
-        """Lays out one global node a text and one local node a real word.
-
-        Args:
-            word_mask: True where real, (n_texts, n_words).
-        """
-        n_texts = len(word_mask)
-        mask = torch.cat([torch.ones_like(word_mask[:, :1]), word_mask], dim=1)
-        texts = torch.arange(n_texts, device=mask.device).unsqueeze(1)  # (n_texts, 1)
-        words = n_texts - 1 + word_mask.flatten().cumsum(0).view_as(word_mask)
-        flat = torch.arange(mask.numel(), device=mask.device).view_as(mask)
-        return cls(
-            mask=mask,
-            nodes=torch.cat([texts, words], dim=1),
-            places=torch.cat([flat[:, 0], flat[:, 1:][word_mask]]),
-        )
-
-    @property
-    def text(self) -> Tensor:
-        """The text of each node, (n_nodes,)."""
-        return self.places // self.mask.shape[1]
-
-    def pad(self, nodes: Tensor) -> Tensor:
-        """(n_images, n_nodes, m) -> (n_images, n_texts, 1 + n_words, m), any where padded."""
-        return nodes.index_select(1, self.nodes.flatten()).unflatten(1, self.mask.shape)
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """(n_images, n_texts, 1 + n_words, m) -> (n_images, n_nodes, m)."""
-        return padded.flatten(1, 2).index_select(1, self.places)
+from .squared_difference import squared_difference_map
 
 
 class GlobalAttention(nn.Module):
@@ -146,27 +96,53 @@ class AlignmentNodes(nn.Module):
         self.global_map = nn.Linear(hidden_size, similarity_size)
         self.local_map = nn.Linear(hidden_size, similarity_size)
 
-    def forward(
-        self, regions: Tensor, region_mask: Tensor, words: Tensor, word_mask: Tensor
-    ) -> tuple[Tensor, NodeLayout]:
-        """Aligns every image with every text, as a whole and word by word.
+    def image_vectors(self, image: Encoded) -> Tensor:
+        """The self-attended images v_bar, which all texts share.
 
         Args:
-            regions: (n_images, n_regions, hidden_size), zeros in padded positions.
-            region_mask: (n_images, n_regions).
-            words: (n_texts, n_words, hidden_size), zeros in padded positions.
-            word_mask: (n_texts, n_words).
+            image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.
 
         Returns:
-            Nodes (n_images, n_nodes, similarity_size) and whose they are.
+            (n_images, hidden_size), L2-normalised.
 
         Raises:
             ValueError: If `num_regions` is set and an image has another number of regions.
         """
-        self._check_region_count(region_mask)
-        whole = self.global_node(regions, region_mask, words, word_mask)
-        local = self.local_nodes(regions, region_mask, words, word_mask)
-        return torch.cat([whole, local], dim=1), NodeLayout.of(word_mask)
+        self._check_region_count(image.mask)
+        return self.image_attention(image.tokens, image.mask)
+
+    def text_vectors(self, words: Tensor) -> Tensor:
+        """The self-attended texts t_bar, which all images share.
+
+        Args:
+            words: Texts of one length, without padding, (n_texts, n_words, hidden_size).
+
+        Returns:
+            (n_texts, hidden_size), L2-normalised.
+        """
+        real = words.new_ones(words.shape[:2], dtype=torch.bool)
+        return self.text_attention(words, real)
+
+    def forward(
+        self, image: Encoded, image_vectors: Tensor, words: Tensor, text_vectors: Tensor
+    ) -> Tensor:
+        """Aligns every image with every text, as a whole and word by word.
+
+        Args:
+            image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.
+            image_vectors: What `image_vectors` makes of them, (n_images, hidden_size).
+            words: Texts of one length, without padding, (n_texts, n_words, hidden_size).
+            text_vectors: What `text_vectors` makes of them, (n_texts, hidden_size).
+
+        Returns:
+            Nodes, the global one first, (n_images, n_texts, 1 + n_words, similarity_size).
+        """
+        ones = image_vectors.new_ones(len(image_vectors), 1, len(text_vectors))
+        whole = squared_difference_map(
+            ones, image_vectors.unsqueeze(1), text_vectors, self.global_map
+        )  # (n_images, n_texts, similarity_size)
+        nodes = torch.cat([whole.unsqueeze(2), self._local_nodes(image, words)], dim=2)
+        return l2_normalize(nodes)
 
     def _check_region_count(self, region_mask: Tensor) -> None:
         if self.num_regions is None:
@@ -179,34 +155,11 @@ class AlignmentNodes(nn.Module):
                 f"{region_mask.shape[1]}. Build it with num_regions=None for any number."
             )
 
-    def global_node(
-        self, regions: Tensor, region_mask: Tensor, words: Tensor, word_mask: Tensor
-    ) -> Tensor:
-        """Similarity vector of the whole image and the whole text; arguments as in `forward`.
-
-        Returns:
-            (n_images, n_texts, similarity_size)
-        """
-        image = self.image_attention(regions, region_mask)  # (n_images, hidden_size)
-        text = self.text_attention(words, word_mask)  # (n_texts, hidden_size)
-        squares = (image.unsqueeze(1) - text).square()  # (n_images, n_texts, hidden_size)
-        return l2_normalize(self.global_map(squares))
-
-    def local_nodes(
-        self, regions: Tensor, region_mask: Tensor, words: Tensor, word_mask: Tensor
-    ) -> Tensor:
-        """Similarity vector of each word and its attended regions; arguments as in `forward`.
-
-        Returns:
-            (n_images, n_real_words, similarity_size), text by text
-        """
-        attention = cross_attention(words, regions, region_mask, self.smoothing)
+    def _local_nodes(self, image: Encoded, words: Tensor) -> Tensor:
+        attention = cross_attention(words, image, self.smoothing)
         # Weights over the norm of what they attend to: their sum of regions has unit length.
-        unit = attention.weights / attention.norms.unsqueeze(1)
-        real = word_mask.flatten().nonzero().squeeze(1)  # (n_real_words,)
-        unit = unit.flatten(2).index_select(2, real)  # (n_images, n_regions, n_real_words)
-        queries = words[word_mask].expand(len(regions), -1, -1)
-        difference = torch.baddbmm(
-            queries, unit.to(regions.dtype).transpose(1, 2), regions, beta=-1
-        )  # (n_images, n_real_words, hidden_size)
-        return l2_normalize(self.local_map(difference.square()))
+        unit = (attention.weights / attention.norms.unsqueeze(1)).flatten(2)
+        flat = squared_difference_map(
+            unit, image.tokens, words.flatten(0, 1), self.local_map
+        )  # (n_images, n_texts * n_words, similarity_size)
+        return flat.unflatten(1, words.shape[:2])

@@ -17,6 +17,9 @@ from ..encoded import Encoded
 
 EPSILON = 1e-8
 
+#: Size that an intermediate result may have before a block of images is split; by measurement.
+CACHED_BYTES = 4 * 2**20
+
 
 def l2_normalize(vectors: Tensor, dim: int = -1) -> Tensor:
     """Divides by the Euclidean norm plus `EPSILON`, the convention of SCAN and SGRAF.
@@ -58,6 +61,26 @@ def masked_mean(values: Tensor, mask: Tensor, dim: int) -> Tensor:
     """
     total = values.masked_fill(~mask, 0).sum(dim)
     return total / mask.sum(dim).to(values.dtype)
+
+
+def in_cached_parts(image: Encoded, numbers: int) -> list[Encoded]:
+    """Splits a block of images so that what is computed of a part stays in a CPU's caches.
+
+    Arithmetic that waits for memory takes several times as long. With gradients everything has to
+    be kept, and a GPU wants all work at once: there the block stays whole.
+
+    Args:
+        image: Tokens (n_images, n_regions, hidden_size) and their mask.
+        numbers: Size of the largest intermediate result of one image.
+
+    Returns:
+        At least one part, in order.
+    """
+    if torch.is_grad_enabled() or image.tokens.device.type != "cpu":
+        return [image]
+    size = max(1, CACHED_BYTES // max(1, numbers * image.tokens.element_size()))
+    parts = zip(image.tokens.split(size), image.mask.split(size), strict=True)
+    return [Encoded(*part) for part in parts]
 
 
 class SimilarityHead(nn.Module, ABC):

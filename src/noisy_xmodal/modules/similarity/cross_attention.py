@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..encoded import Encoded
 from .base import EPSILON, l2_normalize, masked_softmax
 
 NEGATIVE_SLOPE = 0.1
@@ -32,50 +33,47 @@ class CrossAttention(NamedTuple):
     Attributes:
         weights: a_ij, (n_contexts, context_length, n_queries, query_length); sums to 1 over the
             real context tokens, zero at padded ones.
-        products: q_j . v_j, (n_contexts, n_queries, query_length).
+        affinity: s_ij before it leaks, of the same shape.
         norms: |v_j|, at least `EPSILON`, (n_contexts, n_queries, query_length).
     """
 
     weights: Tensor
-    products: Tensor
+    affinity: Tensor
     norms: Tensor
 
+    def products(self) -> Tensor:
+        """q_j . v_j, (n_contexts, n_queries, query_length)."""
+        return (self.weights * self.affinity).sum(1)
 
-def cross_attention(
-    query: Tensor, context: Tensor, context_mask: Tensor, smoothing: float
-) -> CrossAttention:
+
+def cross_attention(query: Tensor, context: Encoded, smoothing: float) -> CrossAttention:
     """Lets all query sequences attend to all context sequences.
 
     Args:
         query: (n_queries, query_length, hidden_size), zeros in padded positions, so that they
             add nothing to the norm over the query tokens.
-        context: (n_contexts, context_length, hidden_size), zeros in padded positions.
-        context_mask: True where a context token is real, (n_contexts, context_length).
+        context: Tokens (n_contexts, context_length, hidden_size), zeros in padded positions, and
+            their mask.
         smoothing: Inverse temperature of the softmax.
 
     Returns:
         The attention; its entries at padded query tokens are finite and mean nothing.
     """
     # Full precision whatever the rest runs in: half a mantissa of the squares below could cancel.
-    dtype = torch.promote_types(torch.promote_types(query.dtype, context.dtype), torch.float32)
+    dtype = torch.promote_types(torch.promote_types(query.dtype, context.tokens.dtype), torch.float)
     with torch.autocast(query.device.type, enabled=False):
-        return _attend(query.to(dtype), context.to(dtype), context_mask, smoothing)
+        return _attend(query.to(dtype), context.tokens.to(dtype), context.mask, smoothing)
 
 
-def _attend(
-    query: Tensor, context: Tensor, context_mask: Tensor, smoothing: float
-) -> CrossAttention:
+def _attend(query: Tensor, context: Tensor, mask: Tensor, smoothing: float) -> CrossAttention:
     n_queries, query_length, _ = query.shape
     flat = context @ query.flatten(0, 1).T  # (n_contexts, context_length, n_queries * query_length)
     affinity = flat.unflatten(-1, (n_queries, query_length))
     scaled = l2_normalize(functional.leaky_relu(affinity, NEGATIVE_SLOPE), dim=-1)
-    mask = context_mask[:, :, None, None]
-    weights = masked_softmax(smoothing * scaled, mask, dim=1)
-
-    products = (weights * affinity).sum(1)  # (n_contexts, n_queries, query_length)
+    weights = masked_softmax(smoothing * scaled, mask[:, :, None, None], dim=1)
     gram = context @ context.transpose(1, 2)  # (n_contexts, context_length, context_length)
     mixed = (gram @ weights.flatten(2)).view_as(weights)
     squares = (weights * mixed).sum(1)  # (n_contexts, n_queries, query_length)
     # Clamped before the root: rounding can leave a null vector's square below zero, and the
     # root's slope at zero is infinite.
-    return CrossAttention(weights, products, torch.sqrt(squares.clamp(min=EPSILON**2)))
+    return CrossAttention(weights, affinity, torch.sqrt(squares.clamp(min=EPSILON**2)))

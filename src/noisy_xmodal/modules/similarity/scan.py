@@ -11,12 +11,15 @@ ScanTextToImage: the words are the queries and the regions their context (t-i in
 tables). ScanImageToText: the other way round (i-t).
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
 from ..encoded import Encoded
-from .base import EPSILON, SimilarityHead, masked_mean
+from .base import EPSILON, SimilarityHead, in_cached_parts, masked_mean
 from .cross_attention import cross_attention
+from .text_groups import by_length, in_order
 
 
 def log_sum_exp(relevance: Tensor, mask: Tensor, sharpness: float) -> Tensor:
@@ -67,24 +70,42 @@ class _Scan(SimilarityHead):
         self.lambda_softmax = lambda_softmax
         self.lambda_lse = lambda_lse
 
-    def score(self, query: Encoded, context: Encoded) -> Tensor:
-        """Relevance of each query token to its attended vector, aggregated.
+    def relevance(self, query: Tensor, context: Encoded) -> Tensor:
+        """Cosine of each query token and its attended vector.
 
         Args:
-            query: Tokens (n_queries, query_length, hidden_size) and their mask.
-            context: Tokens (n_contexts, context_length, hidden_size) and their mask.
+            query: (n_queries, query_length, hidden_size), zeros in padded positions.
+            context: Tokens (n_contexts, context_length, hidden_size), zeros in padded positions,
+                and their mask.
 
         Returns:
-            (n_contexts, n_queries)
+            (n_contexts, n_queries, query_length)
         """
-        tokens = self.real_tokens(query)
-        attention = cross_attention(
-            tokens, self.real_tokens(context), context.mask, self.lambda_softmax
-        )
-        lengths = torch.linalg.vector_norm(tokens, dim=-1)  # (n_queries, query_length)
-        norms = (attention.norms * lengths).clamp(min=EPSILON)
-        relevance = attention.products / norms  # (n_contexts, n_queries, query_length)
-        return self.aggregate(relevance, query.mask, self.lambda_lse)  # (n_contexts, n_queries)
+        attention = cross_attention(query, context, self.lambda_softmax)
+        lengths = torch.linalg.vector_norm(query, dim=-1)  # (n_queries, query_length)
+        return attention.products() / (attention.norms * lengths).clamp(min=EPSILON)
+
+    def forward(self, image: Encoded, text: Encoded) -> Tensor:
+        real = Encoded(self.real_tokens(image), image.mask)
+        groups = by_length(Encoded(self.real_tokens(text), text.mask))
+        n_words = sum(group.words.shape[:2].numel() for group in groups)
+        parts = [
+            in_order([self.score(part, group.words) for group in groups], groups)
+            for part in in_cached_parts(real, n_words * image.mask.shape[1])
+        ]
+        return torch.cat(parts)  # (n_images, n_texts)
+
+    @abstractmethod
+    def score(self, image: Encoded, words: Tensor) -> Tensor:
+        """Scores all images against texts of one length.
+
+        Args:
+            image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.
+            words: (n_texts, n_words, hidden_size).
+
+        Returns:
+            (n_images, n_texts)
+        """
 
 
 class ScanTextToImage(_Scan):
@@ -115,8 +136,10 @@ class ScanTextToImage(_Scan):
             lambda_lse=lambda_lse,
         )
 
-    def forward(self, image: Encoded, text: Encoded) -> Tensor:
-        return self.score(query=text, context=image)  # (n_images, n_texts)
+    def score(self, image: Encoded, words: Tensor) -> Tensor:
+        relevance = self.relevance(words, image)  # (n_images, n_texts, n_words)
+        real = words.new_ones(words.shape[:2], dtype=torch.bool)
+        return self.aggregate(relevance, real, self.lambda_lse)  # (n_images, n_texts)
 
 
 class ScanImageToText(_Scan):
@@ -147,5 +170,7 @@ class ScanImageToText(_Scan):
             lambda_lse=lambda_lse,
         )
 
-    def forward(self, image: Encoded, text: Encoded) -> Tensor:
-        return self.score(query=image, context=text).T  # (n_images, n_texts)
+    def score(self, image: Encoded, words: Tensor) -> Tensor:
+        real = words.new_ones(words.shape[:2], dtype=torch.bool)
+        relevance = self.relevance(image.tokens, Encoded(words, real))
+        return self.aggregate(relevance, image.mask, self.lambda_lse).T  # (n_images, n_texts)

@@ -25,13 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from ..encoded import Encoded
-from .alignment import AlignmentNodes, NodeLayout
-from .base import (
-    EPSILON,
-    SimilarityHead,
-    l2_normalize,
-    masked_softmax,
-)
+from .alignment import AlignmentNodes
+from .base import EPSILON, SimilarityHead, in_cached_parts, l2_normalize
+from .text_groups import by_length, in_order
 
 
 class GraphReasoning(nn.Module):
@@ -42,29 +38,26 @@ class GraphReasoning(nn.Module):
         self.query = nn.Linear(similarity_size, similarity_size)
         self.key = nn.Linear(similarity_size, similarity_size)
         self.update = nn.Linear(similarity_size, similarity_size)
+        # It adds the same to all edges of a node, and the softmax takes it out again.
+        self.key.bias.requires_grad_(False)
 
-    def forward(self, nodes: Tensor, layout: NodeLayout, only_global: bool = False) -> Tensor:
+    def forward(self, nodes: Tensor, only_global: bool = False) -> Tensor:
         """Updates the nodes of each pair from one another.
 
         Args:
-            nodes: (n_images, n_nodes, similarity_size).
-            layout: Which node belongs to which text.
+            nodes: (n_images, n_texts, n_nodes, similarity_size), the global one first.
             only_global: Whether to update the global nodes alone.
 
         Returns:
-            (n_images, n_nodes, similarity_size), or (n_images, n_texts, similarity_size) if
-            `only_global`.
+            (n_images, n_texts, n_nodes, similarity_size), with one node if `only_global`.
         """
-        n_texts = len(layout.mask)
-        if only_global:
-            queries = self.query(nodes[:, :n_texts]).unsqueeze(2)
-        else:
-            queries = layout.pad(self.query(nodes))
-        keys = layout.pad(self.key(nodes))  # (n_images, n_texts, 1 + n_words, similarity_size)
-        edges = masked_softmax(queries @ keys.transpose(-1, -2), layout.mask.unsqueeze(1))
-        mixed = edges @ layout.pad(nodes)  # (n_images, n_texts, 1 or 1 + n_words, similarity_size)
-        mixed = mixed.squeeze(2) if only_global else layout.pack(mixed)
-        return torch.relu(self.update(mixed))
+        # (W_in s_p + b) . W_out s_q = (W_out' W_in s_p + W_out' b) . s_q: one product a node.
+        weight = self.key.weight.T @ self.query.weight  # (similarity_size, similarity_size)
+        bias = self.query.bias @ self.key.weight  # (similarity_size,)
+        asking = nodes[:, :, :1] if only_global else nodes
+        queries = nn.functional.linear(asking, weight, bias)
+        edges = (queries @ nodes.transpose(-1, -2)).softmax(-1)
+        return torch.relu(self.update(edges @ nodes))
 
 
 class AttentionFiltration(nn.Module):
@@ -75,25 +68,28 @@ class AttentionFiltration(nn.Module):
         self.gate = nn.Linear(similarity_size, 1)
         self.gate_norm = nn.BatchNorm1d(1)
 
-    def forward(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
+    def forward(self, groups: list[Tensor]) -> list[Tensor]:
         """Sums each pair's nodes under their gates.
 
         Args:
-            nodes: (n_images, n_nodes, similarity_size).
-            layout: Which node belongs to which text.
+            groups: Nodes of texts of one length, (n_images, n_texts, n_nodes, similarity_size).
 
         Returns:
-            (n_images, n_texts, similarity_size), L2-normalised.
+            For each group, (n_images, n_texts, similarity_size), L2-normalised.
         """
-        logits = self.gate(nodes)  # (n_images, n_nodes, 1)
-        # One batch of all pairs' nodes; the layout holds no padding that could enter its
-        # statistics.
-        gates = torch.sigmoid(self.gate_norm(logits.flatten(0, 1))).view(logits.shape[:2])
-        texts = torch.arange(len(layout.mask), device=nodes.device)
-        own = texts.unsqueeze(1) == layout.text  # (n_texts, n_nodes)
-        weights = gates.unsqueeze(1) * own  # (n_images, n_texts, n_nodes)
-        weights = weights / (weights.sum(-1, keepdim=True) + EPSILON)
-        return l2_normalize(weights @ nodes)
+        logits = [self.gate(nodes) for nodes in groups]  # (n_images, n_texts, n_nodes, 1)
+        # One batch of all pairs' nodes, whatever the lengths of their texts.
+        flat = torch.cat([part.flatten() for part in logits]).unsqueeze(1)
+        gates = torch.sigmoid(self.gate_norm(flat)).split([part.numel() for part in logits])
+        return [
+            self._mean(nodes, gate.view_as(part))
+            for nodes, gate, part in zip(groups, gates, logits, strict=True)
+        ]
+
+    @staticmethod
+    def _mean(nodes: Tensor, gates: Tensor) -> Tensor:
+        weights = gates / (gates.sum(2, keepdim=True) + EPSILON)
+        return l2_normalize((weights.transpose(2, 3) @ nodes).squeeze(2))
 
 
 class _AlignmentHead(SimilarityHead):
@@ -115,23 +111,35 @@ class _AlignmentHead(SimilarityHead):
         self.score = nn.Linear(similarity_size, 1)
 
     @abstractmethod
-    def similarity_vector(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
-        """Sums up a pair's nodes.
+    def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
+        """Sums up each pair's nodes.
 
         Args:
-            nodes: (n_images, n_nodes, similarity_size).
-            layout: Which node belongs to which text.
+            groups: Nodes of texts of one length, (n_images, n_texts, n_nodes, similarity_size).
 
         Returns:
-            (n_images, n_texts, similarity_size)
+            For each group, (n_images, n_texts, similarity_size).
         """
 
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
-        nodes, layout = self.alignment(
-            self.real_tokens(image), image.mask, self.real_tokens(text), text.mask
-        )
-        vectors = self.similarity_vector(nodes, layout)  # (n_images, n_texts, similarity_size)
-        return torch.sigmoid(self.score(vectors).squeeze(-1))  # (n_images, n_texts)
+        real = Encoded(self.real_tokens(image), image.mask)
+        groups = by_length(Encoded(self.real_tokens(text), text.mask))
+        wholes = self.alignment.image_vectors(real)  # (n_images, hidden_size)
+        texts = [(group.words, self.alignment.text_vectors(group.words)) for group in groups]
+        n_nodes = sum(words.shape[:2].numel() + len(words) for words, _ in texts)
+        parts = in_cached_parts(real, n_nodes * self.score.in_features)
+        scores = [
+            in_order(self._compare(part, whole, texts), groups)
+            for part, whole in zip(parts, wholes.split(len(parts[0].mask)), strict=True)
+        ]
+        return torch.sigmoid(torch.cat(scores))  # (n_images, n_texts)
+
+    def _compare(
+        self, image: Encoded, wholes: Tensor, texts: list[tuple[Tensor, Tensor]]
+    ) -> list[Tensor]:
+        """Logits of some images with each group of texts, (n_images, n_texts of the group)."""
+        nodes = [self.alignment(image, wholes, words, vectors) for words, vectors in texts]
+        return [self.score(vectors).squeeze(-1) for vectors in self.similarity_vectors(nodes)]
 
 
 class SafSimilarity(_AlignmentHead):
@@ -164,8 +172,8 @@ class SafSimilarity(_AlignmentHead):
         )
         self.filtration = AttentionFiltration(similarity_size)
 
-    def similarity_vector(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
-        return self.filtration(nodes, layout)  # (n_images, n_texts, similarity_size)
+    def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
+        return self.filtration(groups)  # (n_images, n_texts, similarity_size) each
 
 
 class SgrSimilarity(_AlignmentHead):
@@ -205,12 +213,15 @@ class SgrSimilarity(_AlignmentHead):
             raise ValueError(f"steps must be at least 1, found {steps}.")
         self.reasoning = nn.ModuleList(GraphReasoning(similarity_size) for _ in range(steps))
 
-    def similarity_vector(self, nodes: Tensor, layout: NodeLayout) -> Tensor:
+    def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
+        return [self._reason(nodes) for nodes in groups]
+
+    def _reason(self, nodes: Tensor) -> Tensor:
         *earlier, last = self.reasoning
         for step in earlier:
-            nodes = step(nodes, layout)
+            nodes = step(nodes)
         # The score reads the global nodes alone, so the last step updates no other.
-        return last(nodes, layout, only_global=True)  # (n_images, n_texts, similarity_size)
+        return last(nodes, only_global=True).squeeze(2)  # (n_images, n_texts, similarity_size)
 
 
 class SgrafSimilarity(SimilarityHead):
