@@ -55,6 +55,13 @@ class RobustTrainingArguments(TrainingArguments):
             "0 reads every picture anew each time."
         },
     )
+    keep_freed_memory: bool = field(
+        default=True,
+        metadata={
+            "help": "On a CPU under Linux, keep freed memory in the process for the next step, "
+            "which saves up to half of its time. False gives it back to the system at once."
+        },
+    )
     per_device_train_batch_size: int = field(
         default=128, metadata={"help": "Pairs in a mini-batch of each network, per device."}
     )

@@ -29,6 +29,7 @@ from .callbacks import (
     ReportCallback,
 )
 from .checkpoint import SafeCheckpointTrainer
+from .memory import keep_freed_memory
 from .pair_state import PairState
 from .reports import report_divisions
 
@@ -98,6 +99,12 @@ class RobustTrainer(SafeCheckpointTrainer):
             self.add_callback(RefurbishmentCallback(self))
         for callback in callbacks:
             self.add_callback(callback)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; arguments as for `transformers.Trainer.train`."""
+        if self.args.keep_freed_memory and self.args.device.type == "cpu":
+            keep_freed_memory()
+        return super().train(*args, **kwargs)
 
     # What a kind of sample says
 
