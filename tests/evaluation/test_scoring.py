@@ -8,7 +8,7 @@ import torch
 
 from noisy_xmodal import MatchingModel, NcrConfig, NcrModel, RetrievalEvaluator
 from noisy_xmodal.data import DatasetError, PairDataset
-from noisy_xmodal.evaluation import score_matrix
+from noisy_xmodal.evaluation import score_matrix, scoring
 
 N_IMAGES, PER_IMAGE = 5, 2
 
@@ -54,6 +54,30 @@ def test_every_block_size_gives_the_scores_of_single_pairs(
         assert scores.shape == (N_IMAGES, N_IMAGES * PER_IMAGE)
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, expected, atol=1e-6, err_msg=f"blocks of {block_size}")
+
+
+def test_texts_that_do_not_fit_memory_come_in_shares_and_are_encoded_once(
+    dataset, tiny_config, tiny_processor, monkeypatch
+):
+    model = MatchingModel(tiny_config(similarity="scan_t2i"))
+    images, texts = material(dataset)
+    expected = score_matrix(model, tiny_processor, images, texts, block_size=2)
+    counts = {"encode_image": 0, "encode_text": 0}
+    for name in counts:
+        whole = getattr(model, name)
+
+        def counting(*given, _name=name, _whole=whole, **named):
+            found = _whole(*given, **named)
+            counts[_name] += len(found.tokens)
+            return found
+
+        monkeypatch.setattr(model, name, counting)
+    longest = max(len(text.split()) for text in texts) + 2
+    monkeypatch.setattr(scoring, "TEXT_BYTES", 4 * longest * model.config.hidden_size * 4)
+    scores = score_matrix(model, tiny_processor, images, texts, block_size=2)
+    np.testing.assert_array_equal(scores, expected)
+    assert counts["encode_text"] == len(texts)
+    assert len(images) < counts["encode_image"] < len(texts) * len(images)
 
 
 @pytest.mark.parametrize("training", [True, False])

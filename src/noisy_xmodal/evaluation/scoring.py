@@ -1,10 +1,12 @@
 """The score matrix of any matching model, block by block.
 
-Every image and every text is encoded once. A two-tower model needs one matrix product a block;
-other heads compare the encodings of a block of images with those of a block of texts.
+A two-tower model needs one matrix product a block; other heads compare the encodings of a block of
+images with those of a block of texts. Every text is encoded once, and so is every image as long as
+the encoded texts fit `TEXT_BYTES`; beyond it the images come by once for every such share of texts,
+which costs little beside their scores and leaves memory where it is, however many texts there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +16,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .processes import gather_rows, is_shared, own_rows
+
+#: Memory for encoded texts.
+TEXT_BYTES = 512 * 2**20
 
 
 class ScoringModel(Protocol):
@@ -132,7 +137,7 @@ def encoded_blocks(
     block_size: int,
     progress: bool = False,
 ) -> Iterator[EncodedBlock]:
-    """Let blocks of images meet blocks of texts; everything is encoded once.
+    """Let blocks of images meet blocks of texts.
 
     Args:
         model: The model, in the mode that it is in.
@@ -148,19 +153,27 @@ def encoded_blocks(
         Every block of images with every block of texts.
     """
     encode_image = model.get_image_features if model.is_two_tower else model.encode_image
-    text_blocks = _encode_texts(model, processor, texts, columns, block_size)
-    starts = range(0, len(rows), block_size)
-    for start in tqdm(starts, desc="scoring", leave=False, disable=not progress):
-        block = rows[start : start + block_size]  # (n_rows,)
-        image = encode_image(**_to(model.device, processor(images=_read(images, block))))
-        for block_columns, text in text_blocks:
-            yield EncodedBlock(block, image, block_columns, text)
+    total = len(rows) * len(columns)
+    with tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar:
+        for text_blocks in _text_shares(model, processor, texts, columns, block_size):
+            for start in range(0, len(rows), block_size):
+                block = rows[start : start + block_size]  # (n_rows,)
+                image = encode_image(**_to(model.device, processor(images=_read(images, block))))
+                for block_columns, text in text_blocks:
+                    yield EncodedBlock(block, image, block_columns, text)
+                    bar.update(len(block) * len(block_columns))
 
 
-def _encode_texts(
+TextBlocks = list[tuple[np.ndarray, Any]]
+
+
+def _text_shares(
     model: ScoringModel, processor: Any, texts: Sequence[str], columns: np.ndarray, block_size: int
-) -> list[tuple[np.ndarray, Any]]:
-    """Blocks of positions with their encodings; the processes share vectors, for they are small."""
+) -> Iterator[TextBlocks]:
+    """Blocks of positions with their encodings, as many at a time as `TEXT_BYTES` hold.
+
+    Vectors of a two-tower model are small: they come at once, and the processes share them.
+    """
 
     def encode(block: np.ndarray) -> Any:
         inputs = _to(model.device, processor(text=[texts[column] for column in block]))
@@ -170,16 +183,46 @@ def _encode_texts(
 
     n = len(columns)
     blocks = [columns[start : start + block_size] for start in range(0, n, block_size)]
-    if not (model.is_two_tower and is_shared() and blocks):
+    if model.is_two_tower:
+        yield _shared_vectors(encode, blocks, columns, block_size, model.device)
+        return
+    share: TextBlocks = []
+    held = 0
+    for block in blocks:
+        share.append((block, encode(block)))
+        held += _bytes_of(share[-1][1])
+        if held >= TEXT_BYTES:
+            yield share
+            share, held = [], 0
+    if share:
+        yield share
+
+
+def _shared_vectors(
+    encode: Callable[[np.ndarray], Tensor],
+    blocks: list[np.ndarray],
+    columns: np.ndarray,
+    block_size: int,
+    device: torch.device,
+) -> TextBlocks:
+    if not (is_shared() and blocks):
         return [(block, encode(block)) for block in blocks]
+    n = len(columns)
     own = own_rows(n, block_size)
     # A process without texts of its own encodes one to know what vectors look like.
     mine = blocks[own.start // block_size : -(-own.stop // block_size)] or [columns[:1]]
     vectors = torch.cat([encode(block) for block in mine])[: own.stop - own.start]  # (n_own, size)
-    everything = gather_rows(vectors, n, block_size, model.device)  # (n_texts, size)
+    everything = gather_rows(vectors, n, block_size, device)  # (n_texts, size)
     # Cloned, for sums may depend on how memory is aligned.
     shared = [part.clone() for part in everything.split(block_size)]  # (n_columns, size) each
     return list(zip(blocks, shared, strict=True))
+
+
+def _bytes_of(encoded: Any) -> int:
+    """Size of tensors, and of tuples of them."""
+    if isinstance(encoded, Tensor):
+        return encoded.nbytes
+    return sum(_bytes_of(part) for part in encoded)
 
 
 def _read(images: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
