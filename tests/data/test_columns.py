@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import pytest
 
+from noisy_xmodal.data import PairDataset, columns
 from noisy_xmodal.data.columns import DatasetError, validate_columns, validate_pairs
 
 
@@ -108,3 +109,19 @@ def test_rows_count_after_a_selection(regions_dataset: datasets.Dataset) -> None
 def test_images_without_regions(regions_dataset: datasets.Dataset) -> None:
     with pytest.raises(DatasetError, match=r"Row 1 of split 'dev' has no region in 'regions'"):
         validate_pairs(change(regions_dataset, "regions", 1, []), split="dev")
+
+
+def test_many_features_are_checked_where_training_reads_them(
+    regions_dataset: datasets.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "CHECKED_BYTES", 8)
+    monkeypatch.setattr(columns, "_BLOCK_ROWS", 1)
+    bad = change(regions_dataset, "regions", 2, [[0.0] * 4, [0.0, np.nan, 0.0, 0.0]])
+    validate_pairs(bad)  # its first row is well
+    pairs = PairDataset(bad)
+    pairs.visuals([0])
+    with pytest.raises(DatasetError, match="Row 2 has 1 NaN or infinite values"):
+        pairs.__getitems__(list(range(len(pairs))))
+    monkeypatch.setattr(columns, "CHECKED_BYTES", 2**30)
+    with pytest.raises(DatasetError, match="Row 2 of split 'train'"):
+        validate_pairs(bad)

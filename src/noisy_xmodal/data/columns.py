@@ -27,11 +27,13 @@ Where pairs have a class, a row also has:
 Oracle columns are for metrics, evaluation and audit only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from .regions import region_arrays
 
@@ -53,6 +55,9 @@ IMAGE_ROW = "image_row"
 CAPTION = "caption"
 PEER = "peer"
 ORACLE_COLUMNS = (IS_NOISY, TRUE_LABEL)
+
+#: Region features that are read through before training, in bytes.
+CHECKED_BYTES = 2**30
 
 _BLOCK_ROWS = 512
 
@@ -129,6 +134,9 @@ def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
 def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0) -> None:
     """Checks every row: captions that say something, finite regions, enough pairs.
 
+    Of region features beyond `CHECKED_BYTES` the first rows are checked here and the rest by
+    `PairDataset` as it reads them: to read tens of gigabytes takes minutes.
+
     Args:
         dataset: One split.
         split: Its name, for the messages.
@@ -138,25 +146,49 @@ def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pair
         DatasetError: The first row that breaks the contract, or too few pairs.
     """
     validate_columns(dataset, split)
+    names = [name for name in (CAPTIONS, IS_NOISY) if name in dataset.column_names]
+    rows = dataset.select_columns(names).with_format("arrow")
     n_pairs = 0
-    for first_row, captions, is_noisy in _caption_blocks(dataset):
-        for row, texts in enumerate(captions, first_row):
-            _check_captions(texts, row, split)
-            n_pairs += len(texts)
-            flags = is_noisy[row - first_row] if is_noisy is not None else texts
-            if flags is None or len(flags) != len(texts):
-                raise DatasetError(
-                    f"Row {row} of split '{split}' has {len(texts)} captions but "
-                    f"{0 if flags is None else len(flags)} values in '{IS_NOISY}'. Give one flag "
-                    "per caption, or drop the column."
-                )
+    for first_row in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[first_row : first_row + _BLOCK_ROWS]
+        if not _all_well(block):
+            _find_fault(block, first_row, split)
+        n_pairs += pc.sum(pc.list_value_length(block.column(CAPTIONS))).as_py() or 0
     if n_pairs < minimum_pairs:
         raise DatasetError(
             f"Split '{split}' has {n_pairs} pairs, fewer than the {minimum_pairs} of one batch. "
             "Use a smaller batch or a larger dataset."
         )
     if REGIONS in dataset.column_names:
-        _check_regions(dataset, split)
+        _check_regions(dataset, split, some=is_checked_as_read(dataset))
+
+
+def is_checked_as_read(dataset: datasets.Dataset) -> bool:
+    """Whether a split has so many region features that they are checked as they are read."""
+    return REGIONS in dataset.column_names and dataset.data.column(REGIONS).nbytes > CHECKED_BYTES
+
+
+def check_regions(regions: np.ndarray, place: str) -> None:
+    """Checks the region features of one row.
+
+    Args:
+        regions: (n_regions, dim).
+        place: Where they stand, for the message.
+
+    Raises:
+        DatasetError: There is none, or a value is not finite.
+    """
+    if not len(regions):
+        raise DatasetError(
+            f"{place} has no region in '{REGIONS}'. Extract the features of that image again, or "
+            "drop the row."
+        )
+    if not np.isfinite(regions).all():
+        n_bad = int(np.size(regions) - np.isfinite(regions).sum())
+        raise DatasetError(
+            f"{place} has {n_bad} NaN or infinite values in '{REGIONS}'. Extract the features of "
+            "that image again, or drop the row."
+        )
 
 
 def column_values(dataset: datasets.Dataset, name: str) -> list[Any]:
@@ -178,34 +210,41 @@ def _check_captions(texts: Sequence[str | None] | None, row: int, split: str) ->
             )
 
 
-def _check_regions(dataset: datasets.Dataset, split: str) -> None:
-    """Scans the region features in blocks, so that the whole column is never in memory."""
+def _check_regions(dataset: datasets.Dataset, split: str, some: bool) -> None:
+    """Scans region features in blocks, so that the whole column is never in memory."""
     rows = dataset.select_columns([REGIONS]).with_format("arrow")
-    for first_row in range(0, len(rows), _BLOCK_ROWS):
+    for first_row in range(0, min(_BLOCK_ROWS, len(rows)) if some else len(rows), _BLOCK_ROWS):
         block = rows[first_row : first_row + _BLOCK_ROWS].column(REGIONS)
         for row, regions in enumerate(region_arrays(block), first_row):
-            if not len(regions):
-                raise DatasetError(
-                    f"Row {row} of split '{split}' has no region in '{REGIONS}'. Extract the "
-                    "features of that image again, or drop the row."
-                )
-            if not np.isfinite(regions).all():
-                n_bad = int(np.size(regions) - np.isfinite(regions).sum())
-                raise DatasetError(
-                    f"Row {row} of split '{split}' has {n_bad} NaN or infinite values in "
-                    f"'{REGIONS}'. Extract the features of that image again, or drop the row."
-                )
+            check_regions(regions, f"Row {row} of split '{split}'")
 
 
-def _caption_blocks(
-    dataset: datasets.Dataset,
-) -> Iterator[tuple[int, list[list[str]], list[list[bool]] | None]]:
-    names = [name for name in (CAPTIONS, IS_NOISY) if name in dataset.column_names]
-    rows = dataset.select_columns(names).with_format("arrow")
-    for first_row in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[first_row : first_row + _BLOCK_ROWS]
-        is_noisy = block.column(IS_NOISY).to_pylist() if IS_NOISY in names else None
-        yield first_row, block.column(CAPTIONS).to_pylist(), is_noisy
+def _all_well(block: pa.Table) -> bool:
+    """Whether all captions of a block say something and all have a flag where there are flags."""
+    captions = block.column(CAPTIONS)
+    lengths = pc.list_value_length(captions)
+    texts = pc.list_flatten(captions)
+    blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
+    well = not (captions.null_count or texts.null_count or pc.any(blank).as_py())
+    well = well and pc.all(pc.greater(lengths, 0)).as_py() is not False
+    if well and IS_NOISY in block.column_names:
+        flags = pc.list_value_length(block.column(IS_NOISY))
+        well = not flags.null_count and pc.all(pc.equal(flags, lengths)).as_py() is not False
+    return well
+
+
+def _find_fault(block: pa.Table, first_row: int, split: str) -> None:
+    """Goes through a block with a fault, row by row, and raises an error that names it."""
+    captions = block.column(CAPTIONS).to_pylist()
+    is_noisy = block.column(IS_NOISY).to_pylist() if IS_NOISY in block.column_names else captions
+    for row, (texts, flags) in enumerate(zip(captions, is_noisy, strict=True), first_row):
+        _check_captions(texts, row, split)
+        if flags is None or len(flags) != len(texts):
+            raise DatasetError(
+                f"Row {row} of split '{split}' has {len(texts)} captions but "
+                f"{0 if flags is None else len(flags)} values in '{IS_NOISY}'. Give one flag "
+                "per caption, or drop the column."
+            )
 
 
 def _is_list_of(feature: object, is_item: Callable[[object], bool]) -> bool:

@@ -20,7 +20,9 @@ from .columns import (
     IS_NOISY,
     PAIR_ID,
     DatasetError,
+    check_regions,
     column_values,
+    is_checked_as_read,
     validate_columns,
     visual_column,
 )
@@ -72,6 +74,7 @@ class PairDataset(torch.utils.data.Dataset):
         rows = dataset.select_columns([self.visual])
         self._rows = rows.with_format("arrow" if self.visual != IMAGE else None)
         self._transform = image_transform if self.visual == IMAGE else None
+        self._checks = is_checked_as_read(dataset)
         self._cache: dict[int, dict[str, torch.Tensor]] = {}
         self._cache_left = cache_bytes
 
@@ -162,13 +165,20 @@ class PairDataset(torch.utils.data.Dataset):
 
         Args:
             rows: Row numbers.
+
+        Raises:
+            DatasetError: Region features that `validate_pairs` left to this are not finite.
         """
         if not rows:
             return []
         if self.visual == IMAGE:
             return [_rgb(picture) for picture in self._rows[rows][IMAGE]]
+        found = region_arrays(self._rows[rows].column(self.visual))
+        if self._checks:
+            for row, regions in zip(rows, found, strict=True):
+                check_regions(regions, f"Row {row}")
         # A copy a row: the views are read-only, and torch wants to own what it is given.
-        return [regions.copy() for regions in region_arrays(self._rows[rows].column(self.visual))]
+        return [regions.copy() for regions in found]
 
 
 class ImageRows(Sequence):
