@@ -1,5 +1,6 @@
 """Average precision against loops, scikit-learn and by hand; ties, blocks, memory and refusals."""
 
+import importlib
 import json
 import tracemalloc
 
@@ -12,6 +13,9 @@ from noisy_xmodal.metrics import (
     class_retrieval_metrics,
     precision_recall_curve,
 )
+
+# The package names a function like its module.
+implementation = importlib.import_module("noisy_xmodal.metrics.average_precision")
 
 
 def precisions_by_sorting(line, wanted, k=None):
@@ -65,6 +69,66 @@ def test_few_and_many_ties_keep_the_order_of_the_gallery(n_items):
     relevant = rng.random((5, n_items)) < 0.7
     expected = [np.mean(precisions_by_sorting(*x)) for x in zip(scores, relevant, strict=True)]
     np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scale", "outlier"),
+    [(1, 0), (1, 1e3), (1, -1e6), (1, 1e30), (1, np.inf), (1e-44, 0), (3e37, -3e38), (0, 0)],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_of_any_range_are_exact(scale, outlier, dtype):
+    # Next to an outlier all other scores fall together; without one many are close.
+    rng = np.random.default_rng(0)
+    scores = (scale * rng.normal(size=(4, 300))).astype(dtype)
+    scores[2:, 7], scores[3, 8] = outlier, -outlier
+    scores[:, 100:200] = np.nextafter(scores[:, :100], dtype(np.inf))
+    relevant = rng.random((4, 300)) < 0.1
+    expected = [np.mean(precisions_by_sorting(*x)) for x in zip(scores, relevant, strict=True)]
+    with np.errstate(all="raise", under="ignore"):
+        values = average_precision(scores, relevant)
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 2**17])
+@pytest.mark.parametrize("most_ties", [0, 1e9])
+def test_parts_and_ways_of_sorting_agree(at_once, most_ties, monkeypatch):
+    monkeypatch.setattr(implementation, "_AT_ONCE", at_once)
+    monkeypatch.setattr(implementation, "_MOST_TIES", most_ties)
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.normal(size=(9, 40)), 1)
+    relevant = rng.random((9, 40)) < rng.random((9, 1))
+    expected = [precisions_by_sorting(*line) for line in zip(scores, relevant, strict=True)]
+    expected = [np.mean(line) if line else np.nan for line in expected]
+    np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
+
+
+def test_ties_of_all_with_all_need_little_memory():
+    scores = np.zeros((4, 1000), dtype=np.float32)
+    scores[:, 0] = 1
+    tracemalloc.start()
+    values = average_precision(scores, np.ones(scores.shape, dtype=bool))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert values.tolist() == [1] * 4
+    assert peak < 4_000_000  # pairs of all with all would be as many numbers of 8 bytes
+
+
+def test_a_large_gallery_agrees_with_a_plain_sort():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(3, 200_000)).astype(np.float32)  # many share their 16 bits
+    relevant = rng.random(scores.shape) < 0.05
+    found = np.take_along_axis(relevant, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    expected = [
+        np.mean(np.arange(1, line.sum() + 1) / (1 + np.flatnonzero(line))) for line in found
+    ]
+    np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
+
+
+def test_more_queries_than_16_bits_can_number():
+    relevant = np.arange(70_000)[:, None] % 3 > 0
+    values = average_precision(np.zeros((70_000, 1)), relevant)
+    np.testing.assert_array_equal(values, np.where(relevant[:, 0], 1, np.nan))
+    assert average_precision(np.zeros((3, 0)), np.zeros((3, 0), dtype=bool)).shape == (3,)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -57,6 +57,18 @@ def test_a_constant_scorer_comes_last():
     assert retrieval_metrics(np.zeros((20, 100)), image_of_text)["rsum"] == 0
 
 
+@pytest.mark.parametrize("n_images", [255, 256, 700])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_blocks_of_any_size_and_layout_count_all_ties(n_images, order):
+    # Every image ties with every text: a byte that counts them must not run over.
+    scores = np.zeros((n_images, n_images), dtype=np.float32, order=order)
+    image_ranks, text_ranks = retrieval_ranks(scores, np.arange(n_images), block_size=10_000)
+    assert set(image_ranks) == set(text_ranks) == {n_images}
+    spread = np.asarray(np.arange(n_images**2).reshape(n_images, n_images), order=order)
+    image_ranks, text_ranks = retrieval_ranks(spread, np.arange(n_images), block_size=10_000)
+    assert image_ranks.tolist() == text_ranks.tolist() == list(range(n_images, 0, -1))
+
+
 def test_other_own_captions_never_stand_in_the_way():
     scores = np.array([[0.1, 0.9, 0.9, 0.5], [0.0, 0.0, 0.0, 1.0]])
     image_ranks, text_ranks = retrieval_ranks(scores, [0, 0, 0, 1])

@@ -8,7 +8,7 @@ from scipy.stats import beta
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from noisy_xmodal.noise import BetaMixture, clean_posterior
+from noisy_xmodal.noise import BetaMixture, beta_mixture, binned_values, clean_posterior
 
 FITTED = ("weights_", "alphas_", "betas_", "means_", "variances_")
 
@@ -166,7 +166,9 @@ def test_weights_count_as_repetition():
     ],
 )
 @pytest.mark.parametrize("n_components", [1, 2])
-def test_degenerate_samples_give_probabilities(values, n_components):
+@pytest.mark.parametrize("many", [0, 10**9])
+def test_degenerate_samples_give_probabilities(values, n_components, many, monkeypatch):
+    monkeypatch.setattr(beta_mixture, "_MANY", many)
     with np.errstate(all="raise", under="ignore"):
         mixture = BetaMixture(n_components).fit(values)
         posterior = mixture.predict_proba(np.linspace(0, 1, 1001))
@@ -189,6 +191,43 @@ def test_two_distinct_values_part():
 def test_more_components_than_groups_are_no_trouble():
     posterior = BetaMixture(4).fit([0.1] * 6 + [0.8] * 2).predict_proba([0, 0.1, 0.8, 1])
     assert posterior.sum(axis=1) == pytest.approx(np.ones(4))
+
+
+@pytest.mark.parametrize("shapes", [(2, 12, 8, 3), (2, 5, 5, 3), (1.1, 25, 3, 4), (0.3, 6, 7, 0.4)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_values_fit_in_bins_as_without(shapes, weighted, monkeypatch):
+    a, b, c, d = shapes
+    rng = np.random.default_rng(0)
+    values = np.concatenate([[0, 1], rng.beta(a, b, 24_000), rng.beta(c, d, 16_000)])
+    weight = rng.integers(1, 4, len(values)) if weighted else None
+    binned = BetaMixture().fit(values, sample_weight=weight)
+    monkeypatch.setattr(beta_mixture, "_MANY", 10**9)
+    exact = BetaMixture().fit(values, sample_weight=weight)
+    assert binned.n_iter_ == exact.n_iter_
+    assert not np.array_equal(binned.means_, exact.means_)  # else there were no bins
+    for name in FITTED:
+        assert getattr(binned, name) == pytest.approx(getattr(exact, name), rel=1e-6)
+    assert binned.score(values) == pytest.approx(exact.score(values), rel=1e-6)
+
+
+def test_three_components_fit_in_bins_as_without(monkeypatch):
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.beta(30, 3, 3000), rng.beta(2, 40, 5000), rng.beta(20, 20, 2000)])
+    exact = BetaMixture(3).fit(values)
+    monkeypatch.setattr(beta_mixture, "_MANY", 1000)
+    binned = BetaMixture(3).fit(values)
+    for name in FITTED:
+        assert getattr(binned, name) == pytest.approx(getattr(exact, name), rel=1e-6)
+
+
+def test_values_are_judged_alike_in_any_block(monkeypatch):
+    losses, _ = skewed(500)
+    mixture = BetaMixture().fit(losses)
+    whole = [judge(losses) for judge in (mixture.predict_proba, mixture.score_samples)]
+    monkeypatch.setattr(binned_values, "_BLOCK", 7)
+    assert mixture.predict_proba(losses) == pytest.approx(whole[0], rel=1e-12)
+    assert mixture.score_samples(losses) == pytest.approx(whole[1], rel=1e-12)
+    assert (mixture.predict(losses) == whole[0].argmax(axis=1)).all()
 
 
 @settings(max_examples=50, deadline=None)

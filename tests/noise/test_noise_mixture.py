@@ -218,3 +218,14 @@ def test_a_mixture_without_weights_has_no_noise_rate():
     mixture = KnownMixture([0.5, 0.5], [[0.2], [0.8]], (0.1, 0.1))
     with pytest.raises(ValueError, match="KnownMixture has no weights_"):
         _ = clean_posterior([0.0, 1.0], mixture).noise_rate
+
+
+def test_close_losses_keep_their_order():
+    close = 0.5 + 1e-6 * np.random.default_rng(0).random(200)  # alike in their first 16 bits
+    losses = np.concatenate([[0, 1], close, close[:50]])
+    mixture = KnownMixture([0.5, 0.5], [[0.2], [0.8]], [0.1, 0.1])
+    probability = clean_posterior(losses, mixture).probability
+    assert probability == pytest.approx(mixture.predict_proba(losses[:, None])[:, 0], rel=1e-9)
+    distinct, at = np.unique(losses, return_index=True)
+    assert (np.diff(probability[at]) < 0).all()
+    assert (probability == probability[at][np.searchsorted(distinct, losses)]).all()

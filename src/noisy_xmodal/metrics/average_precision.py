@@ -20,7 +20,8 @@ RECALL_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 Side = tuple[NDArray[np.float32], NDArray[np.int64]]  # unit vectors and class numbers
 
-_MANY_TIES = 64  # from here on, sorting a line with its order costs less than looking up each tie
+_AT_ONCE = 2**17  # scores that are ranked at a time: what is made of them stays in the cache
+_MOST_TIES = 2  # tied items a score, beyond which a plain sort costs less than looking them up
 
 
 def average_precision(
@@ -57,7 +58,7 @@ def average_precision(
             f"scores is not a number at query {query} and item {item}: look for a diverged model "
             "or an empty input"
         )
-    return _average_precision(_relevant_ranks(table, wanted), k)
+    return _average_precision(_relevant_ranks(table, *np.nonzero(wanted)), k)
 
 
 def class_retrieval_metrics(
@@ -166,43 +167,103 @@ def precision_recall_curve(
 
 def _rank_blocks(queries: Side, gallery: Side, block_size: int) -> Iterator[NDArray[np.float64]]:
     """Ranks of the relevant items, for a block of queries at a time; see `_relevant_ranks`."""
+    by_class = np.argsort(gallery[1], kind="stable")  # (n_gallery,), the items class by class
+    classes = gallery[1][by_class]  # (n_gallery,)
+    first = np.searchsorted(classes, queries[1])  # (n_queries,)
+    n_relevant = np.searchsorted(classes, queries[1], side="right") - first  # (n_queries,)
     for start in range(0, len(queries[0]), block_size):
-        rows = slice(start, start + block_size)
-        scores = queries[0][rows] @ gallery[0].T  # (n_rows, n_gallery)
-        yield _relevant_ranks(scores, queries[1][rows, None] == gallery[1])
+        block = slice(start, start + block_size)
+        scores = queries[0][block] @ gallery[0].T  # (n_rows, n_gallery)
+        rows, places = _runs(first[block], n_relevant[block])  # (n_relevant,) each
+        yield _relevant_ranks(scores, rows, by_class[places])
 
 
 def _relevant_ranks(
-    scores: NDArray[np.floating], relevant: NDArray[np.bool_]
+    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Ranks of the relevant items of each query, from 1, ascending.
+
+    Args:
+        scores: Score of each item for each query, (n_queries, n_items).
+        rows: Queries of the relevant items, (n_relevant,), never falling.
+        items: The relevant items, (n_relevant,).
 
     Returns:
         The ranks, (n_queries, max_relevant); infinite where a query has fewer relevant items.
     """
     n_queries, n_items = scores.shape
-    rows, items = np.nonzero(relevant)  # both (n_relevant,), row by row
     bounds = np.searchsorted(rows, np.arange(n_queries + 1))  # (n_queries + 1,)
-    counts = np.diff(bounds)  # (n_queries,)
-    own = scores[rows, items]  # (n_relevant,)
-    ordered = np.sort(scores, axis=1)  # (n_queries, n_items), ascending
-    ranks = np.full((n_queries, int(counts.max(initial=0))), np.inf)
-    for query in np.flatnonzero(counts):
-        block = slice(bounds[query], bounds[query + 1])
-        upper = np.searchsorted(ordered[query], own[block], side="right")  # (n_own,)
-        lower = np.searchsorted(ordered[query], own[block], side="left")  # (n_own,)
-        found = 1 + n_items - upper  # (n_own,), of ties the rank of the first
-        tied = np.flatnonzero(upper - lower > 1)  # the order of the gallery decides
-        if len(tied) > _MANY_TIES:
-            order = np.argsort(-scores[query], kind="stable")  # (n_items,)
-            found = 1 + np.flatnonzero(relevant[query, order])  # (n_own,)
-        else:
-            for at in tied:
-                earlier = scores[query, : items[block][at]]
-                found[at] += np.count_nonzero(earlier == own[block][at])
-        ranks[query, : len(found)] = found
+    ranks = np.full((n_queries, int(np.diff(bounds).max(initial=0))), np.inf)
+    step = min(max(1, _AT_ONCE // max(1, n_items)), 2**16)
+    for start in range(0, n_queries, step):
+        part = np.ascontiguousarray(scores[start : start + step])  # (n_rows, n_items)
+        own = slice(bounds[start], bounds[start + len(part)])
+        if own.start < own.stop:
+            place = np.arange(own.start, own.stop) - bounds[rows[own]]  # (n_own,)
+            ranks[rows[own], place] = _ranks(part, rows[own] - start, items[own])
     ranks.sort(axis=1)
     return ranks
+
+
+def _ranks(
+    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Ranks of single items in at most 65,536 rows, from 1, (n_own,).
+
+    Numbers of 16 bits, which NumPy sorts several times faster than scores, put the items in order
+    but for those of one number; an own item is compared with these by score and place.
+    """
+    n_rows, n_items = scores.shape
+    codes = _codes(scores)  # (n_rows, n_items)
+    if codes is None:
+        return _ranks_by_sorting(scores, rows, items)
+    order = np.argsort(codes, axis=1, kind="stable")  # (n_rows, n_items)
+    order += np.arange(0, scores.size, n_items)[:, None]  # places in the flat arrays
+    row_part = np.arange(n_rows, dtype=np.uint32)[:, None] << 16  # (n_rows, 1)
+    keys = (codes.ravel()[order] | row_part).ravel()  # (n_rows * n_items,), ascending
+    own = rows * n_items + items  # (n_own,)
+    own_keys = codes[rows, items] | row_part[rows, 0]  # (n_own,)
+    first = np.searchsorted(keys, own_keys)  # (n_own,)
+    n_tied = np.searchsorted(keys, own_keys, side="right") - first  # (n_own,), itself included
+    if n_tied.sum() > _MOST_TIES * scores.size:
+        return _ranks_by_sorting(scores, rows, items)
+    of_own, places = _runs(first, n_tied)  # (n_pairs,) each
+    other = order.ravel()[places]  # (n_pairs,)
+    ours, theirs = scores.ravel()[own[of_own]], scores.ravel()[other]  # (n_pairs,) each
+    is_before = (theirs > ours) | ((theirs == ours) & (other < own[of_own]))  # (n_pairs,)
+    n_before = np.bincount(of_own[is_before], minlength=len(own))  # (n_own,)
+    return 1 + first - rows * n_items + n_before
+
+
+def _ranks_by_sorting(
+    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    order = np.argsort(-scores, axis=1, kind="stable")  # (n_rows, n_items)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(1, scores.shape[1] + 1)[None], axis=1)
+    return rank[rows, items]
+
+
+def _codes(scores: NDArray[np.floating]) -> NDArray[np.uint16] | None:
+    """Numbers of 16 bits that never rise with the score; None if a row is constant or endless."""
+    top = scores.max(axis=1, keepdims=True)  # (n_rows, 1)
+    with np.errstate(all="ignore"):
+        span = top - scores.min(axis=1, keepdims=True)  # (n_rows, 1)
+        scale = 65535 / span  # (n_rows, 1)
+        if not np.isfinite(span + scale).all():
+            return None
+    below = top - scores  # (n_rows, n_items)
+    below *= scale
+    return below.astype(np.uint16)
+
+
+def _runs(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers from each start on, one run after the other, and before them the run of each."""
+    run = np.repeat(np.arange(len(starts)), lengths)  # (lengths.sum(),)
+    shift = starts - np.cumsum(lengths) + lengths  # (n_runs,)
+    return run, np.arange(len(run)) + shift[run]
 
 
 def _average_precision(ranks: NDArray[np.float64], k: int | None) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ CUTOFFS = (1, 5, 10)
 
 
 def retrieval_ranks(
-    scores: NDArray[np.floating], image_of_text: ArrayLike, block_size: int = 256
+    scores: NDArray[np.floating], image_of_text: ArrayLike, block_size: int = 32
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rank of the right answer to each query, in both directions.
 
@@ -23,7 +23,8 @@ def retrieval_ranks(
         scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
             memory-mapped.
         image_of_text: Image row that each text describes, (n_texts,).
-        block_size: Image rows in memory at a time; a block needs block_size x n_texts entries.
+        block_size: Image rows in memory at a time, at most 255; a block needs block_size x n_texts
+            entries. A few rows stay in the processor's cache and are the fastest.
 
     Returns:
         Ranks of the best own text of each image, (n_images,), and of the own image of each text,
@@ -39,26 +40,27 @@ def retrieval_ranks(
     by_image = np.argsort(rows, kind="stable")  # (n_texts,), texts of image 0, of image 1, ...
     first = np.searchsorted(rows[by_image], np.arange(n_images + 1))  # (n_images + 1,)
     own_score = np.asarray(scores[rows, np.arange(n_texts)])  # (n_texts,)
+    best = np.maximum.reduceat(own_score[by_image], first[:-1])  # (n_images,)
+    is_best = own_score[by_image] == best[rows[by_image]]  # (n_texts,)
 
-    image_ranks = np.empty(n_images, dtype=np.int64)
+    image_ranks = 1 - np.add.reduceat(is_best, first[:-1], dtype=np.int64)  # (n_images,)
     text_ranks = np.zeros(n_texts, dtype=np.int64)
-    for start in range(0, n_images, block_size):
-        stop = min(start + block_size, n_images)
-        block = np.asarray(scores[start:stop])  # (n_rows, n_texts)
+    step = min(block_size, 255)  # so that a count over its rows fits a byte
+    at_least = np.empty((min(step, n_images), n_texts), dtype=np.bool_)
+    for start in range(0, n_images, step):
+        stop = min(start + step, n_images)
+        block = np.ascontiguousarray(scores[start:stop])  # (n_rows, n_texts)
         if np.isnan(block.min()):
             row, text = np.argwhere(np.isnan(block))[0]
             raise ValueError(
                 f"scores is not a number at image {start + row} and text {text}: "
                 "look for a diverged model or an empty input"
             )
-        own = by_image[first[start] : first[stop]]  # (n_own,), texts of the block's images
-        bounds = first[start:stop] - first[start]  # (n_rows,)
-        best = np.maximum.reduceat(own_score[own], bounds)  # (n_rows,)
-        is_best = own_score[own] == best[rows[own] - start]  # (n_own,)
-        own_at_best = np.add.reduceat(is_best.astype(np.int64), bounds)  # (n_rows,)
-        at_least_best = np.count_nonzero(block >= best[:, None], axis=1)  # (n_rows,)
-        image_ranks[start:stop] = 1 + at_least_best - own_at_best
-        text_ranks += np.count_nonzero(block >= own_score, axis=0)  # (n_texts,), own image included
+        hits = at_least[: stop - start]  # (n_rows, n_texts)
+        np.greater_equal(block, best[start:stop, None], out=hits)
+        image_ranks[start:stop] += [np.count_nonzero(line) for line in hits]
+        np.greater_equal(block, own_score, out=hits)  # its own image included
+        text_ranks += hits.view(np.uint8).sum(axis=0, dtype=np.uint8)  # (n_texts,)
     return image_ranks, text_ranks
 
 

@@ -13,8 +13,11 @@ Section 3.1; used by Ding et al., "Dual-Mix for Cross-Modal Retrieval with Noisy
 | gamma_k(l_i) | share[k, i] in the fit, predict_proba(X)[i, k] after it |
 | mean of k    | means_[k], alpha_k / (alpha_k + beta_k)                 |
 | s_k^2        | variances_[k]                                           |
+
+Many values are fitted in narrow bins, see `BinnedValues`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,10 +26,14 @@ from scipy.special import betaln
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .binned_values import BinnedValues, blocks, k_means_cuts, weighted_powers
+
 FloatArray = NDArray[np.float64]
 
 # Added to every share, so that a component that loses all its values stays defined.
 _LEAST_SHARE = 1e-12
+
+_MANY = 2**15  # more values than this are fitted in bins
 
 
 class BetaMixture(DensityMixin, BaseEstimator):
@@ -40,7 +47,8 @@ class BetaMixture(DensityMixin, BaseEstimator):
     The M step matches weighted means and variances. It is closed and values at the ends move it
     little, but it is not exact maximum likelihood, so the likelihood can fall from one iteration
     to the next. The fit has converged once no weight, mean or variance moves by more than `tol`;
-    the most likely parameters met on the way are kept.
+    the most likely parameters met on the way are kept. More than 32,768 values are gathered in
+    narrow bins, which moves a parameter by some 1e-8 of itself.
 
     Args:
         n_components: Number of components.
@@ -112,10 +120,17 @@ class BetaMixture(DensityMixin, BaseEstimator):
                 f"X has n_samples={len(values)} with a weight, fewer than "
                 f"n_components={self.n_components}: give more values or ask for fewer components"
             )
-        order = np.argsort(values)
-        values, weight = np.clip(values[order], self.margin, 1 - self.margin), weight[order]
-        powers = weight[:, None] * np.stack([np.ones_like(values), values, values**2], axis=1)
-        start = self._match(_k_means(values, weight, self.n_components), powers)
+        if len(values) > _MANY:
+            bins = BinnedValues(values, weight, self.margin)
+            values, weight = bins.points()
+            powers = weighted_powers(values, weight)
+            groups = bins.groups(self.n_components)
+            start = self._moments(groups + _LEAST_SHARE * groups.sum(axis=0))
+        else:
+            order = np.argsort(values)
+            values, weight = np.clip(values[order], self.margin, 1 - self.margin), weight[order]
+            powers = weighted_powers(values, weight)
+            start = self._match(_groups(values, powers, self.n_components), powers)
         self._store(self._iterate(start, _log_terms(values), powers))
         self.n_features_in_ = 1
         return self
@@ -129,7 +144,11 @@ class BetaMixture(DensityMixin, BaseEstimator):
         Returns:
             Probabilities, (n, n_components), the component with the lowest mean first.
         """
-        return _posterior(self._log_joint(X))[1].T
+        values = self._values(X)
+        share = np.empty((len(self.weights_), len(values)))
+        for rows, log_joint in self._log_joint(values):
+            share[:, rows] = _posterior(log_joint)[1]
+        return share.T
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """The most probable component.
@@ -140,7 +159,11 @@ class BetaMixture(DensityMixin, BaseEstimator):
         Returns:
             Component of each value, (n,).
         """
-        return self._log_joint(X).argmax(axis=0)
+        values = self._values(X)
+        component = np.empty(len(values), dtype=np.int64)
+        for rows, log_joint in self._log_joint(values):
+            component[rows] = log_joint.argmax(axis=0)
+        return component
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
         """Log density of each value; that of a value within `margin` of 0 or 1 is taken there.
@@ -151,7 +174,11 @@ class BetaMixture(DensityMixin, BaseEstimator):
         Returns:
             Log densities, (n,).
         """
-        return _posterior(self._log_joint(X))[0]
+        values = self._values(X)
+        density = np.empty(len(values))
+        for rows, log_joint in self._log_joint(values):
+            density[rows] = _posterior(log_joint)[0]
+        return density
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean log density.
@@ -177,8 +204,12 @@ class BetaMixture(DensityMixin, BaseEstimator):
 
     def _match(self, share: FloatArray, powers: FloatArray) -> FloatArray:
         """The M step: weights, means and variances, (3, K), from shares of the values, (K, n)."""
-        weights, sums, squares = ((share + _LEAST_SHARE) @ powers).T  # (K,) each
-        means = sums / weights
+        return self._moments((share + _LEAST_SHARE) @ powers)
+
+    def _moments(self, sums: FloatArray) -> FloatArray:
+        """Weights, means and variances, (3, K), from the sums over the components, (K, 3)."""
+        weights, totals, squares = sums.T  # (K,) each
+        means = totals / weights
         floor = np.minimum(self.min_variance, means * (1 - means) / 2)
         variances = np.maximum(squares / weights - means**2, floor)
         return np.array([weights / weights.sum(), means, variances])
@@ -204,11 +235,16 @@ class BetaMixture(DensityMixin, BaseEstimator):
         self.alphas_, self.betas_ = _shapes(moments)  # (K,) each
         self.noise_rate_ = float(np.clip(1 - self.weights_[0], 0, 1))
 
-    def _log_joint(self, X: ArrayLike) -> FloatArray:
+    def _values(self, X: ArrayLike) -> FloatArray:
         check_is_fitted(self)
-        values = np.clip(_unit_values(X), self.margin, 1 - self.margin)  # (n,)
+        return _unit_values(X)
+
+    def _log_joint(self, values: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+        """Rows and log of the weighted densities, (K, n_rows), of a block of values at a time."""
         moments = np.stack([self.weights_, self.means_[:, 0], self.variances_[:, 0]])  # (3, K)
-        return _log_weighted_densities(moments, _log_terms(values))
+        for rows in blocks(len(values)):
+            block = np.clip(values[rows], self.margin, 1 - self.margin)  # (n_rows,)
+            yield rows, _log_weighted_densities(moments, _log_terms(block))
 
 
 def _unit_values(given: ArrayLike) -> FloatArray:
@@ -216,8 +252,8 @@ def _unit_values(given: ArrayLike) -> FloatArray:
     if array.ndim != 1 and (array.ndim != 2 or array.shape[1] != 1):
         raise ValueError(f"X has shape {array.shape}: give one value per sample, (n, 1) or (n,)")
     values = array.ravel()  # (n,)
-    outside = np.flatnonzero(~((values >= 0) & (values <= 1)))
-    if len(outside):
+    if len(values) and not (values.min() >= 0 and values.max() <= 1):  # nor where it is NaN
+        outside = np.flatnonzero(~((values >= 0) & (values <= 1)))
         raise ValueError(
             f"X holds {len(outside)} values outside 0 to 1, first {values[outside[0]]:g} at sample "
             f"{outside[0]}: bring finite values to [0, 1] first, as by min and max"
@@ -228,7 +264,7 @@ def _unit_values(given: ArrayLike) -> FloatArray:
 def _weighted(values: FloatArray, given: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
     """The values that have a weight, and the weights, which sum to 1."""
     if given is None:
-        return values, np.full(len(values), 1 / max(len(values), 1))
+        return values, np.broadcast_to(1 / max(len(values), 1), values.shape)
     weight = np.asarray(given, dtype=np.float64)
     if weight.shape != values.shape:
         raise ValueError(
@@ -240,20 +276,15 @@ def _weighted(values: FloatArray, given: ArrayLike | None) -> tuple[FloatArray, 
     return values[used], weight[used] / weight[used].sum()
 
 
-def _k_means(values: FloatArray, weight: FloatArray, n_groups: int) -> FloatArray:
+def _groups(values: FloatArray, powers: FloatArray, n_groups: int) -> FloatArray:
     """Shares, 0 or 1, (n_groups, n), of sorted values in the groups of k-means."""
-    masses = np.insert(np.cumsum(weight), 0, 0)  # (n + 1,)
-    sums = np.insert(np.cumsum(weight * values), 0, 0)  # (n + 1,)
-    centres = np.linspace(values[0], values[-1], 2 * n_groups + 1)[1::2]  # (n_groups,)
-    edges = np.zeros(0, dtype=np.int64)
-    for _ in range(100):
-        last, edges = edges, np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
-        if np.array_equal(edges, last):
-            break
-        bounds = np.concatenate([[0], edges, [len(values)]])  # (n_groups + 1,)
-        filled = np.diff(bounds) > 0
-        centres[filled] = np.diff(sums[bounds])[filled] / np.diff(masses[bounds])[filled]
-    group = np.searchsorted(edges, np.arange(len(values)), side="right")  # (n,)
+    sums = np.insert(np.cumsum(powers, axis=0), 0, 0, axis=0)  # (n + 1, 3)
+
+    def below(cut: float) -> FloatArray:
+        return sums[np.searchsorted(values, cut)]
+
+    cuts = k_means_cuts(below, sums[-1], values[0], values[-1], n_groups)
+    group = np.searchsorted(cuts, values, side="right")  # (n,)
     return (group == np.arange(n_groups)[:, None]).astype(np.float64)
 
 

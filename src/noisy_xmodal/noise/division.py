@@ -82,9 +82,15 @@ def select_clean(
             "give flat arrays with one entry per pair"
         )
     _check_noise_rate(noise_rate)
+    if not len(values):
+        return np.zeros(0, dtype=bool)
     n_clean = max(1, round((1 - noise_rate) * len(values)))
-    is_clean = np.zeros(len(values), dtype=bool)  # (n,)
-    is_clean[np.lexsort((values, -probability))[:n_clean]] = True
+    doubt = np.where(np.isnan(probability), np.inf, -probability)  # (n,)
+    most = np.partition(doubt, n_clean - 1)[n_clean - 1]
+    is_clean = doubt < most  # (n,)
+    tied = np.flatnonzero(doubt == most)  # (n_tied,)
+    by_loss = tied[np.argsort(values[tied], kind="stable")]  # (n_tied,)
+    is_clean[by_loss[: n_clean - np.count_nonzero(is_clean)]] = True
     return is_clean
 
 
