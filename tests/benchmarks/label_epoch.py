@@ -160,16 +160,16 @@ class MrlEpoch(Work):
         rows, hidden = round(self.sizes["pairs"] / steps), self.sizes["hidden"]
         mixed = round(NOISE_RATE * rows) if self.method == "dmcm" else 0
         actions: list[Callable[[], object]] = []
-        operations = 0.0
+        total = 0.0
         for size in (IMAGE_SIZE, TEXT_SIZE):
             layers = [(size, hidden), (hidden, hidden), (hidden, COMMON)]
             # With DMCM the mixed samples come on top, and a loss pass before the division.
             for count, trains in ((rows, True), (mixed, True), (rows * bool(mixed), False)):
                 if count:
                     actions += self._products(count, layers, trains)
-                    operations += steps * _operations(count, layers, trains)
+                    total += steps * operations(count, layers, trains)
             actions.append(self._adam(layers))
-        note = f"products of {operations / 1e9:.0f} Gflop and Adam's passes, nothing between them"
+        note = f"products of {total / 1e9:.0f} Gflop and Adam's passes, nothing between them"
         return Task(lambda: [action() for action in actions], scale=steps, note=note)
 
     def _products(
@@ -207,7 +207,7 @@ class DmcmEpoch(MrlEpoch):
     method = "dmcm"
 
 
-def _operations(rows: int, layers: list[tuple[int, int]], trains: bool) -> float:
+def operations(rows: int, layers: list[tuple[int, int]], trains: bool) -> float:
     """Floating-point operations of the products of one tower for a batch."""
     passes = [(3 if position else 2) if trains else 1 for position in range(len(layers))]
     return sum(2 * rows * a * b * n for (a, b), n in zip(layers, passes, strict=True))

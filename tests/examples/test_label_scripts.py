@@ -178,15 +178,6 @@ class Recorder:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
 
 
-def test_the_floor_of_an_epoch_counts_every_product():
-    measure = script("measure_epoch")
-    layers = [(3, 5), (5, 5), (5, 2)]
-    flops = sum(2 * 7 * a * b for a, b in layers)
-    assert measure.products(7, layers, gradients=False) == flops
-    inner = sum(2 * 7 * a * b for a, b in layers[1:])
-    assert measure.products(7, layers, gradients=True) == 2 * flops + inner
-
-
 def test_sizes_of_the_world_are_those_of_the_model(trained):
     config = json.loads((trained[0] / "config.json").read_text())
     assert (config["image_size"], config["text_size"]) == (IMAGE_SIZE, TEXT_SIZE)

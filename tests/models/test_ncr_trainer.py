@@ -374,3 +374,15 @@ def test_bad_data_is_refused_before_training(tmp_path, spoil, message):
     with pytest.raises(DatasetError, match=message):
         make_trainer(tmp_path, train=spoil(concept_dataset()))
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(
+    ("method", "epoch", "expected"),
+    [("triplet", 1, False), ("triplet", 2, True), ("mean_triplet", 2, False), ("infonce", 2, False)],
+)
+def test_few_pairs_have_a_gradient_where_the_hardest_negatives_alone_count(
+    tmp_path, method, epoch, expected
+):
+    trainer = make_trainer(tmp_path, method={"objective": method})
+    trainer.state.epoch = epoch
+    assert trainer.forward_options.get("few_pairs", False) is expected

@@ -1,5 +1,6 @@
 """Training by a matrix of scores: how the pairs of a batch are judged by their rows and columns."""
 
+import inspect
 from typing import Any
 
 import datasets
@@ -79,6 +80,15 @@ class MatchingTrainer(PairTrainer):
         return self.clean_mask(peer)
 
     # The forward pass
+
+    @property
+    def forward_options(self) -> dict[str, Any]:
+        """Where the hardest negatives alone count, the model may leave the other pairs alone."""
+        hardest = getattr(self.objective, "hardest", False) and not self.in_warm_up
+        model = self.accelerator.unwrap_model(self.model)
+        knows = "few_pairs" in inspect.signature(model.forward).parameters
+        few = hardest and knows and not self.args.torch_compile
+        return super().forward_options | ({"few_pairs": True} if few else {})
 
     def assess_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """What `assess` keeps of each network, (n_peers, n_pairs) each."""

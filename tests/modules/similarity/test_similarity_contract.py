@@ -182,3 +182,24 @@ def test_unknown_option_is_refused_with_the_known_ones():
 def test_missing_width_is_refused():
     with pytest.raises(ValueError, match="'sgr' needs hidden_size"):
         build_similarity("sgr")
+
+
+@pytest.mark.parametrize("n_chosen", [0, 1, 5])
+@every_head
+def test_scores_for_few_pairs_have_the_same_gradients(name, options, n_chosen):
+    head = build(name, options).train()
+    image, text = with_garbage(images(), 1, 100.0), with_garbage(texts(), 1, 100.0)
+    image.tokens.requires_grad_()
+    text.tokens.requires_grad_()
+    leaves = [image.tokens, text.tokens, *(p for p in head.parameters() if p.requires_grad)]
+    slope = torch.zeros(len(image.tokens), len(text.tokens), dtype=torch.double)
+    chosen = torch.randperm(slope.numel(), generator=torch.Generator().manual_seed(0))[:n_chosen]
+    slope.view(-1)[chosen] = torch.linspace(-1, 2, n_chosen, dtype=torch.double)
+    found = []
+    for score in (head, head.scores_for_few):
+        torch.manual_seed(0)  # of dropout
+        scores = score(image, text)
+        gradients = torch.autograd.grad((scores * slope).sum(), leaves, materialize_grads=True)
+        found.append([scores.detach(), *gradients])
+    for plain, few in zip(*found, strict=True):
+        torch.testing.assert_close(few, plain, atol=1e-9, rtol=1e-7)

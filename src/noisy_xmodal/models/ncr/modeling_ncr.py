@@ -94,6 +94,7 @@ class NcrModel(MatchingPreTrainedModel):
         region_mask: Tensor | None = None,
         peer: Tensor | None = None,
         gather: bool = False,
+        few_pairs: bool = False,
     ) -> NcrOutput:
         """Score all images of the batch with all its texts.
 
@@ -107,6 +108,7 @@ class NcrModel(MatchingPreTrainedModel):
                 (n_pairs,). Each peer then sees its own pairs alone, through one forward pass of the
                 whole model, so that gradients synchronise under data parallelism.
             gather: Whether a peer's pairs meet those of all processes.
+            few_pairs: For a loss whose gradient reaches few of the pairs, see `MatchingModel`.
 
         Returns:
             The ensemble's scores, or `peers` alone when `peer` is given.
@@ -123,7 +125,8 @@ class NcrModel(MatchingPreTrainedModel):
                 {key: None if value is None else value[peer == k] for key, value in batch.items()}
                 for k in range(2)
             ]
-            a, b = self.peer_a(**own[0], gather=gather), self.peer_b(**own[1], gather=gather)
+            how = {"gather": gather, "few_pairs": few_pairs}
+            a, b = self.peer_a(**own[0], **how), self.peer_b(**own[1], **how)
             return NcrOutput(peers=(a, b))
         a, b = self.peer_a(**batch, gather=gather), self.peer_b(**batch, gather=gather)
         image_embeds = text_embeds = None

@@ -110,6 +110,13 @@ class SimilarityHead(nn.Module, ABC):
             Scores, (n_images, n_texts), higher where more similar.
         """
 
+    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
+        """Scores all pairs for a loss whose gradient reaches few of them; same as `forward`.
+
+        A head whose scores of pairs are independent may save the others' backward pass.
+        """
+        return self(image, text)
+
     def real_tokens(self, encoded: Encoded) -> Tensor:
         """Tokens with zeros in the padded positions, whatever stood there before.
 

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from ..encoded import Encoded
 from .alignment import AlignmentNodes
 from .base import EPSILON, SimilarityHead, in_cached_parts, l2_normalize
-from .text_groups import by_length, in_order
+from .few_pairs import scores_for_few
+from .text_groups import TextGroup, by_length, in_order
 
 
 class GraphReasoning(nn.Module):
@@ -41,21 +42,27 @@ class GraphReasoning(nn.Module):
         # It adds the same to all edges of a node, and the softmax takes it out again.
         self.key.bias.requires_grad_(False)
 
-    def forward(self, nodes: Tensor, only_global: bool = False) -> Tensor:
+    def asking(self) -> tuple[Tensor, Tensor]:
+        """Weight (similarity_size, similarity_size) and bias of queries that meet bare nodes.
+
+        (W_in s_p + b) . W_out s_q = (W_out' W_in s_p + W_out' b) . s_q: one product a node.
+        """
+        return self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight
+
+    def forward(
+        self, nodes: Tensor, asking: tuple[Tensor, Tensor], only_global: bool = False
+    ) -> Tensor:
         """Updates the nodes of each pair from one another.
 
         Args:
             nodes: (n_images, n_texts, n_nodes, similarity_size), the global one first.
+            asking: What `asking` returns, made once for many calls.
             only_global: Whether to update the global nodes alone.
 
         Returns:
             (n_images, n_texts, n_nodes, similarity_size), with one node if `only_global`.
         """
-        # (W_in s_p + b) . W_out s_q = (W_out' W_in s_p + W_out' b) . s_q: one product a node.
-        weight = self.key.weight.T @ self.query.weight  # (similarity_size, similarity_size)
-        bias = self.query.bias @ self.key.weight  # (similarity_size,)
-        asking = nodes[:, :, :1] if only_global else nodes
-        queries = nn.functional.linear(asking, weight, bias)
+        queries = nn.functional.linear(nodes[:, :, :1] if only_global else nodes, *asking)
         edges = (queries @ nodes.transpose(-1, -2)).softmax(-1)
         return torch.relu(self.update(edges @ nodes))
 
@@ -126,13 +133,23 @@ class _AlignmentHead(SimilarityHead):
         groups = by_length(Encoded(self.real_tokens(text), text.mask))
         wholes = self.alignment.image_vectors(real)  # (n_images, hidden_size)
         texts = [(group.words, self.alignment.text_vectors(group.words)) for group in groups]
-        n_nodes = sum(words.shape[:2].numel() + len(words) for words, _ in texts)
-        parts = in_cached_parts(real, n_nodes * self.score.in_features)
-        scores = [
+        return torch.sigmoid(self._logits(real, wholes, groups, texts))  # (n_images, n_texts)
+
+    def _logits(
+        self,
+        image: Encoded,
+        wholes: Tensor,
+        groups: list[TextGroup],
+        texts: list[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        """Logits of all images with all texts, (n_images, n_texts)."""
+        n_nodes = max(words.shape[:2].numel() + len(words) for words, _ in texts)
+        parts = in_cached_parts(image, n_nodes * self.score.in_features)
+        logits = [
             in_order(self._compare(part, whole, texts), groups)
             for part, whole in zip(parts, wholes.split(len(parts[0].mask)), strict=True)
         ]
-        return torch.sigmoid(torch.cat(scores))  # (n_images, n_texts)
+        return torch.cat(logits)
 
     def _compare(
         self, image: Encoded, wholes: Tensor, texts: list[tuple[Tensor, Tensor]]
@@ -214,14 +231,58 @@ class SgrSimilarity(_AlignmentHead):
         self.reasoning = nn.ModuleList(GraphReasoning(similarity_size) for _ in range(steps))
 
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
-        return [self._reason(nodes) for nodes in groups]
+        asking = [step.asking() for step in self.reasoning]
+        return [self._reason(nodes, asking) for nodes in groups]
 
-    def _reason(self, nodes: Tensor) -> Tensor:
-        *earlier, last = self.reasoning
-        for step in earlier:
-            nodes = step(nodes)
+    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
+        """Scores all pairs; see `SimilarityHead.scores_for_few`.
+
+        What belongs to an image or a text alone is computed once, with its dropout; beyond it no
+        pair knows of another.
+        """
+        real = Encoded(self.real_tokens(image), image.mask)
+        groups = by_length(Encoded(self.real_tokens(text), text.mask))
+        wholes = self.alignment.image_vectors(real)  # (n_images, hidden_size)
+        words = [group.words for group in groups]
+        vectors = [self.alignment.text_vectors(group.words) for group in groups]
+        place = {
+            row: (at, position)
+            for at, group in enumerate(groups)
+            for position, row in enumerate(group.rows.tolist())
+        }
+
+        def score_all(tokens: Tensor, wholes: Tensor, *texts: Tensor) -> Tensor:
+            return self._logits(Encoded(tokens, real.mask), wholes, groups, _paired(texts))
+
+        def score_some(
+            rows: Tensor, columns: Tensor, tokens: Tensor, wholes: Tensor, *texts: Tensor
+        ) -> Tensor:
+            pairs = _paired(texts)
+            found, counts = torch.unique_consecutive(columns, return_counts=True)
+            parts = [
+                part.split(counts.tolist())
+                for part in (tokens[rows], real.mask[rows], wholes[rows])
+            ]
+            nodes = []
+            for text, own, mask, whole in zip(found.tolist(), *parts, strict=True):
+                at, i = place[text]
+                words, vectors = (part[i : i + 1] for part in pairs[at])
+                nodes.append(self.alignment(Encoded(own, mask), whole, words, vectors))
+            found_vectors = [vectors.squeeze(1) for vectors in self.similarity_vectors(nodes)]
+            return self.score(torch.cat(found_vectors)).squeeze(-1)  # (n_pairs,)
+
+        shared = (self.alignment.local_map, self.alignment.global_map, self.reasoning, self.score)
+        weights = [p for module in shared for p in module.parameters() if p.requires_grad]
+        tensors = [real.tokens, wholes, *words, *vectors]
+        return torch.sigmoid(scores_for_few(score_all, score_some, tensors, weights))
+
+    def _reason(self, nodes: Tensor, asking: list[tuple[Tensor, Tensor]]) -> Tensor:
+        *earlier, last = zip(self.reasoning, asking, strict=True)
+        for step, queries in earlier:
+            nodes = step(nodes, queries)
         # The score reads the global nodes alone, so the last step updates no other.
-        return last(nodes, only_global=True).squeeze(2)  # (n_images, n_texts, similarity_size)
+        step, queries = last
+        return step(nodes, queries, only_global=True).squeeze(2)
 
 
 class SgrafSimilarity(SimilarityHead):
@@ -259,3 +320,13 @@ class SgrafSimilarity(SimilarityHead):
 
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         return (self.saf(image, text) + self.sgr(image, text)) / 2  # (n_images, n_texts)
+
+    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
+        """Scores all pairs; SAF's batch norm has all of them know of each other."""
+        return (self.saf(image, text) + self.sgr.scores_for_few(image, text)) / 2
+
+
+def _paired(texts: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Words and vectors of each group, from all words and then all vectors."""
+    middle = len(texts) // 2
+    return list(zip(texts[:middle], texts[middle:], strict=True))
