@@ -34,6 +34,7 @@ from noisy_xmodal.noise import BetaMixture
 from noisy_xmodal.training.files import write_json
 from training import NcrStep
 
+MEMORY_IMAGES = (100, 200, 400)
 BASE = {"images": 64, "captions": 64, "regions": 9, "peers": 1}
 DOUBLINGS = (1, 2, 4)
 COLLECTIONS = {"MS-COCO": (113_287, 566_435), "ten million web pairs": (10_000_000, 10_000_000)}
@@ -59,8 +60,9 @@ def scoring_seconds(
     return timing.measure(_task(run), setting)["seconds"]
 
 
-def _head(regions: int, hidden_size: int) -> torch.nn.Module:
-    return build_similarity("sgr", hidden_size=hidden_size, num_regions=regions).eval()
+def _head(regions: int, hidden_size: int, **options: int) -> torch.nn.Module:
+    head = build_similarity("sgr", hidden_size=hidden_size, num_regions=regions, **options)
+    return head.eval()
 
 
 def exponents(setting: Setting) -> dict[str, dict[str, Any]]:
@@ -97,9 +99,9 @@ def memory(setting: Setting, images: int) -> dict[str, float]:
     the encodings of the captions still outgrow it.
     """
     work = SgrScores(Setting(setting.folder, share=0.01))  # narrow
-    lengths = np.resize(caption_lengths(1000), 5 * images).tolist()
+    lengths = caption_lengths(5 * images).tolist()
     world = work.world([max(lengths)], images)
-    world.head = _head(2, work.width)
+    world.head = _head(2, work.width, similarity_size=16)
     world.images = world.images[:, :2].clone()
 
     class Growing(EncodedWorld):
@@ -110,7 +112,7 @@ def memory(setting: Setting, images: int) -> dict[str, float]:
             tokens = torch.rand(len(at), longest, self.images.shape[2])
             return Encoded(tokens, torch.arange(longest) < self.lengths[at].unsqueeze(1))
 
-    scoring.TEXT_BYTES = 8 * 2**20
+    scoring.TEXT_BYTES = 2**20
     growing = Growing(world.head, world.images, world.texts, lengths)
     found = timing.measure(_task(growing.scores, cold=True), setting)
     result = images * 5 * images * 4 / 2**20
@@ -181,7 +183,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             print(json.dumps(found))
             return found
         found = {"machine": timing.machine(args.threads), "growth": exponents(setting)}
-        found["memory"] = [_in_child(args, n) for n in (500, 1000, 2000)]
+        found["memory"] = [_in_child(args, n) for n in MEMORY_IMAGES]
         found["collections"] = collections(setting, args.n_devices)
     write_json(args.output, found)
     for name, row in found["growth"].items():

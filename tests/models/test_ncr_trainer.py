@@ -378,7 +378,12 @@ def test_bad_data_is_refused_before_training(tmp_path, spoil, message):
 
 @pytest.mark.parametrize(
     ("method", "epoch", "expected"),
-    [("triplet", 1, False), ("triplet", 2, True), ("mean_triplet", 2, False), ("infonce", 2, False)],
+    [
+        ("triplet", 1, False),
+        ("triplet", 2, True),
+        ("mean_triplet", 2, False),
+        ("infonce", 2, False),
+    ],
 )
 def test_few_pairs_have_a_gradient_where_the_hardest_negatives_alone_count(
     tmp_path, method, epoch, expected

@@ -18,7 +18,7 @@ from ..encoded import Encoded
 EPSILON = 1e-8
 
 #: Size that an intermediate result may have before a block of images is split; by measurement.
-CACHED_BYTES = 4 * 2**20
+CACHED_BYTES = 8 * 2**20
 
 
 def l2_normalize(vectors: Tensor, dim: int = -1) -> Tensor:
