@@ -277,12 +277,10 @@ class SgrSimilarity(_AlignmentHead):
         return torch.sigmoid(scores_for_few(score_all, score_some, tensors, weights))
 
     def _reason(self, nodes: Tensor, asking: list[tuple[Tensor, Tensor]]) -> Tensor:
-        *earlier, last = zip(self.reasoning, asking, strict=True)
-        for step, queries in earlier:
+        for step, queries in zip(self.reasoning[:-1], asking[:-1], strict=True):
             nodes = step(nodes, queries)
         # The score reads the global nodes alone, so the last step updates no other.
-        step, queries = last
-        return step(nodes, queries, only_global=True).squeeze(2)
+        return self.reasoning[-1](nodes, asking[-1], only_global=True).squeeze(2)
 
 
 class SgrafSimilarity(SimilarityHead):
