@@ -19,7 +19,7 @@ s_p of `alignment.py`:
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -231,7 +231,8 @@ class SgrSimilarity(_AlignmentHead):
         self.reasoning = nn.ModuleList(GraphReasoning(similarity_size) for _ in range(steps))
 
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
-        asking = [step.asking() for step in self.reasoning]
+        steps = cast("list[GraphReasoning]", list(self.reasoning))
+        asking = [step.asking() for step in steps]
         return [self._reason(nodes, asking) for nodes in groups]
 
     def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
