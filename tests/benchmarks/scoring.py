@@ -5,6 +5,7 @@ test split. A few captions are timed, taken evenly from all lengths; the rest is
 words. Encoding is left out of all sides. On a GPU this library runs under bfloat16 autocast.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -175,13 +176,13 @@ class _Scores(Work):
         scale = work / (2 * rows * self.width * SIMILARITY)
         return Task(lambda: torch.mm(x, weight.T, out=out), scale, note, repetitions=30)
 
+    @abstractmethod
     def published_scores(self, repository: Repository, world: EncodedWorld) -> Any:
         """A call that scores a world by the published code; the world's head gets its weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def operations(self, n_words: int) -> int:
         """Floating-point operations of the products of one image and one caption, at least."""
-        raise NotImplementedError
 
     def _in_double(self, world: EncodedWorld) -> np.ndarray:
         head = self.head().double()

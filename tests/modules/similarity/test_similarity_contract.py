@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from noisy_xmodal.modules.encoded import Encoded
-from noisy_xmodal.modules.similarity import SIMILARITY_HEADS, SimilarityHead, build_similarity
+from noisy_xmodal.modules.similarity import SIMILARITY_HEADS, SimilarityHead, base, build_similarity
 
 SIZE = 8
 IMAGE_LENGTHS, TEXT_LENGTHS = [5, 2, 3, 1], [4, 1, 6, 2, 3]
@@ -203,3 +203,14 @@ def test_scores_for_few_pairs_have_the_same_gradients(name, options, n_chosen):
         found.append([scores.detach(), *gradients])
     for plain, few in zip(*found, strict=True):
         torch.testing.assert_close(few, plain, atol=1e-9, rtol=1e-7)
+
+
+@every_head
+def test_training_mode_scores_the_same_without_gradients(name, options, monkeypatch):
+    monkeypatch.setattr(base, "CACHED_BYTES", 1)  # an image at a time, where images may be parted
+    head = build(name, options).train()
+    torch.manual_seed(0)  # of dropout
+    expected = head(images(), texts()).detach()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        torch.testing.assert_close(head(images(), texts()), expected, atol=1e-9, rtol=0)

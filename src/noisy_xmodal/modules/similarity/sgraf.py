@@ -117,6 +117,11 @@ class _AlignmentHead(SimilarityHead):
         )
         self.score = nn.Linear(similarity_size, 1)
 
+    @property
+    def pairs_are_independent(self) -> bool:
+        """Whether a pair's score depends on that pair alone, so that parts can be scored apart."""
+        return True
+
     @abstractmethod
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
         """Sums up each pair's nodes.
@@ -144,7 +149,9 @@ class _AlignmentHead(SimilarityHead):
     ) -> Tensor:
         """Logits of all images with all texts, (n_images, n_texts)."""
         n_nodes = max(words.shape[:2].numel() + len(words) for words, _ in texts)
-        parts = in_cached_parts(image, n_nodes * self.score.in_features)
+        parts = [image]
+        if self.pairs_are_independent:
+            parts = in_cached_parts(image, n_nodes * self.score.in_features)
         logits = [
             in_order(self._compare(part, whole, texts), groups)
             for part, whole in zip(parts, wholes.split(len(parts[0].mask)), strict=True)
@@ -188,6 +195,11 @@ class SafSimilarity(_AlignmentHead):
             num_regions=num_regions,
         )
         self.filtration = AttentionFiltration(similarity_size)
+
+    @property
+    def pairs_are_independent(self) -> bool:
+        """Not in training mode: the batch norm of the gates is one over all pairs."""
+        return not self.training
 
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
         return self.filtration(groups)  # (n_images, n_texts, similarity_size) each
