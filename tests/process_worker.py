@@ -36,6 +36,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
 from noisy_xmodal.training import RobustTrainer
+from noisy_xmodal.training.run import leave_processes
 from tiny_rcar import rcar_config
 
 #: Pairs of a batch over all processes, and rows of the data: nothing divides evenly.
@@ -165,4 +166,6 @@ if __name__ == "__main__":
     assert np.isfinite(found["ncr"]["losses"]).all()
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found | {"world": world}))
-    dist.destroy_process_group()
+    leave_processes()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in threads if "gloo" in name], threads

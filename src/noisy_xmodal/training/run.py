@@ -1,5 +1,6 @@
 """A whole run of a training script: train or resume, then measure the last and the best epoch."""
 
+import gc
 import platform
 import re
 import shlex
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate.utils import broadcast
 from huggingface_hub.errors import StrictDataclassError
 
@@ -44,6 +46,7 @@ def run_script(main: Callable[[], Any]) -> None:
     """
     try:
         main()
+        leave_processes()
     except TrainingInterrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)
@@ -54,6 +57,17 @@ def run_script(main: Callable[[], Any]) -> None:
         sys.exit(f"error: {error.__cause__}")
     except (ValueError, OSError, RunError) as error:
         sys.exit(f"error: {error}")
+
+
+def leave_processes() -> None:
+    """Leave the process group that a run made; without one, do nothing.
+
+    What is left of a trainer can keep the group's threads alive beyond its end; a thread that
+    outlives the interpreter aborts the process, now and then. So the trainer is collected first.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def train_and_evaluate(
