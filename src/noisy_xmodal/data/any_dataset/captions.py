@@ -63,30 +63,43 @@ def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
     return None
 
 
+def caption_lists(
+    dataset: datasets.Dataset, names: Sequence[str]
+) -> Sequence[Sequence[str | None]]:
+    """The captions of every row as they stand, without a look at what they say.
+
+    Args:
+        dataset: One split.
+        names: The caption column, or numbered columns with one caption each, of which empty ones
+            are no captions.
+    """
+    if len(names) > 1:
+        columns = [column_values(dataset, name) for name in names]
+        rows = zip(*columns, strict=True)
+        return [[text for text in row if text and text.strip()] for row in rows]
+    values = column_values(dataset, names[0])
+    feature = dataset.features[names[0]]
+    decoded = _decode_lists(values) if is_string(feature) else None
+    reader = caption_reader(feature)
+    assert reader is not None, "the column was found by its type"
+    return decoded if decoded is not None else [reader(value) for value in values]
+
+
 def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -> list[list[str]]:
     """Reads the captions of every row.
 
     Args:
         dataset: One split.
-        names: The caption column, or numbered columns with one caption each.
+        names: See `caption_lists`.
         split: Name of the split, for the messages.
 
     Raises:
         DatasetError: A row has no captions, or an empty one.
     """
-    if len(names) > 1:
-        columns = [column_values(dataset, name) for name in names]
-        rows = zip(*columns, strict=True)
-        lists = [[text for text in row if text and text.strip()] for row in rows]
-    else:
-        values = column_values(dataset, names[0])
-        feature = dataset.features[names[0]]
-        decoded = _decode_lists(values) if is_string(feature) else None
-        reader = caption_reader(feature)
-        assert reader is not None, "the column was found by its type"
-        lists = decoded if decoded is not None else [reader(value) for value in values]
-    for row, texts in enumerate(lists):
+    lists = []
+    for row, texts in enumerate(caption_lists(dataset, names)):
         _check_captions(texts, row, names, split)
+        lists.append([text for text in texts if text is not None])
     return lists
 
 

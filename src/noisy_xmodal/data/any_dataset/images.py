@@ -82,18 +82,34 @@ def _check_names(
 
 def _picture_paths(dataset: datasets.Dataset, visual: str, split: str) -> list[str | None]:
     """Reads the path of every row's picture; None where the picture itself is in the row."""
-    feature = dataset.features[visual]
     paths: list[str | None] = []
-    for first_row, column in _blocks(dataset, visual):
-        in_row, found = _block_paths(column, feature)
-        for row, (has_content, path) in enumerate(zip(in_row, found, strict=True), first_row):
-            if not has_content and not path:
-                raise DatasetError(
-                    f"Row {row} of split '{split}' has no image in column '{visual}'. Drop the row."
-                )
-            paths.append(None if has_content else path)
-    _check_files(paths, visual, split, links=not is_string(feature))
+    for row, has_content, path in picture_places(dataset, visual):
+        if not has_content and not path:
+            raise DatasetError(
+                f"Row {row} of split '{split}' has no image in column '{visual}'. Drop the row."
+            )
+        paths.append(None if has_content else path)
+    _check_files(paths, visual, split, links=not is_string(dataset.features[visual]))
     return paths
+
+
+def picture_places(
+    dataset: datasets.Dataset, visual: str
+) -> Iterator[tuple[int, bool, str | None]]:
+    """Says of every row where its image is.
+
+    Args:
+        dataset: One split.
+        visual: Its column of images.
+
+    Yields:
+        The row, whether the image stands in it, and the path that it has.
+    """
+    feature = dataset.features[visual]
+    for first_row, column in _blocks(dataset, visual):
+        places = zip(*_block_paths(column, feature), strict=True)
+        for row, (has_content, path) in enumerate(places, first_row):
+            yield row, has_content, path
 
 
 def _block_paths(column: pa.ChunkedArray, feature: object) -> tuple[list[bool], list[str | None]]:

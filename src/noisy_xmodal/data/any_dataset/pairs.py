@@ -5,6 +5,7 @@ No code of a dataset is run.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from .tables import (
     split_name,
     table_header,
 )
+from .usable import usable_part
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 _FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS)
@@ -100,6 +102,7 @@ def load_pairs(
     image_column: str | None = None,
     caption_column: str | None = None,
     id_column: str | None = None,
+    left_out: dict[str, list[str]] | None = None,
 ) -> datasets.DatasetDict:
     """Loads images with captions from anywhere, by the column contract.
 
@@ -113,6 +116,9 @@ def load_pairs(
         image_column: See `as_pairs`, also for the next two.
         caption_column: The captions.
         id_column: What names the image.
+        left_out: Where a dict is given, pictures that are no files and captions that say nothing
+            are no errors: they are left out, and a line on each is added under its split. A split
+            of which nothing is left is not returned.
 
     Returns:
         The splits. A dataset of one split with a `split` column is split by it; in that column
@@ -122,13 +128,21 @@ def load_pairs(
         DatasetError: The dataset, configuration, split or a picture file does not exist, or a
             split cannot be brought to the contract (see `as_pairs`).
     """
-    parts = open_splits(name, config_name, GivenColumns(image_column, caption_column, id_column))
+    given = GivenColumns(image_column, caption_column, id_column)
+    complete = resolve_pictures if left_out is None else partial(resolve_pictures, strict=False)
+    parts = open_splits(name, config_name, given, complete)
     if split is not None:
         wanted = split if split in parts else split_name(split)
         if wanted not in parts:
             raise DatasetError(f"{name} has no split '{split}'; its splits are {list(parts)}.")
         parts = {wanted: parts[wanted]}
     try:
+        if left_out is not None:
+            for part, (found, rows) in parts.items():
+                usable, notes = usable_part(found, rows, part)
+                parts[part] = usable, None
+                left_out[part] = notes
+            parts = {part: found for part, found in parts.items() if len(found[0].dataset)}
         pairs = {part: _as_pairs(found, rows, part) for part, (found, rows) in parts.items()}
     except DatasetError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error

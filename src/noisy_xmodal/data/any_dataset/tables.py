@@ -136,7 +136,11 @@ def _depth(kind: pa.DataType) -> int:
 
 
 def resolve_pictures(
-    dataset: datasets.Dataset, file: Path, given: GivenColumns, split: str
+    dataset: datasets.Dataset,
+    file: Path,
+    given: GivenColumns,
+    split: str,
+    strict: bool = True,
 ) -> Opened:
     """Replaces the paths of a table by full ones.
 
@@ -145,6 +149,7 @@ def resolve_pictures(
         file: The table. Paths are relative to its folder, or end the path of a file below it.
         given: What the user said about the columns.
         split: Name of the split, for the messages.
+        strict: Whether a file that does not exist is an error; else its path is kept.
 
     Raises:
         DatasetError: A file does not exist, or a name fits several files.
@@ -155,7 +160,7 @@ def resolve_pictures(
     names = column_values(dataset, columns.visual)
     full = _full_paths({name for name in names if name and "://" not in name}, file)
     missing = [row for row, name in enumerate(names) if name in full and full[name] is None]
-    if missing:
+    if missing and strict:
         raise DatasetError(
             f"Row {missing[0]} of {file} names the picture {names[missing[0]]!r}, which is not in "
             f"{file.parent} or below it ({len(missing)} of {len(names)} rows have no file). Put "
@@ -168,7 +173,9 @@ def resolve_pictures(
         dataset = dataset.add_column(IMAGE_ID, names_of_paths(names), feature=feature)
         given = replace(given, id=IMAGE_ID)
     dataset = dataset.remove_columns(columns.visual)
-    paths = [full.get(name, name) for name in names]
+    # What is missing here must not be found in the working directory.
+    absent = {name: os.path.join(os.path.abspath(file.parent), name) for name in full}
+    paths = [(full[name] or absent[name]) if name in full else name for name in names]
     return Opened(dataset.add_column(columns.visual, paths, feature=feature), given)
 
 

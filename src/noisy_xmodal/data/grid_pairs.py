@@ -1,0 +1,50 @@
+"""Pairs whose pictures were turned into region features beforehand, kept in an array on disk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+
+from .columns import REGIONS
+from .pair_dataset import PairDataset
+
+
+class GridPairs(PairDataset):
+    """The pairs of some rows of a dataset, with features of their images from an array.
+
+    Args:
+        dataset: Rows by the column contract; of their images nothing is read.
+        features: (n_images, n_regions, size), usually mapped from a file.
+        rows: The rows of `dataset` and `features` to take, (n_rows,); all by default.
+    """
+
+    def __init__(
+        self, dataset: datasets.Dataset, features: np.ndarray, rows: np.ndarray | None = None
+    ) -> None:
+        self._feature_rows = np.arange(len(dataset)) if rows is None else rows
+        self._features = features
+        super().__init__(dataset if rows is None else dataset.select(rows))
+        self.visual = REGIONS
+
+    def visuals(self, rows: list[int]) -> list[Any]:
+        """The features of some rows, (n_regions, size) float32 each."""
+        return [np.asarray(self._features[self._feature_rows[row]], np.float32) for row in rows]
+
+
+class FeatureRows(Sequence):
+    """Rows of an array as a list of arrays, read when a slice of them is asked for.
+
+    Args:
+        features: (n, ...).
+    """
+
+    def __init__(self, features: np.ndarray) -> None:
+        self._features = features
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = np.asarray(self._features[index], dtype=np.float32)
+        return list(found) if isinstance(index, slice) else found
