@@ -69,3 +69,34 @@ def _boolean(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np
             f"give booleans of shape {shape}, one per pair (leave out pairs of unknown truth)"
         )
     return array.astype(np.bool_)
+
+
+def ranking_metrics(doubt: ArrayLike, is_noisy: ArrayLike) -> dict[str, float | None]:
+    """How well an order of the pairs, most doubtful first, finds the noisy ones.
+
+    Args:
+        doubt: Higher for pairs that are more likely wrong, (n,); of equal ones the order is that of
+            the pairs.
+        is_noisy: True where a pair is wrong in truth, (n,), bool.
+
+    Returns:
+        `auroc` as in `detection_metrics`; `average_precision`: mean of the precision at each noisy
+        pair, None where there is none; `precision_at_100` and `precision_at_500`: share of noisy
+        pairs among the first so many, None where there are fewer pairs; `true_share`.
+
+    Raises:
+        ValueError: If the arrays are empty, of different lengths, or hold no numbers and booleans.
+    """
+    scores = np.asarray(doubt, dtype=np.float64)  # (n,)
+    noisy = _boolean(is_noisy, "is_noisy", scores.shape)  # (n,)
+    if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
+        raise ValueError(f"doubt has shape {scores.shape}: give a flat array of numbers")
+    found = noisy[np.argsort(-scores, kind="stable")]  # (n,)
+    precision = np.cumsum(found) / np.arange(1, len(found) + 1)  # (n,)
+    return {
+        "auroc": _auroc(scores, noisy),
+        "average_precision": float(precision[found].mean()) if found.any() else None,
+        "precision_at_100": float(precision[99]) if len(found) >= 100 else None,
+        "precision_at_500": float(precision[499]) if len(found) >= 500 else None,
+        "true_share": float(noisy.mean()),
+    }

@@ -1,0 +1,163 @@
+"""The share of wrong pairs and who is wrong, on made-up losses of which everything is known."""
+
+import numpy as np
+import pytest
+
+from noisy_xmodal.noise.random_pairs import (
+    WrongShare,
+    clean_given_share,
+    estimate_wrong_share,
+    random_pair_tail,
+)
+
+N, N_RANDOM = 4000, 20_000
+
+
+def made_up(share: float, seed: int = 0, n: int = N) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Losses of pairs, of random pairs, and which pairs are wrong (as random ones)."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(n) < round(share * n)
+    losses = np.where(wrong, rng.normal(0, 1, n), rng.normal(-3, 1, n))
+    return losses, rng.normal(0, 1, N_RANDOM), wrong
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2, 0.4, 0.9, 1.0])
+def test_the_share_is_found(share: float) -> None:
+    losses, random, _ = made_up(share)
+    found = estimate_wrong_share(random_pair_tail(losses, random), N_RANDOM)
+    assert found.share == pytest.approx(share, abs=0.03)
+    assert found.low - 0.01 <= share <= found.high + 0.01
+    assert 0 <= found.low <= found.share <= found.high <= 1
+    assert found.high - found.low < 0.1
+    again = estimate_wrong_share(random_pair_tail(losses, random), N_RANDOM)
+    assert again == found
+
+
+def test_the_interval_covers_about_as_often_as_it_says() -> None:
+    covered = []
+    for seed in range(40):
+        losses, random, _ = made_up(0.2, seed, n=1000)
+        tail = random_pair_tail(losses, random)
+        found = estimate_wrong_share(tail, N_RANDOM, confidence=0.8, seed=seed)
+        covered.append(found.low <= 0.2 <= found.high)
+    assert 0.62 <= np.mean(covered) <= 0.95
+
+
+def test_pairs_of_one_image_are_resampled_together() -> None:
+    losses, random, wrong = made_up(0.3, n=400)
+    order = np.argsort(wrong, kind="stable")  # images of wrong captions alone
+    tail = random_pair_tail(losses[order], random)
+    alone = estimate_wrong_share(tail, N_RANDOM)
+    # Any numbers name groups, in any order.
+    together = estimate_wrong_share(tail, N_RANDOM, groups=np.repeat(np.arange(100), 4) * -7)
+    assert together.share == alone.share
+    assert together.high - together.low > 1.2 * (alone.high - alone.low)
+
+
+def test_the_tail_is_the_share_of_random_pairs_that_fit_as_well() -> None:
+    rng = np.random.default_rng(0)
+    losses, random = rng.normal(size=50), rng.normal(size=200)
+    slow = [(np.sum(random < loss) + 0.5) / 201 for loss in losses]
+    np.testing.assert_allclose(random_pair_tail(losses, random), slow)
+    uniform = random_pair_tail(rng.normal(size=5000), rng.normal(size=5000))
+    np.testing.assert_allclose(np.histogram(uniform, 10, (0, 1))[0], 500, atol=90)
+
+
+def test_equal_losses_are_spread_evenly_over_their_ties() -> None:
+    tail = random_pair_tail([1.0, 0.0, 1.0, 2.0], [0.0, 1.0, 1.0, 3.0])
+    np.testing.assert_allclose(tail, np.array([1.5, 0.5, 2.5, 3.0]) / 5 + 0.5 / 5)
+    rng = np.random.default_rng(0)
+    coarse = random_pair_tail(rng.integers(0, 4, 2000), rng.integers(0, 4, 2000))
+    assert estimate_wrong_share(coarse, 2000).share > 0.9
+
+
+def test_a_model_that_tells_nothing_finds_nothing_right() -> None:
+    tail = random_pair_tail(np.ones(500), np.ones(300))
+    assert estimate_wrong_share(tail, 300).share == pytest.approx(1, abs=0.02)
+    assert clean_given_share(tail, 1.0).max() < 0.1
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_clean_probability_is_calibrated_and_never_rises_with_the_loss(share: float) -> None:
+    losses, random, wrong = made_up(share, n=20_000)
+    clean = clean_given_share(random_pair_tail(losses, random), share)
+    assert (np.diff(clean[np.argsort(losses)]) <= 1e-12).all()
+    assert clean.mean() == pytest.approx(1 - share, abs=0.02)
+    # The separation is such that all chances occur.
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        own = (clean >= low) & (clean <= low + 0.2)
+        if own.sum() > 200:
+            assert 1 - wrong[own].mean() == pytest.approx(clean[own].mean(), abs=0.1)
+    assert clean[wrong].mean() + 0.4 < clean[~wrong].mean()
+
+
+def test_share_zero_and_one_are_the_ends() -> None:
+    tail = random_pair_tail(*made_up(0.2)[:2])
+    np.testing.assert_array_equal(clean_given_share(tail, 0.0), 1.0)
+    assert clean_given_share(tail, 1.0).min() == 0.0
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_few_pairs(n: int) -> None:
+    tail = random_pair_tail(np.arange(n), [0.5])
+    found = estimate_wrong_share(tail, 1)
+    assert 0 <= found.low <= found.high <= 1
+    clean = clean_given_share(tail, found.share)
+    assert clean.shape == (n,)
+    assert ((clean >= 0) & (clean <= 1)).all()
+
+
+@pytest.mark.parametrize("distance", [0.8, 1.5, 3.0])
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_separation_is_how_often_a_right_pair_fits_better(
+    distance: float, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    wrong = np.arange(N) < share * N
+    losses = rng.normal(np.where(wrong, 0.0, -distance))
+    random = rng.normal(size=5000)
+    slow = float(np.mean([(random > loss).mean() for loss in losses[~wrong]]))
+    found = estimate_wrong_share(random_pair_tail(losses, random), 5000)
+    # A weak model takes right pairs for wrong ones, and is left with the better ones.
+    assert found.separation == pytest.approx(slow, abs=0.02 if distance == 3 else 0.12)
+    assert found.separation > slow - 0.02
+    assert found.is_upper_bound == (distance == 0.8)
+    assert distance > 1 or found.share > share + 0.08
+
+
+def test_separation_of_nothing_right_is_that_of_chance() -> None:
+    found = estimate_wrong_share(np.linspace(0.5, 1.0, 200), 100)
+    assert (found.share, found.separation) == (1.0, 0.5)
+    assert estimate_wrong_share(np.full(200, 0.01), 100).separation == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(("separation", "share", "weak"), [(0.84, 0.2, True), (0.86, 0.2, False)])
+def test_a_weak_model_gives_an_upper_bound(separation: float, share: float, weak: bool) -> None:
+    assert WrongShare(share, 0.1, 0.3, 0.95, 0.5, separation).is_upper_bound == weak
+
+
+@pytest.mark.parametrize("n", [20, 500])
+def test_nothing_above_the_cut_does_not_say_that_nothing_is_wrong(n: int) -> None:
+    found = estimate_wrong_share(np.linspace(0.001, 0.4, n), 10_000)
+    assert (found.share, found.low) == (0.0, 0.0)
+    # None of n pairs above the cut: (1 - above) ** n is .025 at the upper end.
+    assert found.high == pytest.approx((1 - 0.025 ** (1 / n)) / (1 - found.cut))
+
+
+def test_all_above_the_cut_does_not_say_that_all_are_wrong() -> None:
+    found = estimate_wrong_share(np.linspace(0.96, 1.0, 10), 10_000)
+    assert found.share == found.high == 1
+    assert found.low <= 1
+
+
+def test_errors_say_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match="random_losses is empty"):
+        random_pair_tail([1.0], [])
+    with pytest.raises(ValueError, match="losses is nan at 1"):
+        random_pair_tail([1.0, np.nan], [1.0])
+    with pytest.raises(ValueError, match="random_losses is inf at 0"):
+        random_pair_tail([1.0], [np.inf])
+    with pytest.raises(ValueError, match="0 pairs and 5 random pairs"):
+        estimate_wrong_share([], 5)
+    with pytest.raises(ValueError, match="1 pairs and 0 random pairs"):
+        estimate_wrong_share([0.5], 0)
