@@ -1,0 +1,96 @@
+"""Grids of a vision model's map or tokens, against slow means, and kept in a file."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from noisy_xmodal.evaluation.grids import grid_cells, picture_grids
+
+
+def test_a_map_becomes_means_of_its_parts() -> None:
+    maps = torch.randn(2, 3, 8, 8)
+    cells = grid_cells(maps)
+    assert cells.shape == (2, 16, 3)
+    for row in range(4):
+        for column in range(4):
+            part = maps[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            torch.testing.assert_close(cells[:, 4 * row + column], part.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(("size", "n_cells"), [((3, 3), 9), ((1, 1), 1), ((4, 4), 16)])
+def test_small_maps_stay_as_they_are(size: tuple[int, int], n_cells: int) -> None:
+    maps = torch.randn(2, 5, *size)
+    cells = grid_cells(maps)
+    assert cells.shape == (2, n_cells, 5)
+    torch.testing.assert_close(cells, maps.flatten(2).transpose(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "n_cells"), [((6, 9), 16), ((2, 9), 8), ((20, 3), 12), ((7, 7), 16)]
+)
+def test_maps_of_any_sides_have_at_most_four_a_side(size: tuple[int, int], n_cells: int) -> None:
+    maps = torch.randn(1, 2, *size)
+    cells = grid_cells(maps)
+    assert cells.shape == (1, n_cells, 2)
+    corner = maps[:, :, : -(-size[0] // min(size[0], 4)), : -(-size[1] // min(size[1], 4))]
+    torch.testing.assert_close(cells[:, 0], corner.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("n_special", [0, 1, 5])
+def test_class_and_register_tokens_are_left_out(n_special: int) -> None:
+    patches = torch.randn(2, 8, 8, 3)
+    special = torch.full((2, n_special, 3), 1e6)
+    tokens = torch.cat([special, patches.flatten(1, 2)], dim=1)
+    expected = grid_cells(patches.permute(0, 3, 1, 2))
+    torch.testing.assert_close(grid_cells(tokens), expected)
+
+
+def test_tokens_of_no_square_become_one_mean() -> None:
+    tokens = torch.randn(2, 1 + 6 * 10, 3)  # 60 patches are no square: 49 and 12 more
+    cells = grid_cells(tokens)
+    assert cells.shape == (2, 1, 3)
+    torch.testing.assert_close(cells[:, 0], tokens.mean(dim=1))
+
+
+def test_half_precision_is_averaged_in_full() -> None:
+    assert grid_cells(torch.ones(1, 2, 8, 8, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+class Eyes(nn.Module):
+    """A "vision model" that gives its pixels back, in its own dtype."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, pixel_values: Tensor) -> Any:
+        assert not torch.is_grad_enabled()
+        return SimpleNamespace(last_hidden_state=pixel_values * self.factor)
+
+
+def reader(images: list[np.ndarray], return_tensors: str) -> dict[str, Tensor]:
+    assert return_tensors == "pt"
+    return {"pixel_values": torch.from_numpy(np.stack(images)).double()}
+
+
+def test_pictures_are_kept_in_their_order_as_half_precision(tmp_path: Path) -> None:
+    images = list(np.random.default_rng(0).random((5, 3, 8, 8)))
+    grids = picture_grids(Eyes(2.0), reader, images, tmp_path / "g.npy", block_size=2)
+    assert (grids.shape, grids.dtype) == ((5, 16, 3), np.float16)
+    for image, grid in zip(images, grids, strict=True):
+        expected = 2 * image.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(3, 16).T
+        np.testing.assert_allclose(grid, expected, atol=1e-2)
+    kept = picture_grids(Eyes(9.0), reader, images, tmp_path / "g.npy")
+    np.testing.assert_array_equal(kept, grids)
+
+
+def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    images = [np.ones((3, 4, 4))] * 3 + [np.full((3, 4, 4), 1e6)]
+    with pytest.raises(ValueError, match="picture 3 is not finite"):
+        picture_grids(Eyes(), reader, images, tmp_path / "g.npy", block_size=3)
+    assert not (tmp_path / "g.npy").exists()

@@ -1,0 +1,188 @@
+"""Models of this library and of transformers in one form, against what transformers computes."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
+    PreTrainedModel,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
+)
+
+from noisy_xmodal import (
+    CommonSpaceConfig,
+    CommonSpaceModel,
+    CommonSpaceProcessor,
+    MatchingModel,
+    NcrConfig,
+    NcrModel,
+    RcarModel,
+    train_word_tokenizer,
+)
+from noisy_xmodal.evaluation.scoring import score_matrix
+from noisy_xmodal.models.two_towers import (
+    ForeignProcessor,
+    NotTwoTowersError,
+    load_two_towers,
+    logit_scale_of,
+)
+from tiny_backbones import CAPTIONS, backbone_config, picture_processor, pictures
+from tiny_rcar import rcar_config
+
+LONG = "a red cat " * 9
+
+
+def saved(kind: str, folder: Path) -> PreTrainedModel:
+    """A random model of transformers, saved with a tokenizer that knows no limit."""
+    tokenizer = train_word_tokenizer(CAPTIONS, max_length=10**9)
+    sizes = {"height": 32, "width": 32}
+    if kind == "clip":
+        images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=sizes)
+        model, processor = CLIPModel(backbone_config(kind)), CLIPProcessor(images, tokenizer)
+    else:
+        model = SiglipModel(backbone_config(kind))
+        processor = SiglipProcessor(SiglipImageProcessorPil(size=sizes), tokenizer)
+    model.logit_scale.data.fill_(1.5)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_scores_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
+    theirs = saved(kind, tmp_path)
+    model, processor = load_two_towers(tmp_path)
+    assert not model.training
+    images = [*pictures(2), pictures(3)[2].convert("L")]
+    texts = ["a red cat", LONG, "one bird"]
+    scores = score_matrix(model, processor, images, texts, block_size=2)
+
+    length = 12  # what the config's positions allow
+    padding = "max_length" if kind == "siglip" else True
+    inputs = processor.processor(
+        images=[image.convert("RGB") for image in images],
+        text=texts,
+        padding=padding,
+        truncation=True,
+        max_length=length,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        logits = theirs(**inputs).logits_per_image  # (3, 3)
+    bias = theirs.logit_bias.item() if kind == "siglip" else 0.0
+    np.testing.assert_allclose(scores * model.logit_scale + bias, logits, atol=1e-4)
+    assert model.logit_scale == pytest.approx(math.exp(1.5))
+
+
+def test_siglip_is_padded_to_the_full_length_and_clip_to_the_longest(tmp_path: Path) -> None:
+    saved("clip", tmp_path / "clip")
+    saved("siglip", tmp_path / "siglip")
+    lengths = {}
+    for kind in ("clip", "siglip"):
+        _, processor = load_two_towers(tmp_path / kind)
+        lengths[kind] = [
+            processor(text=text)["input_ids"].shape[1] for text in (["red cat"], "red cat", [LONG])
+        ]
+    assert lengths == {"clip": [4, 4, 12], "siglip": [12, 12, 12]}
+
+
+def test_the_wrapper_keeps_the_protocol(tmp_path: Path) -> None:
+    saved("clip", tmp_path)
+    model, processor = load_two_towers(str(tmp_path))
+    assert model.is_two_tower
+    assert model.device == torch.device("cpu")
+    assert model.train().training
+    assert model.model.training
+    assert not model.eval().training
+    vectors = model.get_image_features(**processor(images=pictures(3)))
+    np.testing.assert_allclose(vectors.detach().norm(dim=-1), np.ones(3), atol=1e-6)
+    pictures(1)[0].save(tmp_path / "p.png")
+    by_path = model.get_image_features(**processor(images=tmp_path / "p.png"))
+    torch.testing.assert_close(by_path, vectors[:1])
+    with pytest.raises(ValueError, match="`images`, `text` or both"):
+        processor()
+    assert set(model.state_dict()) == set(model.model.state_dict())
+
+
+def test_tensors_are_taken_where_a_model_gives_them() -> None:
+    class Gives(torch.nn.Module):
+        config = None
+        shape: tuple[int, ...] = (2, 3)
+
+        def get_image_features(self) -> torch.Tensor:
+            return torch.full(self.shape, 2.0)
+
+    from noisy_xmodal.models.two_towers import ForeignTwoTowers
+
+    inner = Gives()
+    found = ForeignTwoTowers(inner).get_image_features()
+    torch.testing.assert_close(found, torch.full((2, 3), 3**-0.5))
+    inner.shape = (2, 5, 3)
+    with pytest.raises(NotTwoTowersError, match=r"Gives gives \(2, 5, 3\)"):
+        ForeignTwoTowers(inner).get_image_features()
+    with pytest.raises(ValueError, match="no temperature"):
+        logit_scale_of(ForeignTwoTowers(inner))
+
+
+def test_own_models_come_as_they_are(
+    tmp_path: Path, tiny_config: Callable[..., Any], tiny_processor: Any
+) -> None:
+    ncr = NcrModel(tiny_config(NcrConfig))
+    ncr.peer_a.logit_scale.data.fill_(1.0)
+    ncr.peer_b.logit_scale.data.fill_(9.0)  # more than log(100), where the model stops
+    ncr.save_pretrained(tmp_path)
+    tiny_processor.save_pretrained(tmp_path)
+    model, processor = load_two_towers(tmp_path)
+    assert isinstance(model, NcrModel)
+    assert type(processor) is type(tiny_processor)
+    assert not model.training
+    assert logit_scale_of(model) == pytest.approx((math.e + 100) / 2, rel=1e-5)
+    assert logit_scale_of(model.peer_a) == pytest.approx(math.e)
+
+
+def test_models_without_vectors_are_refused_by_name(
+    tmp_path: Path, tiny_config: Callable[..., Any], tiny_processor: Any
+) -> None:
+    bert = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+    BertModel(BertConfig(**bert, vocab_size=9, intermediate_size=8)).save_pretrained(tmp_path / "b")
+    with pytest.raises(NotTwoTowersError, match=r"BertModel .*'bert'"):
+        load_two_towers(tmp_path / "b")
+    MatchingModel(tiny_config(similarity="sgr")).save_pretrained(tmp_path / "sgr")
+    with pytest.raises(NotTwoTowersError, match="MatchingModel with the similarity 'sgr'"):
+        load_two_towers(tmp_path / "sgr")
+    RcarModel(rcar_config()).save_pretrained(tmp_path / "rcar")
+    with pytest.raises(NotTwoTowersError, match="is a RcarModel, which"):
+        load_two_towers(tmp_path / "rcar")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    with pytest.raises(NotTwoTowersError, match=r"no config.json, but \['a.txt'\]"):
+        load_two_towers(tmp_path / "notes")
+    with pytest.raises(OSError, match="nowhere is no folder here"):
+        load_two_towers(tmp_path / "nowhere")
+
+
+def test_a_model_of_feature_vectors_is_refused(tmp_path: Path) -> None:
+    config = CommonSpaceConfig(image_size=4, text_size=3, num_labels=2)
+    CommonSpaceModel(config).save_pretrained(tmp_path)
+    CommonSpaceProcessor().save_pretrained(tmp_path)
+    with pytest.raises(NotTwoTowersError, match="reads feature vectors"):
+        load_two_towers(tmp_path)
+
+
+def test_a_tokenizer_with_a_limit_keeps_it() -> None:
+    shared = picture_processor(max_length=5)
+    config = backbone_config("clip")
+    assert ForeignProcessor(shared, config).max_length == 5
+    config.text_config.max_position_embeddings = 4
+    assert ForeignProcessor(shared, config).max_length == 4
