@@ -1,0 +1,130 @@
+"""Find the wrong pairs of a dataset; the same as `noisy-xmodal audit`, with this folder's names.
+
+    python examples/audit.py --dataset_name photos/ --output audit.parquet
+    python examples/audit.py --model_name_or_path runs/ncr --dataset_name DIR \
+        --dataset_config_name cmp_40 --split train --output audit.parquet
+
+The table has the columns pair_id, image_id, caption, clean_probability and loss, worst first, and
+what fits better from elsewhere; the report (.html) and a summary (.json) are written beside it.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
+from noisy_xmodal.training.run import command_line, run_script
+
+
+@dataclass
+class AuditArguments:
+    """What to audit, by what, and where the answer goes."""
+
+    dataset_name: str = field(
+        default="openmoji",
+        metadata={"help": "Hub dataset, folder or file; OpenMoji when left out."},
+    )
+    dataset_config_name: str | None = field(
+        default=None, metadata={"help": "Its configuration, where there are several."}
+    )
+    split: str | None = field(
+        default=None, metadata={"help": "Its split; train, or the only one, when left out."}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+    )
+    caption_column: str | None = field(
+        default=None, metadata={"help": "Column of the captions, likewise."}
+    )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column that names the image, likewise."}
+    )
+    inject_noise: str | None = field(
+        default=None,
+        metadata={"help": "Noise to put into the pairs first, such as cmp_20, to try it out."},
+    )
+    noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Model that judges: one of this library, a CLIP or a SigLIP. Without it, small "
+            "models are trained on the data, each of which judges what it has not seen."
+        },
+    )
+    vision_model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "What small models see pictures with: a vision model of transformers, imagenet "
+            "(of the package index, the default where installed), or none for pixels."
+        },
+    )
+    output: str = field(default="audit.parquet", metadata={"help": "Table to write."})
+    clean: str | None = field(
+        default=None, metadata={"help": "Folder for the dataset without its wrong pairs."}
+    )
+    clean_weights: bool = field(
+        default=False, metadata={"help": "Keep all pairs there, with their clean probability."}
+    )
+    clean_threshold: float = field(
+        default=0.5, metadata={"help": "Clean probability below which a pair is dropped there."}
+    )
+    folds: int = field(default=3, metadata={"help": "Parts of the cross-fit."})
+    rounds: int = field(default=2, metadata={"help": "Rounds of training."})
+    epochs: int | None = field(
+        default=None, metadata={"help": "Epochs of each training; by the size of the data if none."}
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of everything but the noise."})
+    shown: int = field(default=60, metadata={"help": "Worst pairs in the report."})
+    device: str | None = field(
+        default=None, metadata={"help": "Where models run; a GPU where there is one."}
+    )
+    keep_work: bool = field(default=False, metadata={"help": "Keep what was made on the way."})
+    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Audit, and print where the answer is."""
+    argv = sys.argv[1:] if argv is None else argv
+    (args,) = HfArgumentParser(AuditArguments).parse_args_into_dataclasses(argv)
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    found = audit(
+        AuditOptions(
+            args.dataset_name,
+            args.dataset_config_name,
+            args.split,
+            args.image_column,
+            args.caption_column,
+            args.id_column,
+            args.inject_noise,
+            args.noise_seed,
+            args.model_name_or_path,
+            args.vision_model_name_or_path,
+            Path(args.output),
+            Path(args.clean) if args.clean else None,
+            args.clean_weights,
+            args.clean_threshold,
+            CrossFitRecipe(args.folds, args.rounds, args.epochs, seed=args.seed),
+            args.shown,
+            args.device,
+            keep_work=args.keep_work,
+            progress=not args.disable_tqdm,
+            command=command_line("examples/audit.py", argv),
+        )
+    )
+    low, high = found["wrong_interval"]
+    how = "At most" if found["is_upper_bound"] else "About"
+    print(f"{how} {found['wrong_share']:.1%} of {found['n_pairs']:,} pairs are wrong", end=" ")
+    print(f"({low:.1%} to {high:.1%}).", *found["left_out"], *found["warnings"], sep="\n")
+    print(*(f"{name:8} {found[name]}" for name in ("report", "table", "summary")), sep="\n")
+    return found
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,182 @@
+"""How well an audit finds wrong pairs that were put into right ones, beside the obvious ways.
+
+    python examples/study_audit.py --dataset_name f8k --dataset_config_name clean --output_dir study
+    python examples/study_audit.py --dataset_name flickr8k.parquet --seeds 0 --output_dir pixels
+
+The baselines are a network of the same kind, trained plainly on all pairs for the same epochs, that
+judges the pairs that it was trained on, by its loss and by the cosine of image and caption; and a
+random order. What is there is not run again.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.audited import audited_pairs
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
+from noisy_xmodal.auditing.features import audit_features, vision_model_name
+from noisy_xmodal.auditing.loading import load_rows
+from noisy_xmodal.data import PairDataset
+from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
+from noisy_xmodal.evaluation.pair_losses import judge_vectors
+from noisy_xmodal.metrics.noise_detection import ranking_metrics
+from noisy_xmodal.models.matching.modeling_matching import MatchingModel
+from noisy_xmodal.models.two_towers import logit_scale_of
+from noisy_xmodal.noise import BetaMixture, clean_posterior
+from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
+
+NOISES = ("cmp_5", "cmp_20", "cmp_40", "cmp_image_5", "cmp_image_20", "cmp_image_40")
+
+
+@dataclass
+class StudyArguments:
+    """What to study."""
+
+    dataset_name: str = field(metadata={"help": "Clean pairs: Hub dataset, folder or file."})
+    output_dir: str = field(metadata={"help": "Folder for the results."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    noise: list[str] = field(
+        default_factory=lambda: list(NOISES), metadata={"help": "Noises to put into it."}
+    )
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds, of noise and training both."}
+    )
+    vision_model_name_or_path: str | None = field(
+        default=None, metadata={"help": "As for the audit, for pictures."}
+    )
+    folds: int = field(default=3, metadata={"help": "Folds of the audit."})
+    rounds: int = field(default=2, metadata={"help": "Rounds of the audit."})
+    epochs: int | None = field(default=None, metadata={"help": "Epochs of each training."})
+    baselines: bool = field(default=True, metadata={"help": "Whether to run the baselines."})
+
+
+def study_one(args: StudyArguments, noise: str, seed: int) -> dict[str, Any]:
+    """One audit and its baselines."""
+    folder = Path(args.output_dir)
+    recipe = CrossFitRecipe(args.folds, args.rounds, args.epochs, seed=seed)
+    cache = folder / "features"
+    options = AuditOptions(
+        args.dataset_name,
+        args.dataset_config_name,
+        "train",
+        inject_noise=noise,
+        noise_seed=seed,
+        vision_model_name_or_path=args.vision_model_name_or_path,
+        output=folder / f"{noise}-{seed}.parquet",
+        recipe=recipe,
+        cache_dir=cache,
+        progress=False,
+    )
+    summary = audit(options)
+    found = {name: summary[name] for name in ("wrong_share", "wrong_interval", "oracle", "seconds")}
+    table = pq.read_table(options.output, columns=["loss", "clean_probability", "is_noisy"])
+    loss, chance, is_noisy = (table.column(name).to_numpy() for name in table.column_names)
+    found["calibration"] = _calibration(chance, is_noisy)
+    for name, mixture in (("gaussian", None), ("beta", BetaMixture())):
+        found[f"{name}_share"] = clean_posterior(loss, mixture).noise_rate
+    if args.baselines:
+        found["baselines"] = _baselines(options, folder / f"{noise}-{seed}.plain", cache)
+    return found | {"noise": noise, "seed": seed, "n_pairs": len(loss)}
+
+
+def _calibration(chance: np.ndarray, is_noisy: np.ndarray) -> list[list[float]]:
+    """Mean clean probability, share of right pairs and number of pairs, by fifths of it."""
+    rows = []
+    for low in np.arange(5) / 5:
+        own = (chance >= low) & ((chance < low + 0.2) | (low == 0.8))
+        if own.any():
+            right = 1 - float(is_noisy[own].mean())
+            rows.append([float(chance[own].mean()), right, int(own.sum())])
+    return rows
+
+
+def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]:
+    """What a plainly trained network and chance find."""
+    rows = load_rows(
+        options.dataset_name,
+        options.dataset_config_name,
+        "train",
+        noise=options.inject_noise,
+        noise_seed=options.noise_seed,
+    )
+    features = None
+    name, _ = vision_model_name(options.vision_model_name_or_path)
+    if rows.visual == "image" and name is not None:
+        images = PairDataset(rows.dataset).images
+        features = audit_features(name, images, rows.seen, cache, "cpu", progress=False)
+    pairs = audited_pairs(rows.dataset, features, np.arange(len(rows.dataset)))
+    everything = np.arange(len(rows.dataset))
+    recipe = replace(options.recipe, seed=options.recipe.seed + 1)
+    train_fold(pairs, everything, None, recipe, recipe.seed, work)
+    model = MatchingModel.from_pretrained(work / "model")
+    image = embed_images(model, pairs.processor, pairs.images, work / "images.npy")
+    text = embed_texts(model, pairs.processor, rows.captions, work / "texts.npy")
+    scale = logit_scale_of(model)
+    losses = judge_vectors(image, text, pairs.row_of_pair, scale).losses
+    cosine = (image[pairs.row_of_pair] * text).sum(axis=1)
+    chance = np.random.default_rng(options.recipe.seed).random(len(cosine))
+    truth = pairs.pairs.is_noisy
+    assert truth is not None, "the noise was put in here"
+    return {
+        "plain loss": ranking_metrics(losses, truth),
+        "plain cosine": ranking_metrics(-cosine, truth),
+        "random": ranking_metrics(chance, truth),
+        "gaussian_share": clean_posterior(losses).noise_rate,
+    }
+
+
+def print_table(found: list[dict[str, Any]]) -> None:
+    """Print means over the seeds, a line a noise and a way."""
+    print("| noise | order by | AUROC | AP | worst 100 | worst 500 | share: estimated (true) |")
+    print("|---|---|---|---|---|---|---|")
+    for noise in dict.fromkeys(row["noise"] for row in found):
+        own = [row for row in found if row["noise"] == noise]
+        ways = {"audit": [row["oracle"] for row in own]}
+        for row in own:
+            for name, metrics in row.get("baselines", {}).items():
+                if isinstance(metrics, dict):
+                    ways.setdefault(name, []).append(metrics)
+        for name, metrics in ways.items():
+            cells = []
+            for metric in ("auroc", "average_precision", "precision_at_100", "precision_at_500"):
+                values = np.array([row[metric] for row in metrics], dtype=float)  # None is nan
+                known = np.isfinite(values).all()
+                cells.append(f"{values.mean():.3f} ± {values.std():.3f}" if known else "-")
+            share = ""
+            if name == "audit":
+                each = ", ".join(f"{100 * row['wrong_share']:.1f}" for row in own)
+                share = f"{each} ({100 * own[0]['oracle']['true_share']:.1f})"
+            print(f"| {noise} | {name} | {' | '.join(cells)} | {share} |")
+
+
+def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
+    """Run what is missing, and print the table."""
+    parser = HfArgumentParser(StudyArguments)
+    (args,) = parser.parse_args_into_dataclasses(sys.argv[1:] if argv is None else argv)
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    found = []
+    for seed in args.seeds:
+        for noise in args.noise:
+            path = Path(args.output_dir) / f"{noise}-{seed}.study.json"
+            if not path.is_file():
+                write_json(path, study_one(args, noise, seed))
+            found.append(read_json(path))
+            row = found[-1]
+            shown = {k: round(v, 4) for k, v in row["oracle"].items() if v is not None}
+            print(f"{noise} seed {seed}: {shown}, estimated {row['wrong_share']:.4f}", flush=True)
+    print_table(found)
+    return found
+
+
+if __name__ == "__main__":
+    run_script(main)

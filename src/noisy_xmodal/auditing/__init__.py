@@ -1,0 +1,1 @@
+"""The parts of an audit: judging pairs by models that did not learn them, the report, cleaning."""

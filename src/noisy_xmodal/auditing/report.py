@@ -1,0 +1,204 @@
+"""The report of an audit: one HTML file that needs nothing else."""
+
+import base64
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..training.files import sync
+from .contents import AuditContents
+from .report_cards import duplicates_entry, pair_card
+from .report_page import count, decimal, items, name, page, percent, section, shown
+from .report_plot import NARROW, WIDE, mixture_bins, mixture_svg
+
+_MEASURES = (
+    ("auroc", "AUROC", "1: every wrong pair has a larger loss than any right one; 0.5: luck"),
+    ("average_precision", "Average precision", "1: no right pair before the last wrong one"),
+    ("precision_at_100", "Precision at 100", "wrong pairs among the 100 worst"),
+    ("precision_at_500", "Precision at 500", "wrong pairs among the 500 worst"),
+)
+
+_READING = (
+    "The <b>loss</b> of a pair says how badly image and caption fit in the eyes of the judge. "
+    "Losses of one audit can be compared, those of two audits cannot.",
+    "The <b>clean probability</b> weighs a pair's loss against the losses of images with captions "
+    "of other images, hardly any of which fits. Below 0.5 a pair is more likely wrong than right.",
+    "The <b>share of wrong pairs</b> is estimated from all losses together, so it need not equal "
+    "the share of pairs judged wrong one by one. It can be right where single verdicts are not.",
+    "A judge errs. Rare things, foreign words and texts inside pictures look wrong to it, and "
+    "captions that fit only loosely look right: look at pairs before you delete them.",
+    "What is <b>suggested</b> is the best of this dataset in the eyes of the judge, which need "
+    "not be good.",
+)
+
+
+def write_report(path: str | Path, contents: AuditContents) -> None:
+    """Writes the report aside and renames it into place: a killed run leaves the old or the new.
+
+    Args:
+        path: The HTML file; its folder is made where it is missing.
+        contents: What to show.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(report_html(contents), encoding="utf-8", newline="\n")
+    sync(aside)
+    os.replace(aside, path)
+
+
+def report_html(contents: AuditContents) -> str:
+    """The report as HTML: embedded thumbnails, no scripts, nothing that is loaded.
+
+    Args:
+        contents: What to show. Its texts are trusted with nothing.
+
+    Raises:
+        ValueError: If losses and clean probabilities are not of the same pairs.
+    """
+    if contents.losses.shape != contents.clean_probability.shape:
+        raise ValueError(
+            f"losses has shape {contents.losses.shape}, but clean_probability has shape "
+            f"{contents.clean_probability.shape}: give both for every pair"
+        )
+    parts = (
+        _answer(contents),
+        _notes("Before you trust this", contents.warnings, "notes warnings"),
+        _notes("Left out", contents.left_out, "notes"),
+        _mixture(contents),
+        _oracle(contents),
+        _worst(contents),
+        _duplicates(contents),
+        _reading(),
+        _facts(contents),
+    )
+    return page(f"Audit of {contents.dataset}", "\n".join(part for part in parts if part))
+
+
+def _answer(contents: AuditContents) -> str:
+    n_pairs = len(contents.losses)
+    n_wrong = int((contents.clean_probability < 0.5).sum())
+    low, high = contents.wrong_interval
+    interval = basis = ""
+    if math.isfinite(low) and math.isfinite(high):
+        interval = f" <span>({percent(low, unit=False)} to {percent(high)})</span>"
+        level = f"{100 * contents.confidence:.3g}\N{NO-BREAK SPACE}%"
+        basis = f'<p class="lead">{level} interval; estimated from all losses together.</p>\n'
+    verb = "is" if n_pairs == 1 else "are"
+    how_many = "At most" if contents.upper_bound else "About"
+    answer = (
+        f"{how_many} <strong>{percent(contents.wrong_share)}</strong> of the "
+        f"{count(n_pairs, 'pair')} {verb} wrong{interval}"
+    )
+    tiles = [
+        f"<b>{n_wrong:,}</b>judged wrong one by one (clean probability below 0.5)",
+        f"<b>{n_pairs:,}</b>pairs of an image and a caption",
+        f"<b>{contents.n_images:,}</b>images",
+    ]
+    return (
+        f"<header>\n<h1>Audit of {name(contents.dataset)}</h1>\n"
+        f'<p class="answer">{answer if n_pairs else "No pair was judged"}</p>\n'
+        f"{basis if n_pairs else ''}"
+        f'{items(tiles, "tiles")}\n<p class="judge">{shown(contents.judge)}</p>\n'
+        f'<p class="how">{shown(contents.how)}</p>\n</header>'
+    )
+
+
+def _notes(heading: str, notes: Sequence[str], css_class: str) -> str:
+    entries = [shown(note) for note in notes]
+    return section(heading, items(entries, css_class)) if entries else ""
+
+
+def _mixture(contents: AuditContents) -> str:
+    losses = contents.losses
+    finite = losses[np.isfinite(losses)]
+    if not len(finite):
+        return ""
+    bins = mixture_bins(
+        losses, contents.random_losses, contents.clean_probability, contents.wrong_share
+    )
+    wide, narrow = (_svg_uri(mixture_svg(bins, size)) for size in (WIDE, NARROW))
+    alternative = (
+        f"Histogram of the losses of {count(len(finite), 'pair')}, from {finite.min():.3g} to "
+        f"{finite.max():.3g}, median {np.median(finite):.3g}"
+    )
+    random = contents.random_losses[np.isfinite(contents.random_losses)]
+    lead = "The line below is the mean clean probability of the pairs with such a loss."
+    if len(random):
+        alternative += f"; median of random re-pairings {np.median(random):.3g}"
+        lead = (
+            f"The losses of {len(random):,} random re-pairings, hardly any of which fits, scaled "
+            f"to {percent(contents.wrong_share)} of the pairs (red), and what remains of the "
+            "losses of all pairs (green). The line below is the mean clean probability of the "
+            "pairs with such a loss."
+        )
+    picture = (
+        f'<div class="panel"><picture><source media="(max-width: 640px)" srcset="{narrow}">'
+        f'<img src="{wide}" alt="{shown(alternative)}."></picture></div>'
+    )
+    return section("How right and wrong pairs part", picture, lead)
+
+
+def _svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _oracle(contents: AuditContents) -> str:
+    """What the verdicts are worth, where the truth is known."""
+    rows = []
+    for key, title, meaning in _MEASURES:
+        if key in contents.oracle:
+            value = contents.oracle[key]
+            rows.append((title, meaning, "too few pairs" if value is None else decimal(value)))
+    true_share = contents.oracle.get("true_share")
+    if true_share is not None:
+        rows.append(("True share of wrong pairs", "as known", percent(true_share)))
+        rows.append(("Estimated share", "without the truth", percent(contents.wrong_share)))
+    if not rows:
+        return ""
+    body = "".join(
+        f'<tr><th scope="row">{title}<small>{meaning}</small></th>'
+        f'<td class="value">{value}</td></tr>'
+        for title, meaning, value in rows
+    )
+    head = '<tr><th scope="col">Measure</th><th scope="col">Value</th></tr>'
+    table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    lead = "Of these pairs it is known which are wrong. The judge was not told."
+    return section("Against the truth", f'<div class="panel fitting">{table}</div>', lead)
+
+
+def _worst(contents: AuditContents) -> str:
+    if not contents.worst:
+        return ""
+    cards = "\n".join(pair_card(pair, rank) for rank, pair in enumerate(contents.worst, 1))
+    n_worst = len(contents.worst)
+    heading = "The worst pair" if n_worst == 1 else f"The {n_worst:,} worst pairs"
+    lead = "The worst comes first. The mark on the bar is the clean probability, from 0 to 1."
+    return section(heading, f'<ol class="cards">\n{cards}\n</ol>', lead)
+
+
+def _duplicates(contents: AuditContents) -> str:
+    if not contents.duplicates:
+        return ""
+    entries = "\n".join(duplicates_entry(found) for found in contents.duplicates)
+    lead = (
+        "Copies of one picture with different captions make each other look wrong, and a caption "
+        "that stands on many images tells little of any."
+    )
+    return section("More than once in the data", f'<ul class="copies">\n{entries}\n</ul>', lead)
+
+
+def _reading() -> str:
+    return section("How to read this page", items(list(_READING), "reading"))
+
+
+def _facts(contents: AuditContents) -> str:
+    if not contents.facts:
+        return ""
+    entries = "".join(
+        f"<dt>{shown(key)}</dt><dd>{shown(value)}</dd>" for key, value in contents.facts.items()
+    )
+    return section("Facts", f'<dl class="facts panel">{entries}</dl>')

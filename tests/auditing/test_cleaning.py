@@ -1,0 +1,144 @@
+"""The dataset without its wrong pairs, opened as anybody would open it."""
+
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+
+from noisy_xmodal.auditing.cleaning import WEIGHTS, write_cleaned
+from noisy_xmodal.data import PairDataset, load_pairs, validate_pairs
+from noisy_xmodal.data.regions import region_feature
+
+CAPTIONS = [["one", "two ä"], ["three"], ["four", "five", "six"], ["seven"]]
+IS_NOISY = [[False, True], [True], [False, False, True], [False]]
+#: Of the threshold itself a pair is kept.
+CHANCES = np.array([0.9, 0.1, 0.49, 0.5, 0.51, 0.0, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> datasets.Dataset:
+    """Pictures in files, with the oracle and a column of somebody's own."""
+    for shade in range(4):
+        PIL.Image.new("RGB", (8, 8), (shade,) * 3).save(tmp_path / f"{shade}.png")
+    return datasets.Dataset.from_dict(
+        {
+            "image": [str(tmp_path / f"{shade}.png") for shade in range(4)],
+            "captions": CAPTIONS,
+            "image_id": list("wxyz"),
+            "is_noisy": IS_NOISY,
+            "author": ["a", "b", "c", "d"],
+        }
+    ).cast_column("image", datasets.Image())
+
+
+def shades(dataset: datasets.Dataset) -> list[int]:
+    return [image.getpixel((0, 0))[0] for image in PairDataset(dataset).images[:]]
+
+
+def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "clean"
+    facts = write_cleaned(rows, CHANCES, out, "my data", "train")
+    assert facts == {"pairs_dropped": 3, "images_dropped": 1, "pairs_kept": 4, "images_kept": 3}
+    for file in tmp_path.glob("*.png"):
+        file.unlink()  # the folder stands by itself
+    found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert list(found) == ["train"]
+    clean = found["train"]
+    assert set(clean.column_names) == set(rows.column_names)
+    assert clean["captions"][:] == [["one"], ["four", "five"], ["seven"]]
+    assert clean["is_noisy"][:] == [[False], [False, False], [False]]
+    assert clean["image_id"][:] == ["w", "y", "z"]
+    assert clean["author"][:] == ["a", "c", "d"]
+    assert shades(clean) == [0, 2, 3]
+    validate_pairs(clean, "train")
+    dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text("utf-8").splitlines()]
+    assert dropped == [
+        {"image_id": "w", "caption": "two ä", WEIGHTS: 0.1},
+        {"image_id": "x", "caption": "three", WEIGHTS: 0.49},
+        {"image_id": "y", "caption": "six", WEIGHTS: 0.0},
+    ]
+    card = (out / "README.md").read_text()
+    assert "# my data, audited" in card
+    assert "3 pairs whose probability of being right is below 0.5" in card
+
+
+def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
+    facts = write_cleaned(rows, CHANCES, tmp_path / "clean", "my data", "test", threshold=0.95)
+    assert (facts["pairs_kept"], facts["images_kept"]) == (1, 1)
+    found = load_pairs(tmp_path / "clean")
+    assert found["test"]["captions"][:] == [["seven"]]
+
+
+def test_weights_stand_beside_all_captions(rows: datasets.Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "clean"
+    facts = write_cleaned(rows, CHANCES, out, "my data", "train", weights=True)
+    assert facts == {"pairs_dropped": 0, "images_dropped": 0, "pairs_kept": 7, "images_kept": 4}
+    found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    assert found["captions"][:] == CAPTIONS
+    assert found["is_noisy"][:] == IS_NOISY
+    assert [len(row) for row in found[WEIGHTS]] == [2, 1, 3, 1]
+    np.testing.assert_allclose(np.concatenate(found[WEIGHTS][:]), CHANCES, atol=1e-7)
+    assert (out / "dropped.jsonl").read_text() == ""
+
+
+def test_regions_and_rows_without_an_oracle(tmp_path: Path) -> None:
+    regions = np.random.default_rng(0).random((4, 2, 3)).astype(np.float32)
+    rows = datasets.Dataset.from_dict(
+        {"regions": regions.tolist(), "captions": CAPTIONS, "image_id": list("wxyz")},
+        features=datasets.Features(
+            {
+                "regions": region_feature(3),
+                "captions": datasets.List(datasets.Value("string")),
+                "image_id": datasets.Value("string"),
+            }
+        ),
+    )
+    # Chosen rows, as after bad ones were left out.
+    chosen = rows.select([0, 2, 3])
+    chances = np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.9])
+    write_cleaned(chosen, chances, tmp_path / "clean", "my data", "train")
+    found = load_pairs(tmp_path / "clean")["train"]
+    assert found["captions"][:] == [["one"], ["seven"]]
+    np.testing.assert_array_equal(PairDataset(found).images[:], regions[[0, 3]])
+
+
+def test_what_was_written_replaces_an_empty_folder(rows: datasets.Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "clean"
+    out.mkdir()
+    (tmp_path / ".clean.partial").mkdir()  # of a run that was killed
+    (tmp_path / ".clean.partial" / "train-1.parquet").write_text("half")
+    write_cleaned(rows, CHANCES, out, "my data", "train")
+    assert not (tmp_path / ".clean.partial").exists()
+    assert load_pairs(out)["train"].num_rows == 3
+
+
+def test_a_folder_written_anew_is_not_taken_for_the_old_one(
+    rows: datasets.Dataset, tmp_path: Path
+) -> None:
+    """The cache of `datasets` knows a folder by its name and card, not by its place."""
+    cache = str(tmp_path / "cache")
+    lengths = []
+    for number, threshold in enumerate((0.5, 0.95)):
+        out = tmp_path / str(number) / "clean"
+        out.parent.mkdir()
+        write_cleaned(rows, CHANCES, out, "my data", "train", threshold)
+        lengths.append(len(datasets.load_dataset(str(out), cache_dir=cache)["train"]))
+    assert lengths == [3, 1]
+
+
+def test_where_nothing_is_right_nothing_is_left(rows: datasets.Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "clean"
+    facts = write_cleaned(rows, np.zeros(7), out, "my data", "train")
+    assert facts == {"pairs_dropped": 7, "images_dropped": 4, "pairs_kept": 0, "images_kept": 0}
+    (shard,) = out.glob("*/*.parquet")
+    assert pq.read_metadata(shard).num_rows == 0  # which `datasets` says of, when asked to open it
+    assert len((out / "dropped.jsonl").read_text().splitlines()) == 7

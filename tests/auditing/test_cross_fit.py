@@ -1,0 +1,222 @@
+"""Folds, and models that judge what they have not seen; a stopped audit goes on bit for bit."""
+
+import gc
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concepts import concept_dataset
+from noisy_xmodal.auditing import cross_fit as module
+from noisy_xmodal.auditing.audited import AuditedPairs, audited_pairs
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
+from noisy_xmodal.models.matching.modeling_matching import MatchingModel
+from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training.weighted_trainer import WeightedTrainer
+
+RECIPE = CrossFitRecipe(folds=2, rounds=2, epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_to_collect() -> Iterator[None]:
+    """A training ends with a look at all objects of the process, which are many in a test run."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def pairs() -> AuditedPairs:
+    """Twelve images of which two look alike, and four."""
+    groups = np.array([0, 1, 2, 3, 3, 5, 6, 6, 6, 6, 10, 11])
+    return audited_pairs(concept_dataset(12, noise=CompleteMismatch(0.25)), None, groups)
+
+
+@pytest.fixture(scope="module")
+def whole(pairs: AuditedPairs, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
+    """An audit that nothing disturbed."""
+    return cross_fit(pairs, RECIPE, tmp_path_factory.mktemp("whole"))
+
+
+def check_same(one: Judgement, other: Judgement) -> None:
+    for name in ("losses", "random_losses", "tail", "clean_probability", "fold_of_row"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.share == other.share
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_folds_are_even_and_keep_groups_whole(n_folds: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 60, 200) * 13
+    folds = deal_folds(groups, n_folds, seed)
+    for group in np.unique(groups):
+        assert len(np.unique(folds[groups == group])) == 1
+    sizes = np.bincount(folds, minlength=n_folds)
+    assert sizes.max() - sizes.min() <= 2
+    np.testing.assert_array_equal(folds, deal_folds(groups, n_folds, seed))
+    assert (folds != deal_folds(groups, n_folds, seed + 2)).any()
+
+
+def test_a_large_group_has_a_fold_for_itself() -> None:
+    folds = deal_folds(np.array([7] * 20 + list(range(100, 110))), 3, 0)
+    assert (folds == folds[0])[:20].all()
+    assert sorted(np.bincount(folds).tolist()) == [5, 5, 20]
+
+
+@pytest.mark.parametrize("n_groups", [1, 3, 5])
+def test_too_few_images_for_the_folds_are_refused(n_groups: int) -> None:
+    with pytest.raises(ValueError, match=f"{n_groups} different images for 3 folds"):
+        deal_folds(np.arange(12) % n_groups, 3, 0)
+    assert np.bincount(deal_folds(np.arange(6), 3, 0)).tolist() == [2, 2, 2]
+
+
+def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
+    pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[Path, set[str]] = {}
+    weights: dict[Path, np.ndarray | None] = {}
+    judged: list[tuple[Path, list[int]]] = []
+    true_judge = module._judge_fold
+
+    class Spy(WeightedTrainer):
+        def __init__(self, model: Any, args: Any, objective: Any, samples: Any, own: Any, **k: Any):
+            trained[Path(args.output_dir)] = set(samples.dataset["image_id"])
+            weights[Path(args.output_dir)] = own
+            super().__init__(model, args, objective, samples, own, **k)
+
+    def judge(given: AuditedPairs, rows: np.ndarray, folder: Path, *rest: Any) -> Any:
+        judged.append((folder, rows.tolist()))
+        return true_judge(given, rows, folder, *rest)
+
+    monkeypatch.setattr(module, "WeightedTrainer", Spy)
+    monkeypatch.setattr(module, "_judge_fold", judge)
+    found = cross_fit(pairs, RECIPE, tmp_path)
+    names = pairs.dataset["image_id"][:]
+    assert len(judged) == len(trained) == 4
+    for folder, rows in judged:
+        seen = {row for row, name in enumerate(names) if name in trained[folder]}
+        assert seen.isdisjoint(rows)
+        assert {pairs.groups[row] for row in seen}.isdisjoint(pairs.groups[row] for row in rows)
+        assert len(seen) + len(rows) == 12
+    for number in (1, 2):
+        rounds = [rows for folder, rows in judged if folder.parent.name == f"round-{number}"]
+        assert sorted(chain.from_iterable(rounds)) == list(range(12))
+    first = [own for folder, own in weights.items() if folder.parent.name == "round-1"]
+    second = [own for folder, own in weights.items() if folder.parent.name == "round-2"]
+    assert first == [None, None]
+    # Each image's two pairs are trained on once, by the model of the other fold.
+    assert sum(len(own) for own in second if own is not None) == 24
+    assert all(own is not None and ((own >= 0) & (own <= 1)).all() for own in second)
+    assert [folder.is_dir() for folder in found.models] == [True, True]
+
+
+def test_losses_are_those_of_the_models_that_are_left(
+    pairs: AuditedPairs, whole: Judgement
+) -> None:
+    """One fold anew, by the model that judged it."""
+    fold = 1
+    rows = np.flatnonzero(whole.fold_of_row == fold)
+    samples = pairs.of_rows(rows)
+    model = MatchingModel.from_pretrained(whole.models[fold]).eval()
+    image = model.get_image_features(**pairs.processor(images=samples.images[:])).detach().numpy()
+    text = model.get_text_features(**pairs.processor(text=samples.captions())).detach().numpy()
+    score = image @ text.T * model.logit_scale.exp().item()  # (n_images, n_pairs)
+    lse = [np.log(np.exp(score).mean(axis=axis)) for axis in (1, 0)]
+    slow = [
+        (lse[0][row] + lse[1][pair]) / 2 - score[row, pair]
+        for pair, row in enumerate(samples.row_of_pair)
+    ]
+    np.testing.assert_allclose(whole.losses[pairs.pairs_of_rows(rows)], slow, atol=1e-4)
+    captions = pairs.pairs.captions()
+    own = pairs.pairs_of_rows(rows)
+    assert [captions[pair] for pair in own] == samples.captions()
+
+
+def test_the_share_is_that_of_the_first_round(
+    pairs: AuditedPairs, whole: Judgement, tmp_path: Path
+) -> None:
+    once = cross_fit(pairs, CrossFitRecipe(2, 1, 1, 8), tmp_path)
+    assert once.share == whole.share
+    assert (once.losses != whole.losses).any()
+
+
+def break_before(monkeypatch: pytest.MonkeyPatch, name: str, fold: str) -> Callable[[], None]:
+    """Makes a function of the module fail for a folder, until it is mended."""
+    true = getattr(module, name)
+
+    def broken(*args: Any) -> Any:
+        if any(isinstance(arg, Path) and str(arg).endswith(fold) for arg in args):
+            raise KeyboardInterrupt
+        return true(*args)
+
+    monkeypatch.setattr(module, name, broken)
+    return lambda: monkeypatch.setattr(module, name, true)
+
+
+@pytest.mark.parametrize(
+    ("name", "fold"),
+    [
+        ("train_fold", "round-1/fold-2"),
+        ("_judge_fold", "round-1/fold-2"),
+        ("train_fold", "round-2/fold-2"),
+    ],
+)
+def test_a_killed_audit_goes_on_bit_for_bit(
+    name: str,
+    fold: str,
+    pairs: AuditedPairs,
+    whole: Judgement,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mend = break_before(monkeypatch, name, fold)
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(pairs, RECIPE, tmp_path)
+    mend()
+    trained = []
+    true = WeightedTrainer.train
+
+    def train(self: WeightedTrainer, **given: Any) -> Any:
+        trained.append(str(self.args.output_dir))
+        return true(self, **given)
+
+    monkeypatch.setattr(WeightedTrainer, "train", train)
+    check_same(cross_fit(pairs, RECIPE, tmp_path), whole)
+    assert not any(folder.endswith("round-1/fold-1") for folder in trained)
+    n_left = {"train_fold round-1/fold-2": 3, "_judge_fold round-1/fold-2": 2}
+    assert len(trained) == n_left.get(f"{name} {fold}", 1)
+
+
+def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
+    pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
+    expected = cross_fit(pairs, recipe, tmp_path / "whole")
+    true = WeightedTrainer.training_step
+    steps: list[int] = []
+
+    def step(self: WeightedTrainer, *args: Any, **kwargs: Any) -> Any:
+        steps.append(self.state.global_step)
+        if steps == [0, 1, 2, 3, 4]:  # in the middle of the second epoch of the first fold
+            raise KeyboardInterrupt
+        return true(self, *args, **kwargs)
+
+    monkeypatch.setattr(WeightedTrainer, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(pairs, recipe, tmp_path / "killed")
+    assert len(list((tmp_path / "killed").rglob("checkpoint-3"))) == 1
+    check_same(cross_fit(pairs, recipe, tmp_path / "killed"), expected)
+    assert steps[5] == 3  # behind the checkpoint
+    assert not list((tmp_path / "killed").rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("folds", 1), ("rounds", 0), ("epochs", 0), ("batch_size", 1)]
+)
+def test_recipes_that_cannot_be_are_refused(option: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{option} is {value}: give at least"):
+        CrossFitRecipe(**{option: value})

@@ -1,0 +1,132 @@
+"""What several models say is put together, each pair in its place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noisy_xmodal.auditing.judgement import Judgement, conclude
+from noisy_xmodal.evaluation.pair_losses import JudgedPairs
+from noisy_xmodal.noise.random_pairs import WrongShare, clean_given_share, estimate_wrong_share
+
+N_IMAGES, EACH, N_RANDOM = 300, 4, 3000
+
+
+def judged(
+    wrong: np.ndarray, rng: np.random.Generator, scale: float, siblings: bool
+) -> JudgedPairs:
+    """A model's losses in a unit of its own; siblings of exchanged captions disagree with them."""
+    n, exchanged = len(wrong), np.repeat([False, True], [len(wrong), N_RANDOM])
+
+    def evidence(fits: np.ndarray, image: np.ndarray, text: np.ndarray) -> np.ndarray:
+        means = np.stack([fits, image, text], axis=1) * -3.0
+        found = scale * (means + rng.normal(size=means.shape))
+        found[:, 1:] = found[:, 1:] if siblings else np.nan
+        return np.asarray(found)
+
+    fits = np.append(~wrong, ~exchanged[n:])
+    agree = np.ones(len(fits), dtype=bool)
+    caption = evidence(fits, agree, fits)
+    of_set = evidence(fits, fits, agree)[n:]
+    given, caption = caption[:n], caption[n:]
+    of_set[:, 0] = caption[:, 0]
+    return JudgedPairs(given[:, 0], caption[:, 0], given, caption, of_set)
+
+
+def world(
+    siblings: bool = True,
+) -> tuple[list[JudgedPairs], list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Three folds, whose models differ in scale, with images dealt at random."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.arange(N_IMAGES), EACH)
+    fold_of_row = rng.permutation(N_IMAGES) % 3
+    wrong = rng.random(len(rows)) < 0.25
+    own = [np.flatnonzero(fold_of_row[rows] == fold) for fold in range(3)]
+    parts = [
+        judged(wrong[pairs], rng, scale, siblings)
+        for pairs, scale in zip(own, (1.0, 10.0, 0.1), strict=True)
+    ]
+    return parts, own, rows, fold_of_row, wrong
+
+
+def slow_tail(parts: list[JudgedPairs], own: list[np.ndarray], n: int) -> np.ndarray:
+    found = np.zeros(n)
+    for part, pairs in zip(parts, own, strict=True):
+        for pair, loss in zip(pairs.tolist(), part.losses.tolist(), strict=True):
+            found[pair] = ((part.random_losses < loss).sum() + 0.5) / (N_RANDOM + 1)
+    return found
+
+
+def test_pairs_of_all_folds_come_to_their_places() -> None:
+    parts, own, rows, fold_of_row, _ = world(siblings=False)
+    models = [Path(str(fold)) for fold in range(3)]
+    found = conclude(parts, own, rows, fold_of_row, models=models)
+    for part, pairs in zip(parts, own, strict=True):
+        np.testing.assert_array_equal(found.losses[pairs], part.losses)
+    slow = slow_tail(parts, own, len(rows))
+    np.testing.assert_allclose(found.tail, slow)
+    np.testing.assert_array_equal(
+        found.random_losses, np.concatenate([part.random_losses for part in parts])
+    )
+    assert found.share == estimate_wrong_share(found.tail, 3 * N_RANDOM, rows)
+    np.testing.assert_array_equal(
+        found.clean_probability, clean_given_share(found.tail, found.share.share)
+    )
+    assert found.sets is None  # nothing is known of siblings
+    assert found.models == models
+    np.testing.assert_array_equal(found.fold_of_row, fold_of_row)
+
+
+def same(one: Judgement, other: Judgement) -> None:
+    assert one.sets == other.sets
+    assert one.share == other.share
+    np.testing.assert_array_equal(one.losses, other.losses)
+    # Of random pairs some are taken at regular places, which depends on their order.
+    np.testing.assert_allclose(one.tail, other.tail, atol=5e-3)
+
+
+def test_siblings_are_counted_in_their_places_too() -> None:
+    parts, own, rows, fold_of_row, wrong = world()
+    found = conclude(parts, own, rows, fold_of_row)
+    by_loss = slow_tail(parts, own, len(rows))
+    assert found.sets == 0
+    # Had the folds changed places, the siblings would tell nothing, or worse.
+    assert found.tail[wrong].mean() == pytest.approx(0.5, abs=0.05)
+    assert found.tail[~wrong].mean() < by_loss[~wrong].mean() / 2
+    assert found.clean_probability[~wrong].mean() > 0.95
+    assert found.clean_probability[wrong].mean() < 0.1
+    # Known by the losses alone, as the share of all wrong pairs is.
+    assert found.share == estimate_wrong_share(by_loss, 3 * N_RANDOM, rows)
+
+
+def test_the_order_of_the_folds_and_of_their_pairs_is_nothing() -> None:
+    parts, own, rows, fold_of_row, _ = world()
+    expected = conclude(parts, own, rows, fold_of_row)
+    rng = np.random.default_rng(1)
+    shuffled = []
+    for fold in (2, 0, 1):
+        order, part = rng.permutation(len(own[fold])), parts[fold]
+        part = part._replace(losses=part.losses[order], evidence=part.evidence[order])
+        shuffled.append((part, own[fold][order]))
+    again = conclude([p for p, _ in shuffled], [o for _, o in shuffled], rows, fold_of_row)
+    same(again, expected)
+
+
+def test_a_share_that_is_known_is_taken_over() -> None:
+    parts, own, rows, fold_of_row, _ = world()
+    known = WrongShare(0.4, 0.3, 0.5, 0.9, 0.5, 0.95)
+    found = conclude(parts, own, rows, fold_of_row, known)
+    assert found.share is known
+    np.testing.assert_array_equal(found.clean_probability, clean_given_share(found.tail, 0.4))
+    other = conclude(parts, own, rows, fold_of_row)
+    assert other.share != known
+    np.testing.assert_array_equal(found.tail, other.tail)
+
+
+def test_one_model_of_all_pairs() -> None:
+    parts, own, _, _, wrong = world()
+    rows = np.arange(len(own[1]))
+    found = conclude([parts[1]], [rows], rows, np.zeros(len(rows), dtype=np.int64))
+    assert found.models == ()
+    assert found.tail[wrong[own[1]]].mean() > 0.4
+    np.testing.assert_array_equal(found.losses, parts[1].losses)

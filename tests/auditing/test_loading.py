@@ -1,0 +1,114 @@
+"""The rows of an audit: what can be used of a split, and what was left out of it."""
+
+import io
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import PIL.Image
+import pytest
+
+from concepts import concept_dataset
+from noisy_xmodal.auditing import loading
+from noisy_xmodal.auditing.loading import load_rows
+from noisy_xmodal.data import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two splits; of each a picture is missing, and of one a picture is broken."""
+    for shade in range(6):
+        picture = PIL.Image.new("RGB", (16, 16), (40 * shade,) * 3)
+        picture.save(tmp_path / f"{shade}.png")
+    (tmp_path / "4.png").write_text("broken")
+    names = {"train": [0, 9, 4, 1], "test": [2, 8, 3]}
+    for split, shades in names.items():
+        rows = [
+            {"image": f"{shade}.png", "captions": [f"text {shade}", f"more {shade}"]}
+            for shade in shades
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{split}.jsonl").write_text(text)
+    return tmp_path
+
+
+def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> None:
+    found = load_rows(str(folder))
+    assert (found.split, found.visual) == ("train", "image")
+    assert found.dataset["image_id"][:] == ["0.png", "1.png"]
+    assert found.captions == ["text 0", "more 0", "text 1", "more 1"]
+    assert found.first_pairs.tolist() == [0, 2, 4]
+    assert len(found.seen.digests) == len(found.seen.hashes) == 2
+    assert len(found.left_out) == 2  # nothing of the other split
+    assert "9.png" in found.left_out[0]
+    assert "4.png: no picture" in found.left_out[1]
+    other = load_rows(str(folder), split="test")
+    assert other.captions[::2] == ["text 2", "text 3"]
+    assert len(other.left_out) == 1
+
+
+def test_digests_belong_to_the_rows_that_are_left(folder: Path) -> None:
+    left = load_rows(str(folder)).seen
+    alone = []
+    for name in ("0.png", "1.png"):
+        content = (folder / name).read_bytes()
+        rows = datasets.Dataset.from_dict({"image": [{"bytes": content, "path": None}]})
+        alone.append(loading.look_at_images(rows.cast_column("image", datasets.Image())).digests[0])
+    assert left.digests.tolist() == [int(digest) for digest in alone]
+
+
+def test_noise_is_put_into_what_is_left(folder: Path) -> None:
+    found = load_rows(str(folder), noise="cmp_50", noise_seed=3)
+    assert sum(sum(flags) for flags in found.dataset["is_noisy"]) == 2
+    assert sorted(found.captions) == ["more 0", "more 1", "text 0", "text 1"]
+    assert found.captions == [text for texts in found.dataset["captions"] for text in texts]
+    again = load_rows(str(folder), noise="cmp_50", noise_seed=3)
+    assert again.captions == found.captions
+
+
+def test_noise_that_is_none_is_refused_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load_pairs", None)
+    with pytest.raises(ValueError, match="cmp_lots"):
+        load_rows(str(folder), noise="cmp_lots")
+
+
+@pytest.mark.parametrize("kind", ["files", "pictures"])
+def test_a_dataset_of_which_nothing_is_left_is_an_error(kind: str, tmp_path: Path) -> None:
+    rows = [{"image": f"{row}.png", "caption": "text"} for row in range(3)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if kind == "pictures":
+        for row in range(3):
+            (tmp_path / f"{row}.png").write_text("broken")
+    with pytest.raises(DatasetError, match=r"can be used: .*0\.png.*1\.png"):
+        load_rows(str(tmp_path))
+
+
+def test_the_split_can_have_another_name(tmp_path: Path) -> None:
+    concept_dataset(4).to_parquet(tmp_path / "valid.parquet")
+    found = load_rows(str(tmp_path / "valid.parquet"), split="valid")
+    assert found.split == "validation"
+    assert load_rows(str(tmp_path / "valid.parquet")).split == "validation"
+    assert len(found.captions) == 8
+    assert len(found.seen.hashes) == 0
+
+
+def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
+    contents = []
+    for seed in range(3):
+        buffer = io.BytesIO()
+        noise = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        PIL.Image.fromarray(noise).save(buffer, "png")
+        contents.append(buffer.getvalue() if seed != 1 else b"broken")
+    rows = datasets.Dataset.from_dict({"image": contents, "caption": ["a", "b", "c"]})
+    rows.to_parquet(tmp_path / "pairs.parquet")
+    found = load_rows(str(tmp_path / "pairs.parquet"))
+    assert found.captions == ["a", "c"]
+    assert found.left_out == ["row-000001: no picture that Pillow can read (6 bytes)"]

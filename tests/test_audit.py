@@ -1,0 +1,340 @@
+"""Audits from end to end: of region features, of a folder of pictures, and by models that exist."""
+
+import gc
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
+
+from concepts import REGION_SIZE, concept_dataset
+from noisy_xmodal import (
+    MatchingConfig,
+    MatchingModel,
+    NcrProcessor,
+    RcarModel,
+    RcarProcessor,
+    RegionFeatureProcessor,
+    train_word_tokenizer,
+)
+from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
+from noisy_xmodal.data import DatasetError, load_pairs
+from tiny_backbones import CAPTIONS, backbone_config
+from tiny_rcar import rcar_config
+
+RECIPE = CrossFitRecipe(folds=2, rounds=1, epochs=1, batch_size=8)
+COLUMNS = [
+    *("pair_id", "image_id", "caption", "clean_probability", "loss"),
+    *("suggested_caption", "suggested_image_id"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_to_collect() -> Iterator[None]:
+    """A training ends with a look at all objects of the process, which are many in a test run."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `regions.parquet`, 14 images of two captions, and a cache of its own."""
+    folder = tmp_path_factory.mktemp("audits")
+    concept_dataset(14).remove_columns("is_noisy").to_parquet(folder / "regions.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def regions(place: Path) -> AuditOptions:
+    return AuditOptions(
+        str(place / "regions.parquet"),
+        inject_noise="cmp_20",
+        output=place / "regions" / "audit.parquet",
+        recipe=RECIPE,
+        progress=False,
+        command="the command",
+    )
+
+
+@pytest.fixture(scope="module")
+def of_regions(regions: AuditOptions) -> dict[str, Any]:
+    return audit(regions)
+
+
+@pytest.fixture(scope="module")
+def photos(place: Path) -> Path:
+    """Two dozen JPEGs with a table, of which two are broken, one is missing, one says nothing."""
+    folder = place / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["file_name,caption"]
+    for number in range(24):
+        name = f"{number:02}.jpg"
+        blocks = rng.integers(0, 255, (5, 6, 3), dtype=np.uint8)
+        picture = PIL.Image.fromarray(blocks).resize((48, 40), PIL.Image.Resampling.BICUBIC)
+        picture.save(folder / name)
+        text = f"{CAPTIONS[number % len(CAPTIONS)]} {number}"
+        lines.append(f"{name},{'' if number == 5 else text}")
+    lines.append("nowhere.jpg,a text")
+    (folder / "03.jpg").write_bytes((folder / "03.jpg").read_bytes()[:500])
+    (folder / "08.jpg").write_text("no picture")
+    shutil.copy(folder / "10.jpg", folder / "11.jpg")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def check_files(summary: dict[str, Any], options: AuditOptions, n_pairs: int) -> Any:
+    """What holds of every audit; returns the table."""
+    table = pq.read_table(options.output)
+    assert table.column_names[:7] == COLUMNS
+    assert len(table) == summary["n_pairs"] == n_pairs
+    assert sorted(table["pair_id"].to_pylist()) == list(range(n_pairs))
+    assert (np.diff(table["clean_probability"].to_numpy()) >= 0).all()
+    for left, right in zip(table.to_pylist(), table.to_pylist()[1:], strict=False):
+        if left["clean_probability"] == right["clean_probability"]:
+            assert left["loss"] >= right["loss"] or options.model_name_or_path is None
+    kept = json.loads(options.output.with_suffix(".json").read_text())
+    assert kept == summary
+    assert 0 <= summary["wrong_interval"][0] <= summary["wrong_interval"][1] <= 1
+    report = options.output.with_suffix(".html").read_text(encoding="utf-8")
+    assert table["caption"][0].as_py() in report
+    assert not list(options.output.parent.glob("*.work"))
+    assert not list(options.output.parent.glob(".*"))
+    return table
+
+
+def test_region_features_with_noise_put_in(
+    of_regions: dict[str, Any], regions: AuditOptions, place: Path
+) -> None:
+    table = check_files(of_regions, regions, 28)
+    assert table.column_names[7:] == ["is_noisy"]
+    assert sum(table["is_noisy"].to_pylist()) == 6  # round(28 / 5)
+    assert of_regions["oracle"]["true_share"] == pytest.approx(6 / 28)
+    assert of_regions["n_images"] == 14
+    assert of_regions["injected_noise"] == "cmp_20"
+    assert of_regions["recipe"]["epochs"] == 1
+    assert of_regions["command"] == "the command"
+    assert any("28 pairs are few" in note for note in of_regions["warnings"])
+    captions = load_pairs(place / "regions.parquet")["train"]["captions"][:]
+    own = {str(row): texts for row, texts in enumerate(captions)}
+    for row in table.to_pylist():
+        assert (row["caption"] in own[row["image_id"]]) or row["is_noisy"]
+        assert row["suggested_image_id"] != row["image_id"]
+        assert row["suggested_caption"] is not None
+        assert row["suggested_caption"] != row["caption"]
+
+
+def test_the_same_audit_gives_the_same_bits(
+    of_regions: dict[str, Any], regions: AuditOptions, place: Path
+) -> None:
+    again = replace(regions, output=place / "again" / "audit.parquet")
+    found = audit(again)
+    assert again.output.read_bytes() == regions.output.read_bytes()
+    for name in found.keys() - {"seconds", "table", "report", "summary"}:
+        assert found[name] == of_regions[name]
+
+
+def test_a_stopped_audit_goes_on(
+    regions: AuditOptions, of_regions: dict[str, Any], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    stopped = replace(regions, output=place / "stopped.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr("noisy_xmodal.audit._table", stop)
+        with pytest.raises(KeyboardInterrupt):
+            audit(stopped)
+    assert (place / "stopped.work").is_dir()
+    monkeypatch.setattr("noisy_xmodal.auditing.cross_fit.WeightedTrainer", None)  # no training
+    audit(stopped)
+    assert stopped.output.read_bytes() == regions.output.read_bytes()
+    assert not (place / "stopped.work").exists()
+
+
+def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) -> None:
+    options = AuditOptions(
+        str(photos),
+        vision_model_name_or_path="none",
+        output=place / "photos.parquet",
+        clean=place / "clean",
+        clean_weights=True,
+        recipe=RECIPE,
+        shown=5,
+        progress=False,
+    )
+    summary = audit(options)
+    table = check_files(summary, options, 21)
+    assert table.column_names == COLUMNS
+    assert summary["oracle"] == {}
+    assert summary["n_images"] == 21
+    left_out = summary["left_out"]
+    assert len(left_out) == 4
+    for name, why in (
+        ("03.jpg", "runcated"),
+        ("08.jpg", "no picture that Pillow can read"),
+        ("05.jpg", "its caption is empty"),
+        ("nowhere.jpg", "there is no such file"),
+    ):
+        assert any(name in line and why in line for line in left_out), (name, left_out)
+    assert summary["alike_pictures"] == 1  # the copy
+    names = set(table["image_id"].to_pylist())
+    assert {"03.jpg", "05.jpg", "08.jpg"}.isdisjoint(names)
+    clean = load_pairs(place / "clean")["train"]
+    assert summary["cleaned"]["pairs_kept"] == len(clean) == 21
+    chances = dict(zip(*(table[name].to_pylist() for name in ("caption", COLUMNS[3])), strict=True))
+    for texts, weights in zip(clean["captions"], clean["clean_probability"], strict=True):
+        assert weights == pytest.approx([chances[text] for text in texts])
+    report = (place / "photos.html").read_text(encoding="utf-8")
+    assert report.count("data:image/") >= 5
+    assert "nowhere.jpg" in report
+
+
+def save_matching(folder: Path) -> None:
+    words = [text for texts in concept_dataset(14)["captions"] for text in texts]
+    processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
+    config = MatchingConfig(
+        region_size=REGION_SIZE,
+        vocab_size=len(processor.tokenizer),
+        word_encoder="words",
+        word_size=8,
+        hidden_size=8,
+        similarity="cosine",
+    )
+    MatchingModel(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def save_rcar(folder: Path) -> None:
+    words = [text for texts in concept_dataset(14)["captions"] for text in texts]
+    tokenizer = train_word_tokenizer(words)
+    config = rcar_config({"vocab_size": len(tokenizer)}, region_size=REGION_SIZE)
+    RcarModel(config).save_pretrained(folder)
+    RcarProcessor(RegionFeatureProcessor(REGION_SIZE), tokenizer).save_pretrained(folder)
+
+
+def save_clip(folder: Path) -> None:
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    CLIPModel(backbone_config("clip")).save_pretrained(folder)
+    CLIPProcessor(images, train_word_tokenizer(CAPTIONS)).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("save", [save_matching, save_rcar, save_clip])
+def test_a_model_that_is_there_judges(
+    save: Callable[[Path], None], place: Path, photos: Path
+) -> None:
+    name = save.__name__
+    save(place / name)
+    options = AuditOptions(
+        str(photos if save is save_clip else place / "regions.parquet"),
+        model_name_or_path=str(place / name),
+        output=place / f"{name}.parquet",
+        progress=False,
+    )
+    summary = audit(options)
+    table = check_files(summary, options, 21 if save is save_clip else 28)
+    assert summary["judge"] == f"Judged by {place / name}."
+    assert summary["recipe"] is None
+    suggested = table["suggested_caption"].null_count
+    assert suggested == (len(table) if save is save_rcar else 0)
+    assert np.isfinite(table["loss"].to_numpy()).all()
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr("noisy_xmodal.audit.load_rows", refuse)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output": Path("audit.csv")}, r"--output is audit\.csv: .*\.parquet"),
+        ({"output": Path("file/audit.parquet")}, r"--output file/audit\.parquet cannot be written"),
+        ({"clean": Path("full")}, "full"),
+        ({"clean_threshold": 1.5}, r"--clean_threshold is 1\.5"),
+        ({"clean_threshold": float("nan")}, "--clean_threshold is nan"),
+        ({"model_name_or_path": "/nowhere/model"}, "/nowhere/model is no folder here"),
+        ({"model_name_or_path": "full"}, "full holds no model"),
+    ],
+)
+def test_options_that_do_not_fit_stop_it_before_any_work(
+    changes: dict[str, Any],
+    message: str,
+    regions: AuditOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("not a folder")
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    options = replace(regions, **({"output": Path("audit.parquet")} | changes))
+    with pytest.raises((ValueError, OSError), match=message):
+        audit(options)
+    assert not Path("audit.parquet").exists()
+    assert Path("full/notes.txt").read_text() == "mine"
+
+
+def test_a_model_of_other_images_is_refused(
+    place: Path, photos: Path, regions: AuditOptions
+) -> None:
+    save_matching(place / "of regions")
+    with pytest.raises(DatasetError, match="reads region features, and the dataset has the column"):
+        audit(
+            replace(
+                regions,
+                dataset_name=str(photos),
+                model_name_or_path=str(place / "of regions"),
+                inject_noise=None,
+            )
+        )
+    save_clip(place / "of pictures")
+    with pytest.raises(DatasetError, match="reads pictures, and the dataset has the column"):
+        audit(replace(regions, model_name_or_path=str(place / "of pictures")))
+
+
+def test_features_of_another_size_are_refused(place: Path, regions: AuditOptions) -> None:
+    save_matching(place / "wide")
+    config = MatchingConfig.from_pretrained(place / "wide", region_size=REGION_SIZE + 1)
+    MatchingModel(config).save_pretrained(place / "wide")
+    tokenizer = NcrProcessor.from_pretrained(place / "wide").tokenizer
+    NcrProcessor(RegionFeatureProcessor(REGION_SIZE + 1), tokenizer).save_pretrained(place / "wide")
+    with pytest.raises(DatasetError, match=f"features of {REGION_SIZE + 1} numbers"):
+        audit(replace(regions, model_name_or_path=str(place / "wide")))
+
+
+def test_one_of_several_splits_is_audited(place: Path, regions: AuditOptions) -> None:
+    parts = datasets.DatasetDict(valid=concept_dataset(14), other=concept_dataset(14, seed=1))
+    parts.save_to_disk(place / "parts")
+    save_matching(place / "judge")
+    options = replace(
+        regions,
+        dataset_name=str(place / "parts"),
+        output=place / "part.parquet",
+        model_name_or_path=str(place / "judge"),
+        inject_noise=None,
+    )
+    with pytest.raises(DatasetError, match=r"has the splits .* choose one with --split"):
+        audit(options)
+    summary = audit(replace(options, split="other"))
+    assert summary["split"] == "other"
+    captions = set(pq.read_table(options.output)["caption"].to_pylist())
+    assert captions == {text for texts in parts["other"]["captions"] for text in texts}
