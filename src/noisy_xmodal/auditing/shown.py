@@ -9,13 +9,14 @@ import numpy as np
 from ..data.columns import IMAGE, IMAGE_ID, REGIONS
 from .contents import DoubtfulPair, Duplicates
 from .loading import LoadedRows
+from .options import THRESHOLD
 from .table import AuditTable
 
 _GROUPS, _MEMBERS = 8, 6
 
 
 def doubtful_pairs(table: AuditTable, dataset: datasets.Dataset, n: int) -> list[DoubtfulPair]:
-    """The worst pairs, with pictures where there are any.
+    """The worst pairs, with pictures where there are any; suggestions for those judged wrong.
 
     Args:
         table: What is known of all pairs.
@@ -25,7 +26,9 @@ def doubtful_pairs(table: AuditTable, dataset: datasets.Dataset, n: int) -> list
     found = []
     for pair in table.order[:n].tolist():
         row = int(table.row_of_pair[pair])
-        text, other = int(table.suggested_caption[pair]), int(table.suggested_image[pair])
+        text, other = -1, -1
+        if table.clean_probability[pair] < THRESHOLD:  # of a right pair nothing else is better
+            text, other = int(table.suggested_caption[pair]), int(table.suggested_image[pair])
         found.append(
             DoubtfulPair(
                 pair,
