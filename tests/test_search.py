@@ -133,6 +133,15 @@ def test_any_model_of_transformers_searches_pictures(clip: datasets.Dataset, que
         assert grid.format == "PNG"
 
 
+def test_a_folder_with_an_empty_caption_is_searched_without_it(clip: datasets.Dataset) -> None:
+    for shade, name in enumerate(["a.png", "b.png", "c.png"]):
+        Image.new("RGB", (32, 32), (80 * shade, 0, 0)).save(name)
+    Path("table.csv").write_text("file_name,text\na.png,a red cat\nb.png,\nc.png,a dog\n")
+    found = find("clip", "table.csv", "a red cat", output="out.png")
+    assert sorted(result["image_id"] for result in found["results"]) == ["a.png", "c.png"]
+    assert found["left_out"] == ["row 1 of train (b.png): its caption is empty"]
+
+
 @pytest.mark.parametrize("query", ["red cat", "query.npy"])
 def test_a_model_of_joint_passes_puts_the_shortlist_in_order(
     regions: PairDataset, query: str

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -71,7 +72,7 @@ def load_rows(
     if noise is not None:
         parse_noise(noise)  # a name that is none is refused before any long work
     notes: dict[str, list[str]] = {}
-    if name == EMBEDDED:
+    if name == EMBEDDED and not Path(EMBEDDED).exists():
         parts = load_openmoji(config_name or "clean")
     else:
         known = config_names(name)

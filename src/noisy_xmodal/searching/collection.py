@@ -38,7 +38,8 @@ class Collection:
         pairs: Its rows with their captions.
         rows: The number in the split of each row in `pairs`, (n_rows,).
         split: Name of the split.
-        left_out: Pictures that do not decode and are in no row, with the reason, a line each.
+        left_out: What is in no row, pictures that do not decode and captions that are empty, with
+            the reason, a line each.
     """
 
     pairs: PairDataset
@@ -77,6 +78,7 @@ def open_collection(
     Raises:
         DatasetError: If the dataset or the split is not there, or no picture decodes.
     """
+    notes: dict[str, list[str]] = {}
     if dataset_name == OPENMOJI and not Path(OPENMOJI).exists():
         splits = load_openmoji(config_name or "clean")
     else:
@@ -86,6 +88,7 @@ def open_collection(
             image_column=columns.image,
             caption_column=columns.caption,
             id_column=columns.id,
+            left_out=notes,
         )
     chosen = split or ("test" if "test" in splits else next(iter(splits)))
     if chosen not in splits:
@@ -98,7 +101,7 @@ def open_collection(
         rows, left_out = _good_rows(dataset, chosen, folder)
     if left_out:
         dataset = dataset.select(rows.tolist())
-    return Collection(PairDataset(dataset), rows, chosen, left_out)
+    return Collection(PairDataset(dataset), rows, chosen, notes.get(chosen, []) + left_out)
 
 
 def collection_vectors(
