@@ -336,6 +336,6 @@ def test_an_unknown_config_lists_the_known_ones(case: Case, tmp_path: Path) -> N
 def test_a_folder_with_content_is_kept(case: Case, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    with pytest.raises(DatasetError, match=r"not empty.*--overwrite"):
+    with pytest.raises(DatasetError, match=r"not empty.*overwrite=True"):
         write(case, tmp_path)
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"

@@ -333,7 +333,7 @@ def test_a_folder_with_content_is_kept(write_split: Writer, tmp_path: Path) -> N
     raw, out = write_split(), tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(DatasetError, match=r"out is not empty.*--overwrite"):
+    with pytest.raises(DatasetError, match=r"out is not empty.*overwrite=True"):
         write_precomp(raw, out, ["clean"])
     assert [file.name for file in out.iterdir()] == ["mine.txt"]
     write_precomp(raw, out, ["clean"], overwrite=True)

@@ -9,6 +9,7 @@ from .injection import inject_noise
 from .labelled_columns import validate_labelled
 from .labelled_pairs import LabelledPairs
 from .labelled_rows import as_labelled, load_labelled
+from .messages import spell_options
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
 from .plain_vectors import with_vectors
@@ -34,6 +35,7 @@ __all__ = [
     "load_pairs",
     "load_training_pairs",
     "noise_protocol",
+    "spell_options",
     "validate_columns",
     "validate_labelled",
     "validate_pairs",

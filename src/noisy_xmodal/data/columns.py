@@ -63,7 +63,10 @@ _BLOCK_ROWS = 512
 
 
 class DatasetError(ValueError):
-    """A dataset, or a file that one is made of, does not keep the column contract."""
+    """A dataset, or a file that one is made of, does not keep the column contract.
+
+    Its message names options as Python keywords; see `messages.spell_options`.
+    """
 
 
 def visual_column(dataset: datasets.Dataset, split: str = "train") -> str:

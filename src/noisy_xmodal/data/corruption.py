@@ -135,6 +135,6 @@ def no_object_sets(noise: str, objects_from: str) -> DatasetError:
         )
     return DatasetError(
         f"'{noise}' is to take its objects from {objects_from!r}, which this dataset does not "
-        "have. Choose another of objects_from="
+        "have. Others: objects_from="
         f"{' or '.join(map(repr, DERIVED_SETS))}."
     )

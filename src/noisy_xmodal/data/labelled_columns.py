@@ -93,7 +93,7 @@ def validate_labelled(
     if len(dataset) < minimum_pairs:
         raise DatasetError(
             f"Split '{split}' has {len(dataset)} pairs, fewer than the {minimum_pairs} of one "
-            "batch. Use a smaller batch (--per_device_train_batch_size) or a larger dataset."
+            "batch. Use a smaller batch (per_device_train_batch_size=) or a larger dataset."
         )
     for name in LABEL_COLUMNS:
         if name in dataset.column_names:
@@ -199,12 +199,12 @@ def no_label_error(dataset: datasets.Dataset, missing: Sequence[str], split: str
         return DatasetError(
             f"Split '{split}' has '{there}' but no '{missing[0]}': labels are missing in one "
             f"modality; its columns are {dataset.column_names}. Where both sides of a row are of "
-            f"one class: as_labelled(dataset, label_column='{there}'), or --label_column {there}."
+            f"one class: label_column='{there}'."
         )
     return DatasetError(
         f"Split '{split}' has no '{IMAGE_LABEL}' and '{TEXT_LABEL}'; its columns are "
         f"{dataset.column_names}. Where one column holds the class of both sides: "
-        "as_labelled(dataset, label_column=NAME), or --label_column NAME."
+        "label_column=NAME."
     )
 
 

@@ -36,6 +36,7 @@ from .labelled_columns import (
     read_labels,
 )
 from .labels import number_classes
+from .messages import spell_options
 from .plain_vectors import with_region_means
 from .protocol import TRAIN
 
@@ -155,7 +156,7 @@ def _with_whole_paths(
 
 def _renamed_option(error: DatasetError) -> DatasetError:
     """The same message, with the option as it is called here."""
-    return DatasetError(str(error).replace("caption_column", "text_column"))
+    return DatasetError(spell_options(str(error), {"caption_column": "text_column"}))
 
 
 def _label_sources(

@@ -128,8 +128,8 @@ def refuse_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
     if bad:
         raise DatasetError(
             f"{len(bad):,} of {len(names):,} pictures are bad. {first_few(bad)}"
-            f"{'; '.join(bad[:SHOWN])}. Get them again, or leave them out with --on_bad_image "
-            "skip (in Python on_bad_image='skip')."
+            f"{'; '.join(bad[:SHOWN])}. Get them again, or leave them out with "
+            "on_bad_image='skip'."
         )
 
 

@@ -113,7 +113,7 @@ def _visual(features: dict[str, Any], given: GivenColumns, split: str) -> str:
             raise DatasetError(
                 f"Column '{given.image}' of split '{split}' is {feature}: no picture, path, bytes "
                 f"or region features. Its columns are {list(features)}; name another with "
-                "image_column= (--image_column)."
+                "image_column=NAME."
             )
         return given.image
     if REGIONS in features:
@@ -138,7 +138,7 @@ def _captions(features: dict[str, Any], given: str | None, split: str) -> tuple[
             raise DatasetError(
                 f"Column '{given}' of split '{split}' is {feature}: no string, list of strings or "
                 f"list of objects with a text. Columns with text are {readable}; name one with "
-                "caption_column= (--caption_column)."
+                "caption_column=NAME."
             )
         return (given,)
     best = _best([*readable, *(stem for stem in numbered if stem not in readable)], _CAPTION_NAMES)
@@ -156,7 +156,7 @@ def _image_id(features: dict[str, Any], given: str | None, split: str) -> str | 
         if not _is_name(feature):
             raise DatasetError(
                 f"Column '{given}' of split '{split}' is {feature}, not strings or whole numbers. "
-                "Name another with id_column= (--id_column)."
+                "Name another with id_column=NAME."
             )
         return given
     names = [name for name, feature in features.items() if _is_name(feature)]
@@ -167,7 +167,7 @@ def _image_id(features: dict[str, Any], given: str | None, split: str) -> str | 
 def _given(features: dict[str, Any], name: str, option: str, split: str) -> Any:
     if name not in features:
         raise DatasetError(
-            f"Split '{split}' has no column '{name}' for {option}= (--{option}); it can be one of "
+            f"Split '{split}' has no column '{name}' for {option}=; it can be one of "
             f"{list(features)}."
         )
     return features[name]
@@ -181,13 +181,13 @@ def _only(
     if found:
         raise DatasetError(
             f"Several columns of split '{split}' may hold {what}: {list(found)}. Say which with "
-            f"{option}='{found[0]}' (--{option})."
+            f"{option}='{found[0]}'."
         )
     links = " A link is no picture: download the files first." if option == "image_column" else ""
     types = ", ".join(f"'{name}' ({_short(feature)})" for name, feature in features.items())
     raise DatasetError(
         f"No column of split '{split}' is known to hold {what}: it has {types or 'no other'}. "
-        f"Name the column with {option}= (--{option}).{links}"
+        f"Name the column with {option}=NAME.{links}"
     )
 
 

@@ -76,7 +76,7 @@ def _check_names(
             raise DatasetError(
                 f"Rows {first} and {row} of split '{split}' are both named {name!r} in column "
                 f"'{column}' but hold different images{found}. Give the column that names the "
-                "image with id_column= (--id_column), or drop this one."
+                "image with id_column=NAME, or drop this one."
             )
 
 
@@ -131,8 +131,7 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
         if path and "://" in path and not links:
             raise DatasetError(
                 f"Row {row} of split '{split}' has a link in column '{visual}' ({path!r}), not a "
-                "picture. Download the files first, or name another column with image_column= "
-                "(--image_column)."
+                "picture. Download the files first, or name another column with image_column=NAME."
             )
     exists = {path: "://" in path or os.path.isfile(path) for path in set(paths) if path}
     missing = [row for row, path in enumerate(paths) if path and not exists[path]]
@@ -140,7 +139,7 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
         raise DatasetError(
             f"Row {missing[0]} of split '{split}' names the picture {paths[missing[0]]!r} in "
             f"column '{visual}', which is no file ({len(missing)} of {len(paths)} rows). Write "
-            "full paths, or name another column with image_column= (--image_column)."
+            "full paths, or name another column with image_column=NAME."
         )
 
 
@@ -150,7 +149,7 @@ def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
         if value is None or value == "":
             raise DatasetError(
                 f"Row {row} of split '{split}' has no name in column '{name}'. Write one, or name "
-                "another column with id_column= (--id_column)."
+                "another column with id_column=NAME."
             )
     return [str(value) for value in values]
 

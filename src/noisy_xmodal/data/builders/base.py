@@ -261,9 +261,7 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
                 noise_index=Path(config.noise_index).name,
             )
         if config.noise == INDEX:
-            raise DatasetError(
-                f"Config '{INDEX}' needs a file: give noise_index=PATH (--noise_index)."
-            )
+            raise DatasetError(f"Config '{INDEX}' needs a file: give noise_index=PATH.")
         return corrupt(self.noise, rows, config.seed, config=config.name)
 
     def features_of(self, splits: dict[str, CleanSplit]) -> datasets.Features:

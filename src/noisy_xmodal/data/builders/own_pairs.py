@@ -124,9 +124,7 @@ class OwnPairs(NoisyPairsBuilder):
         """
         config = self.config
         if config.source is None:
-            raise DatasetError(
-                "OwnPairs needs to know your data: give source=NAME_OR_PATH (--source)."
-            )
+            raise DatasetError("OwnPairs needs to know your data: give source=NAME_OR_PATH.")
         found = load_pairs(
             config.source,
             config.source_config,

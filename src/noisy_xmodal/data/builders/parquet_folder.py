@@ -176,7 +176,7 @@ def check_out(out: str | Path, overwrite: bool) -> None:
         raise DatasetError(f"{out} is a file; give a folder.")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise DatasetError(
-            f"{out} is not empty. Give another folder, or --overwrite to replace it."
+            f"{out} is not empty. Give another folder. To replace it: overwrite=True."
         )
     there = next(parent for parent in out.absolute().parents if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
