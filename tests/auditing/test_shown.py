@@ -29,9 +29,9 @@ def test_worst_pairs_come_with_their_pictures_and_suggestions_if_judged_wrong() 
     )
     worst, next_one = doubtful_pairs(table, rows, 2)
     assert (worst.pair_id, worst.image_id, worst.caption) == (1, "a", "two")
-    assert worst.image.getpixel((0, 0)) == 10
+    assert worst.image.getpixel((0, 0)) == (10, 10, 10)
     assert (worst.suggested_caption, worst.suggested_image_id) == ("four", "b")
-    assert worst.suggested_image.getpixel((0, 0)) == 20
+    assert worst.suggested_image.getpixel((0, 0)) == (20, 20, 20)
     assert (next_one.pair_id, next_one.image_id, next_one.loss) == (3, "c", 3.0)
     assert next_one.suggested_caption is None
     assert next_one.suggested_image is None

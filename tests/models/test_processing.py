@@ -16,6 +16,7 @@ from noisy_xmodal import (
     RegionFeatureProcessor,
     train_word_tokenizer,
 )
+from noisy_xmodal.modules.pixels import on_white
 
 TEXTS = ["a red cat", "dog"]
 
@@ -240,9 +241,9 @@ def test_a_picture_gives_the_pixels_of_training_however_it_is_given(
 
 
 def decoded(path: str) -> np.ndarray:
-    """The pixels that `datasets` makes of a file."""
+    """The pixels that `datasets` makes of a file, on white in 8 bits."""
     column = datasets.Dataset.from_dict({"image": [path]}).cast_column("image", datasets.Image())
-    return np.array(column[0]["image"].convert("RGB"))
+    return np.array(on_white(column[0]["image"]))
 
 
 def test_pictures_of_all_kinds_may_be_mixed(picture_processor, tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .thumbnails import on_white
+from ..modules.pixels import on_white
 
 LARGEST_DISTANCE = 8
 

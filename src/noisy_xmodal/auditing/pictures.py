@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.pool import ThreadPool
@@ -16,8 +16,9 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..data.columns import IMAGE, REGIONS, column_values
-from ..data.pictures import image_problem
+from ..data.pictures import image_problem, picture_source, stored_pictures
 from ..data.regions import region_arrays
+from ..modules.pixels import PIXELS_VERSION
 from .duplicates import difference_hash
 
 _THREADS, _BLOCK = 4, 256
@@ -38,8 +39,9 @@ class SeenImages:
     hashes: NDArray[np.uint64]
 
     def fingerprint(self) -> str:
-        """A name for these images in this order."""
-        return hashlib.sha256(self.digests.tobytes()).hexdigest()[:16]
+        """A name for these images in this order, as models see them."""
+        seen = f"{PIXELS_VERSION} ".encode() + self.digests.tobytes()
+        return hashlib.sha256(seen).hexdigest()[:16]
 
 
 def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> SeenImages:
@@ -53,7 +55,7 @@ def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> SeenIma
         if IMAGE not in dataset.column_names or REGIONS in dataset.column_names:
             return _look_at_regions(dataset, bar)
         found = []
-        sources = _sources(dataset)
+        sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
         with warnings.catch_warnings(), ThreadPool(_THREADS) as pool:
             # Pillow warns of what is refused here anyway.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -79,13 +81,6 @@ def name_problems(dataset: datasets.Dataset, problems: dict[int, str]) -> list[s
         return []
     names = column_values(dataset, "image_id")
     return [f"{names[row]}: {problem}" for row, problem in sorted(problems.items())]
-
-
-def _sources(dataset: datasets.Dataset) -> Iterator[bytes | Path]:
-    stored = dataset.select_columns([IMAGE]).cast_column(IMAGE, datasets.Image(decode=False))
-    for row in stored:
-        picture = row[IMAGE]
-        yield picture["bytes"] if picture["bytes"] is not None else Path(picture["path"])
 
 
 def _look(source: bytes | Path) -> tuple[str | None, int, int]:

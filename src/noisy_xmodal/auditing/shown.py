@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 
 from ..data.columns import IMAGE, IMAGE_ID, REGIONS
+from ..data.pictures import open_picture, stored_pictures
 from .contents import DoubtfulPair, Duplicates
 from .loading import LoadedRows
 from .options import THRESHOLD
@@ -73,4 +74,6 @@ def _group(rows: LoadedRows, kind: str, what: str, group: np.ndarray) -> Duplica
 
 def _picture(dataset: datasets.Dataset, row: int) -> Any:
     names = dataset.column_names
-    return dataset[row][IMAGE] if IMAGE in names and REGIONS not in names else None
+    if IMAGE not in names or REGIONS in names:
+        return None
+    return open_picture(stored_pictures(dataset.select([row]))[0][IMAGE])

@@ -32,6 +32,7 @@ from .labelled_columns import (
     read_labels,
     read_vectors,
 )
+from .pictures import open_picture, stored_pictures
 
 
 class LabelledPairs(torch.utils.data.Dataset):
@@ -157,7 +158,7 @@ class LabelledPairs(torch.utils.data.Dataset):
         return None if true is None else np.stack([self.image_labels, self.text_labels]) != true
 
     def pictures(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[Any]:
-        """Reads the pictures of some rows, in RGB.
+        """Reads the pictures of some rows, as `on_white` makes them.
 
         Args:
             rows: Row numbers, or a slice of them.
@@ -166,8 +167,7 @@ class LabelledPairs(torch.utils.data.Dataset):
             DatasetError: The dataset has no pictures.
             IndexError: A row is outside 0 .. n_pairs - 1.
         """
-        found = self._read(IMAGE, rows)
-        return [picture.convert("RGB") for picture in found]
+        return [open_picture(stored) for stored in self._read(IMAGE, rows)]
 
     def texts(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[str]:
         """Reads the texts of some rows: all captions of a row as one text.
@@ -241,7 +241,10 @@ class LabelledPairs(torch.utils.data.Dataset):
                 f"{self.dataset.column_names}. Load rows that have it."
             )
         ids = self._rows(rows).tolist()
-        return list(self.dataset.select_columns([name])[ids][name]) if ids else []
+        column = self.dataset.select_columns([name])
+        if name == IMAGE:
+            column = stored_pictures(column)
+        return list(column[ids][name]) if ids else []
 
 
 def _numbers(*labels: NDArray[np.int64]) -> list[str]:

@@ -26,6 +26,7 @@ from .columns import (
     validate_columns,
     visual_column,
 )
+from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
 
 ImageTransform = Callable[..., Mapping[str, torch.Tensor]]
@@ -71,8 +72,11 @@ class PairDataset(torch.utils.data.Dataset):
         first_pair = np.cumsum(counts) - counts
         self.caption_of_pair = np.arange(counts.sum()) - first_pair[self.row_of_pair]
         self._captions: list[str] = list(chain.from_iterable(caption_lists))
-        rows = dataset.select_columns([self.visual])
-        self._rows = rows.with_format("arrow" if self.visual != IMAGE else None)
+        self._rows = (
+            stored_pictures(dataset)
+            if self.visual == IMAGE
+            else dataset.select_columns([self.visual]).with_format("arrow")
+        )
         self._transform = image_transform if self.visual == IMAGE else None
         self._checks = is_checked_as_read(dataset)
         self._cache: dict[int, dict[str, torch.Tensor]] = {}
@@ -161,7 +165,7 @@ class PairDataset(torch.utils.data.Dataset):
         return [found[row] for row in rows]
 
     def visuals(self, rows: list[int]) -> list[Any]:
-        """Reads the pictures (RGB) or region features of some rows.
+        """Reads the pictures (as `on_white` makes them) or region features of some rows.
 
         Args:
             rows: Row numbers.
@@ -172,7 +176,7 @@ class PairDataset(torch.utils.data.Dataset):
         if not rows:
             return []
         if self.visual == IMAGE:
-            return [_rgb(picture) for picture in self._rows[rows][IMAGE]]
+            return [open_picture(stored) for stored in self._rows[rows][IMAGE]]
         found = region_arrays(self._rows[rows].column(self.visual))
         if self._checks:
             for row, regions in zip(rows, found, strict=True):
@@ -231,7 +235,3 @@ def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
     flags = [[False] * len(texts) for texts in kept]
     clean = clean.add_column(IS_NOISY, flags, feature=features[IS_NOISY])
     return clean.select_columns(names).select([row for row, texts in enumerate(kept) if texts])
-
-
-def _rgb(picture: Any) -> Any:
-    return picture if picture.mode == "RGB" else picture.convert("RGB")

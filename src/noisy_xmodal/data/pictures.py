@@ -1,9 +1,9 @@
-"""Do pictures decode? Asked of each before any long work, so that a bad one can be named."""
+"""The column of pictures, and whether they decode: asked of each before any long work."""
 
 import io
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -13,12 +13,48 @@ import datasets
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 from PIL import Image, UnidentifiedImageError
 
+from ..modules.pixels import on_white
 from .columns import IMAGE, IMAGE_ID, DatasetError, column_values
 
 SHOWN = 3
 
 _THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock
 _BLOCK = 512
+
+
+def stored_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
+    """The column of pictures alone, not decoded, for `open_picture`.
+
+    Args:
+        dataset: Rows by the column contract.
+    """
+    rows = dataset.select_columns([IMAGE]).with_format(None)
+    return rows.cast_column(IMAGE, datasets.Image(decode=False))
+
+
+def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
+    """The content of a picture's file, or where the file is.
+
+    Args:
+        stored: `bytes` and `path`, as in a row of `stored_pictures`.
+    """
+    return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"])
+
+
+def open_picture(stored: dict[str, Any]) -> Image.Image:
+    """Reads a picture as `on_white` makes it.
+
+    `datasets` would convert it to the mode of its column, if that has one, and forget the bit
+    depth that a TIFF file names.
+
+    Args:
+        stored: `bytes` and `path`, as in a row of `stored_pictures`.
+    """
+    if stored["bytes"] is None and "://" in stored["path"]:
+        return on_white(datasets.Image().decode_example(stored))  # which fetches it
+    source = picture_source(stored)
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        return on_white(picture)
 
 
 def keep_good_pictures(
@@ -39,8 +75,7 @@ def keep_good_pictures(
     """
     if IMAGE not in dataset.column_names:
         return dataset, []
-    stored = dataset.select_columns([IMAGE]).cast_column(IMAGE, datasets.Image(decode=False))
-    sources = (_source(row[IMAGE]) for row in stored)
+    sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
     problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
     keep = [problem is None for problem in problems]
     if all(keep):
@@ -52,10 +87,6 @@ def keep_good_pictures(
         raise DatasetError(f"None of the {len(keep):,} pictures of split '{split}' decodes.")
     rows = [row for row, good in enumerate(keep) if good]
     return dataset.select(rows), [left_out_note(names, keep)]
-
-
-def _source(picture: dict[str, Any]) -> bytes | Path:
-    return picture["bytes"] if picture["bytes"] is not None else Path(picture["path"])
 
 
 def image_problems(
@@ -104,6 +135,7 @@ def image_problem(source: Path | bytes) -> str | None:
                 )
             image.draft(None, (1, 1))
             image.load()
+            image.getexif()  # which says how the picture is turned
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return f"a decompression bomb ({error})"
     except UnidentifiedImageError:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from ..modules.pixels import on_white
 from .columns import CAPTIONS, IMAGE, IMAGE_FEATURES, REGIONS, TEXT_FEATURES, column_values
+from .pictures import open_picture, stored_pictures
 from .regions import region_arrays, vector_column
 
 CELLS = 8
@@ -47,15 +49,12 @@ def picture_features(picture: Image.Image) -> NDArray[np.float32]:
     from white.
 
     Args:
-        picture: Of any size and mode; a transparent one is laid on white.
+        picture: Of any size and mode, seen as `on_white` makes it.
 
     Returns:
         The histograms of all cells, row by row, then their colours: (704,), each from 0 to 1.
     """
-    if picture.has_transparency_data:
-        layers = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), layers)
-    picture = picture.convert("RGB")
+    picture = on_white(picture)
     if picture.size != (_SIZE, _SIZE):
         picture = picture.resize((_SIZE, _SIZE))
     colours = np.asarray(picture, dtype=np.float32) / 255  # (64, 64, 3)
@@ -108,8 +107,8 @@ def with_vectors(dataset: datasets.Dataset, split: str = "train") -> datasets.Da
     """
     result = with_region_means(dataset)
     if IMAGE_FEATURES not in result.column_names and IMAGE in dataset.column_names:
-        pictures = tqdm(dataset.select_columns([IMAGE]), desc=f"Describing pictures of {split}")
-        vectors = [picture_features(row[IMAGE]) for row in pictures]
+        pictures = tqdm(stored_pictures(dataset), desc=f"Describing pictures of {split}")
+        vectors = [picture_features(open_picture(row[IMAGE])) for row in pictures]
         result = _with_column(result, IMAGE_FEATURES, np.stack(vectors))
     if TEXT_FEATURES not in dataset.column_names and CAPTIONS in dataset.column_names:
         texts = tqdm(column_values(dataset, CAPTIONS), desc=f"Describing texts of {split}")

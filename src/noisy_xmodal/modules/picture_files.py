@@ -1,7 +1,6 @@
 """Pictures and region features as people have them, read as training reads them.
 
-A picture is turned the way its camera was held and made RGB: that is what `datasets` and this
-library's own datasets do before a model sees it, so one picture gives the same pixels either way.
+A picture becomes what `on_white` makes of it, so it gives the same pixels as in a dataset.
 """
 
 from collections.abc import Sequence
@@ -10,25 +9,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+
+from .pixels import eight_bits, on_white
+
+_CHANNELS = (1, 2, 3, 4)
 
 
-def read_pictures(images: Any) -> list[Any]:
+def read_pictures(images: Any, scale_floats: bool = True) -> list[Any]:
     """Make a list of what an image processor takes.
 
     Args:
         images: One or several, in any mixture: PIL pictures of any mode, paths of local files,
-            uint8 arrays or tensors (height, width), (height, width, 3) or (height, width, 4);
-            other arrays and tensors are handed on as they are.
+            arrays or tensors (height, width), or (height, width, channels) or (channels, height,
+            width) with 1 channel (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha). Their numbers
+            are scaled as `eight_bits` says: floats from 0 to 1 as well as integers to 255 or 65535.
+        scale_floats: False to hand arrays of floats on as they are, for an image processor that
+            does not rescale.
 
     Returns:
-        RGB pictures; arrays where it was given such.
+        RGB pictures, see `on_white`; arrays where they are handed on.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If a file is no picture, or an image is nothing of the above.
     """
-    return [_picture(image, position) for position, image in enumerate(_several(images, 3))]
+    several = enumerate(_several(images, 3))
+    return [_picture(image, position, scale_floats) for position, image in several]
 
 
 def read_regions(images: Any) -> list[np.ndarray]:
@@ -67,27 +74,38 @@ def _several(images: Any, n_axes: int) -> Sequence[Any]:
     return found
 
 
-def _picture(image: Any, position: int) -> Any:
+def _picture(image: Any, position: int, scale_floats: bool) -> Any:
     if isinstance(image, str | Path):
         return _picture_file(_local_file(image, position), position)
     if isinstance(image, Image.Image):
-        return _upright_rgb(image)
+        return on_white(image)
     if isinstance(image, torch.Tensor):
-        image = image.detach().cpu().numpy()
+        image = image.detach().cpu()
+        image = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     if not isinstance(image, np.ndarray):
         raise ValueError(
             f"image {position} is a {type(image).__name__}: pass a picture, the path of a local "
             "file, or an array."
         )
-    if image.dtype == np.uint8 and (image.ndim == 2 or image.shape[-1] in (3, 4)):
-        return _upright_rgb(Image.fromarray(image))
-    return image
+    if image.dtype.kind == "f" and not scale_floats:
+        return image
+    return on_white(Image.fromarray(eight_bits(_channels_last(image, position))))
 
 
-def _upright_rgb(picture: Image.Image) -> Image.Image:
-    if picture.getexif().get(Image.ExifTags.Base.Orientation) is not None:
-        picture = ImageOps.exif_transpose(picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def _channels_last(array: np.ndarray, position: int) -> np.ndarray:
+    """A picture's numbers as (height, width) or (height, width, channels), channels from 2 on."""
+    if array.ndim == 3 and array.shape[-1] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in _CHANNELS)
+    if not is_picture or not array.size or array.dtype.kind not in "buif":
+        raise ValueError(
+            f"image {position} is an array of {array.dtype} of the shape {array.shape}: pass "
+            "numbers (height, width), (height, width, channels) or (channels, height, width) with "
+            "1 to 4 channels."
+        )
+    return np.ascontiguousarray(array)
 
 
 def _local_file(given: str | Path, position: int) -> Path:
@@ -105,8 +123,7 @@ def _local_file(given: str | Path, position: int) -> Path:
 def _picture_file(path: Path, position: int) -> Image.Image:
     try:
         with Image.open(path) as picture:
-            picture.load()
-            return _upright_rgb(picture)
+            return on_white(picture)
     except Exception as error:  # damaged files make Pillow's readers raise many kinds
         raise ValueError(
             f"image {position}: {str(path)!r} is no picture that Pillow can read "

@@ -161,14 +161,15 @@ class _Column:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Any]:
+        from ..data.pictures import open_picture, stored_pictures
         from ..data.regions import region_arrays
 
         pictures = self._column == "image"
-        rows = self._rows if pictures else self._rows.with_format("arrow")
+        rows = stored_pictures(self._rows) if pictures else self._rows.with_format("arrow")
         for start in range(0, len(rows), _ROWS_READ):
             block = rows[start : start + _ROWS_READ]
             if pictures:
-                yield from block[self._column]
+                yield from map(open_picture, block[self._column])
             elif self._column == "regions":
                 yield from (regions.copy() for regions in region_arrays(block.column("regions")))
             else:

@@ -17,9 +17,10 @@ from ..data.any_dataset.columns import GivenColumns
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..data.builders import load_openmoji
 from ..data.columns import IMAGE, IMAGE_ID, column_values
-from ..data.pictures import image_problems
+from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.vector_index import VectorIndex
+from ..modules.pixels import PIXELS_VERSION
 from ..training.files import read_json, write_json
 
 OPENMOJI = "openmoji"
@@ -190,9 +191,7 @@ def _good_rows(
     if kept.is_file():
         bad = {int(row): why for row, why in read_json(kept).items()}
     else:
-        stored = dataset.select_columns([IMAGE]).cast_column(IMAGE, datasets.Image(decode=False))
-        found = (row[IMAGE] for row in stored)
-        sources = (Path(one["path"]) if one["bytes"] is None else one["bytes"] for one in found)
+        sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
         problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
         bad = {row: problem for row, problem in enumerate(problems) if problem is not None}
         write_json(kept, bad)
@@ -206,7 +205,7 @@ def _good_rows(
 def _fingerprint(model: Any, processor: Any, dataset: datasets.Dataset, side: Side) -> str:
     """A name for what vectors depend on: rows, side, processor, tokenizer, weights."""
     parts = [
-        _VERSION,
+        f"{_VERSION} {PIXELS_VERSION}",
         side,
         dataset._fingerprint,
         processor.to_json_string(),

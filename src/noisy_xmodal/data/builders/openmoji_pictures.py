@@ -20,6 +20,7 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from PIL import Image
 
+from ...modules.pixels import on_white
 from .openmoji_captions import CodePoints, code_points, n_tones
 
 SIZE = 64
@@ -63,7 +64,7 @@ def rasterise(file: Traversable) -> Image.Image:
         background="#ffffff",
         skip_system_fonts=True,
     )
-    return Image.open(io.BytesIO(bytes(drawn))).convert("RGB")
+    return on_white(Image.open(io.BytesIO(bytes(drawn))))
 
 
 def png(picture: Image.Image) -> bytes:
