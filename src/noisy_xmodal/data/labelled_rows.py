@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .any_dataset.captions import caption_reader, is_string, is_string_list, read_captions
 from .any_dataset.columns import GivenColumns, find_columns, is_picture
 from .any_dataset.pairs import open_splits
-from .any_dataset.tables import Opened, resolve_pictures
+from .any_dataset.tables import Opened, refuse_faults, resolve_pictures
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -128,6 +128,7 @@ def load_labelled(
     """
     given = GivenColumns(image_column, text_column)
     parts = open_splits(name_or_path, config_name, given, _with_whole_paths)
+    refuse_faults(name_or_path, parts)
     splits = {
         split: opened.dataset if rows is None else opened.dataset.select(rows)
         for split, (opened, rows) in parts.items()

@@ -85,6 +85,40 @@ def caption_lists(
     return decoded if decoded is not None else [reader(value) for value in values]
 
 
+def texts_of_json(value: Any, field: str | None = None) -> list[str]:
+    """The captions in a JSON value, found as `caption_reader` finds them in a column.
+
+    Args:
+        value: A string, a list, or an object with a field that is called as captions are.
+        field: The field of the object, where it has another name.
+    """
+    if isinstance(value, str):
+        return string_list(value) or [value]
+    if isinstance(value, list):
+        return [text for item in value for text in texts_of_json(item, field)]
+    if isinstance(value, dict):
+        if field is not None:
+            return texts_of_json(value.get(field))
+        names = {plain_name(name): name for name in reversed(value)}
+        found = (texts_of_json(value[names[name]]) for name in _TEXT_FIELDS if name in names)
+        return next((texts for texts in found if texts), [])
+    return []
+
+
+def string_list(text: str) -> list[str] | None:
+    """The strings of a list written as text, as JSON or as Python prints it; None of other text."""
+    if not text.lstrip().startswith("["):
+        return None
+    for parse in (json.loads, _python_list):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+    return None
+
+
 def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -> list[list[str]]:
     """Reads the captions of every row.
 
@@ -170,24 +204,11 @@ def _decode_lists(values: Sequence[str | None]) -> list[list[str]] | None:
     """Reads lists written as text; None unless every value is one."""
     lists = []
     for value in values:
-        texts = _string_list(value or "")
+        texts = string_list(value or "")
         if texts is None:
             return None
         lists.append(texts)
     return lists or None
-
-
-def _string_list(text: str) -> list[str] | None:
-    if not text.lstrip().startswith("["):
-        return None
-    for parse in (json.loads, _python_list):
-        try:
-            value = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
-    return None
 
 
 def _python_list(text: str) -> Any:

@@ -24,6 +24,7 @@ from ..columns import (
     validate_columns,
     visual_column,
 )
+from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
 from .captions import (
     is_string,
     is_string_list,
@@ -33,20 +34,23 @@ from .captions import (
 )
 from .columns import GivenColumns, PairColumns, find_columns, is_picture
 from .images import image_rows
+from .shard_files import is_shard_pattern, pattern_shards, tar_folder
+from .shards import NoSamplesError, read_shards
 from .tables import (
     TABLE_SUFFIXES,
     Opened,
     folder_shards,
     folder_tables,
     read_table,
+    refuse_faults,
     resolve_pictures,
     split_name,
     table_header,
 )
 from .usable import usable_part
 
-_BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
-_FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS)
+_BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
+_FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS, *ARCHIVE_SUFFIXES)
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
     IMAGE_ID: datasets.Value("string"),
@@ -141,8 +145,10 @@ def load_pairs(
             for part, (found, rows) in parts.items():
                 usable, notes = usable_part(found, rows, part)
                 parts[part] = usable, None
-                left_out[part] = notes
+                left_out[part] = [*found.faults, *found.notes, *notes]
             parts = {part: found for part, found in parts.items() if len(found[0].dataset)}
+        else:
+            refuse_faults(name, parts)
         pairs = {part: _as_pairs(found, rows, part) for part, (found, rows) in parts.items()}
     except DatasetError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
@@ -193,7 +199,7 @@ def config_names(name: str | Path) -> list[str]:
         The names; empty for a file, or a folder that `datasets` alone cannot open.
     """
     path = Path(name).expanduser()
-    if path.is_file() or (not path.is_dir() and path.suffix.lower() in _FILE_SUFFIXES):
+    if path.is_file() or (not path.is_dir() and _is_file_name(path)):
         return []
     try:
         return list(datasets.get_dataset_config_names(str(path) if path.is_dir() else str(name)))
@@ -210,18 +216,34 @@ def _open(
     if path.is_file():
         files = {split_name(path.stem) or "train": [path]}
     elif path.is_dir() and config_name is None:
-        files = folder_tables(path, given) or folder_shards(path, _BUILDERS)
-    elif not path.exists() and path.suffix.lower() in _FILE_SUFFIXES:
+        files = folder_tables(path, given) or folder_shards(path, _BUILDERS) or tar_folder(path)
+    elif is_shard_pattern(str(path)):
+        files = pattern_shards(str(path))
+    elif not path.exists() and _is_file_name(path):
         raise DatasetError(f"There is no file {path}. Give the path of one that exists.")
     if not files:
         found = _load_dataset(str(path) if path.is_dir() else name, config_name)
         return {split: Opened(dataset, given) for split, dataset in found.items()}
     if config_name is not None:
         raise DatasetError(f"{path} is a file: it has no configuration '{config_name}'.")
-    return {
-        split: complete(_read_files(shards), shards[0], given, split)
-        for split, shards in files.items()
-    }
+    opened: dict[str, Opened] = {}
+    for split, shards in files.items():
+        if path.suffix.lower() == ".zip":
+            return _open(str(archive_folder(path)), None, given, complete)
+        if not is_tar_name(shards[0].name):
+            opened[split] = complete(_read_files(shards), shards[0], given, split)
+            continue
+        try:
+            opened[split] = read_shards(shards, given, split)
+        except NoSamplesError as error:
+            if not (path.is_file() and error.may_be_folder):
+                raise
+            return _open(str(archive_folder(path)), None, given, complete)
+    return opened
+
+
+def _is_file_name(path: Path) -> bool:
+    return path.name.lower().endswith(_FILE_SUFFIXES)
 
 
 def _read_files(shards: list[Path]) -> datasets.Dataset:
@@ -231,8 +253,7 @@ def _read_files(shards: list[Path]) -> datasets.Dataset:
         return datasets.load_dataset(_BUILDERS[suffix], data_files=paths, split="train")
     if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
-            f"{file} is of no kind that is read; give one of {[*TABLE_SUFFIXES, *_BUILDERS]}, or "
-            "a folder."
+            f"{file} is of no kind that is read; give one of {list(_FILE_SUFFIXES)}, or a folder."
         )
     return read_table(file)
 
@@ -274,7 +295,7 @@ def _parts(opened: dict[str, Opened]) -> dict[str, tuple[Opened, list[int] | Non
 
 
 def _as_pairs(opened: Opened, rows: list[int] | None, split: str) -> datasets.Dataset:
-    dataset, given = opened
+    dataset, given = opened.dataset, opened.given
     view = dataset if rows is None else dataset.select(rows)
     if _keeps_contract(view, given):
         return view

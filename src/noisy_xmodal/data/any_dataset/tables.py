@@ -4,7 +4,8 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +29,35 @@ _SPLITS = {
 
 
 class Opened(NamedTuple):
-    """A split as it was found, with the columns that the user gave for it."""
+    """A split as it was found, with the columns that the user gave for it.
+
+    Attributes:
+        dataset: Its rows.
+        given: The columns that the user gave.
+        faults: Rows that are lost, a line a kind: errors where nothing may be left out.
+        notes: What else was not read, a line a kind.
+    """
 
     dataset: datasets.Dataset
     given: GivenColumns
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def refuse_faults(name: str | Path, parts: Mapping[str, tuple[Opened, Any]]) -> None:
+    """Refuses rows that are lost, and warns of what else was not read.
+
+    Raises:
+        DatasetError: A split has faults.
+    """
+    for split, (opened, _) in parts.items():
+        if opened.faults:
+            raise DatasetError(
+                f"Split '{split}' of {name} is not whole: {'; '.join(opened.faults)}. Correct it, "
+                "or leave such pairs out with left_out={}."
+            )
+        for note in opened.notes:
+            warnings.warn(f"Split '{split}' of {name}: {note}", stacklevel=2)
 
 
 def split_name(name: str) -> str | None:
@@ -74,7 +100,7 @@ def folder_tables(folder: Path, given: GivenColumns) -> dict[str, list[Path]]:
     Raises:
         DatasetError: There are several, and their names are not those of splits.
     """
-    if _has_configs(folder / "README.md"):
+    if has_configs(folder / "README.md"):
         return {}
     tables = [
         file
@@ -203,7 +229,7 @@ def _full_paths(names: set[str], file: Path) -> dict[str, str | None]:
     return full
 
 
-def _has_configs(card: Path) -> bool:
+def has_configs(card: Path) -> bool:
     """Whether a dataset card lists configurations in its YAML."""
     parts = card.read_text(encoding="utf-8").split("---", 2) if card.is_file() else []
     return len(parts) == 3 and not parts[0].strip() and "\nconfigs:" in parts[1]

@@ -1,0 +1,142 @@
+"""Which tars a name stands for, and the split of each: a file, a folder, a pattern."""
+
+import glob
+import itertools
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..columns import DatasetError
+from .archives import TAR_SUFFIXES, is_tar_name
+from .shard_samples import PICTURE_ENDINGS
+from .tables import has_configs, split_name
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_OTHER_DATA = (".parquet", ".arrow", *(f".{ending}" for ending in PICTURE_ENDINGS))
+_MOST_FILES = 1_000_000
+
+
+def is_shard_pattern(name: str) -> bool:
+    """Whether a name stands for several tars: `train-{000..127}.tar`, `shards/*.tar`."""
+    return is_tar_name(name) and not os.path.exists(name) and bool(re.search(r"[*?{\[]", name))
+
+
+def pattern_shards(pattern: str) -> dict[str, list[Path]]:
+    """The tars of a pattern, by split.
+
+    Raises:
+        DatasetError: A file that the pattern names does not exist, or none fits.
+    """
+    files, missing = [], []
+    for name in _expanded(os.path.expanduser(pattern)):
+        there = sorted(glob.glob(name)) if glob.has_magic(name) else [name]
+        files += [Path(file) for file in there if os.path.isfile(file)]
+        missing += [name] if not there or not os.path.isfile(there[0]) else []
+    if missing:
+        more = ", ..." if len(missing) > 3 else ""
+        raise DatasetError(
+            f"{pattern}: {len(missing)} of its files do not exist: {', '.join(missing[:3])}{more}. "
+            "Get them, or correct the pattern."
+        )
+    return _by_split(files, Path(os.path.commonpath([file.parent for file in files])))
+
+
+def tar_folder(folder: Path) -> dict[str, list[Path]]:
+    """The tars in a folder and below it, by split.
+
+    What img2dataset writes beside each tar, `00000.parquet` and `00000_stats.json`, is part of
+    the tar.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The tars; none where pictures, Parquet or Arrow files of their own lie at its top, or a
+        card lists configurations.
+    """
+    if has_configs(folder / "README.md"):
+        return {}
+    top = [file for file in folder.iterdir() if file.is_file()]
+    stems = {shard_stem(file) for file in top if is_tar_name(file.name)}
+    stems |= {file.name.removesuffix("_stats.json") for file in top}
+    if any(f.suffix.lower() in _OTHER_DATA and f.stem not in stems for f in top):
+        return {}
+    files, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(parent)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        shards = (name for name in names if is_tar_name(name) and not name.startswith("."))
+        files += [Path(parent, name) for name in sorted(shards)]
+    return _by_split(files, folder)
+
+
+def shard_stem(file: Path) -> str:
+    """The name of a tar without its suffix, which may be `.tar.gz`."""
+    name = file.name.lower()
+    suffix = max((end for end in TAR_SUFFIXES if name.endswith(end)), key=len, default="")
+    return file.name[: len(name) - len(suffix)]
+
+
+def shard_names(files: Sequence[Path]) -> list[str]:
+    """Names tars so that no two are alike: `00000`, or `a/00000` and `b/00000`."""
+    shared = os.path.commonpath([file.absolute().parent for file in files])
+    return [
+        os.path.relpath(file.absolute().parent / shard_stem(file), shared).replace(os.sep, "/")
+        for file in files
+    ]
+
+
+def stats_file(shard: Path) -> Path:
+    """Where img2dataset writes what it got for a tar."""
+    return shard.with_name(f"{shard_stem(shard)}_stats.json")
+
+
+def stats_notes(shard: Path, n_pairs: int) -> list[str]:
+    """Compares a tar with what img2dataset says of it."""
+    try:
+        stats = json.loads(stats_file(shard).read_text(encoding="utf-8"))
+        successes = stats.get("successes")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    if not isinstance(successes, int) or successes == n_pairs:
+        return []
+    return [
+        f"{stats_file(shard).name} says {successes:,} successes, and {shard.name} has "
+        f"{n_pairs:,} pairs"
+    ]
+
+
+def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
+    """A file belongs to the split that its name has as a word, or a folder's, else to train."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        names = [shard_stem(file), *reversed(file.parent.relative_to(root).parts)]
+        words = (re.split(r"[^a-z]+", name.lower()) for name in names)
+        found = ({split_name(word) for word in group} - {None} for group in words)
+        split = next((group.pop() for group in found if len(group) == 1), None) or "train"
+        splits.setdefault(split, []).append(file)
+    return splits
+
+
+def _expanded(pattern: str) -> list[str]:
+    """Spells out braces: `{0..2}`, `{008..010}`, `{a,b}`."""
+    pieces = _BRACES.split(pattern)
+    choices = []
+    for at, piece in enumerate(pieces):
+        ends = _RANGE.fullmatch(piece) if at % 2 else None
+        if ends:
+            first, last = int(ends[1]), int(ends[2])
+            width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
+            if last - first >= _MOST_FILES:
+                raise DatasetError(f"{pattern} stands for more than {_MOST_FILES:,} files.")
+            choices.append([f"{number:0{width}d}" for number in range(first, last + 1)])
+        else:
+            choices.append(piece.split(",") if at % 2 else [piece])
+    return ["".join(parts) for parts in itertools.product(*choices)]
