@@ -1,8 +1,9 @@
 """Average precision against loops, scikit-learn and by hand; ties, blocks, memory and refusals."""
 
-import importlib
 import json
 import tracemalloc
+from itertools import pairwise, permutations
+from math import comb
 
 import numpy as np
 import pytest
@@ -12,29 +13,53 @@ from noisy_xmodal.metrics import (
     average_precision,
     class_retrieval_metrics,
     precision_recall_curve,
+    relevant_ranks,
 )
 
-# The package names a function like its module.
-implementation = importlib.import_module("noisy_xmodal.metrics.average_precision")
+
+def value_in_order(order, wanted, k=None):
+    """Average precision of one order of the gallery; 0 where nothing is found."""
+    hits = [wanted[item] for item in order[:k]]
+    precisions = [sum(hits[:rank]) / rank for rank in range(1, len(hits) + 1) if hits[rank - 1]]
+    return sum(precisions) / len(precisions) if precisions else 0.0
 
 
-def precisions_by_sorting(line, wanted, k=None):
-    """Precision at each relevant rank; of equal scores the first comes first."""
-    order = sorted(range(len(line)), key=lambda item: (-line[item], item))
-    found, precisions = 0, []
-    for rank, item in enumerate(order[:k], 1):
-        if wanted[item]:
-            found += 1
-            precisions.append(found / rank)
-    return precisions
+def value_by_places(line, wanted, k=None):
+    """The mean over all orders of equal scores, place by place; NaN where nothing can be found."""
+
+    def precisions(n, r):  # summed over n places of a group with r relevant ones on them
+        before = [j * (r - 1) / max(n - 1, 1) for j in range(n)]
+        return sum(r / n * (found + 1 + before[j]) / (rank + 1 + j) for j in range(n))
+
+    k = len(line) if k is None else k
+    found, total, rank = 0, 0.0, 0
+    for level in sorted(set(line), reverse=True):
+        own = [bool(w) for value, w in zip(line, wanted, strict=True) if value == level]
+        n, r, places = len(own), sum(own), min(len(own), k - rank)
+        if places < n:
+            if not places or not found + r:
+                break
+            ways = [comb(r, x) * comb(n - r, places - x) for x in range(min(r, places) + 1)]
+            values = [(total + precisions(places, x)) / max(found + x, 1) for x in range(len(ways))]
+            return np.dot(ways, values) / sum(ways)
+        total += precisions(n, r)
+        found, rank = found + r, rank + n
+    return total / found if found else np.nan
 
 
-def map_by_sorting(scores, query_labels, gallery_labels, k=None):
-    values = []
-    for line, label in zip(scores, query_labels, strict=True):
-        precisions = precisions_by_sorting(line, gallery_labels == label, k)
-        values.append(sum(precisions) / len(precisions) if precisions else 0.0)
-    return sum(values) / len(values)
+def mean_value(scores, query_labels, gallery_labels, k=None):
+    lines = zip(scores, query_labels, strict=True)
+    values = [value_by_places(line, gallery_labels == label, k) for line, label in lines]
+    return np.mean(np.nan_to_num(values))
+
+
+def precisions_at_ends(line, wanted):
+    """Precision and recall behind each group of equal scores that has something relevant."""
+    found = []
+    for value in sorted(set(np.asarray(line)[wanted]), reverse=True):
+        taken = np.asarray(line) >= value
+        found.append((wanted[taken].mean(), wanted[taken].sum() / wanted.sum()))
+    return found
 
 
 def small_problem(seed, n_images=23, n_texts=17, n_classes=4):
@@ -49,26 +74,64 @@ def small_problem(seed, n_images=23, n_texts=17, n_classes=4):
     return (*embeds, *labels)
 
 
+def by_places(scores, relevant, k=None):
+    return [value_by_places(*line, k) for line in zip(scores, relevant, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("k", [None, 1, 2, 4, 6])
+def test_equal_scores_count_as_the_mean_over_all_their_orders(seed, k):
+    rng = np.random.default_rng(seed)
+    line, wanted = rng.integers(0, 3, 7), rng.random(7) < 0.5
+    orders = [
+        order
+        for order in permutations(range(7))
+        if all(line[one] >= line[other] for one, other in pairwise(order))
+    ]
+    assert len(orders) > 1
+    expected = np.mean([value_in_order(order, wanted, k) for order in orders])
+    (value,) = average_precision(line[None], wanted[None], k)
+    assert np.nan_to_num(value) == pytest.approx(expected)
+    assert np.isnan(value) == (expected == 0)
+    assert np.nan_to_num(value_by_places(line, wanted, k)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("decimals", [None, 1, 0])
-@pytest.mark.parametrize("k", [None, 1, 5, 1000])
-def test_values_agree_with_sorting(seed, decimals, k):
+@pytest.mark.parametrize("k", [None, 1, 5, 20, 1000])
+def test_values_agree_with_a_walk_over_the_places(seed, decimals, k):
     rng = np.random.default_rng(seed)
-    scores = rng.normal(size=(12, 40))
+    scores = rng.normal(size=(12, 25))
     scores = scores if decimals is None else np.round(scores, decimals)
-    relevant = rng.random((12, 40)) < rng.random((12, 1))
-    expected = [precisions_by_sorting(*line, k) for line in zip(scores, relevant, strict=True)]
-    expected = [np.mean(line) if line else np.nan for line in expected]
-    np.testing.assert_allclose(average_precision(scores, relevant, k), expected, rtol=1e-12)
+    relevant = rng.random((12, 25)) < rng.random((12, 1))
+    values = average_precision(scores, relevant, k)
+    np.testing.assert_allclose(values, by_places(scores, relevant, k), rtol=1e-9)
 
 
-@pytest.mark.parametrize("n_items", [60, 400])
-def test_few_and_many_ties_keep_the_order_of_the_gallery(n_items):
+@pytest.mark.parametrize("k", [None, 1, 50, 300])
+@pytest.mark.parametrize("levels", [1, 2, 40, 10_000])
+def test_the_order_of_the_gallery_says_nothing(levels, k):
     rng = np.random.default_rng(0)
-    scores = rng.integers(0, 3, size=(5, n_items))
-    relevant = rng.random((5, n_items)) < 0.7
-    expected = [np.mean(precisions_by_sorting(*x)) for x in zip(scores, relevant, strict=True)]
-    np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
+    scores, relevant = rng.integers(0, levels, (6, 400)), rng.random((6, 400)) < 0.2
+    order = np.argsort(~relevant[0], kind="stable")  # the relevant ones of a query first
+    values = average_precision(scores, relevant, k)
+    np.testing.assert_allclose(average_precision(scores[:, order], relevant[:, order], k), values)
+    if levels == 1 and k is None:
+        np.testing.assert_allclose(values, relevant.mean(axis=1), atol=0.02)
+
+
+def test_metrics_and_curves_of_a_constant_model_do_not_depend_on_the_order():
+    labels = np.repeat(np.arange(8), 40)
+    order = np.random.default_rng(0).permutation(320)
+    ones = np.ones((320, 24), dtype=np.float32) / 3
+    in_order, mixed = (
+        class_retrieval_metrics(ones, ones, given, given) for given in (labels, labels[order])
+    )
+    assert in_order == pytest.approx(mixed)
+    assert in_order["map"] == pytest.approx(1 / 8, abs=0.02)
+    curves = [precision_recall_curve(ones, ones, given, given) for given in (labels, labels[order])]
+    assert curves[0] == curves[1]
+    assert curves[0]["i2t_precision"] == pytest.approx([1 / 8] * 11)
 
 
 @pytest.mark.parametrize(
@@ -79,27 +142,25 @@ def test_few_and_many_ties_keep_the_order_of_the_gallery(n_items):
 def test_scores_of_any_range_are_exact(scale, outlier, dtype):
     # Next to an outlier all other scores fall together; without one many are close.
     rng = np.random.default_rng(0)
-    scores = (scale * rng.normal(size=(4, 300))).astype(dtype)
+    scores = (scale * rng.normal(size=(4, 60))).astype(dtype)
     scores[2:, 7], scores[3, 8] = outlier, -outlier
-    scores[:, 100:200] = np.nextafter(scores[:, :100], dtype(np.inf))
-    relevant = rng.random((4, 300)) < 0.1
-    expected = [np.mean(precisions_by_sorting(*x)) for x in zip(scores, relevant, strict=True)]
+    scores[:, 20:40] = np.nextafter(scores[:, :20], dtype(np.inf))
+    relevant = rng.random((4, 60)) < 0.1
     with np.errstate(all="raise", under="ignore"):
         values = average_precision(scores, relevant)
-    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    np.testing.assert_allclose(values, by_places(scores, relevant), rtol=1e-9)
 
 
 @pytest.mark.parametrize("at_once", [1, 50, 2**17])
-@pytest.mark.parametrize("most_ties", [0, 1e9])
-def test_parts_and_ways_of_sorting_agree(at_once, most_ties, monkeypatch):
-    monkeypatch.setattr(implementation, "_AT_ONCE", at_once)
-    monkeypatch.setattr(implementation, "_MOST_TIES", most_ties)
+@pytest.mark.parametrize("most_near", [0, 1e9])
+def test_parts_and_ways_of_sorting_agree(at_once, most_near, monkeypatch):
+    monkeypatch.setattr(relevant_ranks, "_AT_ONCE", at_once)
+    monkeypatch.setattr(relevant_ranks, "_MOST_NEAR", most_near)
     rng = np.random.default_rng(0)
-    scores = np.round(rng.normal(size=(9, 40)), 1)
-    relevant = rng.random((9, 40)) < rng.random((9, 1))
-    expected = [precisions_by_sorting(*line) for line in zip(scores, relevant, strict=True)]
-    expected = [np.mean(line) if line else np.nan for line in expected]
-    np.testing.assert_allclose(average_precision(scores, relevant), expected, rtol=1e-12)
+    scores = np.round(rng.normal(size=(9, 30)), 1)
+    relevant = rng.random((9, 30)) < rng.random((9, 1))
+    values = average_precision(scores, relevant)
+    np.testing.assert_allclose(values, by_places(scores, relevant), rtol=1e-9)
 
 
 def test_ties_of_all_with_all_need_little_memory():
@@ -115,7 +176,7 @@ def test_ties_of_all_with_all_need_little_memory():
 
 def test_a_large_gallery_agrees_with_a_plain_sort():
     rng = np.random.default_rng(0)
-    scores = rng.normal(size=(3, 200_000)).astype(np.float32)  # many share their 16 bits
+    scores = rng.permuted(np.tile(np.arange(200_000, dtype=np.float32), (3, 1)), axis=1)
     relevant = rng.random(scores.shape) < 0.05
     found = np.take_along_axis(relevant, np.argsort(-scores, axis=1, kind="stable"), axis=1)
     expected = [
@@ -150,10 +211,13 @@ def test_values_by_hand():
     assert np.isnan(average_precision(scores, ~relevant, 1)).all()
 
 
-def test_of_equal_scores_the_first_in_the_gallery_is_first():
+def test_equal_scores_by_hand():
     relevant = np.array([[True, False, False], [False, False, True]])
-    assert average_precision(np.zeros((2, 3)), relevant).tolist() == [1, pytest.approx(1 / 3)]
-    assert average_precision([[0.0, -0.0, np.inf]] * 2, relevant).tolist() == [0.5, 1]
+    thirds = (1 + 1 / 2 + 1 / 3) / 3  # one relevant item at each of three places
+    assert average_precision(np.zeros((2, 3)), relevant) == pytest.approx([thirds, thirds])
+    values = average_precision([[0.0, -0.0, np.inf]] * 2, relevant)
+    assert values == pytest.approx([(1 / 2 + 1 / 3) / 2, 1])
+    assert average_precision(np.zeros((2, 3)), relevant, 1) == pytest.approx([1 / 3, 1 / 3])
 
 
 def test_nothing_relevant_is_nan():
@@ -165,13 +229,13 @@ def test_nothing_relevant_is_nan():
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("block_size", [1, 5, 23, 1000])
-def test_metrics_agree_with_sorting_for_all_block_sizes(seed, block_size):
+def test_metrics_agree_with_a_walk_for_all_block_sizes(seed, block_size):
     images, texts, image_labels, text_labels = problem = small_problem(seed)
     metrics = class_retrieval_metrics(*problem, cutoffs=(3, 50), block_size=block_size)
     scores = np.sign(images) @ np.sign(texts).T
     for k, suffix in ((None, ""), (3, "_3"), (50, "_50")):
-        i2t = map_by_sorting(scores, image_labels, text_labels, k)
-        t2i = map_by_sorting(scores.T, text_labels, image_labels, k)
+        i2t = mean_value(scores, image_labels, text_labels, k)
+        t2i = mean_value(scores.T, text_labels, image_labels, k)
         assert metrics[f"i2t_map{suffix}"] == pytest.approx(i2t)
         assert metrics[f"t2i_map{suffix}"] == pytest.approx(t2i)
     assert metrics == class_retrieval_metrics(*problem, cutoffs=(3, 50), block_size=7)
@@ -242,14 +306,12 @@ def test_curve_agrees_with_loops(seed, levels):
     }
     for way, (table, asked, given) in queries.items():
         lines = [
-            precisions_by_sorting(line, given == label)
+            precisions_at_ends(line, given == label)
             for line, label in zip(table, asked, strict=True)
         ]
         for level, value in zip(curve["recall"], curve[f"{way}_precision"], strict=True):
             best = [
-                max(p for j, p in enumerate(line, 1) if j / len(line) >= level - 1e-12)
-                for line in lines
-                if line
+                max(p for p, recall in line if recall >= level - 1e-12) for line in lines if line
             ]
             assert value == pytest.approx(np.mean(best))
     assert json.loads(json.dumps(curve)) == curve

@@ -2,10 +2,13 @@
 
 A query of one modality ranks all items of the other; those of its class are relevant, the item that
 it came with among them. Average precision (AP) is the mean of the precisions at the ranks of the
-relevant items. Of equal scores, the item that stands first in the gallery is ranked first.
+relevant items. Where scores are equal, AP is the mean over all orders of these items, in closed
+form, so that the order of the gallery says nothing (McSherry and Najork, "Computing Information
+Retrieval Performance Measures Efficiently in the Presence of Tied Scores", ECIR 2008).
 
 AP at a cutoff k is the mean over the relevant items that are within the first k, as the field's
-published evaluation has it; other conventions divide by min(k, number of relevant items).
+published evaluation has it; other conventions divide by min(k, number of relevant items). An order
+of equal scores that leaves none within the first k counts as 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +16,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma, gammaln
+
+from .relevant_ranks import Ranks, relevant_ranks, runs
 
 NO_RELEVANT = ("zero", "skip")
 BLOCK_SIZE = 256
 RECALL_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 Side = tuple[NDArray[np.float32], NDArray[np.int64]]  # unit vectors and class numbers
-
-_AT_ONCE = 2**17  # scores that are ranked at a time: what is made of them stays in the cache
-_MOST_TIES = 2  # tied items a score, beyond which a plain sort costs less than looking them up
 
 
 def average_precision(
@@ -58,7 +61,7 @@ def average_precision(
             f"scores is not a number at query {query} and item {item}: look for a diverged model "
             "or an empty input"
         )
-    return _average_precision(_relevant_ranks(table, *np.nonzero(wanted)), k)
+    return _average_precision(relevant_ranks(table, *np.nonzero(wanted)), k)
 
 
 def class_retrieval_metrics(
@@ -102,7 +105,7 @@ def class_retrieval_metrics(
         values: dict[str, list[Any]] = {suffix: [] for suffix in suffixes}
         answered = []
         for ranks in _rank_blocks(queries, gallery, block_size):
-            answered.append(np.isfinite(ranks).any(axis=1))  # (n_rows,)
+            answered.append(np.isfinite(ranks.first).any(axis=1))  # (n_rows,)
             for suffix, cutoff in suffixes.items():
                 values[suffix].append(np.nan_to_num(_average_precision(ranks, cutoff)))  # (n_rows,)
         counted = np.concatenate(answered) | (no_relevant == "zero")  # (n_queries,)
@@ -127,8 +130,9 @@ def precision_recall_curve(
 ) -> dict[str, list[float]]:
     """Interpolated precision at levels of recall, the mean over the queries, in both directions.
 
-    The precision of a query at a level is the highest at that recall or above. Queries with nothing
-    relevant in the gallery are left out.
+    The precision of a query at a level is the highest at that recall or above. Items of equal score
+    are found at once, as scikit-learn's curve has it. Queries with nothing relevant in the gallery
+    are left out.
 
     Args:
         image_embeds: See `class_retrieval_metrics`, also for the next three.
@@ -152,10 +156,10 @@ def precision_recall_curve(
     for way, (queries, gallery) in {"i2t": sides, "t2i": sides[::-1]}.items():
         total, n_answered = np.zeros(len(levels)), 0
         for ranks in _rank_blocks(queries, gallery, block_size):
-            ranks = ranks[np.isfinite(ranks).any(axis=1)]  # (n_answered, max_relevant)
-            if len(ranks):
-                total += _interpolated(ranks, levels).sum(axis=0)
-                n_answered += len(ranks)
+            rows = np.isfinite(ranks.first).any(axis=1)  # (n_rows,)
+            if rows.any():
+                total += _interpolated(ranks, levels)[rows].sum(axis=0)
+                n_answered += int(rows.sum())
         if not n_answered:
             raise ValueError(
                 f"{way}: none of {len(queries[0])} queries has an item of its class in the "
@@ -165,120 +169,117 @@ def precision_recall_curve(
     return curve
 
 
-def _rank_blocks(queries: Side, gallery: Side, block_size: int) -> Iterator[NDArray[np.float64]]:
-    """Ranks of the relevant items, for a block of queries at a time; see `_relevant_ranks`."""
+def _rank_blocks(queries: Side, gallery: Side, block_size: int) -> Iterator[Ranks]:
+    """Ranks of the relevant items, for a block of queries at a time; see `relevant_ranks`."""
     by_class = np.argsort(gallery[1], kind="stable")  # (n_gallery,), the items class by class
     classes = gallery[1][by_class]  # (n_gallery,)
     first = np.searchsorted(classes, queries[1])  # (n_queries,)
     n_relevant = np.searchsorted(classes, queries[1], side="right") - first  # (n_queries,)
+    distinct, which = _distinct_rows(gallery[0])  # (n_distinct,), (n_gallery,)
+    vectors = gallery[0] if len(distinct) == len(which) else gallery[0][distinct]
     for start in range(0, len(queries[0]), block_size):
         block = slice(start, start + block_size)
-        scores = queries[0][block] @ gallery[0].T  # (n_rows, n_gallery)
-        rows, places = _runs(first[block], n_relevant[block])  # (n_relevant,) each
-        yield _relevant_ranks(scores, rows, by_class[places])
+        scores = queries[0][block] @ vectors.T  # (n_rows, n_distinct)
+        if len(distinct) < len(which):
+            scores = scores[:, which]  # (n_rows, n_gallery)
+        rows, places = runs(first[block], n_relevant[block])  # (n_relevant,) each
+        yield relevant_ranks(scores, rows, by_class[places])
 
 
-def _relevant_ranks(
-    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
+def _distinct_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that differ, and for each row its place among them.
+
+    Equal vectors must have equal scores, and a product of matrices rounds by the place of a column.
+    """
+    known: dict[bytes, int] = {}
+    which = [known.setdefault(row.tobytes(), len(known)) for row in vectors]
+    return np.unique(which, return_index=True)[1], np.array(which)
+
+
+def _average_precision(ranks: Ranks, k: int | None) -> NDArray[np.float64]:
+    first = ranks.first  # (n_queries, max_relevant)
+    position = np.arange(1, first.shape[1] + 1)  # (max_relevant,)
+    counted = first <= (np.finfo(np.float64).max if k is None else k)  # (n_queries, max_relevant)
+    total = np.where(counted, position / first, 0).sum(axis=1)  # (n_queries,)
+    n_counted = counted.sum(axis=1)  # (n_queries,)
+    values = np.where(n_counted > 0, total / np.maximum(n_counted, 1), np.nan)
+    if ranks.n_tied is not None:
+        tied = (ranks.n_tied > 1).any(axis=1) & (n_counted > 0)  # (n_queries,)
+        values[tied] = _mean_over_orders(first[tied], ranks.n_tied[tied], k)
+    return values
+
+
+def _mean_over_orders(
+    first: NDArray[np.float64], n_tied: NDArray[np.int64], k: int | None
 ) -> NDArray[np.float64]:
-    """Ranks of the relevant items of each query, from 1, ascending.
+    """Mean average precision of queries over the orders of their equal scores, (n_queries,).
 
     Args:
-        scores: Score of each item for each query, (n_queries, n_items).
-        rows: Queries of the relevant items, (n_relevant,), never falling.
-        items: The relevant items, (n_relevant,).
-
-    Returns:
-        The ranks, (n_queries, max_relevant); infinite where a query has fewer relevant items.
+        first: See `Ranks`, also for the next.
+        n_tied: Likewise.
+        k: Look at the first k items only; within them each query can have something relevant.
     """
-    n_queries, n_items = scores.shape
-    bounds = np.searchsorted(rows, np.arange(n_queries + 1))  # (n_queries + 1,)
-    ranks = np.full((n_queries, int(np.diff(bounds).max(initial=0))), np.inf)
-    step = min(max(1, _AT_ONCE // max(1, n_items)), 2**16)
-    for start in range(0, n_queries, step):
-        part = np.ascontiguousarray(scores[start : start + step])  # (n_rows, n_items)
-        own = slice(bounds[start], bounds[start + len(part)])
-        if own.start < own.stop:
-            place = np.arange(own.start, own.stop) - bounds[rows[own]]  # (n_own,)
-            ranks[rows[own], place] = _ranks(part, rows[own] - start, items[own])
-    ranks.sort(axis=1)
-    return ranks
+    row, at = np.nonzero(np.isfinite(first))  # (n_relevant,) each, the groups one after another
+    rank = first[row, at]  # (n_relevant,)
+    starts = np.flatnonzero(np.diff(row, prepend=-1) | (np.diff(rank, prepend=0) != 0))
+    row, before = row[starts], rank[starts] - 1  # (n_groups,) each, as the next three
+    size = n_tied[row, at[starts]]
+    found = at[starts]  # relevant items before the group
+    n_relevant = np.diff(np.append(starts, len(rank)))
+    places = size if k is None else np.clip(k - before, 0, size)  # of the group within the first k
+    whole = places == size
+    total, n_counted = (
+        np.bincount(row[whole], weights=values[whole], minlength=len(first))  # (n_queries,)
+        for values in (_tied_precisions(before, size, n_relevant, found), n_relevant)
+    )
+    values = total / np.maximum(n_counted, 1)  # (n_queries,)
+    cut = np.flatnonzero((places > 0) & ~whole)  # one group a query at most
+    if len(cut):
+        before, size, places, n_relevant, found = (
+            given[cut, None] for given in (before, size, places, n_relevant, found)
+        )  # (n_cut, 1) each
+        n_within = np.arange(int(np.minimum(places, n_relevant).max()) + 1)  # (n_counts,)
+        probability = np.exp(
+            _log_choose(n_relevant, n_within)
+            + _log_choose(size - n_relevant, places - n_within)
+            - _log_choose(size, places)
+        )  # (n_cut, n_counts), hypergeometric
+        sums = total[row[cut], None] + _tied_precisions(before, places, n_within, found)
+        means = sums / np.maximum(found + n_within, 1)  # (n_cut, n_counts)
+        values[row[cut]] = (probability * means).sum(axis=1)
+    return values
 
 
-def _ranks(
-    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Ranks of single items in at most 65,536 rows, from 1, (n_own,).
+def _tied_precisions(before: Any, size: Any, n_relevant: Any, found: Any) -> NDArray[np.float64]:
+    """Mean sum of the precisions at the relevant items of a group of equal scores.
 
-    Numbers of 16 bits, which NumPy sorts several times faster than scores, put the items in order
-    but for those of one number; an own item is compared with these by score and place.
+    At place j of the group an item is relevant with probability r / n, and then (r - 1) / (n - 1)
+    of the j - 1 items before it in the group are, on average. The sum over j has harmonic numbers.
+
+    Args:
+        before: Items before the group.
+        size: Items of the group, n.
+        n_relevant: Relevant ones among them, r.
+        found: Relevant ones before the group.
     """
-    n_rows, n_items = scores.shape
-    codes = _codes(scores)  # (n_rows, n_items)
-    if codes is None:
-        return _ranks_by_sorting(scores, rows, items)
-    order = np.argsort(codes, axis=1, kind="stable")  # (n_rows, n_items)
-    order += np.arange(0, scores.size, n_items)[:, None]  # places in the flat arrays
-    row_part = np.arange(n_rows, dtype=np.uint32)[:, None] << 16  # (n_rows, 1)
-    keys = (codes.ravel()[order] | row_part).ravel()  # (n_rows * n_items,), ascending
-    own = rows * n_items + items  # (n_own,)
-    own_keys = codes[rows, items] | row_part[rows, 0]  # (n_own,)
-    first = np.searchsorted(keys, own_keys)  # (n_own,)
-    n_tied = np.searchsorted(keys, own_keys, side="right") - first  # (n_own,), itself included
-    if n_tied.sum() > _MOST_TIES * scores.size:
-        return _ranks_by_sorting(scores, rows, items)
-    of_own, places = _runs(first, n_tied)  # (n_pairs,) each
-    other = order.ravel()[places]  # (n_pairs,)
-    ours, theirs = scores.ravel()[own[of_own]], scores.ravel()[other]  # (n_pairs,) each
-    is_before = (theirs > ours) | ((theirs == ours) & (other < own[of_own]))  # (n_pairs,)
-    n_before = np.bincount(of_own[is_before], minlength=len(own))  # (n_own,)
-    return 1 + first - rows * n_items + n_before
+    harmonic = digamma(before + size + 1) - digamma(before + 1)  # sum of 1 / (before + j)
+    others = (n_relevant - 1) / np.maximum(size - 1, 1) * (size - (before + 1) * harmonic)
+    return n_relevant / size * ((found + 1) * harmonic + others)
 
 
-def _ranks_by_sorting(
-    scores: NDArray[np.floating], rows: NDArray[np.int64], items: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    order = np.argsort(-scores, axis=1, kind="stable")  # (n_rows, n_items)
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(1, scores.shape[1] + 1)[None], axis=1)
-    return rank[rows, items]
+def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
+    """Logarithm of the number of choices of k from n; minus infinity where there is none."""
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
-def _codes(scores: NDArray[np.floating]) -> NDArray[np.uint16] | None:
-    """Numbers of 16 bits that never rise with the score; None if a row is constant or endless."""
-    top = scores.max(axis=1, keepdims=True)  # (n_rows, 1)
-    with np.errstate(all="ignore"):
-        span = top - scores.min(axis=1, keepdims=True)  # (n_rows, 1)
-        scale = 65535 / span  # (n_rows, 1)
-        if not np.isfinite(span + scale).all():
-            return None
-    below = top - scores  # (n_rows, n_items)
-    below *= scale
-    return below.astype(np.uint16)
-
-
-def _runs(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers from each start on, one run after the other, and before them the run of each."""
-    run = np.repeat(np.arange(len(starts)), lengths)  # (lengths.sum(),)
-    shift = starts - np.cumsum(lengths) + lengths  # (n_runs,)
-    return run, np.arange(len(run)) + shift[run]
-
-
-def _average_precision(ranks: NDArray[np.float64], k: int | None) -> NDArray[np.float64]:
-    position = np.arange(1, ranks.shape[1] + 1)  # (max_relevant,)
-    counted = ranks <= (np.finfo(np.float64).max if k is None else k)  # (n_queries, max_relevant)
-    total = np.where(counted, position / ranks, 0).sum(axis=1)  # (n_queries,)
-    n_counted = counted.sum(axis=1)  # (n_queries,)
-    return np.where(n_counted > 0, total / np.maximum(n_counted, 1), np.nan)
-
-
-def _interpolated(ranks: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+def _interpolated(ranks: Ranks, levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Highest precision at each level of recall or above, (n_queries, n_levels)."""
-    precision = np.arange(1, ranks.shape[1] + 1) / ranks  # (n_queries, max_relevant)
+    position = np.arange(1, ranks.first.shape[1] + 1)  # (max_relevant,)
+    last = ranks.first + (0 if ranks.n_tied is None else ranks.n_tied - 1)
+    # Of a group of equal scores the first item has the precision of its last one.
+    precision = position / last  # (n_queries, max_relevant)
     highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    n_relevant = np.isfinite(ranks).sum(axis=1)  # (n_queries,)
+    n_relevant = np.isfinite(last).sum(axis=1)  # (n_queries,)
     # The tolerance is for levels like 0.07, whose multiples are not exact.
     least = np.ceil(levels * n_relevant[:, None] - 1e-9).astype(np.int64)  # (n_queries, n_levels)
     return np.take_along_axis(highest, np.maximum(least, 1) - 1, axis=1)
@@ -337,7 +338,7 @@ def _normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
         largest = np.abs(block).max(axis=1, keepdims=True)  # (n_rows, 1), or squares would overflow
         block /= np.where(largest > 0, largest, 1)
         length = np.linalg.norm(block, axis=1, keepdims=True)  # (n_rows, 1)
-        unit[start : start + 1024] = block / np.where(length > 0, length, 1)
+        unit[start : start + 1024] = block / np.where(length > 0, length, 1) + 0.0  # no -0
     return unit
 
 
