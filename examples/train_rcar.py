@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
+import torch
 from datasets import Dataset, DatasetDict
 from transformers import (
     AutoConfig,
@@ -62,6 +63,7 @@ from noisy_xmodal.evaluation import (
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.modules.pair_scoring import shown_scores
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.run import (
@@ -300,16 +302,17 @@ def method_name(data: PairArguments, training: RcarTrainingArguments) -> str:
     return f"{name}, noisy pairs dropped by the oracle" if data.drop_noisy_pairs else name
 
 
-def draw(out: Path, trainer: RcarTrainer, shown: Dataset, seed: int) -> None:
+def draw(out: Path, trainer: RcarTrainer, rows: Dataset, seed: int) -> None:
     """The best model's [CLS] in a plane, and what it finds among some images and their captions."""
     model, processor = trainer.model, trainer.processing_class
     try:
         draw_pair_features(out / "features.png", model, processor, trainer.train_dataset, seed)
     except ValueError as error:
         print(f"features.png is not drawn: {error}")
-    pairs = PairDataset(shown.select(range(min(100, len(shown)))))
+    pairs = PairDataset(rows.select(range(min(100, len(rows)))))
     scores = score_matrix(model, processor, pairs.images, pairs.captions())
-    examples = retrieved_examples(scores, pairs, seed=seed)
+    shown = shown_scores(model, torch.from_numpy(scores)).numpy()
+    examples = retrieved_examples(scores, pairs, seed=seed, shown=shown)
     write_json(out / "retrieved.json", examples)
     plot_retrieved(out / "retrieved.png", examples, pairs)
 

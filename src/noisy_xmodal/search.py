@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
@@ -23,6 +24,7 @@ from .evaluation.reranking import rerank
 from .evaluation.scoring import eval_mode
 from .evaluation.vector_index import INDEX_KINDS
 from .models.two_towers import NotTwoTowersError, load_two_towers
+from .modules.pair_scoring import shown_scores
 from .modules.picture_files import read_pictures, read_regions
 from .searching.collection import (
     Collection,
@@ -241,12 +243,13 @@ def _reranked(
         raise ValueError(
             f"{type(model).__name__} gives a score that is not finite: look for a diverged model"
         )
+    shown = shown_scores(model, torch.from_numpy(scores)).tolist()
     order = np.argsort(-scores, kind="stable").tolist()
     return [
         answers[at]
         | {
             "rank": rank,
-            "score": float(scores[at]),
+            "score": shown[at],
             "retrieval_rank": answers[at]["rank"],
             "retrieval_score": answers[at]["score"],
         }

@@ -186,7 +186,7 @@ def test_calibration_refuses_what_it_cannot_use(tiny_processor, tiny_regions_dat
         calibrate(model, processor, images, texts, ["x", "x", "x"])
     with pytest.raises(ValueError, match="found 3 texts and 2 groups"):
         calibrate(model, processor, images, texts, [0, 1])
-    with pytest.raises(ValueError, match="of RcarModel is a probability already"):
+    with pytest.raises(ValueError, match="of RcarModel is the log-odds of a match already"):
         calibrate_on(RcarModel(rcar_config()), tiny_processor, tiny_regions_dataset(3))
     assert model.config.match_scale is None
 

@@ -66,12 +66,12 @@ def encode(model: RcarModel, inputs: dict[str, torch.Tensor]) -> tuple[Any, Any]
 
 
 def one_by_one(model: RcarModel, inputs: dict[str, torch.Tensor], shape=(3, 4)) -> torch.Tensor:
-    """The score of every single pair by a forward pass of its own, without padding."""
+    """The log-odds of every single pair by a forward pass of its own, without padding."""
     scores = torch.zeros(shape)
     with torch.no_grad():
         for i in range(shape[0]):
             for t in range(shape[1]):
-                scores[i, t] = model(**pair_inputs(inputs, i, t)).scores[0, 0]
+                scores[i, t] = model(**pair_inputs(inputs, i, t)).logits_per_image[0, 0]
     return scores
 
 
@@ -105,7 +105,7 @@ def test_forward_without_pairs_gives_all_scores_under_clips_names(make_inputs, k
     model = RcarModel(make_config(kind)).eval()
     inputs = make_inputs(model.config)
     output = model(**inputs)
-    torch.testing.assert_close(output.scores, one_by_one(model, inputs))
+    torch.testing.assert_close(output.logits_per_image, one_by_one(model, inputs))
     torch.testing.assert_close(output.scores, output.logits_per_image.sigmoid())
     assert torch.equal(output.logits_per_text, output.logits_per_image.T)
     assert output.pair_logits is None
@@ -153,7 +153,7 @@ def test_an_image_without_real_regions_is_judged_by_the_text_alone(make_inputs):
     inputs["region_mask"][1] = False
     scores = model.score(*encode(model, inputs))
     assert scores.isfinite().all()
-    torch.testing.assert_close(scores, model(**inputs).scores)
+    torch.testing.assert_close(scores, model(**inputs).logits_per_image)
     bare = inputs | {"regions": torch.zeros(3, 5, REGION_SIZE)}
     torch.testing.assert_close(model.score(*encode(model, bare))[1], scores[1])
     _, text = encode(model, inputs)
@@ -161,7 +161,7 @@ def test_an_image_without_real_regions_is_judged_by_the_text_alone(make_inputs):
         words = text.tokens[t : t + 1, text.mask[t]]
         sequence = torch.cat([model.class_token[None, None], words], dim=1)
         shares = model.matching_head(model.encoder(sequence)[:, 0]).softmax(dim=-1)
-        torch.testing.assert_close(scores[1, t], shares[0, 1])
+        torch.testing.assert_close(scores[1, t].sigmoid(), shares[0, 1])
 
 
 def test_masks_are_all_real_by_default(make_inputs):
@@ -255,6 +255,26 @@ def test_bfloat16_scores_are_near_and_auto_is_full_precision_on_a_cpu(make_input
     assert torch.equal(scores["auto"], scores["float32"])
     assert not torch.equal(scores["bfloat16"], scores["float32"])
     torch.testing.assert_close(scores["bfloat16"], scores["float32"], atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("score_dtype", ["float32", "bfloat16"])
+def test_pairs_that_are_surely_aligned_are_still_told_apart(make_inputs, score_dtype):
+    """Of log-odds from 17 on the probability is 1 in float32."""
+    model = RcarModel(rcar_config(score_dtype=score_dtype)).eval()
+    plain = model.score(*encode(model, make_inputs(model.config)))  # (3, 4)
+    with torch.no_grad():  # log-odds of 16 to 40 in place of those of a fresh model
+        scale = 24 / (plain.max() - plain.min())
+        model.matching_head.weight *= scale
+        model.matching_head.bias *= scale
+        model.matching_head.bias[1] += 16 - scale * plain.min()
+    scores = model.score(*encode(model, make_inputs(model.config)))
+    assert scores.min() > 15
+    assert scores.max() < 41
+    assert len(scores.unique()) == 12
+    assert torch.equal(scores.flatten().argsort(), plain.flatten().argsort())
+    shown = model.match_probability(scores)
+    assert shown.dtype == torch.float64
+    torch.testing.assert_close(shown, scores.double().sigmoid())
 
 
 # Masked words
@@ -396,7 +416,8 @@ def test_retrieval_ranks_by_the_scores_of_single_pairs(processor, tiny_regions_d
     with torch.no_grad():
         for i, image in enumerate(images):
             for t, text in enumerate(texts):
-                expected[i, t] = model(**processor(images=[image], text=[text])).scores.item()
+                output = model(**processor(images=[image], text=[text]))
+                expected[i, t] = output.logits_per_image.item()
     model.train()
     for block_size in (2, 3, 64):
         scores = score_matrix(model, processor, images, texts, block_size)

@@ -46,7 +46,7 @@ def expected_scores(model, processor, given) -> np.ndarray:
     images, texts = [pair["image"] for pair in given], [pair["text"] for pair in given]
     own = score_matrix(model, processor, images, texts).diagonal().astype(np.float64)
     if not hasattr(model.config, "match_scale"):
-        return own
+        return 1 / (1 + np.exp(-own))
     return 1 / (1 + np.exp(-model.config.match_scale * own - model.config.match_bias))
 
 

@@ -98,8 +98,8 @@ def judge_by_model(
             seed,
         )
     else:
-        # RCAR scores by a probability, which has no temperature.
-        scale = None if hasattr(model, "score_pairs") else logit_scale_of(model)
+        # RCAR scores by log-odds, which have no temperature.
+        scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
         judged = judge_scores(
             model, processor, images, captions, rows, scale, seed, progress=progress
         )

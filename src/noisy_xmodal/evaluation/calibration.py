@@ -103,13 +103,13 @@ def calibrate(
         text_groups: Where a text may be of another group than its image, the texts' own.
 
     Raises:
-        ValueError: If all pairs are of one group, the model's score is a probability already, or
-            its scores are not finite or all the same.
+        ValueError: If all pairs are of one group, the model's score is a log-odds already, or its
+            scores are not finite or all the same.
     """
     if not hasattr(model.config, "match_scale"):
         raise ValueError(
-            f"the score of {type(model).__name__} is a probability already: it needs no "
-            "calibration, use the score"
+            f"the score of {type(model).__name__} is the log-odds of a match already: it needs no "
+            "calibration"
         )
     text_groups = groups if text_groups is None else text_groups
     if not len(groups) == len(text_groups) == len(texts):

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from .scoring import ScoringModel, eval_mode
@@ -187,7 +186,7 @@ def judge_scores(
     images: Sequence[Any],
     texts: Sequence[str],
     image_of_text: np.ndarray,
-    scale: float | None,
+    scale: float,
     seed: int = 0,
     progress: bool = False,
 ) -> JudgedPairs:
@@ -199,7 +198,7 @@ def judge_scores(
         images: Anything that gives a list for a slice.
         texts: Captions, (n_pairs,).
         image_of_text: Row of the image of each text, (n_pairs,).
-        scale: Inverse temperature; None for a model whose scores are probabilities.
+        scale: Inverse temperature.
         seed: Seed of the chunks.
         progress: Whether to show a progress bar.
     """
@@ -216,8 +215,8 @@ def judge_scores(
                 model.encode_image(**{k: v.to(model.device) for k, v in image.items()}),
                 model.encode_text(**{k: v.to(model.device) for k, v in text.items()}),
             )  # (n_distinct, n_pairs)
-            logits = scores.double() * scale if scale is not None else _logit(scores.double())
-            found = _chunk_losses(logits.cpu()[position].numpy())  # (n_pairs, n_pairs)
+            logits = (scores.double() * scale).cpu()  # (n_distinct, n_pairs)
+            found = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
             losses[pairs] = found.diagonal()
             random.append(found[rows[:, None] != rows[None]])
             bar.update(len(pairs))
@@ -235,10 +234,6 @@ def _chunk_losses(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     of_text = np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))  # (n,)
     found: NDArray[np.float64] = (of_image[:, None] + of_text[None]) / 2 - logits
     return found
-
-
-def _logit(probability: Tensor) -> Tensor:
-    return torch.logit(probability.clamp(1e-7, 1 - 1e-7))
 
 
 def _sample(rng: np.random.Generator, n: int) -> NDArray[np.int64]:

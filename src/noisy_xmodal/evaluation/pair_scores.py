@@ -28,7 +28,7 @@ def pair_scores(
 
     Returns:
         Scores (n_pairs,), float32: the inner product of a two-tower model's vectors, RCAR's
-        probability, or what another head gives the pair.
+        log-odds, or what another head gives the pair.
 
     Raises:
         ValueError: If there is no pair, or not one text an image.

@@ -26,6 +26,7 @@ def retrieved_examples(
     n_queries: int = 4,
     top: int = 5,
     seed: int = 0,
+    shown: NDArray[np.floating] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """The best answers to some queries of each direction.
 
@@ -36,6 +37,8 @@ def retrieved_examples(
         n_queries: Images to ask with, and texts.
         top: Answers to a query.
         seed: Seed of the choice among the queries with an answer.
+        shown: What to report of each pair, (n_images, n_texts), such as probabilities where
+            `scores` are log-odds; the scores themselves by default.
 
     Returns:
         `image_queries`, each with `image_row`, `image_id` and its `texts` (`pair_id`, `text`,
@@ -56,6 +59,7 @@ def retrieved_examples(
     scored = scores > -np.inf  # (n_images, n_texts), also False where a score is NaN
     if not scored.any():
         raise ValueError("scores has no number: give the scores of some pairs")
+    reported = scores if shown is None else shown
     rng = np.random.default_rng(seed)
     captions, image_ids = pairs.captions(), column_values(pairs.dataset, IMAGE_ID)
 
@@ -67,7 +71,7 @@ def retrieved_examples(
 
     def verdict(row: int, pair_id: int) -> dict[str, Any]:
         right = bool(pairs.row_of_pair[pair_id] == row)
-        return {"score": float(scores[row, pair_id]), "right": right}
+        return {"score": float(reported[row, pair_id]), "right": right}
 
     return {
         "image_queries": [

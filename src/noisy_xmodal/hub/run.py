@@ -53,7 +53,7 @@ def save_run(trainer: RobustTrainer, results: Mapping[str, Any]) -> None:
     """Write the model, its processor and results.json into the output folder.
 
     Before that the model learns on the validation split what its score says of a pair, where its
-    score is not a probability already (see `calibrate_on`).
+    score is not the log-odds of a match already (see `calibrate_on`).
 
     Args:
         trainer: The trainer, with the model to keep.

@@ -42,6 +42,16 @@ def _are_vectors(processor: Any, items: Sequence[Any]) -> bool:
     return all(isinstance(item, kinds) and np.ndim(item) == 1 for item in items)
 
 
+def shown_scores(model: Any, scores: Tensor) -> Tensor:
+    """What is reported of scores: RCAR's probability; those of other models as they are.
+
+    Args:
+        model: The model.
+        scores: Its scores, of any shape.
+    """
+    return model.match_probability(scores) if hasattr(model, "match_probability") else scores
+
+
 def paired_scores(model: Any, images: Mapping[str, Tensor], texts: Mapping[str, Tensor]) -> Tensor:
     """Score image i of a batch with text i.
 

@@ -61,17 +61,18 @@ class Collection:
         parts = [score_block(moved(block, device)).float().cpu() for block in self.blocks]
         return torch.cat(parts, dim=1)
 
-    def best(self, scores: Tensor, top_k: int) -> list[dict[str, Any]]:
+    def best(self, scores: Tensor, shown: Tensor, top_k: int) -> list[dict[str, Any]]:
         """The answers to one query, best first; of equal ones the first stands first.
 
         Args:
-            scores: Of every item, (n_items,); minus infinity where one is no answer.
+            scores: What every item is ranked by, (n_items,); minus infinity where one is no answer.
+            shown: What is reported of it, (n_items,).
             top_k: The most answers.
         """
         values = scores.numpy()  # (n_items,)
         order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:top_k]
         return [
-            {"index": at, "id": self.ids[at], "score": float(values[at])}
+            {"index": at, "id": self.ids[at], "score": float(shown[at])}
             | ({} if self.texts is None else {"text": self.texts[at]})
             for at in order.tolist()
             if values[at] > -np.inf

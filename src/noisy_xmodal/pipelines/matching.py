@@ -86,21 +86,18 @@ class ImageTextMatchPipeline(PairPipeline):
 
     def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
         """Turn the score of one pair into a probability and a label."""
-        probability = float(outputs["scores"][0])
-        calibration = self._match_function()
-        if calibration is not None:
-            scale, bias = calibration
-            probability = _sigmoid(scale * probability + bias)
+        scale, bias = self._match_function()
+        probability = _sigmoid(scale * float(outputs["scores"][0]) + bias)
         return {
             "score": probability,
             "label": "match" if probability >= threshold else "mismatch",
         }
 
-    def _match_function(self) -> tuple[float, float] | None:
-        """Scale and bias of the scores; None where they are probabilities already."""
+    def _match_function(self) -> tuple[float, float]:
+        """Scale and bias that make log-odds of the scores."""
         config = self.model.config
         if not hasattr(config, "match_scale"):
-            return None
+            return 1.0, 0.0
         if config.match_scale is None or config.match_bias is None:
             raise ValueError(
                 f"the scores of this {type(self.model).__name__} are not calibrated: call "

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..modules.pair_scoring import image_inputs, text_inputs
+from ..modules.pair_scoring import image_inputs, shown_scores, text_inputs
 from .base import PairPipeline, as_inputs
 from .indexed import Collection, encode_all, moved, read_dataset
 
@@ -146,8 +146,9 @@ class ImageTextRetrievalPipeline(PairPipeline):
 
         Returns:
             The answers to a query, best first: `index`, the position in what was indexed, `id`,
-            `score`, and `text` for an index of texts. There are fewer than `top_k` where fewer are
-            indexed. A list of these for a list of queries, a stream for a generator or a dataset.
+            `score`, RCAR's the probability of a match, and `text` for an index of texts. There are
+            fewer than `top_k` where fewer are indexed. A list of these for a list of queries, a
+            stream for a generator or a dataset.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -224,7 +225,8 @@ class ImageTextRetrievalPipeline(PairPipeline):
 
     def postprocess(self, outputs: dict[str, Tensor], top_k: int = 5) -> list[dict[str, Any]]:
         """Put the answers to one query in order."""
-        return self._indexed().best(outputs["scores"][0], top_k)
+        scores = outputs["scores"][0]  # (n_items,)
+        return self._indexed().best(scores, shown_scores(self.model, scores), top_k)
 
     def _indexed(self) -> Collection:
         if self._collection is None:

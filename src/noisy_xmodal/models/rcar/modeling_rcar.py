@@ -37,7 +37,7 @@ class RcarOutput(ModelOutput):
 
     Args:
         scores: Probability that image and text are aligned, (n_images, n_texts).
-        logits_per_image: Its log-odds, (n_images, n_texts).
+        logits_per_image: Its log-odds, which pairs are ranked by, (n_images, n_texts).
         logits_per_text: Its transpose, (n_texts, n_images).
         pair_logits: For chosen pairs, logits of "not aligned" and "aligned", (n_pairs, 2).
         pair_features: Their [CLS], (n_pairs, hidden).
@@ -225,9 +225,10 @@ class RcarModel(SharedModel):
 
     @torch.no_grad()
     def score(self, image: Encoded, text: Encoded) -> Tensor:
-        """Probability that each image and each text are aligned, (n_images, n_texts), float32.
+        """Log-odds that each image and each text are aligned, (n_images, n_texts), float32.
 
-        It is computed in blocks, so memory does not grow with the number of pairs.
+        Pairs are ranked by log-odds: in float32 their probability is 1 from 17 on. They are
+        computed in blocks, so memory does not grow with the number of pairs.
         """
         n_images, n_texts = len(image.tokens), len(text.tokens)
         every = _all_pairs(n_images, n_texts)
@@ -235,7 +236,7 @@ class RcarModel(SharedModel):
 
     @torch.no_grad()
     def score_pairs(self, image: Encoded, text: Encoded, pairs: Tensor) -> Tensor:
-        """Probability that chosen images and texts are aligned, (n_pairs,), float32.
+        """Log-odds that chosen images and texts are aligned, (n_pairs,), float32.
 
         Args:
             image: Encoded images.
@@ -256,8 +257,21 @@ class RcarModel(SharedModel):
                     n_outputs=1,
                     projected=_sequences(projected, i, t, n_regions, n_words),
                 )  # (n_block, 1, hidden)
-                scores[block.to(device)] = _log_odds(self.matching_head(states[:, 0])).sigmoid()
+                scores[block.to(device)] = self._head_log_odds(states[:, 0])
         return scores
+
+    @staticmethod
+    def match_probability(scores: Tensor) -> Tensor:
+        """Probability of "aligned" from log-odds of any shape, float64: to report, not to rank."""
+        return scores.double().sigmoid()
+
+    def _head_log_odds(self, features: Tensor) -> Tensor:
+        """Log-odds by the matching head, (n,), from [CLS] (n, hidden).
+
+        In float32 whatever the rest is in: bfloat16 has steps of .25 at 32, and so many ties.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return _log_odds(self.matching_head(features.to(self.matching_head.weight.dtype)))
 
     def _score_format(self, device: torch.device) -> AbstractContextManager:
         wanted = self.config.score_dtype
