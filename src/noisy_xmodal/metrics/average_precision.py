@@ -235,19 +235,40 @@ def _mean_over_orders(
     values = total / np.maximum(n_counted, 1)  # (n_queries,)
     cut = np.flatnonzero((places > 0) & ~whole)  # one group a query at most
     if len(cut):
-        before, size, places, n_relevant, found = (
-            given[cut, None] for given in (before, size, places, n_relevant, found)
-        )  # (n_cut, 1) each
-        n_within = np.arange(int(np.minimum(places, n_relevant).max()) + 1)  # (n_counts,)
-        probability = np.exp(
-            _log_choose(n_relevant, n_within)
-            + _log_choose(size - n_relevant, places - n_within)
-            - _log_choose(size, places)
-        )  # (n_cut, n_counts), hypergeometric
-        sums = total[row[cut], None] + _tied_precisions(before, places, n_within, found)
-        means = sums / np.maximum(found + n_within, 1)  # (n_cut, n_counts)
-        values[row[cut]] = (probability * means).sum(axis=1)
+        groups = (before, size, places, n_relevant, found)
+        values[row[cut]] = _cut_group_values(total[row[cut]], *(given[cut] for given in groups))
     return values
+
+
+def _cut_group_values(
+    total: NDArray[Any],
+    before: NDArray[Any],
+    size: NDArray[Any],
+    places: NDArray[Any],
+    n_relevant: NDArray[Any],
+    found: NDArray[Any],
+) -> NDArray[np.float64]:
+    """Mean average precision of queries whose cutoff is within a group of equal scores, (n,).
+
+    Args:
+        total: Sum of the precisions before the group, (n,), as all that follows.
+        before: Items before the group.
+        size: Items of the group.
+        places: Places of the group that are within the cutoff.
+        n_relevant: Relevant items of the group.
+        found: Relevant items before it.
+    """
+    n_within = np.arange(int(np.minimum(places, n_relevant).max()) + 1)  # (n_counts,)
+    probability = np.exp(
+        _log_choose(n_relevant[:, None], n_within)
+        + _log_choose((size - n_relevant)[:, None], places[:, None] - n_within)
+        - _log_choose(size, places)[:, None]
+    )  # (n, n_counts), hypergeometric
+    sums = total[:, None] + _tied_precisions(
+        before[:, None], places[:, None], n_within, found[:, None]
+    )  # (n, n_counts)
+    means: NDArray[np.float64] = sums / np.maximum(found[:, None] + n_within, 1)
+    return np.asarray((probability * means).sum(axis=1))
 
 
 def _tied_precisions(before: Any, size: Any, n_relevant: Any, found: Any) -> NDArray[np.float64]:
