@@ -51,6 +51,20 @@ def test_validation_is_held_out_before_noise_enters(
     assert dataset_label(args) == ("photos", "cmp_40")
 
 
+def test_rows_that_are_not_whole_are_refused_or_left_out(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (photos / "captions.csv").open("a") as table:
+        table.write("gone.png,nothing\n3.png, \n")
+    with pytest.raises(DatasetError, match=r"gone\.png"):
+        load_training_pairs(asked(photos))
+    kept = load_training_pairs(asked(photos, on_bad_image="skip"))
+    assert sum(map(len, kept.values())) == 20
+    said = capsys.readouterr().out
+    assert "Left out of train: " in said
+    assert "gone.png" in said
+
+
 def test_bad_pictures_are_refused_left_out_or_not_looked_at(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from .any_dataset import config_names, load_pairs
 from .builders import load_openmoji
 from .columns import DatasetError
 from .injection import inject_noise
-from .pictures import keep_good_pictures
+from .pictures import keep_good_pictures, left_out_line
 from .splits import hold_out_validation
 
 DEMO_CONFIG = "cmp_40"  # OpenMoji's, where none is named
@@ -45,8 +45,8 @@ class PairArguments:
     on_bad_image: str = field(
         default="error",
         metadata={
-            "help": "What to do with pictures that do not decode: error, skip, or ignore to train "
-            "without looking at them first."
+            "help": "What to do with pictures that do not decode and rows that lack a picture or a "
+            "caption: error, skip, or ignore to train without looking at the pictures first."
         },
     )
     inject_noise: str | None = field(
@@ -102,13 +102,18 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
                 f"{args.dataset_name} has the configs {', '.join(configs)}: choose one with "
                 "--dataset_config_name."
             )
+        left_out: dict[str, list[str]] = {}
         dataset = load_pairs(
             args.dataset_name,
             args.dataset_config_name,
             image_column=args.image_column,
             caption_column=args.caption_column,
             id_column=args.id_column,
+            left_out=left_out if args.on_bad_image == "skip" else None,
         )
+        for split, lines in left_out.items():
+            if lines:
+                print(f"Left out of {split}: {left_out_line(lines)}.")
         if args.on_bad_image != "ignore":
             for split, rows in dataset.items():
                 dataset[split], notes = keep_good_pictures(rows, split, args.on_bad_image)

@@ -178,6 +178,15 @@ def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
     )
 
 
+def left_out_line(lines: Sequence[str]) -> str:
+    """Says in a line what `load_pairs` left out of a split.
+
+    Args:
+        lines: What it says, a line a row or kind, one at least.
+    """
+    return f"{first_few(lines)}{'; '.join(lines[:SHOWN])}"
+
+
 def first_few(found: Sequence[object]) -> str:
     """What to write before `SHOWN` of more."""
     return f"The first {SHOWN}: " if len(found) > SHOWN else ""

@@ -17,7 +17,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm.auto import tqdm
+from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
 from ..columns import CAPTIONS, IMAGE, DatasetError
 from .archives import TarReader, cache_folder, folder_aside
@@ -112,12 +112,8 @@ def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path)
     notes: list[str] = []
     with RowWriter(folder / "pairs.arrow", features) as writer:
         names = shard_names(files)
-        hidden = datasets.are_progress_bars_disabled()
-        for file, name in zip(
-            tqdm(files, f"Reading shards of {split}", unit="shard", leave=False, disable=hidden),
-            names,
-            strict=True,
-        ):
+        bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
+        for file, name in zip(bar, names, strict=True):
             n_before = writer.n_rows
             with TarReader(file, folder) as tar:
                 _read_shard(tar, file, name, given, findings, writer)

@@ -27,7 +27,7 @@ from ..columns import (
     validate_pairs,
 )
 from ..injection import check_clean, drop_side_columns
-from ..pictures import keep_good_pictures
+from ..pictures import keep_good_pictures, left_out_line
 from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
 from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .raw_files import file_state
@@ -125,18 +125,22 @@ class OwnPairs(NoisyPairsBuilder):
         config = self.config
         if config.source is None:
             raise DatasetError("OwnPairs needs to know your data: give source=NAME_OR_PATH.")
+        left_out: dict[str, list[str]] = {}
         found = load_pairs(
             config.source,
             config.source_config,
             image_column=config.image_column,
             caption_column=config.caption_column,
             id_column=config.id_column,
+            left_out=left_out if config.on_bad_image == "skip" else None,
         )
         rows, notes = {}, {}
         for name, dataset in found.items():
             validate_pairs(dataset, name)
             check_clean(dataset)
             good, notes[name] = keep_good_pictures(dataset, name, config.on_bad_image)
+            if left_out.get(name):
+                notes[name].append(f"left out: {left_out_line(left_out[name])}")
             rows[name], dropped = drop_side_columns(good)
             if dropped:
                 notes[name].append(f"left out, as about single captions or files: {dropped}")
