@@ -10,7 +10,6 @@ frequent, three objects a picture; configs clean, part_40 and part_image_40.
 
 import json
 import resource
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from transformers import HfArgumentParser
 
 from noisy_xmodal.data.builders import Coco, Precomp, write_dataset
+from noisy_xmodal.entry.door import enter
 
 N_CLASSES = 80
 
@@ -72,7 +72,7 @@ def main() -> None:
         "objects": (make_objects, Coco, ["clean", "part_40", "part_image_40"]),
     }
     if arguments.kind not in kinds:
-        sys.exit(f"error: --kind is {arguments.kind!r}: choose features or objects")
+        raise ValueError(f"--kind is {arguments.kind!r}: choose features or objects")
     make, builder, configs = kinds[arguments.kind]
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as work:
         raw = Path(work) / "raw"
@@ -89,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

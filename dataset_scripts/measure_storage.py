@@ -19,6 +19,8 @@ from datasets.utils import tqdm
 from huggingface_hub import DatasetCard
 from transformers import HfArgumentParser
 
+from noisy_xmodal.entry.door import enter
+
 WINDOW = 64  # bytes that the rolling hash looks back: one bit of it a byte
 LEAST, MOST = 8 * 2**10, 128 * 2**10
 BLOCK = 2**22
@@ -92,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
+from noisy_xmodal.entry.options import read_options
+from noisy_xmodal.entry.rules import AUDIT
+from noisy_xmodal.entry.terminal import plain_values
 from noisy_xmodal.training.run import command_line, run_script
 
 
@@ -91,7 +93,7 @@ class AuditArguments:
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Audit, and print where the answer is."""
     argv = sys.argv[1:] if argv is None else argv
-    (args,) = HfArgumentParser(AuditArguments).parse_args_into_dataclasses(argv)
+    args = read_options(AuditArguments, AUDIT, argv)
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     found = audit(
@@ -118,13 +120,18 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             command=command_line("examples/audit.py", argv),
         )
     )
+    show(plain_values(found))
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print how much is wrong, and where the answer is."""
     low, high = found["wrong_interval"]
     how = "At most" if found["is_upper_bound"] else "About"
     print(f"{how} {found['wrong_share']:.1%} of {found['n_pairs']:,} pairs are wrong", end=" ")
     print(f"({low:.1%} to {high:.1%}).", *found["left_out"], *found["warnings"], sep="\n")
     print(*(f"{name:8} {found[name]}" for name in ("report", "table", "summary")), sep="\n")
-    return found
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, AuditArguments)

@@ -7,10 +7,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
-
+from noisy_xmodal.entry.options import read_options
+from noisy_xmodal.entry.outputs import check_output
+from noisy_xmodal.entry.rules import COMPARE
 from noisy_xmodal.hub import CARD_KINDS
 from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
 
 
 @dataclass
@@ -27,8 +29,21 @@ def read_results(folder: str) -> dict:
     """The results of one run."""
     path = Path(folder) / "results.json"
     if not path.is_file():
-        sys.exit(f"{path} is missing: give output folders of finished training runs.")
-    return read_json(path)
+        raise ValueError(f"{path} is missing: give output folders of finished training runs.")
+    found = read_json(path)
+    missing = [name for name in ("last", "best", "method", "train_seconds") if name not in found]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]!r}: it is not the results of a training run.")
+    return found
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a file holds a table, as this script writes it."""
+    try:
+        found = read_json(path)
+    except ValueError:
+        return False
+    return isinstance(found, list) and all("run" in row for row in found)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,11 +51,12 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv and not argv[0].startswith("-"):
         argv = ["--runs", *argv]
-    (args,) = HfArgumentParser(ComparisonArguments).parse_args_into_dataclasses(argv)
+    args = read_options(ComparisonArguments, COMPARE, argv)
+    check_output(args.output, "--output", ".json", is_comparison)
     runs = {folder: read_results(folder) for folder in args.runs}
     tasks = {results.get("task", "pairs") for results in runs.values()}
     if len(tasks) > 1:
-        sys.exit("some runs retrieve pairs and some classes: compare them apart.")
+        raise ValueError("some runs retrieve pairs and some classes: compare them apart.")
     kind = CARD_KINDS[tasks.pop()]
     rows = []
     for folder, results in runs.items():
@@ -61,4 +77,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, ComparisonArguments)

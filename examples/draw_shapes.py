@@ -8,14 +8,14 @@ describes another picture. As in a folder from life, two files are broken and on
 """
 
 import csv
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from transformers import HfArgumentParser
 
+from noisy_xmodal.entry.options import read_options
+from noisy_xmodal.entry.rules import DRAW
 from noisy_xmodal.training.run import run_script
 
 COLORS = {
@@ -103,14 +103,10 @@ def exchange(captions: list[list[str]], share: float, rng: np.random.Generator) 
 
 def main(argv: list[str] | None = None) -> Path:
     """Draw the folder."""
-    (args,) = HfArgumentParser(DrawArguments).parse_args_into_dataclasses(
-        sys.argv[1:] if argv is None else argv
-    )
+    args = read_options(DrawArguments, DRAW, argv)
     folder = Path(args.output_dir)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"--output_dir {folder} is not empty: give another folder.")
-    if args.n_pictures < 8:
-        raise ValueError(f"--n_pictures is {args.n_pictures}: give at least 8.")
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(args.seed)
     captions = []
@@ -134,4 +130,4 @@ def main(argv: list[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, DrawArguments)

@@ -1,19 +1,23 @@
-"""Evaluate a trained model on one split of a dataset: recalls of pairs, or mAP of classes.
+"""Evaluate a model on one split of a dataset: recalls of pairs, or mAP of classes.
 
     python examples/evaluate.py --model_name_or_path runs/ncr --split test --results_file r.json
+    python examples/evaluate.py --model_name_or_path openai/clip-vit-base-patch32
     python examples/evaluate.py --model_name_or_path runs/rcar --split test \
         --shortlist_model_name_or_path runs/ncr --results_file r.json
+
+A CLIP, a SigLIP or another two-tower model of transformers is evaluated as it is.
 """
 
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import DatasetDict
-from transformers import AutoConfig, AutoModel, AutoProcessor, HfArgumentParser, PreTrainedConfig
+from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
 
 from noisy_xmodal import CommonSpaceConfig, RcarConfig
+from noisy_xmodal.auditing.by_model import load_judge
 from noisy_xmodal.data import (
     DatasetError,
     append_boxes,
@@ -24,19 +28,35 @@ from noisy_xmodal.data import (
     with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
+from noisy_xmodal.entry.devices import device_of
+from noisy_xmodal.entry.errors import loading
+from noisy_xmodal.entry.options import OptionError, read_options
+from noisy_xmodal.entry.outputs import check_output
+from noisy_xmodal.entry.rules import EVALUATE
 from noisy_xmodal.evaluation import (
     LabelRetrievalEvaluator,
     RerankEvaluator,
     RetrievalEvaluator,
 )
-from noisy_xmodal.training.files import write_json
+from noisy_xmodal.models.two_towers import load_two_towers
+from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
+
+#: Options that do nothing for a model of pairs, and for one of classes.
+OF_CLASSES = (
+    *("text_column", "label_column", "image_label_column", "text_label_column"),
+    "precision_recall_file",
+)
+OF_PAIRS = ("caption_column", "id_column", "fold_size", "shortlist_model_name_or_path")
 
 
 @dataclass
 class EvaluationArguments:
     """What to evaluate on what."""
 
-    model_name_or_path: str = field(metadata={"help": "Hub id or folder of a trained model."})
+    model_name_or_path: str = field(
+        metadata={"help": "Hub id or folder of a model of this library, or a CLIP or SigLIP."}
+    )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji when left out."}
     )
@@ -94,6 +114,9 @@ class EvaluationArguments:
         default=None,
         metadata={"help": "Average over consecutive folds of this many images (1000: COCO 1K)."},
     )
+    device: str | None = field(
+        default=None, metadata={"help": "Where models run: cpu, cuda; a GPU where there is one."}
+    )
 
 
 def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
@@ -119,33 +142,69 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
     )
 
 
-def build_evaluator(args: EvaluationArguments, config: PreTrainedConfig) -> Any:
+def build_evaluator(
+    args: EvaluationArguments, config: PreTrainedConfig, processor: Any, device: str
+) -> Any:
     """What measures a model with this config."""
-    name, shortlists = args.model_name_or_path, args.shortlist_model_name_or_path
-    processor = AutoProcessor.from_pretrained(name)
+    shortlists = args.shortlist_model_name_or_path
     if isinstance(config, CommonSpaceConfig):
         return LabelRetrievalEvaluator(processor, block_size=args.block_size)
     if shortlists is None:
         return RetrievalEvaluator(processor, args.block_size, args.fold_size, progress=True)
-    if not isinstance(config, RcarConfig) or args.fold_size is not None:
-        raise ValueError(
-            "--shortlist_model_name_or_path is for a cross-encoder such as RCAR, on a whole split: "
-            "leave it or --fold_size out."
+    if not isinstance(config, RcarConfig):
+        raise OptionError(
+            "--shortlist_model_name_or_path is for a cross-encoder such as RCAR: leave it out."
         )
-    retriever, reads = (
-        AutoModel.from_pretrained(shortlists),
-        AutoProcessor.from_pretrained(shortlists),
-    )
+    retriever, reads = load_two_towers(shortlists, device)
     return RerankEvaluator(
         processor, retriever, reads, args.shortlist_size, args.block_size, progress=True
     )
 
 
+def load_model(name: str, of_classes: bool, device: str) -> tuple[Any, Any]:
+    """A model of classes or of pairs, and its processor."""
+    if not of_classes:
+        return load_judge(name, device)
+    with loading(name):
+        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    return model.to(device), processor
+
+
+def is_metrics(path: Path) -> bool:
+    """Whether a file holds metrics, as this script writes them."""
+    return _holds(path, lambda found: all(isinstance(each, float | int) for each in found.values()))
+
+
+def is_curves(path: Path) -> bool:
+    """Whether a file holds curves, as this script writes them."""
+    return _holds(path, lambda found: "recall" in found)
+
+
+def _holds(path: Path, check: Callable[[dict], bool]) -> bool:
+    try:
+        found = read_json(path)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and check(found)
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
-    (args,) = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses(argv)
-    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    args = read_options(EvaluationArguments, EVALUATE, argv)
+    check_output(args.results_file, "--results_file", ".json", is_metrics)
+    if args.precision_recall_file is not None:
+        check_output(args.precision_recall_file, "--precision_recall_file", ".json", is_curves)
+    device = device_of(args.device)
+    name = args.model_name_or_path
+    with loading(name):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     of_classes = isinstance(config, CommonSpaceConfig)
+    for option in OF_PAIRS if of_classes else OF_CLASSES:
+        if getattr(args, option) is not None:
+            kind = "learnt classes" if of_classes else "compares pairs"
+            raise OptionError(f"--{option} does nothing for {name}, which {kind}: leave it out")
+    model, processor = load_model(name, of_classes, device)
     dataset = load_data(args, of_classes)
     if args.split not in dataset:
         raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
@@ -157,9 +216,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         if getattr(config, "box_size", 0):
             rows = append_boxes(rows, args.split)
         validate_pairs(rows, split=args.split)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModel.from_pretrained(args.model_name_or_path).to(device)
-    evaluator = build_evaluator(args, config)
+    evaluator = build_evaluator(args, config, processor, device)
     if isinstance(config, RcarConfig):
         texts = [caption for captions in rows["captions"] for caption in captions]
         limit = evaluator.processor.tokenizer.model_max_length
@@ -175,7 +232,4 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main, EvaluationArguments)

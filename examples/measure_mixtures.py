@@ -27,6 +27,7 @@ from noisy_xmodal import BetaMixture, LabelledPairs, clean_posterior, load_label
 from noisy_xmodal.noise import select_clean
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
+from noisy_xmodal.training.run import run_script
 
 #: Shapes of the clean and the noisy beta component.
 BETAS = {
@@ -138,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, MixtureArguments)

@@ -23,6 +23,7 @@ from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.evaluation.scoring import by_length
 from noisy_xmodal.training.files import write_json
+from noisy_xmodal.training.run import run_script
 
 Inputs = dict[str, torch.Tensor]
 
@@ -187,7 +188,4 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main, MeasureArguments)

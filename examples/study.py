@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from matplotlib.figure import Figure
 
+from noisy_xmodal.entry.door import ending_of
 from noisy_xmodal.training.files import read_json, write_json
 
 
@@ -40,7 +40,6 @@ class Study:
         noise_type: Begin of the config names, where no option says so.
         noise: Percentages, likewise.
         label_free: Rows that the noise does not reach: one noise rate stands for all.
-        errors: What a run raises when its options or its data do not fit.
         draw: Takes the study, its options and all cells when the table is written.
     """
 
@@ -54,7 +53,6 @@ class Study:
     noise_type: str
     noise: tuple[str, ...]
     label_free: tuple[str, ...] = ()
-    errors: tuple[type[Exception], ...] = (ValueError, OSError, StrictDataclassError)
     draw: Callable[["Study", Namespace, list[dict]], None] | None = None
 
     def read_options(self, argv: list[str]) -> tuple[Namespace, list[str]]:
@@ -93,7 +91,7 @@ class Study:
         table = self.tables[args.study]
         unknown = [row for row in self.rows(args) if row not in table]
         if unknown:
-            sys.exit(f"no row {unknown[0]!r}; there are: {', '.join(table)}.")
+            raise ValueError(f"--rows has no {unknown[0]!r}; there are: {', '.join(table)}.")
         return [
             (row, noise, seed)
             for seed in args.seeds
@@ -120,8 +118,8 @@ class Study:
             shutil.rmtree(out, ignore_errors=True)
             try:
                 self.train(options)
-            except self.errors as error:
-                sys.exit(f"error in the run {row!r}: {error}")
+            except Exception as error:
+                sys.exit(f"{ending_of(error).line} (in the run {row!r})")
             for checkpoint in out.glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
 
@@ -179,7 +177,7 @@ class Study:
         processes = [subprocess.Popen(command) for command in commands]
         codes = [process.wait() for process in processes]
         if any(codes):
-            sys.exit("a run failed, see above; the same command goes on with what is missing.")
+            sys.exit("A run failed, see above; the same command goes on with what is missing.")
         cells = self.collect(args)
         out = Path(args.output_dir)
         write_json(out / f"{args.study}.json", cells)
@@ -195,7 +193,9 @@ def check_same(path: Path, options: list[str]) -> None:
     """Refuse a finished run that had other options."""
     command = read_json(path)["command"]
     if command.split(" ", 2)[2] != " ".join(options):
-        sys.exit(f"{path} is of another run ({command}): give another --output_dir, or remove it.")
+        raise ValueError(
+            f"{path} is of another run ({command}): give another --output_dir, or remove it."
+        )
 
 
 def plot_over_rows(path: Path, cells: list[dict], metrics: tuple[str, str], ylabel: str) -> None:

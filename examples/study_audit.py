@@ -179,4 +179,4 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, StudyArguments)

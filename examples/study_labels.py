@@ -24,6 +24,7 @@ from study import Study, plot_over_rows
 
 from noisy_xmodal.training.curve import CURVE_NAME
 from noisy_xmodal.training.files import read_json
+from noisy_xmodal.training.run import run_script
 
 METRICS = ("i2t_map", "t2i_map")
 
@@ -122,4 +123,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    STUDY.main()
+    run_script(STUDY.main)

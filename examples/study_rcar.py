@@ -16,6 +16,8 @@ from pathlib import Path
 import train_rcar
 from study import Study, plot_over_rows
 
+from noisy_xmodal.training.run import run_script
+
 #: Values of m that the study of it tries; the small recipe has 16 epochs.
 VALUES_OF_M = (2, 4, 6, 8, 10, 12)
 
@@ -52,4 +54,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    STUDY.main()
+    run_script(STUDY.main)

@@ -394,4 +394,4 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, DataArguments, MethodArguments, LabelTrainingArguments)

@@ -265,4 +265,4 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, PairArguments, ModelArguments, RobustTrainingArguments)

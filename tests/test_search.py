@@ -221,7 +221,8 @@ def test_a_damaged_index_is_built_again(regions: PairDataset) -> None:
     ("query", "direction", "expected"),
     [
         ("a dog", "auto", "text_to_image"),
-        ("here", "auto", "text_to_image"),  # a file of this name is no picture
+        ("here", "text_to_image", "text_to_image"),
+        ("drawn", "auto", "image_to_text"),  # a picture without an ending
         ("two words.png", "auto", "image_to_text"),  # a file that is there
         ("no file of that.png", "auto", "text_to_image"),
         ("missing.JPG", "auto", "image_to_text"),
@@ -235,13 +236,20 @@ def test_a_damaged_index_is_built_again(regions: PairDataset) -> None:
 def test_directions(query: str | Path, direction: str, expected: str, place: Path) -> None:
     (place / "here").touch()
     (place / "two words.png").touch()
+    Image.new("RGB", (2, 2)).save(place / "drawn", "png")
     assert _direction_of(query, direction) == expected
+
+
+def test_a_query_that_is_a_file_and_no_picture_is_refused(place: Path) -> None:
+    (place / "red").write_text("notes")
+    with pytest.raises(ValueError, match=r"is the file red, .*--direction text_to"):
+        _direction_of("red", "auto")
 
 
 def test_errors_say_what_to_do(
     regions: PairDataset, tiny_config: Callable[..., Any], tiny_processor: Any
 ) -> None:
-    with pytest.raises(ValueError, match=r"name a \.png"):
+    with pytest.raises(ValueError, match=r"ends in \.png"):
         find("ncr", "data.parquet", "cat", output="out.jpg")
     with pytest.raises(ValueError, match="top_k is 0"):
         find("ncr", "data.parquet", "cat", top_k=0)

@@ -15,7 +15,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
 
 from .auditing.audited import audited_pairs
 from .auditing.by_model import check_judge, how_by_model, judge_by_model, load_judge
@@ -40,6 +39,8 @@ from .auditing.suggestions import Judged, suggest
 from .auditing.table import AuditTable
 from .data import PairDataset, append_boxes
 from .data.columns import IMAGE, IMAGE_ID, column_values
+from .entry.devices import device_of
+from .entry.outputs import only_one
 from .metrics.noise_detection import ranking_metrics
 from .training.files import write_json
 from .training.interruption import TrainingInterrupted
@@ -70,7 +71,12 @@ def audit(options: AuditOptions) -> dict[str, Any]:
     """
     started = time.perf_counter()
     check_outputs(options)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(options.device)
+    with only_one(options.output, options.clean):
+        return _audit(options, device, started)
+
+
+def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]:
     judge = None
     if options.model_name_or_path is not None:
         judge = load_judge(options.model_name_or_path, device)
@@ -136,6 +142,11 @@ def _features(
     options: AuditOptions, rows: LoadedRows, device: str, notes: list[str]
 ) -> np.ndarray | None:
     if rows.visual != IMAGE:
+        if options.vision_model_name_or_path is not None:
+            raise ValueError(
+                f"--vision_model_name_or_path does nothing for {options.dataset_name}, which has "
+                "region features and no pictures: leave it out"
+            )
         return None
     name, note = vision_model_name(options.vision_model_name_or_path)
     notes += note

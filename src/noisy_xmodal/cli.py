@@ -1,16 +1,21 @@
 """The command line: `noisy-xmodal audit` and `noisy-xmodal search`.
 
-Exit codes: 0 done, 1 the data or an option does not fit, 2 the command line cannot be read, 128 and
-the signal's number when stopped. With --json, standard output holds one JSON object, also of an
-error, and everything else goes to standard error.
+Exit codes: 0 done, 1 the data or an option does not fit (or the program is at fault, and says
+so), 2 the command line cannot be read, 128 and the signal's number when stopped. With --json,
+standard output holds one JSON object, also of an error, and everything else goes to standard error.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from .cli_output import answer, show_audit, show_search, typed_command
+from .entry.door import Ending, tell
+from .entry.rules import AUDIT, SEARCH
 
 #: Names that the scripts in examples/ have for the same; theirs are understood too.
 _SAME = {
@@ -25,7 +30,31 @@ def _option_name(name: str) -> str:
     return _SAME.get(dashed, dashed)
 
 
+#: What the tables of options call the parameters of the commands below.
+NAMES = {_name.replace("-", "_"): _long.replace("-", "_") for _long, _name in _SAME.items()}
+NAMES |= {"dataset": "dataset_name", "as_json": "json"}
+
+
+class _Commands(TyperGroup):
+    """The commands; a command line that cannot be read ends in a line, as other errors do."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, *others, **(options | {"standalone_mode": False}))
+        except Exception as error:
+            if not words or not hasattr(error, "format_message"):
+                raise
+            command = getattr(error, "ctx", None)
+            where = command.command_path if command else "noisy-xmodal"
+            line = f"error: {error.format_message().rstrip('.')}. See {where} --help."
+            tell(Ending(line, exit_code=2), "--json" in words)
+            sys.exit(2)
+        sys.exit(code or 0)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -77,6 +106,7 @@ def main() -> None:
 
 @app.command("audit")
 def audit_command(
+    context: typer.Context,
     dataset: Dataset,
     config: Config = None,
     split: Split = None,
@@ -128,6 +158,8 @@ def audit_command(
         float,
         typer.Option(
             "--clean-threshold",
+            min=0,
+            max=1,
             help="Drop pairs of a lower clean probability there.",
             rich_help_panel="What comes out",
         ),
@@ -156,7 +188,10 @@ def audit_command(
             rich_help_panel="Training",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything.", rich_help_panel="Training")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Seed of everything.", rich_help_panel="Training"),
+    ] = 0,
     inject_noise: Annotated[
         str | None,
         typer.Option(
@@ -215,11 +250,12 @@ def audit_command(
             )
         )
 
-    answer(run, show_audit, as_json)
+    answer(context, AUDIT, NAMES, run, show_audit)
 
 
 @app.command("search")
 def search_command(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -268,8 +304,6 @@ def search_command(
     """
 
     def run() -> dict[str, Any]:
-        import torch
-
         from .search import search
 
         return search(
@@ -287,10 +321,10 @@ def search_command(
             caption_column=caption_column,
             id_column=id_column,
             output=output,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=device,
         )
 
-    answer(run, show_search, as_json)
+    answer(context, SEARCH, NAMES, run, show_search)
 
 
 if __name__ == "__main__":

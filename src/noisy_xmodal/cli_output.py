@@ -1,57 +1,70 @@
-"""What the commands print: for people, or as one JSON object."""
+"""What the commands print: for people, or as one JSON object; and how they check and end."""
 
 import json
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-_ERRORS = Console(stderr=True)
+from .entry.door import enter
+from .entry.options import Rules, check_options
+from .entry.terminal import plain_values
 
 
 def answer(
-    run: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], as_json: bool
+    context: typer.Context,
+    rules: Rules,
+    names: Mapping[str, str],
+    run: Callable[[], dict[str, Any]],
+    show: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Run a command; print what it found, or a line that says what is wrong.
+    """Check the options of a command, run it and print what it found, or what is wrong.
 
     Args:
+        context: What was typed.
+        rules: A rule for every option.
+        names: The rules' names of the command's parameters, where the command has another.
         run: The work.
         show: Prints its result for people.
-        as_json: Print JSON instead, also of an error.
 
     Raises:
-        typer.Exit: With 1 after an error that a person can mend, with 128 and the signal's number
-            after a stop.
+        SystemExit: With 1 after an error, with 128 and the signal's number after a stop.
     """
-    _quieten()
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import StrictDataclassError
+    as_json = context.params["as_json"]
+    own = {names.get(name, name): name for name in context.params}
+    written = {
+        names.get(str(option.name), str(option.name)): next(
+            (form for form in option.opts if form.startswith("--")), str(option.metavar)
+        )
+        for option in context.command.params
+    }
 
-    from .training.failures import RunError
-    from .training.interruption import TrainingInterrupted
-
-    try:
+    def work() -> None:
+        sources = {name: context.get_parameter_source(own[name]) for name in own}
+        typed = {
+            name for name, source in sources.items() if source and source.name == "COMMANDLINE"
+        }
+        check_options(rules, {name: context.params[own[name]] for name in own}, typed)
+        _quieten()
         found = run()
-    except (TrainingInterrupted, KeyboardInterrupt) as stop:
-        number = getattr(stop, "number", 2)
-        _fail("Stopped. What is done is kept: the same command goes on from there.", as_json)
-        raise typer.Exit(128 + number) from None
-    except StrictDataclassError as error:
-        _fail(str(error.__cause__), as_json)
-        raise typer.Exit(1) from None
-    except (ValueError, OSError, RunError, DatasetsError) as error:
-        _fail("\n".join([str(error), *getattr(error, "__notes__", [])]), as_json)
-        raise typer.Exit(1) from None
-    if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    else:
-        show(found)
+        if as_json:
+            sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        else:
+            show(plain_values(found, spell))
+
+    def spell(line: str) -> str:
+        from .data.interfaces import spelling
+
+        return spelling(written)(line)
+
+    after_stop = "What is done is kept: the same command goes on from there."
+    enter(work, as_json, after_stop, spell)
 
 
 def _quieten() -> None:
@@ -64,12 +77,6 @@ def _quieten() -> None:
     datasets.disable_progress_bars()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def _fail(message: str, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps({"error": message}, indent=2) + "\n")
-    _ERRORS.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
 def typed_command() -> str:
@@ -128,6 +135,8 @@ def show_search(found: dict[str, Any]) -> None:
     for row in found["results"]:
         table.add_row(str(row["rank"]), f"{row['score']:.3f}", row["image_id"], row["caption"])
     console.print(table, markup=False, highlight=False)
+    for note in found["notes"]:
+        console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     index = found["index"]
     console.print(f"{index['n']:,} vectors, {index['kind']} index", highlight=False)
     for name in ("grid", "json"):

@@ -20,6 +20,10 @@ from transformers import AutoModel, AutoProcessor
 from .data import PairDataset, append_boxes
 from .data.any_dataset.columns import GivenColumns
 from .data.columns import CAPTIONS, IMAGE, column_values
+from .entry.devices import device_of
+from .entry.errors import loading
+from .entry.outputs import check_output, is_summary
+from .evaluation.figures import is_figure
 from .evaluation.reranking import rerank
 from .evaluation.scoring import eval_mode
 from .evaluation.vector_index import INDEX_KINDS
@@ -36,6 +40,7 @@ from .searching.collection import (
     search_folder,
 )
 from .searching.grid import draw_pictures, draw_texts
+from .searching.unknown_words import unknown_words
 from .training.files import write_json
 
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = "text_to_image", "image_to_text"
@@ -60,7 +65,7 @@ def search(
     caption_column: str | None = None,
     id_column: str | None = None,
     output: str | os.PathLike[str] = "search.png",
-    device: str = "cpu",
+    device: str | None = "cpu",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Find what fits a query best, and write it as a picture and as JSON.
@@ -83,23 +88,23 @@ def search(
         caption_column: Column of the captions, likewise.
         id_column: Column that names the image, likewise.
         output: PNG to write; the JSON is written beside it.
-        device: Where the models run.
+        device: Where the models run; None for a GPU where there is one.
         progress: Whether to show progress bars.
 
     Returns:
         `query`, `direction`, `model`, `reranker`, `dataset` (`name`, `config`, `split`), `index`
-        (`kind`, `n`), `left_out`, `grid`, `json`, and `results`, best first: `rank`, `score`,
-        `image_id`, `row`, `caption`, then `captions` of a found image or `pair_id` of a found
-        caption, and with a reranker `retrieval_rank` and `retrieval_score`.
+        (`kind`, `n`), `left_out`, `notes` on the query, `grid`, `json`, and `results`, best first:
+        `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of a found image or `pair_id`
+        of a found caption, and with a reranker `retrieval_rank` and `retrieval_score`.
 
     Raises:
         DatasetError: If the dataset or the split is not there.
         FileNotFoundError: If the query is the path of no file.
         ValueError: If an option or the model does not fit.
     """
-    picture = Path(output)
-    if picture.suffix.lower() != ".png":
-        raise ValueError(f"output is {str(picture)!r}: name a .png file")
+    picture = check_output(os.fspath(output), "--output", ".png", is_figure)
+    check_output(picture.with_suffix(".json"), "--output", ".json", is_summary)
+    device = device_of(device)
     if min(top_k, shortlist) < 1:
         raise ValueError(f"top_k is {top_k} and shortlist is {shortlist}: give at least 1")
     if index not in INDEX_KINDS:
@@ -131,6 +136,7 @@ def search(
         "dataset": {"name": str(dataset_name), "config": config_name, "split": collection.split},
         "index": {"kind": found.kind, "n": len(found)},
         "results": results,
+        "notes": unknown_words(processor.tokenizer, asked) if isinstance(asked, str) else [],
         "left_out": collection.left_out,
         "grid": str(picture),
         "json": str(picture.with_suffix(".json")),
@@ -150,9 +156,19 @@ def _direction_of(query: str | Path, direction: str) -> str:
         return IMAGE_TO_TEXT
     suffix = Path(query).suffix.lower()
     is_name = suffix in Image.registered_extensions() or suffix == _ARRAY_SUFFIX
-    if is_name and (len(query.split()) == 1 or os.path.isfile(query)):
+    is_file = os.path.isfile(query)
+    if is_name and (len(query.split()) == 1 or is_file):
         return IMAGE_TO_TEXT  # also of a file that is missing, which is a mistake worth a word
-    return TEXT_TO_IMAGE
+    if not is_file:
+        return TEXT_TO_IMAGE
+    try:
+        Image.open(query).close()
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"the query is the file {query}, which is no picture that Pillow reads: give a "
+            f"picture, or search with the word itself by --direction {TEXT_TO_IMAGE}"
+        ) from error
+    return IMAGE_TO_TEXT
 
 
 def _load_retriever(name: str | os.PathLike[str], device: str) -> tuple[Any, Any]:
@@ -166,13 +182,15 @@ def _load_retriever(name: str | os.PathLike[str], device: str) -> tuple[Any, Any
 
 
 def _load_reranker(name: str | os.PathLike[str], device: str) -> tuple[Any, Any]:
-    model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+    with loading(name):
+        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
     if not hasattr(model, "score_pairs"):
         raise ValueError(
             f"{name} is a {type(model).__name__}, which scores no single pairs by joint passes: "
             "give a model that does as the reranker, such as RCAR"
         )
-    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    with loading(name, "processor"):
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
     return model.eval().to(device), processor
 
 

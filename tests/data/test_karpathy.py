@@ -269,8 +269,9 @@ def test_the_script(
     script = str(SCRIPTS / f"{name}.py")
     options = ["--data_dir", str(raw), "--out", str(out), "--configs", "cmp_40", "clean"]
     monkeypatch.setattr(sys, "argv", [script, *options])
-    with pytest.raises(SystemExit, match="error: 1 of 15 pictures are bad"):
+    with pytest.raises(SystemExit):
         runpy.run_path(script, run_name="__main__")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: 1 of 15 pictures are bad")
     monkeypatch.setattr(sys, "argv", [script, *options, "--on_bad_image", "skip"])
     runpy.run_path(script, run_name="__main__")
     printed = capsys.readouterr().out

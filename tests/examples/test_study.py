@@ -118,15 +118,17 @@ def test_finished_runs_stay_and_half_finished_ones_begin_anew(study, tmp_path):
 def test_a_finished_run_with_other_options_is_refused(study, tmp_path):
     argv = ["--output_dir", str(tmp_path), "--rows", "small"]
     study.main(argv)
-    with pytest.raises(SystemExit, match=r"seed0/results.json is of another run .*--seed 0"):
+    with pytest.raises(ValueError, match=r"seed0/results.json is of another run .*--seed 0"):
         study.main([*argv, "--size", "9"])
 
 
 def test_what_ends_in_a_message(study, tmp_path, monkeypatch):
     argv = ["--output_dir", str(tmp_path)]
-    with pytest.raises(SystemExit, match=r"no row 'tiny'; there are: small, large, free of labels"):
+    with pytest.raises(
+        ValueError, match=r"--rows has no 'tiny'; there are: small, large, free of labels"
+    ):
         study.main([*argv, "--rows", "tiny"])
-    with pytest.raises(SystemExit, match=r"error in the run 'without': no bonus\."):
+    with pytest.raises(SystemExit, match=r"no bonus\..*\(in the run 'without'\)"):
         study.main([*argv, "--study", "broken"])
     monkeypatch.setattr(subprocess, "Popen", lambda _: SimpleNamespace(wait=lambda: 1))
     with pytest.raises(SystemExit, match="the same command goes on with what is missing"):

@@ -9,6 +9,7 @@ from transformers import AutoModel, AutoProcessor
 
 from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
+from ..entry.errors import loading
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.pair_losses import judge_scores, judge_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
@@ -34,7 +35,8 @@ def load_judge(name: str, device: torch.device | str) -> tuple[Any, Any]:
             raise error from None
         if not hasattr(model, "score") or not hasattr(model, "encode_image"):
             raise ValueError(f"{error}; or a model of pairs of this library") from error
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        with loading(name, "processor"):
+            processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
         if getattr(processor, "reads_vectors_only", False):
             raise
         return model.eval().to(device), processor

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
+from ..entry.errors import loading
 from ..evaluation.grids import picture_grids
 from ..evaluation.stored_rows import complete_rows
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
@@ -45,7 +46,8 @@ def vision_model_name(given: str | None) -> tuple[str | None, list[str]]:
     if given == PIXELS:
         return None, []
     if given not in (None, IMAGENET):
-        AutoConfig.from_pretrained(given, trust_remote_code=False)  # an error now, not in an hour
+        with loading(given):
+            AutoConfig.from_pretrained(given, trust_remote_code=False)  # an error now
     return given or IMAGENET, []
 
 
@@ -81,9 +83,10 @@ def audit_features(
             image_std=[128 / 255] * 3,
         )
     else:
-        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        with loading(name):
+            model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+            processor = AutoImageProcessor.from_pretrained(name, backend="pil")
         model = getattr(model, "vision_model", model).eval()  # of a two-tower model, its eyes
-        processor = AutoImageProcessor.from_pretrained(name, backend="pil")
     return picture_grids(model.to(device), processor, pictures, path, progress=progress)
 
 

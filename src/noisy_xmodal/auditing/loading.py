@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -11,12 +10,10 @@ from numpy.typing import NDArray
 
 from ..data import DatasetError, inject_noise, load_pairs
 from ..data.any_dataset import config_names
-from ..data.builders import load_openmoji
+from ..data.builders import embedded_pairs
 from ..data.columns import CAPTIONS, column_values, validate_pairs, visual_column
 from ..noise import parse_noise
 from .pictures import SeenImages, look_at_images, name_problems
-
-EMBEDDED = "openmoji"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,25 +69,15 @@ def load_rows(
     if noise is not None:
         parse_noise(noise)  # a name that is none is refused before any long work
     notes: dict[str, list[str]] = {}
-    if name == EMBEDDED and not Path(EMBEDDED).exists():
-        parts = load_openmoji(config_name or "clean")
-    else:
+    options = dict(zip(("image_column", "caption_column", "id_column"), columns, strict=True))
+    parts = embedded_pairs(name, config_name, options)
+    if parts is None:
         known = config_names(name)
         if config_name is None and len(known) > 1:
             raise DatasetError(
-                f"{name} has the configs {', '.join(known)}: choose one with "
-                "--dataset_config_name (--config)."
+                f"{name} has the configs {', '.join(known)}: choose one with --dataset_config_name."
             )
-        image, caption, identity = columns
-        parts = load_pairs(
-            name,
-            config_name,
-            split=split,
-            image_column=image,
-            caption_column=caption,
-            id_column=identity,
-            left_out=notes,
-        )
+        parts = load_pairs(name, config_name, split=split, left_out=notes, **options)
     splits = list(notes or parts)
     chosen = split or "train"
     if chosen not in splits:

@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..data.builders.parquet_folder import check_out
+from ..entry.outputs import check_output, is_summary
 from ..training.interruption import TrainingInterrupted
 from .cross_fit import CrossFitRecipe
 from .features import model_state
@@ -99,22 +102,33 @@ def check_outputs(options: AuditOptions) -> None:
         ValueError: The table has another ending or place than can be written, or the threshold is
             no probability.
     """
-    if options.output.suffix != ".parquet":
-        raise ValueError(f"--output is {options.output}: give a file that ends in .parquet")
     if not 0 <= options.clean_threshold <= 1:
         raise ValueError(
             f"--clean_threshold is {options.clean_threshold}: give a probability from 0 to 1"
         )
-    folder = options.output.absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{options.output.name}.probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"--output {options.output} cannot be written: {error}") from error
+    check_output(options.output, "--output", ".parquet", _is_table)
+    summary, report = (options.output.with_suffix(ending) for ending in (".json", ".html"))
+    is_second = options.output.exists() or is_summary(summary)
+    for beside in (summary, report):
+        if beside.exists() and not is_second:
+            raise ValueError(
+                f"--output is {options.output}, and {beside}, which would be written beside it, is "
+                "not of an audit: give another --output, or remove that file"
+            )
     if options.clean is not None:
+        if options.clean.is_dir() and any(options.clean.iterdir()):
+            raise ValueError(
+                f"--clean {options.clean} is not empty: give another folder, or remove it first"
+            )
         check_out(options.clean, overwrite=False)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is the table of an audit."""
+    try:
+        return {"pair_id", "clean_probability"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def work_folder(options: AuditOptions, rows: LoadedRows) -> Path:

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
+_SOFTWARE = "noisy-xmodal"
 RIGHT_COLOR, WRONG_COLOR = "#4c9f70", "#d1495b"
 
 
@@ -18,5 +20,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(aside, dpi=110)
+    figure.savefig(aside, dpi=110, metadata={"Software": _SOFTWARE})
     os.replace(aside, path)
+
+
+def is_figure(path: Path) -> bool:
+    """Whether a file is a PNG that `save_figure` wrote."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoProcessor, BatchFeature
 
+from ..entry.errors import loading
 from ..modules.picture_files import read_pictures
 from .sharing import Installed
 
@@ -177,10 +178,8 @@ def load_two_towers(
             raise NotTwoTowersError(
                 f"{name} holds no model: there is no config.json, but {listed[:5] or 'nothing'}"
             )
-    try:
+    with loading(name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except OSError as error:
-        raise OSError(f"{name} is no folder here and no model on the Hub: {error}") from error
     kind = MODEL_MAPPING.get(type(config), None)
     if isinstance(kind, tuple | list):
         kind = kind[0]
@@ -193,14 +192,16 @@ def load_two_towers(
             "images and texts: give a two-tower model, such as CLIP, SigLIP or NCR with the "
             "similarity 'cosine'"
         )
-    model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+    with loading(name):
+        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
     if own and not model.is_two_tower:
         how = getattr(config, "similarity", None)
         raise NotTwoTowersError(
             f"{name} is a {found}{f' with the similarity {how!r}' if how else ''}, which compares "
             "images and texts part by part and has no vector per image: give a two-tower model"
         )
-    processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    with loading(name, "processor"):
+        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
     if getattr(processor, "reads_vectors_only", False):
         raise NotTwoTowersError(
             f"{name} is a {found} that reads feature vectors: give a model that reads pictures (or "

@@ -15,15 +15,13 @@ from tokenizers import Tokenizer
 from ..data import DatasetError, PairDataset, load_pairs
 from ..data.any_dataset.columns import GivenColumns
 from ..data.boxes import BOX_SIZE, WithoutBoxes
-from ..data.builders import load_openmoji
+from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
 from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.vector_index import VectorIndex
 from ..modules.pixels import PIXELS_VERSION
 from ..training.files import read_json, write_json
-
-OPENMOJI = "openmoji"
 
 #: Raised when the same rows and models would give other vectors than before.
 _VERSION = "1"
@@ -80,17 +78,14 @@ def open_collection(
         DatasetError: If the dataset or the split is not there, or no picture decodes.
     """
     notes: dict[str, list[str]] = {}
-    if dataset_name == OPENMOJI and not Path(OPENMOJI).exists():
-        splits = load_openmoji(config_name or "clean")
-    else:
-        splits = load_pairs(
-            dataset_name,
-            config_name,
-            image_column=columns.image,
-            caption_column=columns.caption,
-            id_column=columns.id,
-            left_out=notes,
-        )
+    options = {
+        "image_column": columns.image,
+        "caption_column": columns.caption,
+        "id_column": columns.id,
+    }
+    splits = embedded_pairs(dataset_name, config_name, options)
+    if splits is None:
+        splits = load_pairs(dataset_name, config_name, left_out=notes, **options)
     chosen = split or ("test" if "test" in splits else next(iter(splits)))
     if chosen not in splits:
         raise DatasetError(

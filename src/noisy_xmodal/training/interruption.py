@@ -22,13 +22,15 @@ import torch.distributed as dist
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from ..entry.errors import Stopped
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds within which a second signal is the first one again: a launcher passes on to its
 #: processes what the terminal has sent them too.
 ECHO = 1.0
 
 
-class TrainingInterrupted(KeyboardInterrupt):
+class TrainingInterrupted(Stopped):
     """Training was stopped by a signal.
 
     Args:
@@ -37,9 +39,8 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, output_dir: str) -> None:
-        super().__init__(f"Stopped by {signal.Signals(number).name}. {how_to_go_on(output_dir)}")
-        self.number = number
-        self.exit_code = 128 + number
+        name = signal.Signals(number).name
+        super().__init__(number, f"Stopped by {name}. {how_to_go_on(output_dir)}")
 
 
 def how_to_go_on(output_dir: str) -> str:

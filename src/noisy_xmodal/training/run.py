@@ -4,7 +4,6 @@ import gc
 import platform
 import re
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import torch
 import torch.distributed
 from accelerate.utils import broadcast
-from huggingface_hub.errors import StrictDataclassError
 
+from ..data.interfaces import script_spelling
+from ..entry.door import enter
 from ..evaluation import shared_evaluation
-from .failures import RunError, failures_explained
-from .interruption import TrainingInterrupted, stop_on_signals
+from .failures import failures_explained
+from .interruption import stop_on_signals
 from .trainer import RobustTrainer
 
 
@@ -35,28 +35,22 @@ def command_line(script: str, argv: Sequence[str]) -> str:
     return shlex.join(["python", script, *shown])
 
 
-def run_script(main: Callable[[], Any]) -> None:
+def run_script(main: Callable[[], Any], *kinds: Any) -> None:
     """Run a training script; what a person can mend ends it by a line instead of a traceback.
 
     Args:
         main: The script.
+        kinds: The dataclasses of its options, for messages that name them.
 
     Raises:
         SystemExit: After an error, or with 128 and the signal's number if it was stopped by one.
     """
-    try:
+
+    def work() -> None:
         main()
         leave_processes()
-    except TrainingInterrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(stop.exit_code)
-    except KeyboardInterrupt:
-        print("Stopped by SIGINT.", file=sys.stderr)
-        sys.exit(130)
-    except StrictDataclassError as error:
-        sys.exit(f"error: {error.__cause__}")
-    except (ValueError, OSError, RunError) as error:
-        sys.exit(f"error: {error}")
+
+    enter(work, spell=script_spelling(*kinds))
 
 
 def leave_processes() -> None:

@@ -6,7 +6,7 @@ from .clean_split import CleanSplit, Facts
 from .coco import Coco
 from .flickr8k import Flickr8k
 from .flickr30k import Flickr30k
-from .openmoji import OpenMoji, load_openmoji
+from .openmoji import OpenMoji, embedded_pairs, load_openmoji
 from .openmoji_labels import OpenMojiLabels, load_openmoji_labels
 from .own_pairs import OwnPairs
 from .parquet_folder import write_dataset
@@ -31,6 +31,7 @@ __all__ = [
     "Precomp",
     "Wikipedia",
     "XMediaNet",
+    "embedded_pairs",
     "load_openmoji",
     "load_openmoji_labels",
     "write_dataset",

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import HfArgumentParser
-
+from ...entry.door import enter
+from ...entry.options import read_options
+from ...entry.rules import WRITE
+from ..interfaces import script_spelling
 from ..protocol import NATURAL
 from .base import NoisyPairsBuilder, offered_configs
 from .parquet_folder import write_dataset
@@ -86,20 +88,22 @@ def main(
         arguments_class: Its options, whose names are those of `write_dataset` and of the builder.
         argv: The options as given; those of the process by default.
     """
-    parser = HfArgumentParser(
-        arguments_class, description=sys.modules["__main__"].__doc__, epilog=_epilog(builder_class)
+    enter(
+        lambda: _write(builder_class, arguments_class, argv),
+        after_stop="Nothing is half-written.",
+        spell=script_spelling(arguments_class),
     )
-    try:
-        (arguments,) = parser.parse_args_into_dataclasses(argv)
-    except ValueError as error:  # options that it does not know
-        parser.error(str(error))
+
+
+def _write(
+    builder_class: type[NoisyPairsBuilder],
+    arguments_class: type[WriteArguments],
+    argv: Sequence[str] | None,
+) -> None:
+    description = sys.modules["__main__"].__doc__
+    arguments = read_options(arguments_class, WRITE, argv, description, _epilog(builder_class))
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
-    try:
-        splits = write_dataset(builder_class, **options)
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped: nothing is half-written")
+    splits = write_dataset(builder_class, **options)
     for name, split in splits.items():
         captions = f", {split.n_captions:,} captions" if split.n_captions else ""
         notes = "".join(f"\n  {note}" for note in split.facts.notes)

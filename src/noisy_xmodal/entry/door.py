@@ -1,0 +1,168 @@
+"""The way into every command and script, and out of it: one line and an exit code.
+
+    enter(main)
+
+Exit codes: 1 after an error, 128 and the signal's number after a stop. With
+`NOISY_XMODAL_DEBUG=1` in the environment the traceback of any error is printed as well.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .errors import Stopped, in_words, is_mistake, place_of
+from .terminal import plain
+
+DEBUG = "NOISY_XMODAL_DEBUG"
+_SIGPIPE = 13  # which not every system has
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How work ended that did not come to its end.
+
+    Attributes:
+        line: What to say.
+        exit_code: The process's.
+        traceback: File with the traceback of an error that is the program's fault, else None.
+    """
+
+    line: str
+    exit_code: int = 1
+    traceback: Path | None = None
+
+
+def enter(
+    work: Callable[[], Any],
+    as_json: bool = False,
+    after_stop: str = "",
+    spell: Callable[[str], str] = str,
+) -> Any:
+    """Do the work of a command or a script; what goes wrong ends it by a line.
+
+    Args:
+        work: The work.
+        as_json: Print errors as a JSON object to standard output too, by the key `error`, and
+            `traceback` for the file with a traceback.
+        after_stop: What to say after Ctrl-C, where the work itself says nothing.
+        spell: Writes the options in a message as this interface calls them.
+
+    Returns:
+        What the work returns.
+
+    Raises:
+        SystemExit: After an error or a stop.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no error
+    try:
+        with _stop_by_sigterm():
+            found = work()
+            sys.stdout.flush()
+            return found
+    except (Exception, KeyboardInterrupt) as error:
+        if _is_unread(error):
+            raise SystemExit(128 + _SIGPIPE) from None
+        ending = ending_of(error, after_stop)
+    tell(ending, as_json, spell)
+    raise SystemExit(ending.exit_code)
+
+
+def ending_of(error: BaseException, after_stop: str = "") -> Ending:
+    """What to say of an error, and how to exit.
+
+    Args:
+        error: What ended the work.
+        after_stop: As for `enter`.
+    """
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        line = str(error) or " ".join(["Stopped by SIGINT.", after_stop]).strip()
+        return Ending(line, getattr(error, "exit_code", 128 + signal.SIGINT))
+    if is_mistake(error):
+        return Ending(f"error: {in_words(error)}")
+    path = _write_traceback(error)
+    how = f"with {path}" if path else f"with what {DEBUG}=1 prints"
+    line = (
+        f"error: unexpected {type(error).__name__} in {place_of(error)}: {in_words(error)}. This "
+        f"is likely a fault of noisy-xmodal: please report it, {how}."
+    )
+    return Ending(line, traceback=path)
+
+
+def tell(ending: Ending, as_json: bool = False, spell: Callable[[str], str] = str) -> None:
+    """Say how work ended: in a line, and in JSON too where that was asked for.
+
+    Args:
+        ending: How.
+        as_json: As for `enter`, also for the next.
+        spell: Writes the options.
+    """
+    line = spell(ending.line)
+    if as_json:
+        answer = {"error": line.removeprefix("error: ")}
+        if ending.traceback is not None:
+            answer["traceback"] = str(ending.traceback)
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+        sys.stdout.flush()
+    print(plain(line), file=sys.stderr)
+
+
+def _write_traceback(error: BaseException) -> Path | None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="noisy-xmodal-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return None
+    return Path(file.name)
+
+
+def _is_unread(error: BaseException) -> bool:
+    """Whether the reader of standard output has gone, as `| head` does."""
+    if not isinstance(error, BrokenPipeError) or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not poll.poll(0):
+        return False  # it was another pipe
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # else Python complains once more at its end
+    return True
+
+
+@contextmanager
+def _stop_by_sigterm() -> Iterator[None]:
+    """Within it, a scheduler's SIGTERM raises `Stopped`, as Ctrl-C raises KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (None, signal.SIG_IGN):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker of a data loader, forked from here
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise Stopped(number)
+
+    process = os.getpid()
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

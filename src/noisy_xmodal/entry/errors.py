@@ -1,0 +1,259 @@
+"""What an error says to whoever typed the command: one line, and whether it can be mended there.
+
+This is the one place that tells a person's mistake from a fault of the program. A mistake is
+
+- an error of the system: a file, a network, memory, a package that is not installed;
+- content that cannot be read: bytes that are no UTF-8, no JSON, no archive, or an error that came
+  up while a reader had a file in hand;
+- an error that this library, or a Hugging Face library that checks what it is passed, raises on
+  purpose, by a `raise` statement. numpy and torch raise as well, but for what the program did.
+"""
+
+import json
+import linecache
+import os
+import signal
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+
+_PACKAGE, _DISTRIBUTION = "noisy_xmodal", "noisy-xmodal"
+#: Libraries whose own errors speak of names, options and files that a person chose.
+_CHECKERS = (_PACKAGE, "transformers", "datasets", "huggingface_hub", "accelerate", "__main__")
+_NETWORK = ("httpx", "httpcore", "requests", "urllib3")
+_OF_CONTENT = (json.JSONDecodeError, UnicodeError, tarfile.TarError, zipfile.BadZipFile, EOFError)
+#: Errors that no library raises on purpose for what a person typed.
+_FAULTS = (TypeError, LookupError, AttributeError, AssertionError, NameError, ArithmeticError)
+_GENERATION = "An error occurred while generating the dataset"
+_LONGEST = 400
+
+
+class Stopped(KeyboardInterrupt):
+    """Work was stopped by a signal.
+
+    Args:
+        number: The signal's number.
+        message: What to say of it.
+
+    Attributes:
+        exit_code: 128 and the number.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        super().__init__(message or f"Stopped by {signal.Signals(number).name}.")
+        self.number = number
+        self.exit_code = 128 + number
+
+
+class ModelFilesError(OSError):
+    """A model that is not there, or whose files cannot be read."""
+
+
+@contextmanager
+def loading(name: str | os.PathLike[str], part: str = "model") -> Iterator[None]:
+    """Name the model in whatever goes wrong while it is loaded.
+
+    Args:
+        name: Folder or Hub id.
+        part: What of it is loaded.
+
+    Raises:
+        ModelFilesError: After any error but those of this library, which name it themselves.
+    """
+    try:
+        yield
+    except (MemoryError, ImportError, ModelFilesError):
+        raise
+    except Exception as error:
+        if _is_raised_by(error, (_PACKAGE,)):
+            raise
+        where = "" if Path(name).expanduser().exists() else "is no folder here, and as a model "
+        where += "of the Hub " if where else ""
+        why = in_words(error)
+        if isinstance(error, _FAULTS):  # a library fell over what it found in the files
+            why = f"the files of its {part} are damaged, or of another kind ({why})"
+        raise ModelFilesError(f"{name} {where}cannot be loaded: {why}") from error
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether a person can mend it; if not, the program is at fault.
+
+    Args:
+        error: What ended the work.
+    """
+    if isinstance(error, (OSError, ImportError, MemoryError, *_OF_CONTENT)):
+        return True
+    if type(error).__module__.partition(".")[0] in (_PACKAGE, *_NETWORK) or has_no_memory(error):
+        return True
+    if any(file_in_hand(one) for one in causes(error)):
+        return True
+    return not isinstance(error, _FAULTS) and _is_raised_by(error, _CHECKERS)
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, what it was raised from, and so on to the root."""
+    chain = [error]
+    while True:
+        last = chain[-1]
+        before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if before is None or before in chain:
+            return chain
+        chain.append(before)
+
+
+def has_no_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of the GPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def in_words(error: BaseException) -> str:
+    """The cause of an error in one line, with the file that was being read.
+
+    Args:
+        error: Any error. What only wraps another one is told by the one within.
+    """
+    if has_no_memory(error):
+        return f"memory ran out ({_short(error)}): take fewer pairs, or smaller batches or models"
+    chain = causes(error)
+    spoken = next((one for one in chain if not _only_wraps(one)), chain[-1])
+    text = _text(spoken) if _is_ours(spoken) else _of_the_hub(chain) or _text(spoken)
+    file = next((found for one in chain if (found := file_in_hand(one))), None)
+    if file is not None and file not in text:
+        text = f"{file} cannot be read: {text}"
+    notes = (note for one in chain[: chain.index(spoken) + 1] for note in _notes(one))
+    return " ".join([text, *notes])
+
+
+def file_in_hand(error: BaseException) -> str | None:
+    """The file that a reader of `datasets` had open: what it raises does not name it."""
+    for frame, _ in walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).startswith("datasets.packaged_modules."):
+            file = frame.f_locals.get("file")
+            if isinstance(file, str):
+                return str(file.get_origin() if hasattr(file, "get_origin") else file)
+    return None
+
+
+def place_of(error: BaseException) -> str:
+    """File and line of the program that an error came up in, as far as it is the library's."""
+    frames = list(walk_tb(error.__traceback__))
+    own = [at for at in frames if _module(at[0]) in (_PACKAGE, "__main__")] or frames
+    if not own:
+        return "an unknown place"
+    frame, line = own[-1]
+    return f"{Path(frame.f_code.co_filename).name}, line {line}"
+
+
+def _only_wraps(error: BaseException) -> bool:
+    """Whether the cause is hidden, as `datasets` and strict dataclasses do."""
+    kind = type(error)
+    return error.__cause__ is not None and (
+        str(error).strip() == _GENERATION
+        or any(base.__name__ == "StrictDataclassError" for base in kind.__mro__)
+    )
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not {error.encoding.upper()} text ({error}): save it as UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not valid JSON ({error})"
+    if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error):
+        return f"the package {error.name} is not installed: {_how_to_install(error.name)}"
+    if type(error).__name__ == "SafetensorError":
+        return f"its weights are damaged or incomplete ({error})"
+    message = _short(error)
+    if "ignore_mismatched_sizes" in message:
+        return "its weights have other sizes than its config.json says"
+    return f"{type(error).__name__}: {message}" if isinstance(error, _FAULTS) else message
+
+
+def _short(error: BaseException) -> str:
+    """The message in one line: our own whole, that of others by its first lines."""
+    message = str(error).strip()
+    if "Traceback (most recent call last)" in message:  # of a process that loads data
+        message = message.splitlines()[-1].partition(": ")[2]
+    if _is_ours(error):
+        return " ".join(message.split())
+    message = message.removeprefix(_GENERATION).strip()
+    first, *more = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    while more and (first.endswith(":") or len(first) < 40):
+        first = f"{first} {more.pop(0)}"
+    first = first or type(error).__name__
+    return first if len(first) <= _LONGEST else f"{first[:_LONGEST].rstrip()} ..."
+
+
+def _of_the_hub(chain: list[BaseException]) -> str | None:
+    """What the Hub's answer means, if one is among the causes."""
+    kinds = {kind.__name__ for error in chain for kind in type(error).__mro__}
+    modules = {type(error).__module__.partition(".")[0] for error in chain}
+    if "GatedRepoError" in kinds:
+        return (
+            "access to it is restricted: ask for it on its page of the Hub, then log in with "
+            "`hf auth login`"
+        )
+    if "RepositoryNotFoundError" in kinds:
+        return (
+            "the Hub has no such repository, or a private one: correct the name, or log in with "
+            "`hf auth login`"
+        )
+    if kinds.isdisjoint({"OfflineModeIsEnabled", "LocalEntryNotFoundError"}) and modules.isdisjoint(
+        _NETWORK
+    ):
+        return None
+    if getattr(sys.modules.get("huggingface_hub.constants"), "HF_HUB_OFFLINE", False):
+        return "it is not in the cache, and the Hub is not asked while HF_HUB_OFFLINE is set"
+    return "it is not in the cache, and the Hub cannot be reached: check the connection"
+
+
+def _how_to_install(module: str) -> str:
+    """The extra of this library that brings a module, else the module's own package."""
+    package = module.partition(".")[0].replace("_", "-").lower()
+    try:
+        lines = requires(_DISTRIBUTION) or []
+    except PackageNotFoundError:
+        lines = []
+    for line in lines:
+        name, _, extra = line.partition("; extra == ")
+        if extra and name.lower().startswith(package):
+            return f"pip install 'noisy-xmodal[{extra.strip(chr(34) + chr(39))}]'"
+    return f"pip install {package}"
+
+
+def _notes(error: BaseException) -> Iterator[str]:
+    for note in getattr(error, "__notes__", ()):
+        yield " ".join(str(note).split())
+
+
+def _is_ours(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == _PACKAGE or _is_raised_by(
+        error, (_PACKAGE, "__main__")
+    )
+
+
+def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:
+    """Whether a `raise` statement of these modules, or of the script's folder, raised it."""
+    frames = list(walk_tb(error.__traceback__))
+    if not frames:
+        return False
+    frame, line = frames[-1]
+    statement = linecache.getline(frame.f_code.co_filename, line).lstrip()
+    return _module(frame) in modules and statement.startswith("raise ")
+
+
+def _module(frame: FrameType) -> str:
+    """The package of a frame; `__main__` for whatever lies beside the script that was started."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script and os.path.dirname(frame.f_code.co_filename) == os.path.dirname(script):
+        return "__main__"
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
