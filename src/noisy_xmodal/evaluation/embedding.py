@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..modules.several import check_several
 from .scoring import ScoringModel, eval_mode
 from .stored_rows import check_finite, stored_rows
 
@@ -37,7 +38,7 @@ def embed_images(
         (n_images, size), read-only and memory-mapped.
 
     Raises:
-        ValueError: If there are no images, or a vector is not finite.
+        ValueError: If there are no images, or one in place of a list, or a vector is not finite.
     """
 
     def encode(block: Sequence[Any]) -> Tensor:
@@ -68,7 +69,7 @@ def embed_texts(
         (n_texts, size), read-only and memory-mapped.
 
     Raises:
-        ValueError: If there are no texts, or a vector is not finite.
+        ValueError: If there are no texts, or one in place of a list, or a vector is not finite.
     """
 
     def encode(block: Sequence[str]) -> Tensor:
@@ -90,6 +91,7 @@ def _embed(
     progress: bool,
     kind: str,
 ) -> NDArray[np.float32]:
+    check_several(items, f"{kind}s")
     if len(items) == 0 or block_size < 1:
         raise ValueError(
             f"there are {len(items)} {kind}s to embed in blocks of {block_size}: give at least 1"

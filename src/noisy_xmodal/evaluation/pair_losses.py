@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from ..modules.several import check_several
 from .scoring import ScoringModel, eval_mode
 
 #: References of each kind; more change the ranks of the pairs by little.
@@ -202,6 +203,8 @@ def judge_scores(
         seed: Seed of the chunks.
         progress: Whether to show a progress bar.
     """
+    check_several(images, "images")
+    check_several(texts, "texts")
     order = np.random.default_rng(seed).permutation(len(texts))
     losses, random = np.empty(len(texts)), []
     with eval_mode(model), tqdm(total=len(texts), desc="judging", disable=not progress) as bar:

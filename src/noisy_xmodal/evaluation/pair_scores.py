@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..modules.pair_scoring import image_inputs, paired_scores, text_inputs
+from ..modules.several import check_several
 from .scoring import ScoringModel, eval_mode
 
 
@@ -33,6 +34,8 @@ def pair_scores(
     Raises:
         ValueError: If there is no pair, or not one text an image.
     """
+    check_several(images, "images")
+    check_several(texts, "texts")
     if len(images) != len(texts) or not len(images):
         raise ValueError(f"found {len(images)} images and {len(texts)} texts: give a text an image")
     blocks = []

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoProcessor, BatchFeature
 
 from ..entry.errors import loading
-from ..modules.picture_files import read_pictures
+from ..modules.several import text_or_texts
+from .processing import options_by_side, picture_inputs
 from .sharing import Installed
 
 #: Types of models that were trained with texts padded to the full length.
@@ -121,29 +122,35 @@ class ForeignProcessor:
         self.max_length = min(self.tokenizer.model_max_length, readable)
         self.padding = "max_length" if config.model_type in _FULL_LENGTH else "longest"
 
-    def __call__(self, images: Any = None, text: str | Sequence[str] | None = None) -> BatchFeature:
-        """Prepare images, texts or both as torch tensors.
+    def __call__(
+        self, images: Any = None, text: str | Sequence[str] | None = None, **kwargs: Any
+    ) -> BatchFeature:
+        """Prepare images, texts or both, as torch tensors unless an option says otherwise.
 
         Args:
             images: PIL pictures of any mode, paths of local files or arrays, one or several.
             text: One text or several.
+            kwargs: Options of the tokenizer and of the image processor under the names that
+                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
+                `common_kwargs`.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If nothing is given, or an image cannot be read.
+            ValueError: If nothing is given, an image cannot be read, or an option is not known.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
-        found: dict[str, Tensor] = {}
+        text_options, image_options = options_by_side(self.image_processor, kwargs)
+        found: dict[str, Any] = {}
         if images is not None:
-            found.update(self.image_processor(read_pictures(images), return_tensors="pt"))
+            found.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
             limit = self.max_length if self.max_length < _NO_LIMIT else None
-            options: dict[str, Any] = {"truncation": True, "max_length": limit}
-            given = [text] if isinstance(text, str) else list(text)
-            found.update(
-                self.processor(text=given, padding=self.padding, return_tensors="pt", **options)
-            )
+            options = {"padding": self.padding, "truncation": True, "max_length": limit}
+            options |= {"return_tensors": "pt"} | text_options
+            given = text_or_texts(text)
+            texts = [given] if isinstance(given, str) else given
+            found.update(self.processor(text=texts, **options))
         return BatchFeature(found)
 
     def to_json_string(self) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .several import check_several
+
 #: Heads without vectors score a square of which the diagonal is wanted, so it is kept small.
 _SQUARE = 8
 
@@ -30,6 +32,7 @@ def text_inputs(processor: Any, texts: Sequence[Any]) -> dict[str, Tensor]:
         processor: The model's processor.
         texts: Captions; feature vectors for a model of feature vectors.
     """
+    check_several(texts, "texts")
     if _are_vectors(processor, texts):
         return dict(processor(text_features=texts))
     return dict(processor(text=list(texts)))

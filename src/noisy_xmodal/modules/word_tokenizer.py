@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from .several import check_several
+
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 MASK_TOKEN = "<mask>"
 
@@ -35,6 +37,7 @@ def train_word_tokenizer(
     Raises:
         ValueError: If no word is frequent enough.
     """
+    check_several(captions, "captions")
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]

@@ -1,7 +1,7 @@
 """Search pictures by words, or texts by a picture, with a trained model."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..modules.pair_scoring import image_inputs, shown_scores, text_inputs
+from ..modules.several import check_several
 from .base import PairPipeline, as_inputs
 from .indexed import Collection, encode_all, moved, read_dataset
 
@@ -100,8 +101,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
             raise ValueError("pass either `images` or `texts` to index")
         side = "text" if images is None else "image"
         items = texts if images is None else images
-        if isinstance(items, str) or not isinstance(items, Iterable):
-            raise ValueError(f"`{side}s` is one {type(items).__name__}: pass a list")
+        check_several(items, f"{side}s")
         is_dataset = hasattr(items, "column_names")
         if self.retriever is not None:
             items = items if is_dataset else list(items)  # both read it

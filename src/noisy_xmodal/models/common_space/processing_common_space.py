@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import (
     BaseImageProcessor,
     BatchFeature,
     PreTrainedTokenizerBase,
 )
 
-from ...modules.picture_files import read_pictures
+from ..processing import options_by_side, picture_inputs, token_inputs
 from ..sharing import SharedProcessor
 
 
@@ -59,35 +58,43 @@ class CommonSpaceProcessor(SharedProcessor):
         text_features: Any = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Prepare whatever is given as torch tensors.
+        """Prepare whatever is given, as torch tensors unless an option says otherwise.
 
         Args:
             images: PIL pictures of any mode, paths of local files or arrays, one or several.
             text: One text or several; padded and cut.
             image_features: (n_images, size) or a single vector.
             text_features: (n_texts, size) or a single vector.
-            kwargs: Passed on to the tokenizer.
+            kwargs: Options of the tokenizer and of the image processor under the names that
+                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
+                `common_kwargs`.
+                Vectors know `return_tensors` alone.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If nothing is given, an image cannot be read, vectors are no numbers or no
-                matrix, or pictures or texts are given to a model of feature vectors.
+                matrix, pictures or texts are given to a model of feature vectors, or an option is
+                not known.
         """
-        found: dict[str, torch.Tensor] = {}
+        text_options, image_options = options_by_side(self.image_processor, kwargs)
+        found: dict[str, Any] = {}
         if (images is not None or text is not None) and self.reads_vectors_only:
             raise ValueError(
                 "this model reads feature vectors: pass `image_features` and `text_features`, not "
                 "`images` and `text`."
             )
         if images is not None:
-            found.update(self.image_processor(read_pictures(images), return_tensors="pt"))
+            found.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
-            options = {"padding": self.padding, "truncation": True, "return_tensors": "pt"} | kwargs
-            options.setdefault("return_token_type_ids", False)
-            found.update(self.tokenizer(text, **options))
-        for name, values in (("image_features", image_features), ("text_features", text_features)):
+            found.update(token_inputs(self.tokenizer, text, text_options, self.padding))
+        sides = (
+            ("image_features", image_features, image_options),
+            ("text_features", text_features, text_options),
+        )
+        for name, values, options in sides:
             if values is not None:
-                found[name] = _matrix(values, name)
+                kind = options.get("return_tensors", "pt")
+                found.update(BatchFeature({name: _matrix(values, name)}, tensor_type=kind))
         if not found:
             raise ValueError("pass `images`, `text`, `image_features` or `text_features`.")
         return BatchFeature(found)
@@ -120,7 +127,7 @@ class CommonSpaceProcessor(SharedProcessor):
         return found | ({"reads_vectors_only": True} if self.reads_vectors_only else {})
 
 
-def _matrix(values: Any, name: str) -> torch.Tensor:
+def _matrix(values: Any, name: str) -> np.ndarray:
     array = np.asarray(values, dtype=np.float32)
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or not array.size:
@@ -131,4 +138,4 @@ def _matrix(values: Any, name: str) -> torch.Tensor:
             f"`{name}`: {len(broken)} vectors are not finite, first row {broken[0]}. Extract the "
             "features of those rows again."
         )
-    return torch.from_numpy(array)
+    return array

@@ -1,14 +1,20 @@
 """Pictures or region features and captions in, model inputs out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
-import torch
-from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, TensorType
 
-from ...modules.picture_files import read_pictures, read_regions
+from ...modules.picture_files import read_regions
+from ..processing import options_by_side, picture_inputs, token_inputs
 from ..sharing import Installed, SharedProcessor
+
+
+class RegionOptions(TypedDict, total=False):
+    """The options of `RegionFeatureProcessor`."""
+
+    return_tensors: str | TensorType | None
 
 
 class RegionFeatureProcessor(Installed, BaseImageProcessor):
@@ -19,18 +25,22 @@ class RegionFeatureProcessor(Installed, BaseImageProcessor):
     """
 
     model_input_names = ("regions", "region_mask")
+    valid_kwargs = RegionOptions
 
     def __init__(self, region_size: int = 2048, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.region_size = region_size
 
-    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
+    def __call__(
+        self, images: Any, return_tensors: str | TensorType | None = "pt", **kwargs: Any
+    ) -> BatchFeature:
         """Stack features of images.
 
         Args:
             images: One array (n_regions, region_size) per image, or one for a single image; the
                 path of a local .npy file may stand for an array.
-            kwargs: Accepted for the interface of image processors; not used.
+            return_tensors: "pt" for torch tensors, "np" or None for arrays.
+            kwargs: None: options of pictures, such as `size`, are refused.
 
         Returns:
             `regions` (n_images, n_regions, region_size), float32, padded with zeros, and
@@ -38,9 +48,14 @@ class RegionFeatureProcessor(Installed, BaseImageProcessor):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If there is no array, or one is not a matrix with `region_size` columns and
-                a row.
+            ValueError: If there is no array, one is not a matrix with `region_size` columns and a
+                row, or an option of pictures is given.
         """
+        if kwargs:
+            raise ValueError(
+                f"`{next(iter(kwargs))}` is no option of region features, which are taken as they "
+                "are: pass `return_tensors` or nothing."
+            )
         arrays = read_regions(images)
         for position, array in enumerate(arrays):
             if array.ndim != 2 or array.shape[1] != self.region_size or not len(array):
@@ -54,9 +69,7 @@ class RegionFeatureProcessor(Installed, BaseImageProcessor):
         for row, array in enumerate(arrays):
             regions[row, : len(array)] = array
             mask[row, : len(array)] = True
-        return BatchFeature(
-            {"regions": torch.from_numpy(regions), "region_mask": torch.from_numpy(mask)}
-        )
+        return BatchFeature({"regions": regions, "region_mask": mask}, tensor_type=return_tensors)
 
 
 class MatchingProcessor(SharedProcessor):
@@ -75,33 +88,41 @@ class MatchingProcessor(SharedProcessor):
     def __call__(
         self, images: Any = None, text: str | Sequence[str] | None = None, **kwargs: Any
     ) -> BatchFeature:
-        """Prepare images, texts or both; texts are padded and cut, everything is a torch tensor.
+        """Prepare images, texts or both.
+
+        Texts are padded and cut, and everything is a torch tensor, unless options say otherwise.
 
         Args:
             images: One or several, in any mixture: PIL pictures of any mode, paths of local files,
                 arrays; for region features arrays (n_regions, region_size) or paths of .npy files.
             text: One caption or several.
-            kwargs: Passed on to the tokenizer.
+            kwargs: Options of the tokenizer and of the image processor under the names that
+                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
+                `common_kwargs`.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If neither images nor text are given, an image cannot be read, or a text has
-                no token.
+            ValueError: If neither images nor text are given, an image cannot be read, a text has no
+                token, or an option is not known.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
-        features: dict[str, torch.Tensor] = {}
-        if images is not None:
-            reads_regions = isinstance(self.image_processor, RegionFeatureProcessor)
-            given = images if reads_regions else read_pictures(images)
-            features.update(self.image_processor(given, return_tensors="pt"))
+        text_options, image_options = options_by_side(self.image_processor, kwargs)
+        features: dict[str, Any] = {}
+        if images is not None and isinstance(self.image_processor, RegionFeatureProcessor):
+            features.update(self.image_processor(images, **image_options))
+        elif images is not None:
+            features.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
-            options = {"padding": True, "truncation": True, "return_tensors": "pt"} | kwargs
-            options.setdefault("return_token_type_ids", False)
-            features.update(self.tokenizer(text, **options))
-            without = (features["attention_mask"].sum(dim=1) == 0).nonzero().flatten().tolist()
-            if without:
-                raise ValueError(
-                    f"text {without[0]} has no token: pass a caption with a word in it."
-                )
+            features.update(token_inputs(self.tokenizer, text, text_options))
+            _check_tokens(features.get("attention_mask", ()))
         return BatchFeature(features)
+
+
+def _check_tokens(attention_mask: Any) -> None:
+    """Refuses a text without a token; the mask is of one text or several, as any array or list."""
+    masks = [np.asarray(mask) for mask in attention_mask]
+    masks = [np.array(masks)] if masks and masks[0].ndim == 0 else masks
+    for position, mask in enumerate(masks):
+        if not mask.any():
+            raise ValueError(f"text {position} has no token: pass a caption with a word in it.")

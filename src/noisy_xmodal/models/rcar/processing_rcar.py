@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ...modules.several import check_several
 from ..matching.processing_matching import MatchingProcessor
 
 
@@ -24,6 +25,7 @@ class RcarProcessor(MatchingProcessor):
 
     def count_cut(self, texts: Iterable[str]) -> int:
         """How many texts lose words because they have more tokens than are read."""
+        check_several(texts, "texts")
         limit = self.tokenizer.model_max_length
         given = list(texts)
         if not given:
