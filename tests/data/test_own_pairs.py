@@ -13,6 +13,7 @@ from PIL import Image
 
 from noisy_xmodal.data import DatasetError, noise_protocol, validate_pairs
 from noisy_xmodal.data.builders import OwnPairs, write_dataset
+from tar_files import pairs, write_tar
 
 SCRIPT = Path(__file__).parents[2] / "dataset_scripts" / "pairs.py"
 
@@ -90,6 +91,22 @@ def test_bad_pictures_are_named_or_left_out(photos: Path, tmp_path: Path) -> Non
     assert len(train) == 9
     assert sum(map(sum, train["is_noisy"])) == 8  # round(.4 * 9) lists of two
     assert "1 of 10 pictures do not decode" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_shards_that_are_not_whole(tmp_path: Path) -> None:
+    for shard in range(2):
+        members = pairs(range(4 * shard, 4 * shard + 4))
+        write_tar(tmp_path / f"s-{shard}.tar", members[: 8 - shard])
+    options = {"source": str(tmp_path / "s-{0..1}.tar")}
+    with pytest.raises(DatasetError, match=r"1 sample without a caption: 007 in s-1\.tar"):
+        write_dataset(OwnPairs, tmp_path / "out", ["clean"], **options)
+    write_dataset(OwnPairs, tmp_path / "out", ["clean"], on_bad_image="skip", **options)
+    assert load(tmp_path / "out", "clean")["train"]["captions"][:] == [
+        [f"shade {shade}"] for shade in range(7)
+    ]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "left out: 1 sample without a caption: 007 in s-1.tar" in card
+    assert str(tmp_path) not in card
 
 
 def test_embedded_pictures(tmp_path: Path) -> None:

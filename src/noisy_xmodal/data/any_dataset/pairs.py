@@ -112,7 +112,8 @@ def load_pairs(
 
     Args:
         name: A Hub dataset or a folder that `datasets.load_dataset` opens; a folder of pictures
-            with a table of captions; or a file: CSV, TSV, JSON, JSON Lines, Parquet, WebDataset.
+            with a table of captions; or a file: CSV, TSV, JSON, JSON Lines, Parquet, WebDataset
+            (also a folder of tars and a pattern, `train-{000..127}.tar`), zip.
             A table names pictures relative to its folder, or by a file name that occurs once
             below it.
         config_name: Configuration of a dataset that has several.

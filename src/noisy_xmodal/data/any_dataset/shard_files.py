@@ -60,7 +60,7 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
     if has_configs(folder / "README.md"):
         return {}
     top = [file for file in folder.iterdir() if file.is_file()]
-    stems = {shard_stem(file) for file in top if is_tar_name(file.name)}
+    stems = {without_suffix(file.name) for file in top if is_tar_name(file.name)}
     stems |= {file.name.removesuffix("_stats.json") for file in top}
     if any(f.suffix.lower() in _OTHER_DATA and f.stem not in stems for f in top):
         return {}
@@ -77,25 +77,21 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
     return _by_split(files, folder)
 
 
-def shard_stem(file: Path) -> str:
+def without_suffix(name: str) -> str:
     """The name of a tar without its suffix, which may be `.tar.gz`."""
-    name = file.name.lower()
-    suffix = max((end for end in TAR_SUFFIXES if name.endswith(end)), key=len, default="")
-    return file.name[: len(name) - len(suffix)]
+    suffix = max((end for end in TAR_SUFFIXES if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(suffix)]
 
 
 def shard_names(files: Sequence[Path]) -> list[str]:
-    """Names tars so that no two are alike: `00000`, or `a/00000` and `b/00000`."""
+    """Names tars so that no two are alike: `0.tar`, or `a/0.tar` and `b/0.tar`."""
     shared = os.path.commonpath([file.absolute().parent for file in files])
-    return [
-        os.path.relpath(file.absolute().parent / shard_stem(file), shared).replace(os.sep, "/")
-        for file in files
-    ]
+    return [os.path.relpath(file.absolute(), shared).replace(os.sep, "/") for file in files]
 
 
 def stats_file(shard: Path) -> Path:
     """Where img2dataset writes what it got for a tar."""
-    return shard.with_name(f"{shard_stem(shard)}_stats.json")
+    return shard.with_name(f"{without_suffix(shard.name)}_stats.json")
 
 
 def stats_notes(shard: Path, n_pairs: int) -> list[str]:
@@ -117,7 +113,7 @@ def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
     """A file belongs to the split that its name has as a word, or a folder's, else to train."""
     splits: dict[str, list[Path]] = {}
     for file in files:
-        names = [shard_stem(file), *reversed(file.parent.relative_to(root).parts)]
+        names = [without_suffix(file.name), *reversed(file.parent.relative_to(root).parts)]
         words = (re.split(r"[^a-z]+", name.lower()) for name in names)
         found = ({split_name(word) for word in group} - {None} for group in words)
         split = next((group.pop() for group in found if len(group) == 1), None) or "train"

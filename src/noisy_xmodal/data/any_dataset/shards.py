@@ -22,7 +22,7 @@ from datasets.utils import tqdm  # can be switched off by datasets.disable_progr
 from ..columns import CAPTIONS, IMAGE, DatasetError
 from .archives import TarReader, cache_folder, folder_aside
 from .columns import GivenColumns
-from .shard_files import shard_names, shard_stem, stats_file, stats_notes
+from .shard_files import shard_names, stats_file, stats_notes, without_suffix
 from .shard_samples import (
     CAPTION_ENDINGS,
     LARGEST,
@@ -111,15 +111,15 @@ def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path)
     faults: list[str] = []
     notes: list[str] = []
     with RowWriter(folder / "pairs.arrow", features) as writer:
-        names = shard_names(files)
+        names = shard_names(files)  # without the folder, which changes with the machine
         bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
         for file, name in zip(bar, names, strict=True):
             n_before = writer.n_rows
             with TarReader(file, folder) as tar:
-                _read_shard(tar, file, name, given, findings, writer)
+                _read_shard(tar, name, given, findings, writer)
                 n_here = writer.n_rows - n_before
                 if tar.damage is not None:
-                    faults.append(f"{file} is {tar.damage}: {n_here:,} pairs were read from it")
+                    faults.append(f"{name} is {tar.damage}: {n_here:,} pairs were read from it")
             notes += stats_notes(file, n_here)
     _check_found(files, given, findings, writer.n_rows, faults)
     faults += findings.lines(findings.faults)
@@ -130,17 +130,15 @@ def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path)
 
 def _read_shard(
     tar: TarReader,
-    file: Path,
     shard: str,
     given: GivenColumns,
     findings: Findings,
     writer: "RowWriter",
 ) -> None:
-    shown = shard + file.name.removeprefix(shard_stem(file))
-    samples = list(find_samples(tar, shown, given, findings))
+    samples = list(find_samples(tar, shard, given, findings))
     folders = {os.path.dirname(sample.key) for sample in samples if sample.picture is not None}
     for sample in samples:
-        where = f"{sample.key} in {shown}"
+        where = f"{sample.key} in {shard}"
         texts = read_texts(tar, sample, given)
         findings.fields.update(dict.fromkeys(texts.fields))
         if sample.picture is None:
@@ -155,8 +153,8 @@ def _read_shard(
             writer.add(
                 {
                     _KEY: sample.key,
-                    _LONG_KEY: f"{shard}/{sample.key}",
-                    _SHARD: str(file),
+                    _LONG_KEY: f"{without_suffix(shard)}/{sample.key}",
+                    _SHARD: shard,
                     _JSON: texts.json,
                     _LABEL: texts.label,
                     given.id: texts.name,
@@ -202,7 +200,7 @@ def _check_found(
                 f"{option}=NAME."
             )
     if not n_rows and faults:
-        raise DatasetError(f"{'; '.join(faults[:3])}. Get the file again.")
+        raise DatasetError(f"{shards}: {'; '.join(faults[:3])}. Get the file again.")
     if not n_rows:
         lines = "; ".join(findings.lines(findings.faults)[:3])
         raise NoSamplesError(

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datasets.table import embed_table_storage
 
 from ..any_dataset import load_pairs
+from ..any_dataset.shard_files import is_shard_pattern
 from ..card import CardText
 from ..columns import (
     CAPTIONS,
@@ -109,9 +110,9 @@ class OwnPairs(NoisyPairsBuilder):
         if source is None:
             return None
         path = Path(source).expanduser().absolute()
-        if path.exists():
+        if path.exists() or is_shard_pattern(str(path)):
             # Pictures lie in the folder of a table or below it.
-            return file_state(path if path.is_dir() else path.parent)
+            return file_state(next(place for place in (path, *path.parents) if place.is_dir()))
         builder = datasets.load_dataset_builder(str(source), options.get("source_config"))
         return str(builder.hash)
 
