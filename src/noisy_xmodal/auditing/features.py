@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
 from ..entry.errors import loading
@@ -91,7 +92,16 @@ def audit_features(
 
 
 def model_state(name: str) -> str:
-    """The name of a model, and what tells that its folder was written anew."""
-    files = sorted(Path(name).glob("*.json")) + sorted(Path(name).glob("*.safetensors"))
+    """What tells one state of a model from another.
+
+    Args:
+        name: A folder, whose files are told by size and time; or a name on the Hub, of which the
+            commit in the cache is told.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        config = try_to_load_from_cache(name, "config.json") if name != IMAGENET else None
+        return f"{name} {Path(config).parent.name if isinstance(config, str) else ''}"
+    files = sorted(path for path in folder.iterdir() if path.is_file())
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return f"{name} {stats}" if stats else name
+    return f"{name} {stats}"

@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 
 from .columns import REGIONS
+from .identity import Digests, array_digests
 from .pair_dataset import PairDataset
 
 
@@ -30,6 +31,9 @@ class GridPairs(PairDataset):
     def visuals(self, rows: list[int]) -> list[Any]:
         """The features of some rows, (n_regions, size) float32 each."""
         return [np.asarray(self._features[self._feature_rows[row]], np.float32) for row in rows]
+
+    def _image_digests(self) -> Digests:
+        return array_digests(self._features[row] for row in self._feature_rows)
 
 
 class FeatureRows(Sequence):

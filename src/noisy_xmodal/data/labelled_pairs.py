@@ -24,7 +24,9 @@ from .columns import (
     TEXT_LABEL,
     TRUE_LABEL,
     DatasetError,
+    column_values,
 )
+from .identity import Digests, array_digests, image_digests, image_id_digests, text_digests
 from .labelled_columns import (
     check_finite,
     check_labelled_columns,
@@ -69,11 +71,12 @@ class LabelledPairs(torch.utils.data.Dataset):
         self.text_labels = read_labels(dataset, TEXT_LABEL, split)
         self.class_names = class_names(dataset) or _numbers(self.image_labels, self.text_labels)
         self.n_classes = len(self.class_names)
-        self._vectors = {}
+        self._vectors: dict[str, NDArray[np.float32]] = {}
         for name in (IMAGE_FEATURES, TEXT_FEATURES):
             if name in dataset.column_names:
                 check_finite(dataset, name, split)
                 self._vectors[name] = read_vectors(dataset, name, split)
+        self._own_vectors = self._vectors
 
     def __len__(self) -> int:
         return len(self.image_labels)
@@ -184,12 +187,16 @@ class LabelledPairs(torch.utils.data.Dataset):
         """
         return [_joined(captions) for captions in self._read(CAPTIONS, rows)]
 
-    def with_features(self, image_features: ArrayLike, text_features: ArrayLike) -> "LabelledPairs":
+    def with_features(
+        self, image_features: ArrayLike, text_features: ArrayLike, derived: bool = False
+    ) -> "LabelledPairs":
         """Copies the pairs with vectors of a person's own, such as those of a pretrained model.
 
         Args:
             image_features: One vector a row, (n_pairs, dim).
             text_features: One vector a row, (n_pairs, another dim).
+            derived: Whether a model of the same run makes them of the pictures and texts, which are
+                the identity of the pairs then: another machine makes them a little otherwise.
 
         Raises:
             ValueError: There is not one vector a row, or one is not finite.
@@ -199,6 +206,7 @@ class LabelledPairs(torch.utils.data.Dataset):
             IMAGE_FEATURES: _checked_vectors(image_features, len(self), IMAGE_FEATURES),
             TEXT_FEATURES: _checked_vectors(text_features, len(self), TEXT_FEATURES),
         }
+        pairs._own_vectors = {} if derived else pairs._vectors
         return pairs
 
     def without_features(self) -> "LabelledPairs":
@@ -214,8 +222,29 @@ class LabelledPairs(torch.utils.data.Dataset):
                     f"reads; its columns are {self.dataset.column_names}."
                 )
         pairs = copy.copy(self)
-        pairs._vectors = {}
+        pairs._vectors = pairs._own_vectors = {}
         return pairs
+
+    def identity(self) -> dict[str, Digests]:
+        """What the pairs are made of, by "unit: property"; the oracle has no part in it.
+
+        Returns:
+            Digests, (n_pairs,) of pairs and (n_classes,) of classes, see `data.identity`.
+        """
+        found = {
+            "pair: class of its image": self.image_labels.astype(np.uint64),
+            "pair: class of its text": self.text_labels.astype(np.uint64),
+            "pair: name": image_id_digests(self.dataset),
+            "class: name": text_digests(self.class_names),
+        }
+        for name, vectors in self._own_vectors.items():
+            found[f"pair: vector in '{name}'"] = array_digests(vectors)
+        if IMAGE_FEATURES not in self._own_vectors:
+            found["pair: picture"] = image_digests(self.dataset)
+        if TEXT_FEATURES not in self._own_vectors:
+            rows = column_values(self.dataset, CAPTIONS)
+            found["pair: text"] = text_digests("\0".join(captions) for captions in rows)
+        return found
 
     def _side(self, name: str) -> NDArray[np.float32]:
         if name not in self._vectors:

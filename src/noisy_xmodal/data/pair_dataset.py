@@ -26,6 +26,7 @@ from .columns import (
     validate_columns,
     visual_column,
 )
+from .identity import Digests, image_digests, image_id_digests, text_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
 
@@ -146,6 +147,22 @@ class PairDataset(torch.utils.data.Dataset):
     def captions(self) -> list[str]:
         """Returns the captions by pair id."""
         return list(self._captions)
+
+    def identity(self) -> dict[str, Digests]:
+        """What the pairs are made of, by "unit: property"; the oracle has no part in it.
+
+        Returns:
+            Digests, (n_pairs,) of pairs and (n_images,) of images, see `data.identity`.
+        """
+        return {
+            "image: picture": self._image_digests(),
+            "image: name": image_id_digests(self.dataset),
+            "pair: caption": text_digests(self._captions),
+            "pair: image": self.row_of_pair.astype(np.uint64),
+        }
+
+    def _image_digests(self) -> Digests:
+        return image_digests(self.dataset)
 
     def _model_visuals(self, rows: list[int]) -> list[dict[str, Any]]:
         """What an item holds of each row's image."""

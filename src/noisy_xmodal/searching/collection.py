@@ -1,6 +1,5 @@
 """What is searched: one split, its vectors on disk, and an index over them."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +9,21 @@ from typing import Any, Literal
 import datasets
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from ..data import DatasetError, PairDataset, load_pairs
 from ..data.any_dataset.columns import GivenColumns
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
+from ..data.identity import image_digests, joined, text_digests
 from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
+from ..evaluation.model_identity import model_parts
 from ..evaluation.vector_index import VectorIndex
-from ..modules.pixels import PIXELS_VERSION
 from ..training.files import read_json, write_json
 
 #: Raised when the same rows and models would give other vectors than before.
-_VERSION = "1"
+_VERSION = "2"
 
 Side = Literal["image", "text"]
 
@@ -122,7 +121,7 @@ def collection_vectors(
         Vectors (n, size), memory-mapped, and their file.
     """
     pairs = collection.pairs
-    path = folder / f"{_fingerprint(model, processor, pairs.dataset, side)}.npy"
+    path = folder / f"{_fingerprint(model, processor, pairs, side, folder)}.npy"
     if side == "image":
         images = as_read_by(processor, pairs.images)
         return embed_images(model, processor, images, path, progress=progress), path
@@ -182,7 +181,7 @@ def _good_rows(
     dataset: datasets.Dataset, split: str, folder: Path
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The rows whose pictures decode, and a line for each of the others; looked at once."""
-    kept = folder / f"{hashlib.sha256(dataset._fingerprint.encode()).hexdigest()[:32]}.bad.json"
+    kept = folder / f"{joined(_VERSION, image_digests(dataset, folder))}.bad.json"
     if kept.is_file():
         bad = {int(row): why for row, why in read_json(kept).items()}
     else:
@@ -197,29 +196,9 @@ def _good_rows(
     return np.setdiff1d(np.arange(len(dataset)), list(bad)).astype(np.int64), lines
 
 
-def _fingerprint(model: Any, processor: Any, dataset: datasets.Dataset, side: Side) -> str:
-    """A name for what vectors depend on: rows, side, processor, tokenizer, weights."""
-    parts = [
-        f"{_VERSION} {PIXELS_VERSION}",
-        side,
-        dataset._fingerprint,
-        processor.to_json_string(),
-        _words(processor.tokenizer),
-        repr(model.config.to_diff_dict()),
-    ]
-    digest = hashlib.sha256("\n".join(parts).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().cpu().float().numpy()).data)
-    return digest.hexdigest()[:32]
-
-
-def _words(tokenizer: Any) -> str:
-    """Everything that decides how texts become ids."""
-    rules = f"{tokenizer.model_max_length} {tokenizer.padding_side} {tokenizer.pad_token_id}"
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        return f"{rules} {sorted(tokenizer.get_vocab().items())}"
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()  # a tokenizer remembers how it was called last
-    backend.no_padding()
-    return f"{rules} {backend.to_str()}"
+def _fingerprint(model: Any, processor: Any, pairs: PairDataset, side: Side, folder: Path) -> str:
+    """A name for what vectors depend on: content, side, processor, tokenizer, weights."""
+    content = (
+        image_digests(pairs.dataset, folder) if side == "image" else text_digests(pairs.captions())
+    )
+    return joined(_VERSION, side, content, *model_parts(model, processor))

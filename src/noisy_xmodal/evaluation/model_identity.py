@@ -1,0 +1,33 @@
+"""What the vectors of a model depend on, beside what it reads."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.identity import Digests, array_digests
+from ..modules.processor_facts import processor_facts, words_by_id
+
+
+def model_parts(
+    model: Any, processor: Any, network: nn.Module | None = None
+) -> list[str | Digests]:
+    """Processor, words, config and weights, for `data.identity.joined`.
+
+    Args:
+        model: A model of transformers.
+        processor: Its processor.
+        network: The part of the model whose config and weights count; the whole by default.
+    """
+    part: Any = model if network is None else network
+    state = sorted(part.state_dict().items())
+    return [
+        repr(sorted(processor_facts(processor).items())),
+        "\n".join(words_by_id(processor)),
+        repr(part.config.to_diff_dict()),
+        "\n".join(name for name, _ in state),
+        array_digests(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            for _, value in state
+        ),
+    ]
