@@ -70,6 +70,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
         self.retriever = retriever
         self.shortlist = shortlist
         self._collection: Collection | None = None
+        self._shortlisted: Collection | None = None  # the retriever's, of the same items
 
     def index(
         self,
@@ -106,6 +107,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
         if self.retriever is not None:
             items = items if is_dataset else list(items)  # both read it
             self.retriever.index(**{f"{side}s": items}, ids=ids, batch_size=batch_size)
+            self._shortlisted = self.retriever._indexed()
         found_ids = None
         if is_dataset:
             of_vectors = getattr(self.processor, "reads_vectors_only", False)
@@ -236,12 +238,12 @@ class ImageTextRetrievalPipeline(PairPipeline):
             )
         return self._collection
 
-    @staticmethod
-    def _check_retriever(theirs: Collection, own: Collection) -> None:
-        if (theirs.side, len(theirs)) != (own.side, len(own)):
+    def _check_retriever(self, theirs: Collection, own: Collection) -> None:
+        if theirs is not self._shortlisted:
             raise ValueError(
                 f"the retriever has {len(theirs)} {theirs.side}s indexed and this pipeline "
-                f"{len(own)} {own.side}s: index again, by this pipeline"
+                f"{len(own)} {own.side}s, which are not the same ones: index again, by this "
+                "pipeline"
             )
 
     def _inputs(self, side: str, items: list[Any]) -> dict[str, Tensor]:
