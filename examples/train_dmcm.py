@@ -51,7 +51,12 @@ from noisy_xmodal.training import CurveCallback
 from noisy_xmodal.training.curve import CURVE_NAME
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import read_json
-from noisy_xmodal.training.run import command_line, run_script, train_and_evaluate
+from noisy_xmodal.training.run import (
+    command_line,
+    evaluated_checkpoints,
+    run_script,
+    train_and_evaluate,
+)
 
 #: Defaults of the options below: "small" suits a laptop, "paper" is the one of MRL and DMCM. What a
 #: method says of itself (its `recipe`) comes on top of "paper".
@@ -313,12 +318,14 @@ def best_on_test(out: Path) -> dict | None:
 
 
 def title_of(kind: type[LabelTrainer], trainer: LabelTrainer) -> str:
-    """The method's name, with the class loss where it is not the method's own."""
+    """The method's name, with the class loss where it is not its own, and what was left out."""
     asked = trainer.model.config.to_dict()
     options = asked.get("method_options") or {}
     loss = asked.get("class_loss") or options.get("class_loss")
     own = DmcmConfig.class_loss if kind is LABEL_METHODS["dmcm"] else kind.options.get("class_loss")
-    return kind.title if loss in (None, own) else f"{kind.title} ({loss})"
+    title = kind.title if loss in (None, own) else f"{kind.title} ({loss})"
+    plain = kind is LABEL_METHODS["dmcm"] and not trainer.args.robust
+    return f"{title} without division" if plain else title
 
 
 def print_table(results: dict) -> None:
@@ -328,7 +335,7 @@ def print_table(results: dict) -> None:
     print(f"{'':36}" + "".join(f"{column:>9}" for column in columns))
     rows = [
         (f"{name} epoch, {split}", metrics)
-        for name in ("last", "best")
+        for name in evaluated_checkpoints(results)
         for split, metrics in results[name].items()
     ]
     if results["best_on_test"] is not None:

@@ -1,11 +1,23 @@
 """Training arguments: transformers' own, with the field's defaults, and what robustness adds."""
 
+import math
 import os
 import warnings
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
+
+#: What decides the steps of a run: it is resumed with the same values only. The schedule of the
+#: learning rate is made anew, so that a run can be lengthened.
+_COURSE_OPTIONS = (
+    *("robust", "warmup_epochs", "gather_negatives", "seed", "data_seed"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_drop_last"),
+    *("learning_rate", "weight_decay", "max_grad_norm", "optim", "optim_args"),
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
+    *("warmup_steps", "bf16", "fp16", "label_smoothing_factor", "train_sampling_strategy"),
+    *("neftune_noise_alpha", "metric_for_best_model"),
+)
 
 
 @dataclass
@@ -152,16 +164,45 @@ class RobustTrainingArguments(TrainingArguments):
                 stacklevel=2,
             )
 
-    def check_epochs(self) -> None:
-        """Refuse a warm-up that leaves no epoch for the rest."""
+    def check_epochs(self, trained: float | None = None) -> None:
+        """Refuse a training of no length, and a warm-up that leaves no epoch for the rest.
+
+        Args:
+            trained: The epochs that `max_steps` are, once they are known.
+        """
         if self.warmup_epochs < 0:
             raise ValueError(f"`warmup_epochs` must not be negative, found {self.warmup_epochs}.")
-        if self.robust and self.warmup_epochs >= self.num_train_epochs:
+        if self.max_steps == 0 or self.max_steps < -1:
             raise ValueError(
-                f"`warmup_epochs` is {self.warmup_epochs} and `num_train_epochs` "
-                f"{self.num_train_epochs:g}: no epoch is left for robust training. Lower the one, "
-                "raise the other, or set `robust` to False."
+                f"`max_steps` is {self.max_steps}: give the number of steps, or -1 for as many as "
+                "`num_train_epochs` are."
             )
+        if self.max_steps < 0 and not 0 < self.num_train_epochs < math.inf:
+            raise ValueError(
+                f"`num_train_epochs` is {self.num_train_epochs:g}: give a number above 0."
+            )
+        epochs, asked = self.asked_epochs(trained)
+        if self.robust and self.warmup_epochs >= epochs:
+            raise ValueError(
+                f"`warmup_epochs` is {self.warmup_epochs} and {asked}: no epoch is left for robust "
+                "training. Lower the one, raise the other, or set `robust` to False."
+            )
+
+    @property
+    def course_options(self) -> tuple[str, ...]:
+        """The options that a run is resumed with the same values of only."""
+        return _COURSE_OPTIONS
+
+    def asked_epochs(self, trained: float | None = None) -> tuple[float, str]:
+        """The epochs that are asked for, without end where nobody knows yet, and by which option.
+
+        Args:
+            trained: The epochs that `max_steps` are, once they are known.
+        """
+        if self.max_steps < 0:
+            return self.num_train_epochs, f"`num_train_epochs` {self.num_train_epochs:g}"
+        epochs = math.inf if trained is None else trained
+        return epochs, f"`max_steps` {self.max_steps}, which are {epochs:.3g} epochs"
 
 
 def _is_on(variable: str) -> bool:
@@ -214,7 +255,12 @@ class LabelTrainingArguments(RobustTrainingArguments):
                 f"`feature_scaling` must be standard or none, found {self.feature_scaling!r}."
             )
 
-    def check_epochs(self) -> None:
+    @property
+    def course_options(self) -> tuple[str, ...]:
+        """As for all methods, and the scaling."""
+        return (*super().course_options, "feature_scaling")
+
+    def check_epochs(self, trained: float | None = None) -> None:
         """As for all methods, once the trainer has put a number in the place of -1."""
         if self.warmup_epochs != -1:
-            super().check_epochs()
+            super().check_epochs(trained)

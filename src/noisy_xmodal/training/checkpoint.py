@@ -18,6 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 from transformers.utils import logging
 
 from .files import read_json, sync_folder, write_json
+from .identity import ARGUMENTS_NAME, listed
 from .integrity import (
     CheckpointError,
     checkpoint_folders,
@@ -168,6 +169,13 @@ class SafeCheckpointTrainer(Trainer):
             FileNotFoundError: If there are none.
         """
 
+    def differences(self, folder: Path) -> list[str]:
+        """What a whole checkpoint was trained with and this run is not, a phrase each.
+
+        The same in every process.
+        """
+        return []
+
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train, from the beginning or from a checkpoint.
 
@@ -233,6 +241,12 @@ class SafeCheckpointTrainer(Trainer):
         reason = find_damage(folder, NEEDED)
         if reason is not None:
             return reason
+        differences = self.differences(folder)
+        if differences:
+            raise CheckpointError(
+                f"{folder} is of another run: {listed(differences)}. Give back the data and the "
+                "options that it was trained with, or begin anew with another --output_dir."
+            )
         shapes = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
         reason = find_misfit(folder, shapes)
         if reason is not None:
@@ -277,6 +291,13 @@ class SafeCheckpointTrainer(Trainer):
             newest = checkpoint_folders(self.args.output_dir)[-1:]
             if self.args.should_save and newest == [Path(folder)]:
                 self._rotate(newest[0])  # which the killed run may not have come to
+            self.state.compute_steps(self.args, max_steps)  # of this run, not of the checkpoint's
+            if self.state.global_step >= max_steps:
+                logger.warning(
+                    f"{folder} has all {max_steps} steps that are asked for: nothing is trained. "
+                    "For more, raise --num_train_epochs or --max_steps."
+                )
+                return epochs, 0  # no epoch is left, not even the rest of one
         return found
 
     def _rotate(self, newest: Path) -> None:
@@ -363,7 +384,7 @@ class SafeCheckpointTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         model.save_pretrained(aside, state_dict=state_dict)
         self.saved_processor().save_pretrained(aside)
-        write_json(aside / "training_args.json", self.args.to_sanitized_dict())
+        write_json(aside / ARGUMENTS_NAME, self.args.to_sanitized_dict())
         sync_folder(aside)
         for path in aside.iterdir():
             os.replace(path, folder / path.name)

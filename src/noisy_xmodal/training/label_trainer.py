@@ -178,7 +178,7 @@ class LabelTrainer(RobustTrainer):
             if config.freeze_backbone:
                 with args.main_process_first(desc="features"):
                     features = extract_features(model, processor, dataset, args.device, split)
-                dataset = dataset.with_features(*features)
+                dataset = dataset.with_features(*features, derived=True)
             return dataset
         sizes = dataset.image_features.shape[1], dataset.text_features.shape[1]
         if sizes != (config.image_size, config.text_size):

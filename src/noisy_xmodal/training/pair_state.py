@@ -18,10 +18,14 @@ class PairState:
     Args:
         n_pairs: Number of pairs.
         n_rows: Networks or modalities that are judged apart.
+
+    Attributes:
+        divided_at: Epochs at which the pairs were divided.
     """
 
     def __init__(self, n_pairs: int, n_rows: int = 1) -> None:
         self.shape = (n_rows, n_pairs)
+        self.divided_at: list[int] = []
         self._arrays: dict[str, np.ndarray] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -44,7 +48,7 @@ class PairState:
 
         Their shape stands in the header, for a state that is still empty belongs to a dataset too.
         """
-        header = {"shape": json.dumps(self.shape)}
+        header = {"shape": json.dumps(self.shape), "divided_at": json.dumps(self.divided_at)}
         save_file(self._arrays, str(Path(folder) / PAIR_STATE_NAME), metadata=header)
 
     def load(self, folder: str | Path) -> None:
@@ -64,6 +68,7 @@ class PairState:
                 header = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
             shapes = {repr(name): values.shape for name, values in arrays.items()}
+            divided_at = [int(epoch) for epoch in json.loads(header.get("divided_at", "[]"))]
             if "shape" in header:
                 shapes["the pair state"] = tuple(json.loads(header["shape"]))
         except (SafetensorError, ValueError, TypeError, RecursionError) as error:
@@ -76,4 +81,4 @@ class PairState:
                     f"{path}: {name} has the shape {shape}, this run needs {self.shape}; "
                     "resume with the dataset and the model that wrote the checkpoint."
                 )
-        self._arrays = arrays
+        self._arrays, self.divided_at = arrays, divided_at

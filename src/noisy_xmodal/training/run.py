@@ -75,7 +75,10 @@ def train_and_evaluate(
         command: The command line, for the record.
 
     Returns:
-        Facts of the run, ready for JSON: `last` and `best` hold the metrics by split.
+        Facts of the run, ready for JSON: what was trained in truth (`epochs`, `steps`, the number
+        of `divisions`) and what was `asked`; `last` and `best` hold the metrics by split, equal
+        ones where `best_epoch` is None, as no checkpoint was chosen on validation. `train_seconds`
+        are those since `resumed_at`, the step that this process went on from.
 
     Raises:
         RunError: If the output folder could not be written, or another process died.
@@ -89,14 +92,20 @@ def train_and_evaluate(
     seconds = time.perf_counter() - started
     with failures_explained(args.output_dir):
         found = _evaluate(trainer, splits)
+    epochs = round(float(trainer.state.epoch or 0), 4)
+    asked = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
     return {
-        "epochs": args.num_train_epochs,
-        "warmup_epochs": args.warmup_epochs,
+        "epochs": epochs,
+        "warmup_epochs": min(args.warmup_epochs, epochs),
+        "steps": trainer.state.global_step,
+        "divisions": len(trainer.pair_state.divided_at),
+        "asked": {name: getattr(args, name) for name in asked},
         "best_epoch": trainer.best_epoch(),
         "last": found["last"],
         "best": found["best"],
         "train_pairs": len(trainer.train_dataset),
         "train_seconds": round(seconds, 1),
+        "resumed_at": trainer._initial_global_step or None,
         "machine": {
             "processor": platform.machine(),
             "threads": torch.get_num_threads(),
@@ -122,6 +131,11 @@ def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, di
     return found | {"last": scores}
 
 
+def evaluated_checkpoints(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the tables of a run tell of: its last epoch, and the best one where one was chosen."""
+    return ("last",) if results["best_epoch"] is None else ("last", "best")
+
+
 def print_retrieval_table(results: Mapping[str, Any]) -> None:
     """Print retrieval on every evaluated split, last epoch and best on validation.
 
@@ -131,7 +145,7 @@ def print_retrieval_table(results: Mapping[str, Any]) -> None:
     columns = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum"]
     print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
     print(f"{'':28}" + "".join(f"{column:>9}" for column in columns))
-    for checkpoint in ("last", "best"):
+    for checkpoint in evaluated_checkpoints(results):
         for split, metrics in results[checkpoint].items():
             label = f"{checkpoint} epoch, {split}"
             print(f"{label:28}" + "".join(f"{metrics[column]:9.1f}" for column in columns))

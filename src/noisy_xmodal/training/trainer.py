@@ -7,6 +7,7 @@ pairs with captions or pairs with classes, stands in `MatchingTrainer` and `Labe
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl
+from transformers.utils import logging
 
+from ..data.identity import Digests, text_digests
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..evaluation import shared_evaluation
+from ..modules.processor_facts import processor_facts, words_by_id
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
 from .callbacks import (
@@ -29,9 +33,12 @@ from .callbacks import (
     ReportCallback,
 )
 from .checkpoint import SafeCheckpointTrainer
+from .identity import RunIdentity, config_differences, option_differences
 from .memory import keep_freed_memory
 from .pair_state import PairState
 from .reports import report_divisions
+
+logger = logging.get_logger(__name__)
 
 
 class RobustTrainer(SafeCheckpointTrainer):
@@ -104,7 +111,14 @@ class RobustTrainer(SafeCheckpointTrainer):
         """Train; arguments as for `transformers.Trainer.train`."""
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        _ = self.identity  # before a file changes
         return super().train(*args, **kwargs)
+
+    def _init_training_state(
+        self, max_steps: int, steps: int, epochs: int, folder: str | None, trial: Any
+    ) -> Any:
+        self.args.check_epochs(max_steps / steps)
+        return super()._init_training_state(max_steps, steps, epochs, folder, trial)
 
     # What a kind of sample says
 
@@ -165,6 +179,7 @@ class RobustTrainer(SafeCheckpointTrainer):
         self, epoch: int, losses: np.ndarray, divisions: Sequence[Division], plot: bool = True
     ) -> None:
         """Write and log what is known of the divisions of an epoch."""
+        self.pair_state.divided_at.append(epoch)
         if not self.args.should_save:
             return
         means = report_divisions(
@@ -331,9 +346,46 @@ class RobustTrainer(SafeCheckpointTrainer):
 
     # Checkpoints
 
+    @cached_property
+    def identity(self) -> RunIdentity:
+        """What the run is made of, for its checkpoints; read once, as training begins."""
+        splits = {"training": self.train_dataset}
+        if self.args.load_best_model_at_end and self.eval_dataset is not None:
+            splits["validation"] = self.eval_dataset
+        with self.args.main_process_first(desc="digests"):
+            items = {
+                f"{split} {name}": digests
+                for split, samples in splits.items()
+                for name, digests in self.identity_of(samples).items()
+            }
+        processor = self.saved_processor()
+        items["word id: word"] = text_digests(words_by_id(processor))
+        facts = {"number of processes": str(self.args.world_size)}
+        return RunIdentity(items, facts | processor_facts(processor))
+
+    def identity_of(self, samples: Any) -> dict[str, Digests]:
+        """Digests of the samples of a split, by "unit: property"."""
+        return dict(samples.identity())
+
+    def differences(self, folder: Path) -> list[str]:
+        """Data, words, options and config of another run."""
+        found = self.identity.differences(folder)
+        if found is None:
+            logger.warning(
+                f"{folder.name} was written before checkpoints said what they were trained on: see "
+                "for yourself that the data and the processor are the same."
+            )
+        options = self.args.to_sanitized_dict()
+        return [
+            *(found or []),
+            *option_differences(folder, {name: options[name] for name in self.args.course_options}),
+            *config_differences(folder, self.model.config),
+        ]
+
     def save_state(self, folder: Path) -> None:
         """Add what is known of the pairs to a checkpoint."""
         self.pair_state.save(folder)
+        self.identity.save(folder)
 
     def load_state(self, folder: Path) -> None:
         """Restore what is known of the pairs."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..data import PairDataset
+from ..data.identity import Digests, array_digests
 from .arguments import RobustTrainingArguments
 from .matching_trainer import MatchingTrainer
 from .objectives import Objective
@@ -47,6 +48,13 @@ class WeightedTrainer(MatchingTrainer):
             )
         self.pair_weights = pair_weights
         super().__init__(model, args, objective, train_dataset, **kwargs)
+
+    def identity_of(self, samples: PairDataset) -> dict[str, Digests]:
+        """The pairs with their weights."""
+        found = super().identity_of(samples)
+        if self.pair_weights is not None and samples is self.train_dataset:
+            found["pair: weight"] = array_digests(self.pair_weights)
+        return found
 
     def sample_weights(self, batch: PairBatch) -> Tensor | None:
         """The weights of the batch, (n_pairs,)."""

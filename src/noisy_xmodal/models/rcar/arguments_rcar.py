@@ -46,14 +46,19 @@ class RcarTrainingArguments(RobustTrainingArguments):
         metadata={"help": "Keep True: without masked words, the word head is not used."},
     )
 
-    def check_epochs(self) -> None:
+    @property
+    def course_options(self) -> tuple[str, ...]:
+        """As for all methods, and the phase of masked words."""
+        return (*super().course_options, "mlm_epochs")
+
+    def check_epochs(self, trained: float | None = None) -> None:
         """Refuse phases that are longer than the training."""
-        super().check_epochs()
-        if not 0 <= self.mlm_epochs <= self.num_train_epochs:
+        super().check_epochs(trained)
+        epochs, asked = self.asked_epochs(trained)
+        if not 0 <= self.mlm_epochs <= epochs:
             raise ValueError(
-                f"`mlm_epochs` is {self.mlm_epochs} and `num_train_epochs` "
-                f"{self.num_train_epochs:g}: give 0 to {self.num_train_epochs:g}, the epochs that "
-                "begin with masked words."
+                f"`mlm_epochs` is {self.mlm_epochs} and {asked}: give 0 to {epochs:.3g}, the "
+                "epochs that begin with masked words."
             )
         if self.per_device_train_batch_size < 2:
             raise ValueError(
