@@ -135,7 +135,6 @@ def image_problem(source: Path | bytes) -> str | None:
                 )
             image.draft(None, (1, 1))
             image.load()
-            image.getexif()  # which says how the picture is turned
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return f"a decompression bomb ({error})"
     except UnidentifiedImageError:

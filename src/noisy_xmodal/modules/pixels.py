@@ -1,10 +1,11 @@
 """Pictures of any mode as models see them, and what of them is kept, counted or shown."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ExifTags import Base
 
 #: Raised when a picture would give other pixels than before. What is kept of pictures, such as
@@ -13,7 +14,16 @@ PIXELS_VERSION = 2
 
 _MARGIN = 1.05  # resampled numbers exceed their range a little
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF files
-_WHITE_IS_ZERO, _UNSIGNED, _UPRIGHT = 0, 1, 1
+_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def on_white(picture: Image.Image) -> Image.Image:
@@ -23,7 +33,7 @@ def on_white(picture: Image.Image) -> Image.Image:
     what it gives, and so do hashes, thumbnails and drawn answers. Its rules look at one picture
     alone:
 
-    - EXIF data says which way is up.
+    - EXIF data says which way is up, unless it cannot be read.
     - Modes of 8 bits and less become RGB as Pillow converts them (CMYK, YCbCr, LAB, HSV, palettes,
       gray, bits). 8-bit RGB stays as it is. Colour profiles are not applied.
     - 16-bit gray (`I;16` of either byte order) is scaled from the whole range of its bit depth to
@@ -40,15 +50,18 @@ def on_white(picture: Image.Image) -> Image.Image:
     Returns:
         The picture itself where there is nothing to change.
     """
-    picture.load()  # which turns a TIFF picture, and keeps its tags
-    if picture.getexif().get(Base.Orientation, _UPRIGHT) != _UPRIGHT:
-        picture = ImageOps.exif_transpose(picture)
+    picture.load()  # which turns a TIFF picture by itself
+    turn = _turn(picture)
     if picture.mode == "F" or picture.mode.startswith("I"):
         picture = _gray(picture)
-    if not picture.has_transparency_data:
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
-    layer = _with_alpha(picture)
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    if picture.has_transparency_data:
+        layer = _with_alpha(picture)
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    if turn is None:
+        return picture
+    return Image.fromarray(np.asarray(picture.transpose(turn)))  # without its EXIF data
 
 
 def eight_bits(values: NDArray, bits: int | None = None) -> NDArray[np.uint8]:
@@ -95,6 +108,14 @@ def _range(numbers: NDArray[np.floating], least_bits: int) -> tuple[float, float
 
 def _white(highest: float, least_bits: int) -> float:
     return 2.0 ** max(least_bits, math.ceil(math.log2(highest / _MARGIN + 1))) - 1
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        orientation: Any = picture.getexif().get(Base.Orientation)
+    except Exception:  # damaged EXIF data makes Pillow raise many kinds
+        return None
+    return _TURNS.get(orientation)
 
 
 def _gray(picture: Image.Image) -> Image.Image:
