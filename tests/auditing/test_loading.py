@@ -45,12 +45,13 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
     assert found.captions == ["text 0", "more 0", "text 1", "more 1"]
     assert found.first_pairs.tolist() == [0, 2, 4]
     assert len(found.seen.digests) == len(found.seen.hashes) == 2
-    assert len(found.left_out) == 2  # nothing of the other split
-    assert "9.png" in found.left_out[0]
-    assert "4.png: no picture" in found.left_out[1]
+    assert len(found.left_out) == 3  # nothing of the other split
+    assert found.left_out[0] == "1 of 6 pictures have no row: ['5.png']"
+    assert "9.png" in found.left_out[1]
+    assert "4.png: no picture" in found.left_out[2]
     other = load_rows(str(folder), split="test")
     assert other.captions[::2] == ["text 2", "text 3"]
-    assert len(other.left_out) == 1
+    assert len(other.left_out) == 2
 
 
 def test_digests_belong_to_the_rows_that_are_left(folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_image_columns(tmp_path: Path, name: str, kind: str) -> None:
     result = as_pairs(make(**{name: columns[kind], "captions": TEXTS, "n": [1, 2, 3]}))
     check(result, TEXTS, [0, 1, 2])
     rows = ["row-000000", "row-000001", "row-000002"]
-    assert result["image_id"][:] == (["0.png", "1.png", "2.png"] if kind == "path" else rows)
+    assert result["image_id"][:] == (["0.png", "1.png", "2.png"] if "path" in kind else rows)
     assert set(result.column_names) == {"image", "captions", "image_id", "n"}
 
 
@@ -271,7 +271,7 @@ P = [picture(0), picture(1)]
             {},
             r"Row 1 .*1 captions",
         ),
-        ({"image": P, "text": "ab", "is_noisy": [1, 0]}, {}, r"Row 0 .* 1 in 'is_noisy'.*boolean"),
+        ({"image": P, "text": "ab", "is_noisy": [2, 0]}, {}, r"Row 0 .* 2 in 'is_noisy'.*boolean"),
     ],
 )
 def test_what_is_refused(columns: dict[str, Any], given: dict[str, str], message: str) -> None:
@@ -291,7 +291,7 @@ def test_one_id_for_two_paths(tmp_path: Path) -> None:
 
 
 def test_a_dict_of_splits_is_refused(plain: datasets.Dataset) -> None:
-    with pytest.raises(DatasetError, match=r"one split .* not a DatasetDict.*dataset\[split\]"):
+    with pytest.raises(DatasetError, match=r"One split .* not a DatasetDict.*dataset\[split\]"):
         as_pairs(datasets.DatasetDict(train=plain))
 
 

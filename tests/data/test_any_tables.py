@@ -252,7 +252,11 @@ def test_a_folder_that_datasets_saved(tmp_path: Path) -> None:
         ("t.json", "[1, 2]", r"t.json is not a table: give a list of objects"),
         ("t.json", '{"a": [{"x": 1}], "b": [{"x": 1}]}', r"t.json is not a table"),
         ("t.jsonl", '{"image": "0.png"}\n{"image"\n', r"Line 2 of .*t.jsonl is not JSON"),
-        ("t.jsonl", '{"caption": "a"}\n{"caption": 1}\n', r"Column 'caption' .*different types"),
+        (
+            "t.jsonl",
+            '{"caption": {"raw": "a"}}\n{"caption": 1}\n',
+            r"Column 'caption' .*different types",
+        ),
         ("t.xyz", "", r"t.xyz is of no kind that is read; give one of .*'.csv'.*'.tar'"),
     ],
 )

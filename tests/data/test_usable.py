@@ -40,6 +40,7 @@ def test_pictures_that_are_no_files_are_left_out(
     write_pictures(tmp_path / "data")
     write_pictures(tmp_path, "x")
     monkeypatch.chdir(tmp_path)  # where there is an x.png, which is not meant
+    (tmp_path / "data" / "c.png").unlink()
     rows = [{"file_name": f"{n}.png", "caption": f"text {n}"} for n in "axb"]
     rows += [{"file_name": None, "caption": "nothing"}, {"file_name": "d.png", "caption": "last"}]
     path = write_table(tmp_path / "data", rows)
@@ -161,7 +162,9 @@ def test_each_split_has_its_own_lines_and_its_own_row_numbers(tmp_path: Path) ->
     found, left_out = load(write_table(tmp_path, rows))
     assert found["train"]["captions"][:] == [["one"]]
     assert found["test"]["captions"][:] == [["three"]]
-    assert [len(lines) for lines in left_out.values()] == [1, 1]
+    assert [len(lines) for lines in left_out.values()] == [2, 2]
+    for lines in left_out.values():
+        assert lines.pop(0) == "1 of 4 pictures have no row: ['b.png']"
     assert left_out["train"][0].startswith("row 1 of train")
     assert left_out["test"][0].startswith("row 0 of test")
 

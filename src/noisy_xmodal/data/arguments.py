@@ -1,7 +1,7 @@
 """Which pairs to train on, as the options of a script, and those pairs."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import datasets
 
@@ -145,5 +145,6 @@ def dataset_label(args: PairArguments) -> tuple[str, str]:
     if args.dataset_name is None:
         name, config = "openmoji", args.dataset_config_name or DEMO_CONFIG
     else:
-        name, config = Path(args.dataset_name).name, args.dataset_config_name or "default"
+        name = os.path.basename(os.path.abspath(args.dataset_name))  # of `.`, too
+        config = args.dataset_config_name or "default"
     return name, args.inject_noise or config

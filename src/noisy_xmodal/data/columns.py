@@ -69,6 +69,31 @@ class DatasetError(ValueError):
     """
 
 
+def check_is_split(dataset: object) -> None:
+    """Refuses what is not one split with its rows at hand.
+
+    Raises:
+        DatasetError: It is streamed, has several splits, or is something else.
+    """
+    if isinstance(dataset, datasets.Dataset):
+        return
+    kind = type(dataset).__name__
+    if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
+        raise DatasetError(
+            f"One split with all its rows is needed, not a streamed {kind}: load it without "
+            "streaming=True, and bring it to the columns of pairs with as_pairs(dataset)."
+        )
+    if isinstance(dataset, dict):
+        raise DatasetError(
+            f"One split is needed as a datasets.Dataset, not a {kind} of {list(dataset)}. Choose "
+            "one with dataset[split]."
+        )
+    raise DatasetError(
+        f"One split is needed as a datasets.Dataset, not a {kind}. Make one, for example with "
+        "datasets.Dataset.from_list(rows), and give as_pairs(dataset)."
+    )
+
+
 def visual_column(dataset: datasets.Dataset, split: str = "train") -> str:
     """Names the column that holds the visual side of `dataset`.
 
@@ -83,8 +108,8 @@ def visual_column(dataset: datasets.Dataset, split: str = "train") -> str:
             return name
     raise DatasetError(
         f"Split '{split}' has neither an '{IMAGE}' nor a '{REGIONS}' column; its columns are "
-        f"{dataset.column_names}. Rename the visual column with "
-        f"dataset.rename_column(old, '{IMAGE}')."
+        f"{dataset.column_names}. Bring any dataset of images and captions to the columns that are "
+        f"needed with as_pairs(dataset), or dataset.rename_column(old, '{IMAGE}')."
     )
 
 
@@ -98,13 +123,16 @@ def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
     Raises:
         DatasetError: A column is missing or has another type; the message says which.
     """
+    check_is_split(dataset)
     visual = visual_column(dataset, split)
     features = dataset.features
     for name in (CAPTIONS, IMAGE_ID):
         if name not in features:
             raise DatasetError(
                 f"Split '{split}' has no '{name}' column; its columns are {dataset.column_names}. "
-                f"Rename the one that holds it with dataset.rename_column(old, '{name}')."
+                "Bring any dataset of images and captions to the columns that are needed with "
+                f"as_pairs(dataset), or name the one that holds it: "
+                f"dataset.rename_column(old, '{name}')."
             )
     if visual == IMAGE and not isinstance(features[IMAGE], datasets.Image):
         raise DatasetError(

@@ -32,6 +32,8 @@ def spelling(names: Mapping[str, str]) -> Callable[[str], str]:
         keyword: next((names[name] for name in (*others, keyword) if name in names), None)
         for keyword, others in _KEYWORDS.items()
     }
+    skipping = names.get("on_bad_image")
+    keywords["left_out"] = f"{skipping} skip" if skipping else None
     return lambda message: spell_options(spelled(message, names), keywords)
 
 

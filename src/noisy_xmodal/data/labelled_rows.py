@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from .any_dataset.captions import caption_reader, is_string, is_string_list, read_captions
 from .any_dataset.columns import GivenColumns, find_columns, is_picture
-from .any_dataset.pairs import open_splits
+from .any_dataset.opening import open_splits
+from .any_dataset.picture_files import PictureFiles
 from .any_dataset.tables import Opened, refuse_faults, resolve_pictures
 from .columns import (
     CAPTIONS,
@@ -40,6 +41,7 @@ from .messages import spell_options
 from .plain_vectors import with_region_means
 from .protocol import TRAIN
 
+_OPTIONS = {"caption_column": "text_column", "id_column": None, "left_out": None}
 LABEL = "label"  # one class for both sides, as most datasets of pictures name it
 
 
@@ -128,7 +130,10 @@ def load_labelled(
     """
     given = GivenColumns(image_column, text_column)
     parts = open_splits(name_or_path, config_name, given, _with_whole_paths)
-    refuse_faults(name_or_path, parts)
+    try:
+        refuse_faults(name_or_path, parts)
+    except DatasetError as error:
+        raise _renamed_option(error) from error
     splits = {
         split: opened.dataset if rows is None else opened.dataset.select(rows)
         for split, (opened, rows) in parts.items()
@@ -143,21 +148,19 @@ def load_labelled(
     )
 
 
-def _with_whole_paths(
-    dataset: datasets.Dataset, file: Path, given: GivenColumns, split: str
-) -> Opened:
+def _with_whole_paths(opened: Opened, file: Path, split: str, files: PictureFiles) -> Opened:
     """Makes paths of pictures full ones, where there are any to be found."""
-    if is_vector(dataset.features.get(given.image or IMAGE_FEATURES)):
-        return Opened(dataset, given)
+    if is_vector(opened.dataset.features.get(opened.given.image or IMAGE_FEATURES)):
+        return opened
     try:
-        return resolve_pictures(dataset, file, given, split)
+        return resolve_pictures(opened, file, split, files)
     except DatasetError as error:
         raise _renamed_option(error) from error
 
 
 def _renamed_option(error: DatasetError) -> DatasetError:
     """The same message, with the option as it is called here."""
-    return DatasetError(spell_options(str(error), {"caption_column": "text_column"}))
+    return DatasetError(spell_options(str(error), _OPTIONS))
 
 
 def _label_sources(

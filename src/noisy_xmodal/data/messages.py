@@ -7,7 +7,7 @@ interface where the option has another name puts that in its place with `spell_o
 import re
 from collections.abc import Iterable, Mapping
 
-_LONGEST = 60
+_LONGEST = 120
 _SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 _KEYWORD = re.compile(
     r"(?<![\w.])(?P<name>[a-z]\w*)=(?P<value>'[^']*'|\"[^\"]*\"|\{\}|[A-Z0-9]\w*\b|(?=[\s.,;)]|$))"
@@ -20,12 +20,14 @@ def quoted(value: object) -> str:
     Args:
         value: Any value; of a longer text the start is shown, and its length.
     """
-    if isinstance(value, str):
-        shown, size = repr(value[:_LONGEST]), len(value)
-    else:
-        whole = repr(value)
-        shown, size = whole[:_LONGEST], len(whole)
-    return shown if size <= _LONGEST else f"{shown}... ({size:,} characters)"
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]!r}... ({len(value):,} characters)"
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """A text, or the start of a longer one and its length."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
 
 
 def quoted_list(values: Iterable[object], most: int = 20) -> str:

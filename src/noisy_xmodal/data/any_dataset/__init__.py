@@ -1,5 +1,6 @@
 """Any dataset of images and captions, brought to the column contract."""
 
-from .pairs import as_pairs, config_names, load_pairs
+from .opening import config_names
+from .pairs import as_pairs, load_pairs
 
 __all__ = ["as_pairs", "config_names", "load_pairs"]

@@ -1,7 +1,8 @@
 """Captions of any form as lists of strings.
 
 A caption column may hold a string, a list of strings, a list of objects (`{"raw": ..., "tokens":
-...}`), an object, or a list written as text (`'["a", "b"]'`); numbered columns are one list.
+...}`), an object, a list written as text (`'["a", "b"]'`), or a conversation, of which the first
+answer is the caption; numbered columns are one list.
 """
 
 import ast
@@ -13,6 +14,7 @@ from typing import Any
 import datasets
 
 from ..columns import IS_NOISY, DatasetError, column_values
+from ..messages import quoted, quoted_list
 
 TextReader = Callable[[Any], list[str | None]]
 
@@ -20,6 +22,11 @@ _TEXT_FIELDS = (
     *("raw", "caption", "captions", "text", "texts", "sentence", "sentences", "value", "txt"),
     *("description", "alttext", "content"),
 )
+
+
+# A turn of a conversation: who speaks, and what is said (LLaVA, and the chats of transformers).
+_TURNS = (("from", "value"), ("role", "content"))
+_ASKING = ("human", "user", "system")
 
 
 def plain_name(name: str) -> str:
@@ -51,6 +58,10 @@ def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
     if is_string(feature):
         return lambda value: [value]
     if isinstance(feature, (datasets.List, datasets.LargeList)) and not in_list:
+        for speaker, text in _TURNS:
+            if isinstance(feature.feature, dict) and {speaker, text} <= feature.feature.keys():
+                inner = caption_reader(feature.feature[text])
+                return None if inner is None else _answer_reader(inner, speaker, text)
         inner = caption_reader(feature.feature, in_list=True)
         return None if inner is None else _list_reader(inner)
     if isinstance(feature, dict):
@@ -148,19 +159,41 @@ def read_flags(
         split: Name of the split, for the messages.
 
     Raises:
-        DatasetError: A row does not have one flag per caption, or a flag is not a boolean.
+        DatasetError: A row does not have one flag per caption, or a flag is none (see `flags_of`).
     """
     if IS_NOISY not in dataset.column_names:
         return None
+    lists = []
     values = column_values(dataset, IS_NOISY)
-    lists = [value if isinstance(value, list) else [value] for value in values]
-    for row, (flags, texts) in enumerate(zip(lists, captions, strict=True)):
-        if len(flags) != len(texts) or not all(isinstance(flag, bool) for flag in flags):
+    for row, (value, texts) in enumerate(zip(values, captions, strict=True)):
+        flags = flags_of(value)
+        if flags is None or len(flags) != len(texts):
             raise DatasetError(
-                f"Row {row} of split '{split}' has {len(texts)} captions and {values[row]!r} in "
+                f"Row {row} of split '{split}' has {len(texts)} captions and {quoted(value)} in "
                 f"'{IS_NOISY}'. Give one boolean per caption, or drop the column."
             )
+        lists.append(flags)
     return lists
+
+
+def flags_of(value: Any) -> list[bool] | None:
+    """The flags of one row, however they are written.
+
+    Args:
+        value: True or False, 1 or 0, one of these as text, or a list of them.
+
+    Returns:
+        A flag or several; None where the value is none of these.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value.lower())
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(value, list):
+        lists = [flags_of(item) if not isinstance(item, list) else None for item in value]
+        return None if None in lists else [flag for flags in lists for flag in flags or ()]
+    return [bool(value)] if isinstance(value, int | float) and value in (0, 1) else None
 
 
 def merge_captions(
@@ -196,6 +229,16 @@ def _list_reader(inner: TextReader) -> TextReader:
     return lambda values: [text for value in values or () for text in inner(value)]
 
 
+def _answer_reader(inner: TextReader, speaker: str, text: str) -> TextReader:
+    """Reads what is said first by who is not asking."""
+
+    def read(turns: Any) -> list[str | None]:
+        answers = (turn for turn in turns or () if turn and turn[speaker] not in _ASKING)
+        return next((inner(turn[text]) for turn in answers), [])
+
+    return read
+
+
 def _field_reader(inner: TextReader, name: str) -> TextReader:
     return lambda value: inner(value[name]) if value is not None else [None]
 
@@ -223,7 +266,7 @@ def _python_list(text: str) -> Any:
 def _check_captions(
     texts: Sequence[str | None], row: int, names: Sequence[str], split: str
 ) -> None:
-    where = f"column '{names[0]}'" if len(names) == 1 else f"columns {list(names)}"
+    where = f"column {quoted(names[0])}" if len(names) == 1 else f"columns {quoted_list(names)}"
     if not texts:
         raise DatasetError(
             f"Row {row} of split '{split}' has no captions in {where}. Write one, or drop the row."
@@ -231,6 +274,6 @@ def _check_captions(
     for position, text in enumerate(texts):
         if text is None or not text.strip():
             raise DatasetError(
-                f"Caption {position} of row {row} of split '{split}' is empty ({text!r}) in "
+                f"Caption {position} of row {row} of split '{split}' is empty ({quoted(text)}) in "
                 f"{where}. Write it, or remove it."
             )

@@ -9,12 +9,14 @@ from typing import Any
 import datasets
 
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
+from ..messages import quoted, quoted_list
 from .captions import caption_reader, is_string, plain_name
 
 # Names as `plain_name` gives them; earlier ones are preferred.
 _CAPTION_NAMES = (
     *("captions", "caption", "text", "texts", "sentence", "sentences", "raw", "txt"),
     *("description", "descriptions", "alttext", "alt", "title", "comment", "comments", "json"),
+    *("prompt", "prompts", "conversations", "conversation", "messages"),
 )
 _ID_NAMES = ("imageid", "imgid", "id", "cocoid", "__key__", "key", "filename", "imagename", "url")
 _DOUBTFUL_IDS = ("id", "__key__", "key", "url")
@@ -22,6 +24,8 @@ _IMAGE_NAME = re.compile(
     r"(image|img|picture|photo|pic)(s|path|file|filename|filepath|name|bytes|data)?"
     r"|jpe?g|png|webp|gif|bmp|tiff?|file(name|path)?|path|bytes"
 )
+_SHOWN = 20  # columns in a message
+_LONGEST_TYPE = 80
 _NUMBERED = re.compile(r"(.*?)[\s_.-]*(?<!\d)(\d{1,18})$")
 
 
@@ -91,6 +95,12 @@ def looks_like_pairs(names: Iterable[str], given: GivenColumns) -> bool:
     )
 
 
+def holds_text(name: str) -> bool:
+    """Whether a column of this name holds captions or names, as far as its name tells."""
+    plain = plain_name(_stem(name))
+    return plain in (*_CAPTION_NAMES, *_ID_NAMES) or bool(_IMAGE_NAME.fullmatch(plain))
+
+
 def is_picture(feature: Any) -> bool:
     """Whether a column of this type is, or can be cast to, `datasets.Image`."""
     if isinstance(feature, dict):
@@ -111,9 +121,9 @@ def _visual(features: dict[str, Any], given: GivenColumns, split: str) -> str:
         feature = _given(features, given.image, "image_column", split)
         if not is_picture(feature) and not _is_regions(feature):
             raise DatasetError(
-                f"Column '{given.image}' of split '{split}' is {feature}: no picture, path, bytes "
-                f"or region features. Its columns are {list(features)}; name another with "
-                "image_column=NAME."
+                f"Column '{given.image}' of split '{split}' is {_short(feature)}: no picture, "
+                f"path, bytes or region features. Its columns are {quoted_list(features)}; name "
+                "another with image_column=NAME."
             )
         return given.image
     if REGIONS in features:
@@ -136,9 +146,9 @@ def _captions(features: dict[str, Any], given: str | None, split: str) -> tuple[
         feature = _given(features, given, "caption_column", split)
         if given not in readable:
             raise DatasetError(
-                f"Column '{given}' of split '{split}' is {feature}: no string, list of strings or "
-                f"list of objects with a text. Columns with text are {readable}; name one with "
-                "caption_column=NAME."
+                f"Column '{given}' of split '{split}' is {_short(feature)}: no string, list of "
+                "strings or list of objects with a text. Columns with text are "
+                f"{quoted_list(readable)}; name one with caption_column=NAME."
             )
         return (given,)
     best = _best([*readable, *(stem for stem in numbered if stem not in readable)], _CAPTION_NAMES)
@@ -155,8 +165,8 @@ def _image_id(features: dict[str, Any], given: str | None, split: str) -> str | 
         feature = _given(features, given, "id_column", split)
         if not _is_name(feature):
             raise DatasetError(
-                f"Column '{given}' of split '{split}' is {feature}, not strings or whole numbers. "
-                "Name another with id_column=NAME."
+                f"Column '{given}' of split '{split}' is {_short(feature)}, not strings or whole "
+                "numbers. Name another with id_column=NAME."
             )
         return given
     names = [name for name, feature in features.items() if _is_name(feature)]
@@ -168,7 +178,7 @@ def _given(features: dict[str, Any], name: str, option: str, split: str) -> Any:
     if name not in features:
         raise DatasetError(
             f"Split '{split}' has no column '{name}' for {option}=; it can be one of "
-            f"{list(features)}."
+            f"{quoted_list(features)}."
         )
     return features[name]
 
@@ -180,14 +190,24 @@ def _only(
         return found[0]
     if found:
         raise DatasetError(
-            f"Several columns of split '{split}' may hold {what}: {list(found)}. Say which with "
-            f"{option}='{found[0]}'."
+            f"Several columns of split '{split}' may hold {what}: {quoted_list(found)}. Say which "
+            f"with {option}={quoted(found[0])}."
         )
-    links = " A link is no picture: download the files first." if option == "image_column" else ""
-    types = ", ".join(f"'{name}' ({_short(feature)})" for name, feature in features.items())
+    more = ""
+    if option == "image_column":
+        more = " A link is no picture: download the files first."
+    elif option == "caption_column" and all(map(_is_class, features.values())):
+        more = (
+            f"{' A class is no caption.' if features else ''} Write captions into a table with the "
+            "columns file_name and text, or into a .txt beside each picture."
+        )
+    shown = [f"{quoted(name)} ({_short(feature)})" for name, feature in features.items()]
+    if len(shown) > _SHOWN:
+        shown[_SHOWN:] = [f"... ({len(shown)} in all)"]
+    types = ", ".join(shown)
     raise DatasetError(
         f"No column of split '{split}' is known to hold {what}: it has {types or 'no other'}. "
-        f"Name the column with {option}=NAME.{links}"
+        f"Name the column with {option}=NAME.{more}"
     )
 
 
@@ -233,5 +253,12 @@ def _is_regions(feature: Any) -> bool:
     return feature.dtype in ("float16", "float32")
 
 
+def _is_class(feature: Any) -> bool:
+    return isinstance(feature, datasets.ClassLabel)
+
+
 def _short(feature: Any) -> str:
-    return feature.dtype if isinstance(feature, datasets.Value) else str(feature)
+    if isinstance(feature, datasets.Value):
+        return feature.dtype
+    shown = str(feature)
+    return shown if len(shown) <= _LONGEST_TYPE else f"{shown[:_LONGEST_TYPE]}..."

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..columns import DatasetError, column_values
+from ..messages import quoted
 from ..regions import region_arrays
 from .captions import is_string
 from .columns import PairColumns, is_binary, is_picture
@@ -35,15 +36,15 @@ def image_rows(
 
     Returns:
         For every row, the first row with the same image; and the name of the image, from the
-        naming column, else the path, else the row number.
+        naming column, else the path (also one that is stored beside the picture), else the row
+        number.
 
     Raises:
         DatasetError: A picture or a name is missing, or one name stands for different images.
     """
-    paths = _picture_paths(dataset, columns.visual, split)
-    if columns.image_id is None:
-        names = names_of_paths(paths)
-    else:
+    paths, stored = _picture_paths(dataset, columns.visual, split)
+    names = names_of_paths(stored)
+    if columns.image_id is not None:
         names = _read_names(dataset, columns.image_id, split)
     counts = Counter(names)
     doubtful = [
@@ -55,6 +56,8 @@ def image_rows(
     contents = [path if path is not None else digests.get(row) for row, path in enumerate(paths)]
     if columns.image_id is not None:
         _check_names(names, contents, columns.image_id, split)
+    else:
+        names = _names_of_one_content(names, contents)
     first_of_key: dict[tuple[object, object], int] = {}
     first_rows = []
     for row, content in enumerate(contents):
@@ -62,6 +65,19 @@ def image_rows(
         key = (names[row] if sure else None, row if content is None else content)
         first_rows.append(first_of_key.setdefault(key, row))
     return first_rows, names
+
+
+def _names_of_one_content(
+    names: Sequence[str], contents: Sequence[str | bytes | None]
+) -> list[str]:
+    """Names by path, but by row number where one path is stored beside different pictures."""
+    content_of: dict[str, str | bytes | None] = {}
+    clashes = {
+        name
+        for name, content in zip(names, contents, strict=True)
+        if content_of.setdefault(name, content) != content
+    }
+    return [row_name(row) if name in clashes else name for row, name in enumerate(names)]
 
 
 def _check_names(
@@ -74,23 +90,31 @@ def _check_names(
             both = (contents[first], contents[row])
             found = "" if isinstance(both[0], bytes) else f" ({both[0]!r} and {both[1]!r})"
             raise DatasetError(
-                f"Rows {first} and {row} of split '{split}' are both named {name!r} in column "
-                f"'{column}' but hold different images{found}. Give the column that names the "
-                "image with id_column=NAME, or drop this one."
+                f"Rows {first} and {row} of split '{split}' are both named {quoted(name)} in "
+                f"column '{column}' but hold different images{found}. Give the column that names "
+                "the image with id_column=NAME, or drop this one."
             )
 
 
-def _picture_paths(dataset: datasets.Dataset, visual: str, split: str) -> list[str | None]:
-    """Reads the path of every row's picture; None where the picture itself is in the row."""
+def _picture_paths(
+    dataset: datasets.Dataset, visual: str, split: str
+) -> tuple[list[str | None], list[str | None]]:
+    """Reads the path of every row's picture, None where the picture itself is in the row.
+
+    Returns:
+        The paths of files; and all paths, also those that are stored beside a picture.
+    """
     paths: list[str | None] = []
+    stored: list[str | None] = []
     for row, has_content, path in picture_places(dataset, visual):
         if not has_content and not path:
             raise DatasetError(
                 f"Row {row} of split '{split}' has no image in column '{visual}'. Drop the row."
             )
         paths.append(None if has_content else path)
+        stored.append(path or None)
     _check_files(paths, visual, split, links=not is_string(dataset.features[visual]))
-    return paths
+    return paths, stored
 
 
 def picture_places(
@@ -130,14 +154,15 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
     for row, path in enumerate(paths):
         if path and "://" in path and not links:
             raise DatasetError(
-                f"Row {row} of split '{split}' has a link in column '{visual}' ({path!r}), not a "
-                "picture. Download the files first, or name another column with image_column=NAME."
+                f"Row {row} of split '{split}' has a link in column '{visual}' ({quoted(path)}), "
+                "not a picture. Download the files first, or name another column with "
+                "image_column=NAME."
             )
     exists = {path: "://" in path or os.path.isfile(path) for path in set(paths) if path}
     missing = [row for row, path in enumerate(paths) if path and not exists[path]]
     if missing:
         raise DatasetError(
-            f"Row {missing[0]} of split '{split}' names the picture {paths[missing[0]]!r} in "
+            f"Row {missing[0]} of split '{split}' names the picture {quoted(paths[missing[0]])} in "
             f"column '{visual}', which is no file ({len(missing)} of {len(paths)} rows). Write "
             "full paths, or name another column with image_column=NAME."
         )
@@ -167,8 +192,13 @@ def names_of_paths(paths: Sequence[str | None]) -> list[str]:
     folders = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
     shared = os.path.commonpath(folders) if folders else ""
     return [
-        f"row-{row:06d}" if path is None else _below(path, shared) for row, path in enumerate(paths)
+        row_name(row) if path is None else _below(path, shared) for row, path in enumerate(paths)
     ]
+
+
+def row_name(row: int) -> str:
+    """What an image is called that has no name."""
+    return f"row-{row:06d}"
 
 
 def _below(path: str, folder: str) -> str:

@@ -4,7 +4,6 @@
 No code of a dataset is run.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from ..columns import (
     REGIONS,
     TEXT_FEATURES,
     DatasetError,
-    column_values,
+    check_is_split,
     validate_columns,
     visual_column,
 )
-from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
 from .captions import (
     is_string,
     is_string_list,
@@ -33,15 +31,13 @@ from .captions import (
     read_flags,
 )
 from .columns import GivenColumns, PairColumns, find_columns, is_picture
+from .delimited import what_it_says
+from .encoded_pictures import decode_pictures
 from .images import image_rows
-from .shard_files import is_shard_pattern, pattern_shards, tar_folder
-from .shards import NoSamplesError, read_shards
+from .opening import open_splits
 from .tables import (
     TABLE_SUFFIXES,
     Opened,
-    folder_shards,
-    folder_tables,
-    read_table,
     refuse_faults,
     resolve_pictures,
     split_name,
@@ -49,8 +45,6 @@ from .tables import (
 )
 from .usable import usable_part
 
-_BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
-_FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS, *ARCHIVE_SUFFIXES)
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
     IMAGE_ID: datasets.Value("string"),
@@ -89,11 +83,7 @@ def as_pairs(
         DatasetError: A column is not found, several could be meant, or a row has no picture, no
             caption, or an image name that stands for another image.
     """
-    if not isinstance(dataset, datasets.Dataset):
-        raise DatasetError(
-            f"as_pairs takes one split as a datasets.Dataset, not a {type(dataset).__name__}. "
-            "Choose one with dataset[split]."
-        )
+    check_is_split(dataset)
     given = GivenColumns(image_column, caption_column, id_column)
     return _as_pairs(Opened(dataset, given), None, split)
 
@@ -111,19 +101,19 @@ def load_pairs(
     """Loads images with captions from anywhere, by the column contract.
 
     Args:
-        name: A Hub dataset or a folder that `datasets.load_dataset` opens; a folder of pictures
-            with a table of captions; or a file: CSV, TSV, JSON, JSON Lines, Parquet, WebDataset
-            (also a folder of tars and a pattern, `train-{000..127}.tar`), zip.
-            A table names pictures relative to its folder, or by a file name that occurs once
-            below it.
+        name: A folder (see `opening` for its layouts), a file (CSV, TSV, JSON, JSON Lines, Parquet,
+            tar, zip), a pattern of tars (`train-{000..127}.tar`), or a Hub dataset.
+            A table names pictures relative to its folder, or by the end of the path of one file
+            below it (see `picture_files`).
         config_name: Configuration of a dataset that has several.
         split: The only split to return, where not all are wanted.
         image_column: See `as_pairs`, also for the next two.
         caption_column: The captions.
         id_column: What names the image.
-        left_out: Where a dict is given, pictures that are no files and captions that say nothing
-            are no errors: they are left out, and a line on each is added under its split. A split
-            of which nothing is left is not returned.
+        left_out: Where a dict is given, lines that cannot be read, pictures that are no files and
+            captions that say nothing are no errors: they are left out, and a line on each is added
+            under its split, as is the number of pictures that have no row. A split of which nothing
+            is left is not returned.
 
     Returns:
         The splits. A dataset of one split with a `split` column is split by it; in that column
@@ -156,143 +146,13 @@ def load_pairs(
     return datasets.DatasetDict(pairs)
 
 
-def open_splits(
-    name: str | Path,
-    config_name: str | None,
-    given: GivenColumns,
-    complete: Callable[..., Opened] = resolve_pictures,
-) -> dict[str, tuple[Opened, list[int] | None]]:
-    """Opens a dataset, whatever its columns.
-
-    Args:
-        name: As for `load_pairs`.
-        config_name: Configuration of a dataset that has several.
-        given: What the user said about the columns.
-        complete: Makes the paths of a file full ones; called as `resolve_pictures` is.
-
-    Returns:
-        By split what was opened, and which of its rows belong to the split, None for all.
-
-    Raises:
-        DatasetError: The dataset, configuration or a picture file does not exist.
-    """
-    parts = _parts(_open(str(name), config_name, given, complete))
-    usual = [part for part in ("train", "validation", "test") if part in parts]
-    return {part: parts[part] for part in dict.fromkeys([*usual, *parts])}
-
-
 def _tables_hint(folder: Path) -> str:
     """Names the tables of a folder whose columns were not known to hold pairs."""
     if not folder.is_dir() or (folder / "README.md").exists():
         return ""
     tables = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in TABLE_SUFFIXES]
-    found = [f"{file.name} (columns {table_header(file)})" for file in tables[:3]]
+    found = [f"{file.name} ({what_it_says(table_header(file))})" for file in tables[:3]]
     return f" Tables in {folder}: {', '.join(found)}." if found else ""
-
-
-def config_names(name: str | Path) -> list[str]:
-    """Lists the configurations that `load_pairs` can be asked for, without loading any.
-
-    Args:
-        name: As for `load_pairs`.
-
-    Returns:
-        The names; empty for a file, or a folder that `datasets` alone cannot open.
-    """
-    path = Path(name).expanduser()
-    if path.is_file() or (not path.is_dir() and _is_file_name(path)):
-        return []
-    try:
-        return list(datasets.get_dataset_config_names(str(path) if path.is_dir() else str(name)))
-    except (ValueError, FileNotFoundError, ConnectionError):
-        return []  # load_pairs will say what is wrong
-
-
-def _open(
-    name: str, config_name: str | None, given: GivenColumns, complete: Callable[..., Opened]
-) -> dict[str, Opened]:
-    """Opens every split of `name`, with pictures that can be read from anywhere."""
-    path = Path(name).expanduser()
-    files: dict[str, list[Path]] = {}
-    if path.is_file():
-        files = {split_name(path.stem) or "train": [path]}
-    elif path.is_dir() and config_name is None:
-        files = folder_tables(path, given) or folder_shards(path, _BUILDERS) or tar_folder(path)
-    elif is_shard_pattern(str(path)):
-        files = pattern_shards(str(path))
-    elif not path.exists() and _is_file_name(path):
-        raise DatasetError(f"There is no file {path}. Give the path of one that exists.")
-    if not files:
-        found = _load_dataset(str(path) if path.is_dir() else name, config_name)
-        return {split: Opened(dataset, given) for split, dataset in found.items()}
-    if config_name is not None:
-        raise DatasetError(f"{path} is a file: it has no configuration '{config_name}'.")
-    opened: dict[str, Opened] = {}
-    for split, shards in files.items():
-        if path.suffix.lower() == ".zip":
-            return _open(str(archive_folder(path)), None, given, complete)
-        if not is_tar_name(shards[0].name):
-            opened[split] = complete(_read_files(shards), shards[0], given, split)
-            continue
-        try:
-            opened[split] = read_shards(shards, given, split)
-        except NoSamplesError as error:
-            if not (path.is_file() and error.may_be_folder):
-                raise
-            return _open(str(archive_folder(path)), None, given, complete)
-    return opened
-
-
-def _is_file_name(path: Path) -> bool:
-    return path.name.lower().endswith(_FILE_SUFFIXES)
-
-
-def _read_files(shards: list[Path]) -> datasets.Dataset:
-    file, suffix = shards[0], shards[0].suffix.lower()
-    if suffix in _BUILDERS:
-        paths = [str(shard) for shard in shards]
-        return datasets.load_dataset(_BUILDERS[suffix], data_files=paths, split="train")
-    if suffix not in TABLE_SUFFIXES:
-        raise DatasetError(
-            f"{file} is of no kind that is read; give one of {list(_FILE_SUFFIXES)}, or a folder."
-        )
-    return read_table(file)
-
-
-def _load_dataset(name: str, config_name: str | None) -> datasets.DatasetDict:
-    folder = Path(name)
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        found = datasets.load_from_disk(name)
-        return found if isinstance(found, datasets.DatasetDict) else {"train": found}
-    try:
-        return datasets.load_dataset(name, config_name)
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"'{name}' holds no dataset that can be opened, as a file, a folder or on the Hub "
-            f"({error})."
-        ) from error
-    except ValueError as error:
-        known = config_names(name)
-        unknown = config_name not in known if config_name else len(known) > 1
-        if not known or not unknown:
-            raise DatasetError(f"'{name}' cannot be opened: {error}") from error
-        raise DatasetError(
-            f"'{name}' has no configuration {config_name!r}; choose one of {known} with "
-            "config_name=NAME."
-        ) from error
-
-
-def _parts(opened: dict[str, Opened]) -> dict[str, tuple[Opened, list[int] | None]]:
-    """The rows of each split; a dataset of one split may say in a column where a row belongs."""
-    for found in opened.values() if len(opened) == 1 else ():
-        if is_string(found.dataset.features.get("split")):
-            rows: dict[str, list[int]] = {}
-            for row, value in enumerate(column_values(found.dataset, "split")):
-                if not value:
-                    raise DatasetError(f"Row {row} names no split in column 'split'. Write one.")
-                rows.setdefault(split_name(value) or value, []).append(row)
-            return {part: (found, numbers) for part, numbers in rows.items()}
-    return {part: (found, None) for part, found in opened.items()}
 
 
 def _as_pairs(opened: Opened, rows: list[int] | None, split: str) -> datasets.Dataset:
@@ -306,6 +166,9 @@ def _as_pairs(opened: Opened, rows: list[int] | None, split: str) -> datasets.Da
             "not images with captions."
         )
     columns = find_columns(view, given, split)
+    decoded = decode_pictures(dataset, columns.visual)
+    if decoded is not dataset:
+        return _as_pairs(opened._replace(dataset=decoded), rows, split)
     captions = read_captions(view, columns.captions, split)
     flags = read_flags(view, captions, split)
     first_rows, names = image_rows(view, columns, split)
@@ -335,7 +198,7 @@ def _renamed(dataset: datasets.Dataset, columns: PairColumns, merged: bool) -> d
             renamed[columns.captions[0]] = CAPTIONS
         if columns.image_id is not None and is_string(features[columns.image_id]):
             renamed[columns.image_id] = IMAGE_ID
-        if IS_NOISY in features and isinstance(features[IS_NOISY], datasets.List):
+        if features.get(IS_NOISY) == _TYPES[IS_NOISY]:
             renamed[IS_NOISY] = IS_NOISY
     return renamed
 

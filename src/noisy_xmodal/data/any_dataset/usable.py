@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import datasets
 
 from ..columns import IS_NOISY, column_values
-from .captions import caption_lists, is_string
+from ..messages import shortened
+from .captions import caption_lists, flags_of, is_string
 from .columns import find_columns
 from .images import names_of_paths, picture_places
 from .tables import Opened
@@ -59,7 +60,7 @@ def usable_part(opened: Opened, rows: list[int] | None, split: str) -> tuple[Ope
 
 def _line(row: int, split: str, path: str | None, reason: str) -> str:
     """A row is named by its picture where the picture is a file."""
-    return f"row {row} of {split}{f' ({path})' if path else ''}: {reason}"
+    return f"row {row} of {split}{f' ({shortened(path)})' if path else ''}: {reason}"
 
 
 def _says(text: str | None) -> bool:
@@ -90,9 +91,10 @@ def _without_empty(
     if IS_NOISY not in view.column_names:
         return found
     flags = []
-    for own, texts in zip(column_values(view, IS_NOISY), lists, strict=True):
-        if isinstance(own, list) and len(own) == len(texts):  # else it is refused as it is
-            own = [flag for flag, text in zip(own, texts, strict=True) if _says(text)]
-        flags.append(own)
-    feature = view.features[IS_NOISY]
+    for value, texts in zip(column_values(view, IS_NOISY), lists, strict=True):
+        own = flags_of(value)
+        if own is None or len(own) != len(texts):
+            return found  # which is refused as it is
+        flags.append([flag for flag, text in zip(own, texts, strict=True) if _says(text)])
+    feature = datasets.List(datasets.Value("bool"))
     return found.remove_columns(IS_NOISY).add_column(IS_NOISY, flags, feature=feature)
