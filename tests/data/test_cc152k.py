@@ -17,7 +17,7 @@ from noisy_xmodal.data.builders import CC152K, write_dataset
 from noisy_xmodal.data.builders.cc152k_files import read_caption_file
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.pair_dataset import PairDataset
-from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.protocol import NOISE_VERSION, noise_protocol
 
 SIZES = {"train": 6, "dev": 3, "test": 2}
 REGIONS = (36, 2048)
@@ -131,7 +131,7 @@ def check_unknown_noise(out: Path, loaded: datasets.DatasetDict) -> None:
         "n_pairs": 6,
         "config": "natural",
         "seed": None,
-        "version": "1.0.0",
+        "version": NOISE_VERSION,
     }
     line = "| `natural` | natural | caption | - | unknown | unknown, of 6 pairs |"
     assert line in (out / "README.md").read_text()

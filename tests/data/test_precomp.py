@@ -13,7 +13,7 @@ import pytest
 from noisy_xmodal.data.builders import CleanSplit, Precomp, parquet_folder, write_dataset
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.pair_dataset import PairDataset
-from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.protocol import NOISE_VERSION, noise_protocol
 from noisy_xmodal.noise import CompleteMismatch, Pairs, write_noise_index
 
 Writer = Callable[..., Path]
@@ -98,7 +98,7 @@ def test_the_protocol_travels_with_the_data(write_split: Writer, tmp_path: Path)
         "n_pairs": 50,
         "config": "cmp_image_40",
         "seed": 7,
-        "version": "1.0.0",
+        "version": NOISE_VERSION,
     }
     loaded = load(out, "cmp_image_40")["train"]
     assert noise_protocol(loaded) == expected

@@ -176,6 +176,8 @@ def _protocol_line(name: str, protocol: Mapping[str, Any]) -> str:
     asked, share, n_wrong = (protocol[key] for key in ("ratio", "share_wrong", "n_wrong"))
     unit = "labels" if "n_labels" in protocol else "pairs"
     n_all = f"{protocol[f'n_{unit}']:,} {unit}"
+    n_same = protocol.get("n_same_text")
+    n_all += f", {n_same:,} of them with a text of the new image" if n_same else ""
     cells = [
         f"`{name}`",
         protocol["type"],

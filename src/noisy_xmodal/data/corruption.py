@@ -5,7 +5,8 @@ with noise and one that is corrupted in memory are the same.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..noise import (
     object_matrix,
 )
 from .columns import DatasetError
+from .equal_texts import text_numbers
 from .protocol import describe_noise
 
 ANNOTATIONS = "annotations"
@@ -40,6 +42,7 @@ class CleanRows:
         objects_from: Which of them to use.
         labels: The class of each row, (n_rows,), or None.
         n_classes: Number of classes.
+        texts: Number of the text of each caption, see `text_numbers`; None where it is unknown.
     """
 
     captions_per_image: Sequence[int] | None
@@ -47,6 +50,20 @@ class CleanRows:
     objects_from: str = ANNOTATIONS
     labels: NDArray[np.int64] | None = None
     n_classes: int = 0
+    texts: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_captions(cls, captions: Sequence[Sequence[str]] | None, **facts: Any) -> "CleanRows":
+        """Rows with the captions of each, or with none.
+
+        Args:
+            captions: The captions of each row.
+            facts: What else is known.
+        """
+        if captions is None:
+            return cls(None, **facts)
+        counts = [len(texts) for texts in captions]
+        return cls(counts, texts=text_numbers(chain.from_iterable(captions)), **facts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +100,7 @@ def corrupt(
         ValueError: The noise cannot be applied to these rows.
     """
     counts = rows.captions_per_image
-    pairs = None if counts is None else Pairs.from_counts(counts)
+    pairs = None if counts is None else Pairs.from_counts(counts, rows.texts)
     labels = None if rows.labels is None else NoisyLabels.clean(rows.labels)
     rng = np.random.default_rng(seed)
     details["seed"] = None if noise is None or isinstance(noise, NoiseIndex) else seed
@@ -103,7 +120,7 @@ def corrupt(
             "vectors. Use noise on labels, such as sym_40."
         )
     elif isinstance(noise, NoiseIndex):
-        pairs = noise.pairs
+        pairs = replace(noise.pairs, text=rows.texts)
     elif isinstance(noise, PartialMismatch):
         if rows.objects_from not in rows.object_sources:
             raise no_object_sets(noise.name, rows.objects_from)

@@ -148,12 +148,11 @@ def _inject_captions(
     **objects: Any,
 ) -> datasets.Dataset:
     captions = column_values(pairs, CAPTIONS)
-    counts = [len(texts) for texts in captions]
-    rows = CleanRows(counts, **objects)
+    rows = CleanRows.of_captions(captions, **objects)
     if noise_index is None:
         done = corrupt(noise, rows, seed)
     else:
-        index = read_noise_index(noise_index, counts, len(counts))
+        index = read_noise_index(noise_index, [len(texts) for texts in captions], len(captions))
         done = corrupt(index, rows, seed, noise_index=os.path.basename(noise_index))
     return _with_captions(pairs, captions, done)
 

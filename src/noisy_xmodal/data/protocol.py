@@ -10,7 +10,7 @@ from typing import Any
 
 from ..noise import NoiseIndex, NoiseType, NoisyLabels, Pairs, SymmetricLabelNoise
 
-NOISE_VERSION = "1.0.0"  # raised whenever a seed draws other noise than before
+NOISE_VERSION = "1.1.0"  # raised whenever a seed draws other noise than before
 TRAIN = "train"  # the split that noise is for
 CLEAN = "clean"
 NATURAL = "natural"  # config of data that is noisy as it comes
@@ -36,7 +36,9 @@ def describe_noise(
     Returns:
         A flat dict ready for JSON: type, level, the ratio that was asked (None where nobody asked),
         the share that is really wrong, of how many, the version of the noise, and `details`.
-        Label noise counts labels (two a row); all else counts captions.
+        Label noise counts labels (two a row); all else counts captions. `n_same_text`, where it is
+        not 0, says how many of the wrong captions have a text that describes their new image, too,
+        as another image has the very same: published index files have some.
     """
     asked: dict[str, Any] = {"type": "clean", "level": "none", "ratio": 0.0}
     if isinstance(source, NoiseIndex):
@@ -53,6 +55,8 @@ def describe_noise(
     else:
         n_captions = 0 if pairs is None else len(pairs.image)
         found = _share(0 if pairs is None else int(pairs.is_noisy.sum()), n_captions, "pair")
+        n_same = 0 if pairs is None else pairs.n_same_text
+        found |= {"n_same_text": n_same} if n_same else {}
     return {**asked, **found, **details, "version": NOISE_VERSION}
 
 

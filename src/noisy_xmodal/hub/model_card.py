@@ -146,6 +146,7 @@ _NOISE_KINDS = {
 _LABELS = {
     "n_wrong": "number that is wrong",
     "n_pairs": "of so many pairs",
+    "n_same_text": "wrong ones whose text describes the new image, too",
     "n_labels": "of so many labels",
     "exclude_true": "true class left out of the draw",
     "seed": "seed of the noise",

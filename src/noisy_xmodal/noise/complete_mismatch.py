@@ -16,7 +16,7 @@ to their own image (19.999 % wrong where 20 % was asked, in the published Flickr
 every selected caption or list ends at another image: the share that is asked is the share found.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from .checks import check_clean, check_level, check_ratio
 from .pairs import Pairs
+from .same_texts import exchange_same_texts, has_text
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class CompleteMismatch:
 
         Exactly round(ratio * n) of the n captions (or images) are wrong afterwards. At caption
         level every image keeps its number of captions. At image level a list moves whole, and an
-        image takes the number of captions of the list that it gets.
+        image takes the number of captions of the list that it gets. Where the pairs know their
+        texts, no image gets a text that describes it, as far as others can take its place
+        (`Pairs.n_same_text` counts the rest).
 
         Args:
             pairs: Clean pairs.
@@ -82,8 +85,10 @@ class CompleteMismatch:
         chosen = self._select(owner, rng)  # (n_chosen,)
         given = owner.copy()  # (n_captions,) or (n_images,)
         given[chosen] = _derange(owner[chosen], rng)
+        if pairs.text is not None:
+            given = exchange_same_texts(given, chosen, has_text(pairs, self.level), rng)
         image = given if self.level == "caption" else given[pairs.source_image]  # (n_captions,)
-        return Pairs(image=image, source_image=pairs.source_image)
+        return replace(pairs, image=image)
 
     def _select(self, owner: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw the items that move, at most half of them of any one owner."""

@@ -7,6 +7,7 @@ rows; slots stay where they are, so noise is a permutation of captions among slo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,23 @@ class Pairs:
         image: Image row that each caption is given to, (n_pairs,), int64, read-only.
         source_image: Image row that each caption describes, (n_pairs,), int64, read-only.
             In row order, each row at least once.
+        text: Number of the text of each caption, (n_pairs,), int64, read-only: captions of one text
+            have the same. None where texts are unknown, and all count as different.
     """
 
     image: NDArray[np.int64]
     source_image: NDArray[np.int64]
+    text: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        for field in ("image", "source_image"):
-            object.__setattr__(self, field, _read_only_rows(getattr(self, field), field))
+        for field in ("image", "source_image", "text"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, _read_only_rows(getattr(self, field), field))
+        if self.text is not None and self.text.shape != self.source_image.shape:
+            raise ValueError(
+                f"text has {len(self.text)} entries and source_image {len(self.source_image)}: "
+                "give one of each per caption"
+            )
         if self.image.shape != self.source_image.shape:
             raise ValueError(
                 f"image has {len(self.image)} entries and source_image {len(self.source_image)}: "
@@ -48,12 +58,17 @@ class Pairs:
             )
 
     @classmethod
-    def from_counts(cls, captions_per_image: Sequence[int] | NDArray[np.integer]) -> "Pairs":
+    def from_counts(
+        cls,
+        captions_per_image: Sequence[int] | NDArray[np.integer],
+        text: NDArray[np.int64] | None = None,
+    ) -> "Pairs":
         """Clean pairs of images with known numbers of captions.
 
         Args:
             captions_per_image: Number of captions of each image row, (n_images,), each at least 1;
                 the numbers may differ.
+            text: Number of the text of each caption, (n_pairs,), or None.
 
         Returns:
             Pairs in which every caption is given to the image that it describes.
@@ -74,7 +89,7 @@ class Pairs:
                 "drop images that have none"
             )
         rows = np.repeat(np.arange(len(counts)), counts.astype(np.int64))  # (n_pairs,)
-        return cls(image=rows, source_image=rows)
+        return cls(image=rows, source_image=rows, text=text)
 
     @property
     def n_images(self) -> int:
@@ -85,6 +100,36 @@ class Pairs:
     def is_noisy(self) -> NDArray[np.bool_]:
         """True where a caption is given to an image that it does not describe, (n_pairs,)."""
         return self.image != self.source_image
+
+    @cached_property
+    def _own_texts(self) -> NDArray[np.int64]:
+        """Keys of the images and the texts that describe them, ascending, (n_distinct,)."""
+        assert self.text is not None
+        return np.unique(self.source_image * (self.text.max(initial=0) + 1) + self.text)
+
+    def image_has(
+        self, images: NDArray[np.int64], captions: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether the text of a caption is one that describes an image.
+
+        Args:
+            images: Image rows, (n,).
+            captions: Caption numbers, (n,).
+
+        Returns:
+            bool, (n,). Where texts are unknown, a text describes the image of its caption alone.
+        """
+        if self.text is None:
+            return self.source_image[captions] == images
+        keys = images * (self.text.max(initial=0) + 1) + self.text[captions]  # (n,)
+        at = np.searchsorted(self._own_texts, keys)  # (n,)
+        return self._own_texts[np.minimum(at, len(self._own_texts) - 1)] == keys
+
+    @property
+    def n_same_text(self) -> int:
+        """Number of noisy captions whose very text describes the image that they are given to."""
+        moved = np.flatnonzero(self.is_noisy)  # (n_moved,)
+        return int(self.image_has(self.image[moved], moved).sum())
 
     def rows(self) -> list[NDArray[np.int64]]:
         """The captions that each image row holds, in slot order.

@@ -19,7 +19,7 @@ leaves the rest open:
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import check_clean, check_level, check_ratio
 from .pairs import Pairs
 from .partners import Partners
+from .same_texts import exchange_same_texts, has_text
 
 _UNITS = {"caption": "captions", "image": "caption lists"}
 
@@ -73,7 +74,8 @@ class PartialMismatch:
 
         Exactly round(ratio * n) of the n captions (or images) are wrong afterwards. At caption
         level every image keeps its number of captions. At image level a list moves whole, and an
-        image takes the number of captions of the list that it gets.
+        image takes the number of captions of the list that it gets. Where the pairs know their
+        texts, no image gets a text that describes it, see `CompleteMismatch.apply`.
 
         Args:
             pairs: Clean pairs.
@@ -99,8 +101,19 @@ class PartialMismatch:
         order = rng.permutation(np.flatnonzero(n_objects[owner]))  # (n_items_with_objects,)
         place = self._exchange(partners, order.tolist(), n_moved)
         given = owner[place]  # (n_captions,) or (n_images,)
+        if pairs.text is not None:
+            same = has_text(pairs, self.level)
+            moved = np.flatnonzero(given != owner)  # (n_moved,)
+            given = exchange_same_texts(
+                given,
+                moved,
+                lambda items, images: (
+                    same(items, images) | ~_overlap(objects, owner[items], images)
+                ),
+                rng,
+            )
         image = given if self.level == "caption" else given[pairs.source_image]  # (n_captions,)
-        return Pairs(image=image, source_image=pairs.source_image)
+        return replace(pairs, image=image)
 
     def _count(self, n_items: int) -> int:
         n_moved = round(self.ratio * n_items)
@@ -192,6 +205,15 @@ def object_matrix(
     for row, names in enumerate(distinct):
         matrix[row, [column[name] for name in names]] = True
     return matrix, classes
+
+
+def _overlap(
+    objects: NDArray[np.bool_], some: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether images share objects without having the same, 0 < J < 1, (n,)."""
+    both = (objects[some] & objects[others]).sum(axis=1)  # (n,)
+    either = (objects[some] | objects[others]).sum(axis=1)  # (n,)
+    return (both > 0) & (both < either)
 
 
 def _check_objects(object_sets: ArrayLike, n_images: int) -> NDArray[np.bool_]:

@@ -244,8 +244,8 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             return Corrupted(
                 None, None, describe_natural_noise(split.n_captions, config=config.name, seed=None)
             )
-        rows = CleanRows(
-            captions_per_image=None if facts.captions is None else list(map(len, facts.captions)),
+        rows = CleanRows.of_captions(
+            facts.captions,
             labels=facts.labels,
             n_classes=len(facts.class_names),
             object_sources=facts.object_sources(),
