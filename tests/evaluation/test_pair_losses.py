@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from noisy_xmodal.data.equal_texts import OwnTexts, text_numbers
 from noisy_xmodal.evaluation import pair_losses
 from noisy_xmodal.evaluation.pair_losses import judge_scores, judge_vectors
 
@@ -114,7 +115,7 @@ def test_references_are_a_sample_of_both(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_random_pairs_are_never_of_the_own_image() -> None:
     image_of_text = np.array([0, 0, 0, 1, 2, 2])
     rng = np.random.default_rng(0)
-    replaced, texts = pair_losses._random_pairs(rng, image_of_text)
+    replaced, texts = pair_losses._random_pairs(rng, image_of_text, None)
     rows = image_of_text[replaced]
     assert (image_of_text[texts] != rows).all()
     # Texts stand for those of their image, and are replaced, about as often as each other.
@@ -123,6 +124,29 @@ def test_random_pairs_are_never_of_the_own_image() -> None:
     assert set(zip(rows.tolist(), texts.tolist(), strict=True)) == {
         (i, t) for i in range(3) for t in range(6) if image_of_text[t] != i
     }
+
+
+def test_a_caption_with_the_text_of_an_own_one_makes_no_random_pair() -> None:
+    captions = ["a cat", "a dog", "A  dog", "a bird", "a cat", "a fish"]
+    rows = np.array([0, 0, 1, 1, 2, 3])
+    own = [{text_numbers(captions)[p] for p in np.flatnonzero(rows == i)} for i in range(4)]
+    wrong = {(i, p) for i in range(4) for p in range(6) if text_numbers(captions)[p] not in own[i]}
+    known = OwnTexts(captions, rows)
+    replaced, texts = pair_losses._random_pairs(np.random.default_rng(0), rows, known)
+    assert set(zip(rows[replaced].tolist(), texts.tolist(), strict=True)) == wrong
+
+    table = np.random.default_rng(1).random((4, 6))
+    given = (Stub(table), stub_processor, range(4), list("012345"), rows, 3.0, 0)
+    n_wrong = sum((rows[p], q) in wrong for p in range(6) for q in range(6))
+    assert len(judge_scores(*given, known).random_losses) == n_wrong
+    same = OwnTexts(["a cat"] * 6, rows)
+    vectors = unit(np.random.default_rng(2), 6)
+    for judge in (
+        lambda: judge_vectors(vectors[:4], vectors, rows, 3.0, 0, same),
+        lambda: judge_scores(*given, same),
+    ):
+        with pytest.raises(ValueError, match="none of its own"):
+            judge()
 
 
 class Stub:
@@ -193,7 +217,7 @@ def test_losses_of_scores_are_those_of_a_slow_loop(
         assert np.isnan(evidence[:, 1:]).all()  # no vectors
 
 
-@pytest.mark.parametrize("n", [1, 64, 65, 130])
+@pytest.mark.parametrize("n", [2, 64, 65, 130])
 def test_chunks_are_of_nearly_one_size(n: int) -> None:
     model = Stub(np.random.default_rng(0).random((n, n)))
     texts = [str(text) for text in range(n)]

@@ -27,6 +27,16 @@ def test_no_image_meets_a_caption_of_its_own(side, per_positive):
 
 
 @pytest.mark.parametrize("side", ["both", "image", "text"])
+def test_no_image_meets_the_very_text_of_a_caption_of_its_own(side):
+    texts_of_images = {0: "ab", 3: "c", 5: "ad", 7: "e"}  # "a" is a text of images 0 and 5
+    texts = "abcabde"  # of each pair; image 5 has "a" in a pair of another batch
+    allowed = torch.tensor([[t not in texts_of_images[int(i)] for t in texts] for i in ROWS])
+    for _ in range(50):
+        pairs, _ = draw_negatives(allowed, 3, side)
+        assert all(texts[t] not in texts_of_images[int(ROWS[i])] for i, t in pairs.tolist())
+
+
+@pytest.mark.parametrize("side", ["both", "image", "text"])
 def test_one_side_is_that_of_the_given_pair(side):
     pairs, anchor = draw_negatives(is_negative(ROWS), 50, side)
     images, texts = pairs.unbind(dim=1)

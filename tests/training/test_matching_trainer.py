@@ -63,11 +63,30 @@ def test_warm_up_and_later_loss_are_the_objectives_own(tmp_path):
     rows = batch["image_row"]
     inputs = {k: v for k, v in batch.items() if k not in ("pair_id", "image_row", "peer")}
     scores = trainer.model(**inputs).scores
-    negatives = rows[:, None] != rows[None, :]
+    own_texts = trainer.train_dataset.own_texts
+    given = own_texts.are_given(rows[:, None].numpy(), batch["pair_id"][None].numpy())
+    negatives = ~torch.from_numpy(given)
     for epoch, loss in ((0, mean_triplet_loss), (1, hardest_triplet_loss)):
         trainer.state.epoch = epoch
         expected = loss(scores, 0.3, negatives).mean()
         assert torch.allclose(trainer.compute_loss(trainer.model, batch), expected)
+
+
+def test_equal_texts_of_other_images_are_no_negatives(tmp_path):
+    trainer = make_trainer(tmp_path, TripletObjective(), robust=False)
+    pairs = trainer.train_dataset
+    captions, rows = pairs.captions(), pairs.row_of_pair
+    n_images = rows.max() + 1
+    given = [{c for c, r in zip(captions, rows, strict=True) if r == i} for i in range(n_images)]
+    n_masked = 0
+    for batch in trainer.get_train_dataloader():
+        ids = batch["pair_id"].tolist()
+        assert batch["image_row"].tolist() == rows[ids].tolist()
+        made = trainer.make_batch(0, {k: batch[k] for k in ("pair_id", "image_row")})
+        expected = [[captions[j] not in given[rows[i]] for j in ids] for i in ids]
+        assert made.negatives.tolist() == expected
+        n_masked += int((rows[ids][:, None] != rows[ids]).sum()) - int(made.negatives.sum())
+    assert n_masked > 0
 
 
 def test_division_alone_leaves_noisy_pairs_as_negatives(tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..data.equal_texts import text_numbers
 from ..modules.pixels import on_white
 
 LARGEST_DISTANCE = 8
@@ -173,14 +174,8 @@ def repeated_captions(
     """
     if rows.shape != (len(captions),):
         raise ValueError(f"rows has shape {rows.shape}, but there are {len(captions)} captions")
-    number_of: dict[str, int] = {}
-    spelt: list[str] = []
-    numbers = np.empty(len(captions), dtype=np.int64)  # (n_pairs,)
-    for pair, caption in enumerate(captions):
-        text = " ".join(caption.split())
-        numbers[pair] = number_of.setdefault(" ".join(text.casefold().split()), len(spelt))
-        if numbers[pair] == len(spelt):
-            spelt.append(text)
+    numbers = text_numbers(captions)  # (n_pairs,), by the first pair of each text
+    spelt = [" ".join(captions[pair].split()) for pair in np.unique(numbers, return_index=True)[1]]
     pairs = np.unique(np.stack([numbers, rows]), axis=1)  # (2, n), each text on each image once
     n_images = np.bincount(pairs[0], minlength=len(spelt))
     starts = np.cumsum(n_images) - n_images

@@ -4,6 +4,7 @@ The oracle (`is_noisy`) is never part of an item: what a model or a loss is give
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from .columns import (
     validate_columns,
     visual_column,
 )
+from .equal_texts import OwnTexts
 from .identity import Digests, image_digests, image_id_digests, text_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
@@ -138,6 +140,11 @@ class PairDataset(torch.utils.data.Dataset):
                     f"'{IS_NOISY}'. Give one flag per caption, or drop the column."
                 )
         return np.fromiter(chain.from_iterable(flags), dtype=bool, count=len(self))
+
+    @cached_property
+    def own_texts(self) -> OwnTexts:
+        """Which texts the images are given, to know which of them are no negatives."""
+        return OwnTexts(self._captions, self.row_of_pair)
 
     @property
     def images(self) -> "ImageRows":

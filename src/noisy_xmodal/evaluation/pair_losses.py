@@ -6,7 +6,8 @@ references in place of a batch:
     loss(i, c) = (log mean_c' exp s(i, c') + log mean_i' exp s(i', c)) / 2 - s(i, c)
 
 where s is the similarity divided by the temperature, c' runs over reference captions and i' over
-reference images. Random pairs are made of the same images and captions and judged alike.
+reference images. Random pairs are made of the same images and captions and judged alike; a caption
+with the very text of one of the image's own makes no random pair.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from ..data.equal_texts import OwnTexts
 from ..modules.several import check_several
 from .scoring import ScoringModel, eval_mode
 
@@ -30,6 +32,10 @@ _MOST_EXCHANGED = 60_000
 _BLOCK = 4096
 #: Pairs whose scores are compared with each other at most, for models without vectors.
 _CHUNK = 64
+_NO_RANDOM = (
+    "No image can be given a caption that is none of its own, so that no random pair can be made "
+    "to compare with: give pairs of two images or more, with different captions."
+)
 
 
 class JudgedPairs(NamedTuple):
@@ -60,6 +66,7 @@ def judge_vectors(
     image_of_text: np.ndarray,
     scale: float,
     seed: int = 0,
+    own_texts: OwnTexts | None = None,
 ) -> JudgedPairs:
     """Losses of pairs by the vectors of two towers.
 
@@ -69,6 +76,10 @@ def judge_vectors(
         image_of_text: Row of the image of each text, ascending, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of references and random pairs.
+        own_texts: Which texts the images are given; by default all texts are different.
+
+    Raises:
+        ValueError: If no image can be given a text that is none of its own.
     """
     rng = np.random.default_rng(seed)
     some_images = _sample(rng, len(images))
@@ -84,7 +95,7 @@ def judge_vectors(
     )
     own = np.arange(len(texts))
     given = judge.evidence(image_of_text, own, image_of_text, own)
-    replaced, others = _random_pairs(rng, image_of_text)
+    replaced, others = _random_pairs(rng, image_of_text, own_texts)
     random_losses = judge.losses(image_of_text[replaced], others)
     some = np.sort(rng.permutation(len(others))[:_MOST_EXCHANGED])
     replaced, others = replaced[some], others[some]
@@ -189,6 +200,7 @@ def judge_scores(
     image_of_text: np.ndarray,
     scale: float,
     seed: int = 0,
+    own_texts: OwnTexts | None = None,
     progress: bool = False,
 ) -> JudgedPairs:
     """Losses of pairs by a model that has no vector an image, against the pairs of a chunk.
@@ -201,7 +213,11 @@ def judge_scores(
         image_of_text: Row of the image of each text, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of the chunks.
+        own_texts: See `judge_vectors`.
         progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: See `judge_vectors`.
     """
     check_several(images, "images")
     check_several(texts, "texts")
@@ -221,9 +237,11 @@ def judge_scores(
             logits = (scores.double() * scale).cpu()  # (n_distinct, n_pairs)
             found = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
             losses[pairs] = found.diagonal()
-            random.append(found[rows[:, None] != rows[None]])
+            random.append(found[_are_wrong(image_of_text, pairs[:, None], pairs[None], own_texts)])
             bar.update(len(pairs))
     random_losses = np.concatenate(random)
+    if not len(random_losses):
+        raise ValueError(_NO_RANDOM)
     alone, alone_random = (
         np.stack([values, *[np.full(len(values), np.nan)] * 2], axis=1)
         for values in (losses, random_losses[:_MOST_EXCHANGED])
@@ -254,18 +272,30 @@ def _log_mean_exp(vectors: np.ndarray, references: np.ndarray, scale: float) -> 
     return found - np.log(others.shape[1])
 
 
+def _are_wrong(
+    image_of_text: np.ndarray, own: np.ndarray, others: np.ndarray, own_texts: OwnTexts | None
+) -> NDArray[np.bool_]:
+    """Whether the images of texts are wrong with other texts, of the shape of both together."""
+    if own_texts is not None:
+        return ~own_texts.are_given(image_of_text[own], others)
+    return np.asarray(image_of_text[own] != image_of_text[others])
+
+
 def _random_pairs(
-    rng: np.random.Generator, image_of_text: np.ndarray
+    rng: np.random.Generator, image_of_text: np.ndarray, own_texts: OwnTexts | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Texts, and a text of another image for each, about as often as any other."""
+    """Texts, and a text that is wrong for the image of each, about as often as any other."""
     n = len(image_of_text)
     replaced, others = [], []
     for _ in range(max(1, -(-_LEAST_RANDOM // max(n, 1)))):
         drawn = rng.permutation(n)
-        differs = np.flatnonzero(image_of_text[drawn] != image_of_text)
+        differs = np.flatnonzero(_are_wrong(image_of_text, np.arange(n), drawn, own_texts))
         replaced.append(differs)
         others.append(drawn[differs])
-    return np.concatenate(replaced), np.concatenate(others)
+    found = np.concatenate(replaced), np.concatenate(others)
+    if not len(found[0]):
+        raise ValueError(_NO_RANDOM)
+    return found
 
 
 def _floats(values: np.ndarray) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import datasets
@@ -26,7 +27,8 @@ class PairBatch:
         pair_id: (n_pairs,); of all processes where negatives are gathered, as all that follows
             from it.
         negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
-            other captions of an image are not negatives of it.
+            other captions of an image are not negatives of it, nor are those of other images that
+            have the very text of one of its own.
         inputs: What the model reads.
     """
 
@@ -99,8 +101,7 @@ class PairTrainer(RobustTrainer):
         values = self.pair_state[name][batch.peer, batch.pair_id.cpu().numpy()]
         return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
 
-    @staticmethod
-    def make_batch(peer: int, inputs: dict[str, Tensor], gather: bool = False) -> PairBatch:
+    def make_batch(self, peer: int, inputs: dict[str, Tensor], gather: bool = False) -> PairBatch:
         """Separate what the trainer needs of a network's pairs from what its model reads.
 
         Args:
@@ -112,4 +113,14 @@ class PairTrainer(RobustTrainer):
         pair_id, image_row = inputs.pop("pair_id"), inputs.pop("image_row")
         if gather:
             pair_id, image_row = gather_batch(pair_id), gather_batch(image_row)
-        return PairBatch(peer, pair_id, image_row[:, None] != image_row[None, :], inputs)
+        negatives = image_row[:, None] != image_row[None, :]
+        if self.has_repeated_texts:
+            rows, pairs = image_row.cpu().numpy(), pair_id.cpu().numpy()
+            given = self.train_dataset.own_texts.are_given(rows[:, None], pairs[None, :])
+            negatives &= ~torch.from_numpy(given).to(negatives.device)
+        return PairBatch(peer, pair_id, negatives, inputs)
+
+    @cached_property
+    def has_repeated_texts(self) -> bool:
+        """Whether a training text is given to several images."""
+        return bool(self.train_dataset.own_texts.repeated.any())

@@ -3,8 +3,8 @@
 Source: Guo and Ding, FITEE 2023, section 3.2, which says that negatives are constructed and clean,
 not how. Here a negative has one side of a given pair and the other side of another pair of the
 batch, as in UNITER (Chen et al., ECCV 2020): which side is replaced, and by which pair's, is drawn
-anew each time. Another caption of the same image is never drawn. That another image's caption may
-describe this image too is accepted.
+anew each time. Another caption of the same image is never drawn, nor one that has its very words.
+That another image's caption may describe this image in other words is accepted.
 """
 
 import torch
@@ -31,7 +31,8 @@ def draw_negatives(
         made for, (n_negatives,).
     """
     device = is_negative.device
-    allowed = is_negative.cpu()  # (n_pairs, n_pairs), symmetric
+    # Neither side of the other pair may suit this one, whichever of them is drawn.
+    allowed = (is_negative & is_negative.T).cpu()  # (n_pairs, n_pairs)
     anchor = allowed.any(dim=1).nonzero().flatten().repeat_interleave(per_positive)
     if not len(anchor):
         return torch.empty(0, 2, dtype=torch.long, device=device), anchor.to(device)
