@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from noisy_xmodal import PairDataset
 from noisy_xmodal.auditing.duplicates import difference_hash
 from noisy_xmodal.auditing.pictures import look_at_images
 from noisy_xmodal.data import LabelledPairs
-from noisy_xmodal.data.pictures import image_problem
+from noisy_xmodal.data.pictures import image_problem, open_picture
 from noisy_xmodal.data.plain_vectors import picture_features
 from noisy_xmodal.modules.picture_files import read_pictures
 from noisy_xmodal.modules.pixels import eight_bits, on_white
@@ -284,6 +285,14 @@ def test_all_paths_see_the_same_pixels(content: bytes, mode: str | None, tmp_pat
     plain = Image.fromarray(expected)
     assert int(look_at_images(rows).hashes[0]) == difference_hash(plain)
     assert np.array_equal(picture_features(opened(content)), picture_features(plain))
+
+
+def test_a_picture_inside_an_archive_is_fetched_by_datasets(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.writestr("a.png", saved(Image.fromarray(RGBA), "PNG"))
+    stored = {"bytes": None, "path": f"zip://a.png::{tmp_path / 'some.zip'}"}
+    expected = on_white(Image.fromarray(RGBA))
+    assert np.array_equal(np.asarray(open_picture(stored)), np.asarray(expected))
 
 
 @pytest.mark.parametrize(
