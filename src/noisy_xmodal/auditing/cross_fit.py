@@ -194,6 +194,16 @@ def train_fold(
         shutil.rmtree(checkpoint)
 
 
+@dataclass
+class _OneDevice(RobustTrainingArguments):
+    """Arguments of a small model, which trains on the first GPU however many there are."""
+
+    @property
+    def n_gpu(self) -> int:
+        """At most one."""
+        return min(1, super().n_gpu)
+
+
 def _training_arguments(
     samples: PairDataset, recipe: CrossFitRecipe, seed: int, folder: Path
 ) -> RobustTrainingArguments:
@@ -201,7 +211,7 @@ def _training_arguments(
     batch = min(batch, len(samples))
     steps = max(1, len(samples) // batch)
     epochs = recipe.epochs or int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
-    return RobustTrainingArguments(
+    return _OneDevice(
         str(folder),
         robust=False,
         warmup_epochs=0,

@@ -10,7 +10,7 @@ from .pair_dataset import PairDataset
 
 
 class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Batches in which every peer visits every pair exactly once an epoch.
+    """Batches in which every peer visits every pair exactly once an epoch, unless `drop_last`.
 
     Each peer has its own order, drawn from the seed, the epoch and the peer alone, so an epoch that
     is resumed is the same epoch. With a division, every mini-batch of a peer holds clean and noisy
@@ -26,12 +26,12 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
             is none. It is asked at the beginning of each epoch.
         process: Index of this process.
         n_processes: Number of processes, which share every batch.
+        drop_last: Whether all batches have `batch_size` pairs. The pairs that are left over, others
+            in every epoch, are not visited then. Else batches differ in size by one at most.
 
     Raises:
         ValueError: If there are fewer pairs than a batch.
     """
-
-    drop_last = False
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         clean_mask: Callable[[int], np.ndarray | None] | None = None,
         process: int = 0,
         n_processes: int = 1,
+        drop_last: bool = False,
     ) -> None:
         if n_pairs < batch_size:
             raise ValueError(
@@ -53,6 +54,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         self.n_peers = n_peers
         self.seed = seed
         self.epoch = 0
+        self.drop_last = drop_last
         self._clean_mask = clean_mask or (lambda peer: None)
         self._process = process
         self._n_processes = n_processes
@@ -62,7 +64,14 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.n_pairs // self.batch_size)
+        return (self.n_pairs if self.drop_last else self.n_pairs + self.batch_size - 1) // (
+            self.batch_size
+        )
+
+    @property
+    def smallest(self) -> int:
+        """Pairs of one peer in the smallest batch, over all processes."""
+        return self.batch_size if self.drop_last else self.n_pairs // len(self)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         streams = [self._batches_of(peer) for peer in range(self.n_peers)]
@@ -78,6 +87,8 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
     def _batches_of(self, peer: int) -> list[np.ndarray]:
         """One epoch of one peer: arrays of pair ids."""
         order = np.random.default_rng((self.seed, self.epoch, peer)).permutation(self.n_pairs)
+        if self.drop_last:
+            order = order[: len(self) * self.batch_size]
         mask = self._clean_mask(peer)
         if mask is None:
             return np.array_split(order, len(self))

@@ -3,6 +3,7 @@
 Within `shared_evaluation` the processes share their work, and all get the same metrics.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -15,9 +16,18 @@ from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval
 from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, score_matrix
 
+#: The metrics of retrieval, and whether the larger one is better.
+RETRIEVAL_WAYS: Mapping[str, bool] = {
+    f"{way}_{name}": name != "medr"
+    for way in ("i2t", "t2i")
+    for name in ("r1", "r5", "r10", "medr")
+} | {"rsum": True}
+
 
 class RetrievalEvaluator:
     """Retrieval in both directions over all images and captions of a split.
+
+    `greater_is_better` says of each metric which way it is better.
 
     Args:
         processor: The model's processor.
@@ -27,6 +37,7 @@ class RetrievalEvaluator:
     """
 
     primary_metric = "rsum"
+    greater_is_better = RETRIEVAL_WAYS
 
     def __init__(
         self,
@@ -83,6 +94,12 @@ class LabelRetrievalEvaluator:
         self.processor = processor
         self.block_size = block_size
         self.cutoffs = cutoffs
+
+    @property
+    def greater_is_better(self) -> Mapping[str, bool]:
+        """The metrics, of all of which the larger one is better."""
+        ends = ["", *(f"_{cutoff}" for cutoff in self.cutoffs)]
+        return {f"{way}_map{end}": True for end in ends for way in ("i2t", "t2i")} | {"map": True}
 
     def __call__(self, model: Any, dataset: datasets.Dataset | LabelledPairs) -> dict[str, float]:
         """Embed and rank.

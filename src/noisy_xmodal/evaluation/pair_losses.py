@@ -234,7 +234,7 @@ def judge_scores(
                 model.encode_image(**{k: v.to(model.device) for k, v in image.items()}),
                 model.encode_text(**{k: v.to(model.device) for k, v in text.items()}),
             )  # (n_distinct, n_pairs)
-            logits = (scores.double() * scale).cpu()  # (n_distinct, n_pairs)
+            logits = scores.cpu().double() * scale  # (n_distinct, n_pairs), where there is float64
             found = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
             losses[pairs] = found.diagonal()
             random.append(found[_are_wrong(image_of_text, pairs[:, None], pairs[None], own_texts)])

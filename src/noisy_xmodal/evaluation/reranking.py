@@ -20,6 +20,7 @@ from ..data import PairDataset
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.several import check_several
+from .evaluators import RETRIEVAL_WAYS
 from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, by_length, encoded_blocks, eval_mode, score_matrix
 
@@ -240,6 +241,8 @@ class RerankEvaluator:
     """
 
     primary_metric = "rsum"
+    #: The metrics that the model has a part in; those of the shortlists stay as they are.
+    greater_is_better = RETRIEVAL_WAYS
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ term serves Wang et al., "On Deep Multi-View Representation Learning" (DCCAE), I
 | corr(H_1, H_2) = |T|_tr  | minus `correlation_loss`                                          |
 
 Cholesky factors stand for the square roots of the paper. They differ by rotations, which leave
-singular values alone, and have a gradient where eigenvalues repeat. All is computed in float64.
+singular values alone, and have a gradient where eigenvalues repeat. All is computed in float64, on
+the CPU.
 """
 
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def canonical_correlations(x: Tensor, y: Tensor, ridge: float = 1e-3) -> Tensor:
             not finite, or a covariance is singular.
     """
     whitened, _, _ = _whitened_covariance(x, y, ridge)  # (d1, d2)
-    return torch.linalg.svdvals(whitened).to(_result_type(x, y))
+    return torch.linalg.svdvals(whitened).to(_result_type(x, y)).to(x.device)
 
 
 def correlation_loss(
@@ -137,9 +138,9 @@ def fit_linear_cca(x: Tensor, y: Tensor, n_components: int, ridge: float = 1e-3)
     x_weights = torch.linalg.solve_triangular(x_factor.T, left, upper=True)  # (d1, min(d1, d2))
     y_weights = torch.linalg.solve_triangular(y_factor.T, right.T, upper=True)  # (d2, min(d1, d2))
     return LinearCca(
-        x_mean=x.double().mean(dim=0),
+        x_mean=_double(x).mean(dim=0),
         x_weights=x_weights[:, :n_components].clone(),
-        y_mean=y.double().mean(dim=0),
+        y_mean=_double(y).mean(dim=0),
         y_weights=y_weights[:, :n_components].clone(),
         correlations=correlations[:n_components].clone(),
     )
@@ -150,8 +151,8 @@ def _whitened_covariance(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Te
     _check_views(x, y)
     if ridge < 0:
         raise ValueError(f"ridge is {ridge}: give 0 or more, such as 1e-3")
-    x_centred = x.double() - x.double().mean(dim=0)  # (n, d1)
-    y_centred = y.double() - y.double().mean(dim=0)  # (n, d2)
+    x_centred = _double(x) - _double(x).mean(dim=0)  # (n, d1)
+    y_centred = _double(y) - _double(y).mean(dim=0)  # (n, d2)
     x_factor = _cholesky(x_centred, ridge, "x")  # (d1, d1)
     y_factor = _cholesky(y_centred, ridge, "y")  # (d2, d2)
     covariance = x_centred.T @ y_centred / (len(x) - 1)  # (d1, d2)
@@ -161,8 +162,8 @@ def _whitened_covariance(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Te
 
 def _cholesky(centred: Tensor, ridge: float, name: str) -> Tensor:
     """Cholesky factor of the covariance with ridge, (d, d)."""
-    identity = torch.eye(centred.shape[1], dtype=centred.dtype, device=centred.device)  # (d, d)
-    covariance = centred.T @ centred / (len(centred) - 1) + ridge * identity  # (d, d)
+    covariance = centred.T @ centred / (len(centred) - 1)  # (d, d)
+    covariance = covariance + torch.full_like(covariance[0], ridge).diag()
     factor, failed_at = torch.linalg.cholesky_ex(covariance)
     if failed_at.item():
         raise ValueError(
@@ -204,8 +205,13 @@ def _project(samples: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
         raise ValueError(
             f"samples have shape {tuple(samples.shape)}: give (n, {len(mean)}), as in the fit"
         )
-    projected = (samples.double() - mean) @ weights  # (n, k)
-    return projected.to(_result_type(samples, samples))
+    projected = (_double(samples) - mean) @ weights  # (n, k)
+    return projected.to(_result_type(samples, samples)).to(samples.device)
+
+
+def _double(values: Tensor) -> Tensor:
+    """The values as float64, on the CPU: not every device has that format, and they are few."""
+    return values.cpu().double()
 
 
 def _result_type(x: Tensor, y: Tensor) -> torch.dtype:

@@ -69,11 +69,11 @@ class FeatureScaling(nn.Module):
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Give every number of (n, size) mean 0 and variance 1; one that never varies becomes 0."""
-        values = features.double()
+        values = features.cpu().double()  # not every device has float64
         spread = values.std(dim=0, correction=0)  # (size,)
         varies = spread > 1e-7 * values.abs().amax(dim=0)  # against rounding, each by itself
-        self.mean.copy_(values.mean(dim=0))
-        self.scale.copy_(torch.where(varies, 1 / spread.clamp(min=1e-30), 0.0))
+        self.mean.copy_(values.mean(dim=0).float())
+        self.scale.copy_(torch.where(varies, 1 / spread.clamp(min=1e-30), 0.0).float())
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale (n, size)."""

@@ -3,10 +3,14 @@
 import math
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
+
+from ..options import Rule, never_read
+from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
 
 #: What decides the steps of a run: it is resumed with the same values only. The schedule of the
 #: learning rate is made anew, so that a run can be lengthened.
@@ -26,7 +30,13 @@ class RobustTrainingArguments(TrainingArguments):
 
     The defaults are NCR's recipe for Flickr30K: Adam at 2e-4, batches of 128, gradients clipped at
     2.0, 5 epochs of warm-up, 40 of robust training, the best checkpoint by rSum on validation.
+
+    Of transformers' arguments, those that have no effect here are refused with a line that says
+    what to use; `training.supported_arguments` lists them all.
     """
+
+    # Pairs that a batch has at least; no annotation, for it is no argument.
+    least_batch = 2
 
     robust: bool = field(
         default=True,
@@ -104,7 +114,11 @@ class RobustTrainingArguments(TrainingArguments):
         metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
     )
     greater_is_better: bool | None = field(
-        default=True, metadata={"help": "Whether a larger metric is better."}
+        default=None,
+        metadata={
+            "help": "Whether a larger metric is better; what the evaluator says of it when left "
+            "out. The trainer sets it."
+        },
     )
     hub_strategy: str = field(
         default="end",
@@ -116,9 +130,15 @@ class RobustTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         self._check_launch()
+        refuse_arguments(self, self.own_rules())
+        #: Whether a person has said which way the metric is better.
+        self.way_is_given = self.greater_is_better is not None
         super().__post_init__()
+        refuse_accelerator(self.accelerator_config)
+        refuse_trackers(self.report_to)
         self._check_machine()
         self.check_epochs()
+        self._check_batches()
         if self.remove_unused_columns:
             raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
         strategy = HubStrategy(self.hub_strategy)
@@ -127,6 +147,10 @@ class RobustTrainingArguments(TrainingArguments):
                 f"`hub_strategy` is {strategy.value!r}: only 'end' is there, for a "
                 "model is published with its card, and that says what was measured at the end."
             )
+
+    def own_rules(self) -> Mapping[str, Rule]:
+        """Rules that a subclass adds, or has otherwise than `supported_arguments`."""
+        return {}
 
     def _check_launch(self) -> None:
         """Refuse ways to run on several processes that transformers would drop or only start."""
@@ -154,6 +178,14 @@ class RobustTrainingArguments(TrainingArguments):
             raise ValueError(
                 "fp16 is asked for on a CPU, which would not do it: use `bf16`, or neither."
             )
+        if self.n_gpu > 1:
+            raise ValueError(
+                f"{self.n_gpu} GPUs are visible to one process, and a batch cannot be split among "
+                "them. Launch a process for each by "
+                f"`torchrun --nproc_per_node {self.n_gpu} SCRIPT ...` or "
+                f"`accelerate launch --multi_gpu --num_processes {self.n_gpu} SCRIPT ...`, or show "
+                "one GPU alone by CUDA_VISIBLE_DEVICES=0."
+            )
         # accelerate names a meeting point for several processes, then starts one.
         started = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
         if started and "WORLD_SIZE" not in os.environ and self.world_size == 1:
@@ -162,6 +194,15 @@ class RobustTrainingArguments(TrainingArguments):
                 "several, use `torchrun --nproc_per_node N SCRIPT ...`, with --use_cpu True on "
                 "CPUs.",
                 stacklevel=2,
+            )
+
+    def _check_batches(self) -> None:
+        """Refuse batches in which no pair has another one to differ from."""
+        n_pairs = self.per_device_train_batch_size
+        if n_pairs * (self.world_size if self.gather_negatives else 1) < self.least_batch:
+            raise ValueError(
+                f"`per_device_train_batch_size` is {n_pairs}: wrong pairs are made from the other "
+                f"pairs of a batch, so give at least {self.least_batch}."
             )
 
     def check_epochs(self, trained: float | None = None) -> None:
@@ -218,6 +259,11 @@ class LabelTrainingArguments(RobustTrainingArguments):
     decay, batches of 100, no clipping, the best checkpoint by mAP on validation.
     """
 
+    least_batch = 1
+
+    score_block_size: int = field(
+        default=512, metadata={"help": "Rows that are embedded at once when evaluating."}
+    )
     feature_scaling: str = field(
         default="standard",
         metadata={
@@ -259,6 +305,17 @@ class LabelTrainingArguments(RobustTrainingArguments):
     def course_options(self) -> tuple[str, ...]:
         """As for all methods, and the scaling."""
         return (*super().course_options, "feature_scaling")
+
+    def own_rules(self) -> Mapping[str, Rule]:
+        """Of arguments that pairs with captions have alone."""
+        return {
+            "image_cache_mb": never_read(
+                "features of pictures are made once, or by a backbone that learns. Leave it out."
+            ),
+            "include_num_input_tokens_seen": never_read(
+                "pairs with classes are counted, not tokens. Leave it out.", same=(False, "no")
+            ),
+        }
 
     def check_epochs(self, trained: float | None = None) -> None:
         """As for all methods, once the trainer has put a number in the place of -1."""

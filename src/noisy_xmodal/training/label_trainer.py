@@ -69,6 +69,8 @@ class LabelTrainer(RobustTrainer):
         ValueError: If the arguments contradict each other or the data.
     """
 
+    arguments_class = LabelTrainingArguments
+    least_batch = 1
     row_kind = "modality"
     row_names = ("image", "text")
 
@@ -97,6 +99,7 @@ class LabelTrainer(RobustTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
+        self.check_call(args, kwargs)
         self._check_parts(model.config)
         self.constants = self._constants(model.config)
         if args.warmup_epochs == -1:
@@ -113,10 +116,9 @@ class LabelTrainer(RobustTrainer):
             model,
             args,
             pairs,
-            eval_dataset=None
-            if eval_dataset is None
-            else self._as_labelled(eval_dataset, "validation", 1),
-            evaluator=evaluator or LabelRetrievalEvaluator(processing_class),
+            eval_dataset=self.as_parts(eval_dataset),
+            evaluator=evaluator
+            or LabelRetrievalEvaluator(processing_class, block_size=args.score_block_size),
             data_collator=LabelCollator(processing_class),
             callbacks=callbacks,
             **kwargs,

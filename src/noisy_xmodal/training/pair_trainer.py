@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 
-from ..data import PairCollator, PairDataset, validate_pairs
+from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE
 from ..evaluation import RetrievalEvaluator
 from ..modules.gathering import gather_batch
@@ -68,7 +69,12 @@ class PairTrainer(RobustTrainer):
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
+        self.check_call(args, kwargs)
         pairs = self._as_pairs(train_dataset, "train", args.per_device_train_batch_size)
+        if pairs.n_images < 2:
+            raise DatasetError(
+                "Split 'train' has one image: a wrong pair needs another image. Add data."
+            )
         if pairs.visual == IMAGE:
             pairs = PairDataset(
                 pairs.dataset, processing_class.image_processor, args.image_cache_mb * 2**20
@@ -77,7 +83,7 @@ class PairTrainer(RobustTrainer):
             model,
             args,
             pairs,
-            eval_dataset=eval_dataset and self._as_pairs(eval_dataset, "validation", 1),
+            eval_dataset=self.as_parts(eval_dataset),
             evaluator=evaluator
             or RetrievalEvaluator(processing_class, block_size=args.score_block_size),
             processing_class=processing_class,
@@ -99,7 +105,7 @@ class PairTrainer(RobustTrainer):
     def look_up(self, name: str, batch: PairBatch) -> Tensor:
         """A network's entries of the pair state for a batch, (n_pairs,)."""
         values = self.pair_state[name][batch.peer, batch.pair_id.cpu().numpy()]
-        return torch.as_tensor(values, dtype=torch.float32, device=batch.pair_id.device)
+        return torch.as_tensor(values.astype(np.float32), device=batch.pair_id.device)
 
     def make_batch(self, peer: int, inputs: dict[str, Tensor], gather: bool = False) -> PairBatch:
         """Separate what the trainer needs of a network's pairs from what its model reads.

@@ -86,9 +86,8 @@ def train_and_evaluate(
     """
     args = trainer.args
     started = time.perf_counter()
-    resume = args.resume_from_checkpoint
     with failures_explained(args.output_dir), stop_on_signals(trainer):
-        trainer.train(resume_from_checkpoint=True if resume == "True" else resume)
+        trainer.train()
     seconds = time.perf_counter() - started
     with failures_explained(args.output_dir):
         found = _evaluate(trainer, splits)

@@ -6,7 +6,7 @@ are made by callbacks at the beginning of an epoch and kept in the `PairState`. 
 pairs with captions or pairs with classes, stands in `MatchingTrainer` and `LabelTrainer`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,10 +33,12 @@ from .callbacks import (
     ReportCallback,
 )
 from .checkpoint import SafeCheckpointTrainer
+from .chosen_metric import check_evaluated, choose_by
 from .identity import RunIdentity, config_differences, option_differences
 from .memory import keep_freed_memory
 from .pair_state import PairState
 from .reports import report_divisions
+from .supported_arguments import check_optimizer, refuse_trainer_call
 
 logger = logging.get_logger(__name__)
 
@@ -48,15 +50,22 @@ class RobustTrainer(SafeCheckpointTrainer):
         model: What to train.
         args: Arguments; `args.robust = False` is plain training.
         train_dataset: Samples with `is_noisy`, the oracle for reports, or None.
-        evaluator: What computes the validation metrics.
-        eval_dataset: Samples for validation.
+        evaluator: What computes the validation metrics. One with `greater_is_better`, which says
+            of each metric whether the larger one is better, is asked for the metric that chooses
+            the best checkpoint before training begins.
+        eval_dataset: Samples for validation; several by name are evaluated one after another.
+        data_collator: What makes a batch of samples; chosen by the class for a kind of sample.
         callbacks: Further callbacks.
-        kwargs: Passed on to `transformers.Trainer`.
+        kwargs: Passed on to `transformers.Trainer`; what has no effect here is refused.
 
     Raises:
         ValueError: If the arguments contradict each other or the data.
     """
 
+    #: What the trainer's arguments are.
+    arguments_class: ClassVar[type[RobustTrainingArguments]] = RobustTrainingArguments
+    #: Pairs that a process has of a batch at least.
+    least_batch: ClassVar[int] = 2
     #: Networks that train side by side, each on an order of its own.
     n_peers: ClassVar[int] = 1
     #: What the rows of the pair state are, and the name of each.
@@ -73,13 +82,21 @@ class RobustTrainer(SafeCheckpointTrainer):
         *,
         evaluator: Callable[..., dict[str, float]],
         eval_dataset: Any = None,
+        data_collator: Any = None,
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
+        self.check_call(args, kwargs)
         self.pair_state = PairState(len(train_dataset), len(self.row_names))
         self.evaluator = evaluator
+        choose_by(evaluator, args, eval_dataset)
         super().__init__(
-            model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=data_collator,
+            **kwargs,
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
@@ -91,11 +108,14 @@ class RobustTrainer(SafeCheckpointTrainer):
             len(train_dataset),
             args.per_device_train_batch_size * self.args.world_size,
             self.n_peers,
-            seed=args.seed,
+            seed=self.sampling_seed,
             clean_mask=self.batch_mask,
             process=self.args.process_index,
             n_processes=self.args.world_size,
+            drop_last=args.dataloader_drop_last,
         )
+        self._check_batches()
+        check_optimizer(self)
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
             self.add_callback(ReportCallback())
@@ -107,12 +127,60 @@ class RobustTrainer(SafeCheckpointTrainer):
         for callback in callbacks:
             self.add_callback(callback)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; arguments as for `transformers.Trainer.train`."""
+    @classmethod
+    def check_call(cls, args: Any, passed: Mapping[str, Any]) -> None:
+        """Refuse arguments of another kind, and parameters of `Trainer` that have no effect.
+
+        A subclass that reads its arguments before it calls this `__init__` calls it first.
+
+        Args:
+            args: The trainer's arguments.
+            passed: Parameters for `transformers.Trainer`, by name.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        refuse_trainer_call(args, cls.arguments_class, passed)
+
+    def _check_batches(self) -> None:
+        """Refuse batches, the smaller ones included, that leave a process too few pairs."""
+        n_processes, smallest = self.args.world_size, self.batch_sampler.smallest
+        own = smallest // n_processes
+        met = smallest if self.args.gather_negatives else own
+        if own < 1 or met < self.least_batch:
+            raise ValueError(
+                f"{len(self.train_dataset)} pairs in batches of {self.batch_sampler.batch_size} on "
+                f"{n_processes} process(es) leave a process {own} pair(s) of the smallest batch, "
+                f"and it needs {self.least_batch if own else 1}: raise "
+                "`per_device_train_batch_size`, or set `dataloader_drop_last`."
+            )
+
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of the batches and of the chunks of the loss pass."""
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train, from the beginning or from a checkpoint.
+
+        Args:
+            resume_from_checkpoint: See `SafeCheckpointTrainer.train`; by default what the arguments
+                say.
+            kwargs: None; those of transformers are for its hyperparameter search.
+
+        Raises:
+            ValueError: If there are others.
+        """
+        for name, value in kwargs.items():
+            if value is not None:
+                raise ValueError(f"`{name}` of train() has no effect here: leave it out.")
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
+        if resume_from_checkpoint is None:
+            asked = self.args.resume_from_checkpoint
+            resume_from_checkpoint = True if asked == "True" else asked
         _ = self.identity  # before a file changes
-        return super().train(*args, **kwargs)
+        return super().train(resume_from_checkpoint)
 
     def _init_training_state(
         self, max_steps: int, steps: int, epochs: int, folder: str | None, trial: Any
@@ -125,6 +193,14 @@ class RobustTrainer(SafeCheckpointTrainer):
     def as_samples(self, dataset: Any, split: str) -> Any:
         """Make samples of what a person passes as a split."""
         return dataset
+
+    def as_parts(self, eval_dataset: Any) -> Any:
+        """Samples of the validation split, or of several by name; None for none."""
+        if eval_dataset is None:
+            return None
+        if isinstance(eval_dataset, dict):
+            return {name: self.as_samples(rows, name) for name, rows in eval_dataset.items()}
+        return self.as_samples(eval_dataset, "validation")
 
     def deal(self, samples: Any) -> Any:
         """Make a dataset that is asked for (pair id, peer), as the batch sampler gives them."""
@@ -215,34 +291,32 @@ class RobustTrainer(SafeCheckpointTrainer):
             len(self.train_dataset),
             self.args.per_device_train_batch_size
             * (self.args.world_size if self.args.gather_negatives else 1),
-            seed=self.args.seed,
+            seed=self.sampling_seed,
             process=self.args.process_index,
             n_processes=self.args.world_size,
         )
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=sampler,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
             generator=torch.Generator(),  # else iterating draws from the global one
+            **self._loader_options() | {"persistent_workers": False},  # one pass, one loader
         )
-        kept: dict[str, Tensor] = {}
+        kept: dict[str, np.ndarray] = {}
         self.model.eval()
         for raw in tqdm(loader, desc="loss pass", leave=False, disable=self.args.disable_tqdm):
-            inputs = self._prepare_inputs(raw)
-            pair_id = inputs["pair_id"]
-            for name, values in self.assess_batch(inputs).items():
-                if name not in kept:
-                    kept[name] = torch.zeros(
-                        self.pair_state.shape, dtype=torch.float64, device=values.device
-                    )
-                kept[name][:, pair_id] = values.double()
+            ids = raw["pair_id"].numpy()
+            for name, values in self.assess_batch(self._prepare_inputs(raw)).items():
+                rows = kept.setdefault(name, np.zeros(self.pair_state.shape))
+                rows[:, ids] = values.cpu().double().numpy()  # not every device has float64
         self.model.train()
-        # Every pair was assessed by one process and is zero on the others.
-        return {
-            name: self.accelerator.reduce(values, "sum").cpu().numpy()
-            for name, values in kept.items()
-        }
+        return {name: self.over_processes(rows) for name, rows in kept.items()}
+
+    def over_processes(self, rows: np.ndarray) -> np.ndarray:
+        """The sum over all processes, where each has its own pairs and zeros for the others'."""
+        if self.args.world_size == 1:
+            return rows
+        values = torch.from_numpy(rows).to(self.args.device)
+        return self.accelerator.reduce(values, "sum").cpu().numpy()
 
     @property
     def forward_options(self) -> dict[str, Any]:
@@ -296,11 +370,19 @@ class RobustTrainer(SafeCheckpointTrainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""
+        self.accelerator.unscale_gradients()  # once a step: a scaler refuses a second time
         norms = [
-            self.accelerator.clip_grad_norm_(network.parameters(), self.args.max_grad_norm)
+            nn.utils.clip_grad_norm_(network.parameters(), self.args.max_grad_norm)
             for network in self.networks()
         ]
-        return torch.stack([torch.as_tensor(norm) for norm in norms]).max()
+        return torch.stack(norms).max()
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a schedule that follows the metric knows which way is better."""
+        if self.args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
+            mode = "max" if self.args.greater_is_better else "min"
+            self.args.lr_scheduler_kwargs = {"mode": mode, **(self.args.lr_scheduler_kwargs or {})}
+        return super().create_scheduler(*args, **kwargs)
 
     # What transformers' Trainer is told
 
@@ -312,10 +394,23 @@ class RobustTrainer(SafeCheckpointTrainer):
         return DataLoader(
             self.deal(self.train_dataset),
             batch_sampler=self.batch_sampler,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+            **self._loader_options(),
         )
+
+    def _loader_options(self) -> dict[str, Any]:
+        args, workers = self.args, {}
+        if args.dataloader_num_workers > 0:
+            workers = {
+                "persistent_workers": args.dataloader_persistent_workers,
+                "prefetch_factor": args.dataloader_prefetch_factor,
+                "multiprocessing_context": args.dataloader_multiprocessing_context,
+                "in_order": args.dataloader_in_order,
+            }
+        return workers | {
+            "collate_fn": self.data_collator,
+            "num_workers": args.dataloader_num_workers,
+            "pin_memory": args.dataloader_pin_memory and torch.cuda.is_available(),
+        }
 
     def evaluate(
         self,
@@ -323,20 +418,50 @@ class RobustTrainer(SafeCheckpointTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Metrics of the evaluator, logged; without an argument on the validation split."""
+        """Metrics of the evaluator, logged; without an argument on the validation split.
+
+        Args:
+            eval_dataset: Samples, or several by name, whose names come before the metrics' then.
+            ignore_keys: None; the evaluator knows what it reads of a model's output.
+            metric_key_prefix: What the names of the metrics begin with.
+
+        Raises:
+            ValueError: If there is no dataset, or the metric that chooses the best checkpoint is
+                not among those of the validation split.
+        """
+        if ignore_keys is not None:
+            raise ValueError("`ignore_keys` has no effect here: leave it out.")
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if dataset is None:
             raise ValueError("no dataset to evaluate on: pass `eval_dataset`.")
-        dataset = self.as_samples(dataset, metric_key_prefix)
+        parts = dataset if isinstance(dataset, dict) else {"": dataset}
         model = self.accelerator.unwrap_model(self.model)
-        with shared_evaluation(model):
-            found = self.evaluator(model, dataset)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        metrics: dict[str, float] = {}
+        for part, rows in parts.items():
+            prefix = f"{metric_key_prefix}_{part}" if part else metric_key_prefix
+            samples = self.as_samples(rows, part or metric_key_prefix)
+            with shared_evaluation(model):
+                found = self.evaluator(model, samples)
+            metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
+        if self.is_in_train and eval_dataset is None:
+            check_evaluated(metrics, self.args)
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused: a score belongs to a pair of an image and a text, not to a row of a dataset.
+
+        Raises:
+            ValueError: Always; it says what to use.
+        """
+        raise ValueError(
+            "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the "
+            "score of every image with every text noisy_xmodal.evaluation.score_matrix(model, "
+            "processor, images, texts); for classes the model's own output."
+        )
 
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""

@@ -87,8 +87,8 @@ class DccaTrainer(LabelTrainer):
             (model.image_projection, fit.x_mean, fit.x_weights),
             (model.text_projection, fit.y_mean, fit.y_weights),
         ):
-            projection.mean.copy_(mean)
-            projection.weight.copy_(weights)
+            projection.mean.copy_(mean.float())
+            projection.weight.copy_(weights.float())
         model.train(was_training)
 
 
@@ -96,6 +96,13 @@ class CanonicalCallback(RobustCallback):
     """Fits the projection before an evaluation or a checkpoint."""
 
     trainer: DccaTrainer
+
+    def on_train_begin(
+        self, args: LabelTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Fit it where training begins with an evaluation."""
+        if args.eval_on_start:
+            self.trainer.fit_projection()
 
     def on_step_end(
         self, args: LabelTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -68,6 +68,7 @@ class DmcmTrainer(LabelTrainer):
     """
 
     title = "DMCM"
+    least_batch = 2  # of which a pair is contrasted with the others
     citation = (
         "Ding, Liu, Wang, Zhong. Dual-Mix for Cross-Modal Retrieval with Noisy Labels. ICASSP 2024."
     )
@@ -233,9 +234,7 @@ class BatchDivisionCallback(RobustCallback):
             return
         judged_once = not args.gather_negatives
         for name in ("loss", "clean_probability", "is_clean") if judged_once else ():
-            # Every pair was judged by one process and is zero on the others.
-            values = torch.from_numpy(known[name]).to(args.device)
-            known[name] = self.trainer.accelerator.reduce(values, "sum").cpu().numpy()
+            known[name] = self.trainer.over_processes(known[name])
         divisions = [
             Division(probability, is_clean.astype(bool))
             for probability, is_clean in zip(

@@ -23,10 +23,10 @@ Departures, all of them options or harmless by construction:
   are known, logged and saved. `rectification="batch"` is Algorithm 1's line 10 to the letter.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...noise import co_rectify
@@ -90,10 +90,10 @@ class NcrTrainer(CoTeachingTrainer):
             self.predict(self.eval_scores(peer, batch), batch.negatives)
             for peer in (batch.peer, 1 - batch.peer)
         )
-        judge = self.judge_of(batch.peer)
-        ids = batch.pair_id.cpu().numpy()
-        probability = torch.as_tensor(self.pair_state["clean_probability"][judge, ids]).to(own)
-        is_clean = torch.as_tensor(self.pair_state["is_clean"][judge, ids]).to(own)
+        judged = replace(batch, peer=self.judge_of(batch.peer))
+        probability, is_clean = (
+            self.look_up(name, judged).to(own) for name in ("clean_probability", "is_clean")
+        )
         return co_rectify(1.0, own, other, probability, is_clean)
 
     def sample_weights(self, batch: PairBatch) -> Tensor | None:

@@ -60,8 +60,3 @@ class RcarTrainingArguments(RobustTrainingArguments):
                 f"`mlm_epochs` is {self.mlm_epochs} and {asked}: give 0 to {epochs:.3g}, the "
                 "epochs that begin with masked words."
             )
-        if self.per_device_train_batch_size < 2:
-            raise ValueError(
-                f"`per_device_train_batch_size` is {self.per_device_train_batch_size}: wrong pairs "
-                "are made from the other pairs of a batch, so give at least 2."
-            )

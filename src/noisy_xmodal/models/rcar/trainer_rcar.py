@@ -55,7 +55,6 @@ from torch.nn import functional
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.utils import logging
 
-from ...data import DatasetError
 from ...modules.gathering import gather_batch, n_processes, own_in_batch
 from ...noise import BetaMixture, Division, divide, refurbish_alignment
 from ...training import LossCourseCallback, PairBatch, PairTrainer
@@ -101,6 +100,7 @@ class RcarTrainer(PairTrainer):
         ValueError: If model, processor and arguments do not fit together.
     """
 
+    arguments_class = RcarTrainingArguments
     row_kind = "model"
     row_names = ("rcar",)
 
@@ -118,6 +118,7 @@ class RcarTrainer(PairTrainer):
             raise ValueError(
                 f"RCAR needs an RcarProcessor, found a {type(processing_class).__name__}."
             )
+        self.check_call(args, kwargs)
         self.method = model.config
         self.learns_words = args.mlm_epochs > 0
         self._means: dict[str, list[Tensor]] = {}
@@ -126,10 +127,6 @@ class RcarTrainer(PairTrainer):
         super().__init__(
             model, args, train_dataset, processing_class=processing_class, callbacks=(), **kwargs
         )
-        if self.train_dataset.n_images < 2:
-            raise DatasetError(
-                "Split 'train' has one image: a wrong pair needs another image. Add data."
-            )
         _warn_of_cut_captions(processing_class, self.train_dataset.captions())
         self.add_callback(PhaseCallback(self))
         if args.track_losses:
@@ -243,7 +240,8 @@ class RcarTrainer(PairTrainer):
         batch = self.make_batch(0, inputs)
         with self.accelerator.autocast():
             output = self.networks()[0](**batch.inputs, pairs=self._given(batch))
-        log_p = output.pair_logits.double().log_softmax(dim=-1)[None, :, 1]  # (1, n_pairs)
+        logits = output.pair_logits.cpu().double()  # (n_pairs, 2); not every device has float64
+        log_p = logits.log_softmax(dim=-1)[None, :, 1]  # (1, n_pairs)
         return {"loss": -log_p, "prediction": log_p.exp()}
 
     def divide(self, losses: np.ndarray) -> list[Division]:
