@@ -144,7 +144,12 @@ def test_no_device_is_asked_for_float64(tmp_path, monkeypatch, method):
         trainer.train()
 
 
-# Batches
+# Batches and what has no answer
+
+
+def test_a_trainer_of_pairs_predicts_nothing_for_rows(tmp_path):
+    with pytest.raises(ValueError, match=r"`evaluate\(dataset\)`.*score_matrix"):
+        make_trainer(tmp_path).predict(concept_dataset(4))
 
 
 @pytest.mark.parametrize(

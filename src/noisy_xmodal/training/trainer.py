@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ..data.identity import Digests, text_digests
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
-from ..evaluation import shared_evaluation
 from ..modules.processor_facts import processor_facts, words_by_id
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
@@ -32,8 +31,7 @@ from .callbacks import (
     RefurbishmentCallback,
     ReportCallback,
 )
-from .checkpoint import SafeCheckpointTrainer
-from .chosen_metric import check_evaluated, choose_by
+from .evaluating_trainer import EvaluatingTrainer, by_part
 from .identity import RunIdentity, config_differences, option_differences
 from .memory import keep_freed_memory
 from .pair_state import PairState
@@ -43,17 +41,15 @@ from .supported_arguments import check_optimizer, refuse_trainer_call
 logger = logging.get_logger(__name__)
 
 
-class RobustTrainer(SafeCheckpointTrainer):
+class RobustTrainer(EvaluatingTrainer):
     """Trains a model on samples that cannot be trusted; the base of all trainers here.
 
     Args:
         model: What to train.
         args: Arguments; `args.robust = False` is plain training.
         train_dataset: Samples with `is_noisy`, the oracle for reports, or None.
-        evaluator: What computes the validation metrics. One with `greater_is_better`, which says
-            of each metric whether the larger one is better, is asked for the metric that chooses
-            the best checkpoint before training begins.
-        eval_dataset: Samples for validation; several by name are evaluated one after another.
+        evaluator: What computes the validation metrics, see `EvaluatingTrainer`.
+        eval_dataset: Samples for validation, or several by name.
         data_collator: What makes a batch of samples; chosen by the class for a kind of sample.
         callbacks: Further callbacks.
         kwargs: Passed on to `transformers.Trainer`; what has no effect here is refused.
@@ -88,13 +84,12 @@ class RobustTrainer(SafeCheckpointTrainer):
     ) -> None:
         self.check_call(args, kwargs)
         self.pair_state = PairState(len(train_dataset), len(self.row_names))
-        self.evaluator = evaluator
-        choose_by(evaluator, args, eval_dataset)
         super().__init__(
+            args,
+            evaluator,
+            eval_dataset,
             model=model,
-            args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
             data_collator=data_collator,
             **kwargs,
         )
@@ -189,18 +184,6 @@ class RobustTrainer(SafeCheckpointTrainer):
         return super()._init_training_state(max_steps, steps, epochs, folder, trial)
 
     # What a kind of sample says
-
-    def as_samples(self, dataset: Any, split: str) -> Any:
-        """Make samples of what a person passes as a split."""
-        return dataset
-
-    def as_parts(self, eval_dataset: Any) -> Any:
-        """Samples of the validation split, or of several by name; None for none."""
-        if eval_dataset is None:
-            return None
-        if isinstance(eval_dataset, dict):
-            return {name: self.as_samples(rows, name) for name, rows in eval_dataset.items()}
-        return self.as_samples(eval_dataset, "validation")
 
     def deal(self, samples: Any) -> Any:
         """Make a dataset that is asked for (pair id, peer), as the batch sampler gives them."""
@@ -377,13 +360,6 @@ class RobustTrainer(SafeCheckpointTrainer):
         ]
         return torch.stack(norms).max()
 
-    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; a schedule that follows the metric knows which way is better."""
-        if self.args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
-            mode = "max" if self.args.greater_is_better else "min"
-            self.args.lr_scheduler_kwargs = {"mode": mode, **(self.args.lr_scheduler_kwargs or {})}
-        return super().create_scheduler(*args, **kwargs)
-
     # What transformers' Trainer is told
 
     def get_train_dataloader(self) -> DataLoader:
@@ -412,63 +388,6 @@ class RobustTrainer(SafeCheckpointTrainer):
             "pin_memory": args.dataloader_pin_memory and torch.cuda.is_available(),
         }
 
-    def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """Metrics of the evaluator, logged; without an argument on the validation split.
-
-        Args:
-            eval_dataset: Samples, or several by name, whose names come before the metrics' then.
-            ignore_keys: None; the evaluator knows what it reads of a model's output.
-            metric_key_prefix: What the names of the metrics begin with.
-
-        Raises:
-            ValueError: If there is no dataset, or the metric that chooses the best checkpoint is
-                not among those of the validation split.
-        """
-        if ignore_keys is not None:
-            raise ValueError("`ignore_keys` has no effect here: leave it out.")
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        if dataset is None:
-            raise ValueError("no dataset to evaluate on: pass `eval_dataset`.")
-        parts = dataset if isinstance(dataset, dict) else {"": dataset}
-        model = self.accelerator.unwrap_model(self.model)
-        metrics: dict[str, float] = {}
-        for part, rows in parts.items():
-            prefix = f"{metric_key_prefix}_{part}" if part else metric_key_prefix
-            samples = self.as_samples(rows, part or metric_key_prefix)
-            with shared_evaluation(model):
-                found = self.evaluator(model, samples)
-            metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
-        if self.is_in_train and eval_dataset is None:
-            check_evaluated(metrics, self.args)
-        self.log(metrics)
-        self.control: TrainerControl = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: a score belongs to a pair of an image and a text, not to a row of a dataset.
-
-        Raises:
-            ValueError: Always; it says what to use.
-        """
-        raise ValueError(
-            "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the "
-            "score of every image with every text noisy_xmodal.evaluation.score_matrix(model, "
-            "processor, images, texts); for classes the model's own output."
-        )
-
-    def best_epoch(self) -> float | None:
-        """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""
-        step = self.state.best_global_step if self.args.load_best_model_at_end else None
-        epochs = [row["epoch"] for row in self.state.log_history if row["step"] == step]
-        return epochs[-1] if step else None
-
     # Checkpoints
 
     @cached_property
@@ -476,7 +395,8 @@ class RobustTrainer(SafeCheckpointTrainer):
         """What the run is made of, for its checkpoints; read once, as training begins."""
         splits = {"training": self.train_dataset}
         if self.args.load_best_model_at_end and self.eval_dataset is not None:
-            splits["validation"] = self.eval_dataset
+            parts = by_part(self.eval_dataset)
+            splits |= {f"validation {name}".rstrip(): part for name, part in parts.items()}
         with self.args.main_process_first(desc="digests"):
             items = {
                 f"{split} {name}": digests

@@ -53,7 +53,7 @@ class NcrTrainer(CoTeachingTrainer):
         )
         super().__init__(model, args, objective=objective, **kwargs)
 
-    def predict(self, output: ScoredBatch, negatives: Tensor) -> Tensor:
+    def predict_match(self, output: ScoredBatch, negatives: Tensor) -> Tensor:
         """Eq. 5 for a batch of one network, (n_pairs,)."""
         return adaptive_prediction(
             output.scores,
@@ -64,7 +64,7 @@ class NcrTrainer(CoTeachingTrainer):
 
     def assess(self, output: ScoredBatch, negatives: Tensor) -> dict[str, Tensor]:
         """Losses for the mixture (Eq. 1) and predictions for the targets (Eq. 5)."""
-        prediction = self.predict(output, negatives)
+        prediction = self.predict_match(output, negatives)
         return super().assess(output, negatives) | {"prediction": prediction}
 
     def refurbish(self) -> np.ndarray | None:
@@ -87,7 +87,7 @@ class NcrTrainer(CoTeachingTrainer):
         if self.method.rectification == "epoch":
             return self.look_up("target", batch)
         own, other = (
-            self.predict(self.eval_scores(peer, batch), batch.negatives)
+            self.predict_match(self.eval_scores(peer, batch), batch.negatives)
             for peer in (batch.peer, 1 - batch.peer)
         )
         judged = replace(batch, peer=self.judge_of(batch.peer))
