@@ -17,9 +17,10 @@ from datasets import DatasetDict
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
 
 from noisy_xmodal import CommonSpaceConfig, RcarConfig
-from noisy_xmodal.auditing.by_model import load_judge
+from noisy_xmodal.auditing.by_model import check_judge, load_judge
 from noisy_xmodal.data import (
     DatasetError,
+    PairDataset,
     append_boxes,
     load_labelled,
     load_pairs,
@@ -29,7 +30,7 @@ from noisy_xmodal.data import (
 )
 from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
 from noisy_xmodal.entry.devices import device_of
-from noisy_xmodal.entry.errors import loading
+from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.options import OptionError, read_options
 from noisy_xmodal.entry.outputs import check_output
 from noisy_xmodal.entry.rules import EVALUATE
@@ -151,10 +152,6 @@ def build_evaluator(
         return LabelRetrievalEvaluator(processor, block_size=args.block_size)
     if shortlists is None:
         return RetrievalEvaluator(processor, args.block_size, args.fold_size, progress=True)
-    if not isinstance(config, RcarConfig):
-        raise OptionError(
-            "--shortlist_model_name_or_path is for a cross-encoder such as RCAR: leave it out."
-        )
     retriever, reads = load_two_towers(shortlists, device)
     return RerankEvaluator(
         processor, retriever, reads, args.shortlist_size, args.block_size, progress=True
@@ -165,9 +162,8 @@ def load_model(name: str, of_classes: bool, device: str) -> tuple[Any, Any]:
     """A model of classes or of pairs, and its processor."""
     if not of_classes:
         return load_judge(name, device)
-    with loading(name):
-        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    model = load_part(AutoModel, name, use_safetensors=True)
+    processor = load_part(AutoProcessor, name)
     return model.to(device), processor
 
 
@@ -197,17 +193,21 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         check_output(args.precision_recall_file, "--precision_recall_file", ".json", is_curves)
     device = device_of(args.device)
     name = args.model_name_or_path
-    with loading(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = load_part(AutoConfig, name)
     of_classes = isinstance(config, CommonSpaceConfig)
     for option in OF_PAIRS if of_classes else OF_CLASSES:
         if getattr(args, option) is not None:
             kind = "learnt classes" if of_classes else "compares pairs"
             raise OptionError(f"--{option} does nothing for {name}, which {kind}: leave it out")
+    if args.shortlist_model_name_or_path is not None and not isinstance(config, RcarConfig):
+        raise OptionError(
+            f"--shortlist_model_name_or_path does nothing for {name}: it is for a cross-encoder "
+            "such as RCAR, so leave it out"
+        )
     model, processor = load_model(name, of_classes, device)
     dataset = load_data(args, of_classes)
     if args.split not in dataset:
-        raise DatasetError(f"there is no split {args.split!r}; there are: {', '.join(dataset)}.")
+        raise DatasetError(f"there is no --split {args.split}; there are: {', '.join(dataset)}.")
     rows = dataset[args.split]
     if of_classes:
         rows = rows if config.backbone_config is not None else with_vectors(rows, args.split)
@@ -216,6 +216,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         if getattr(config, "box_size", 0):
             rows = append_boxes(rows, args.split)
         validate_pairs(rows, split=args.split)
+        check_judge(processor, PairDataset(rows), name)
     evaluator = build_evaluator(args, config, processor, device)
     if isinstance(config, RcarConfig):
         texts = [caption for captions in rows["captions"] for caption in captions]

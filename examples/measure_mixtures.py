@@ -115,9 +115,9 @@ def judge(losses: np.ndarray, is_noisy: np.ndarray, unseen: np.ndarray, mixture:
     }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Compare, print and write."""
-    (args,) = HfArgumentParser(MixtureArguments).parse_args_into_dataclasses()
+    (args,) = HfArgumentParser(MixtureArguments).parse_args_into_dataclasses(argv)
     cases = made_up_cases() if args.checkpoint is None else measured_cases(args)
     found: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for name, losses, is_noisy, unseen in cases:

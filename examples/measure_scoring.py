@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoProcessor, HfArgumentParser
 from noisy_xmodal import RcarModel
 from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
 from noisy_xmodal.data.builders import load_openmoji
+from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation.scoring import by_length
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.run import run_script
@@ -128,8 +129,10 @@ def main(argv: list[str] | None = None) -> dict:
     (args,) = HfArgumentParser(MeasureArguments).parse_args_into_dataclasses(argv)
     torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModel.from_pretrained(args.model_name_or_path).to(device).eval()
-    processor = AutoProcessor.from_pretrained(args.model_name_or_path)
+    model = load_part(AutoModel, args.model_name_or_path).to(device).eval()
+    if not isinstance(model, RcarModel):
+        raise ValueError(f"--model_name_or_path is a {type(model).__name__}: give a trained RCAR")
+    processor = load_part(AutoProcessor, args.model_name_or_path)
     dataset = (
         load_openmoji(args.dataset_config_name or "clean")
         if args.dataset_name is None

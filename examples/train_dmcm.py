@@ -45,6 +45,7 @@ from noisy_xmodal.data import (
     with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji_labels
+from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
 from noisy_xmodal.training import CurveCallback
@@ -249,10 +250,10 @@ def build_processor(args: MethodArguments) -> CommonSpaceProcessor:
     kind = DmcmProcessor if args.method == "dmcm" else CommonSpaceProcessor
     if args.backbone_name_or_path is None:
         return kind()
-    family = AutoConfig.from_pretrained(args.backbone_name_or_path).model_type
+    family = load_part(AutoConfig, args.backbone_name_or_path).model_type
     return kind(
-        AutoImageProcessor.from_pretrained(args.backbone_name_or_path, backend="pil"),
-        AutoTokenizer.from_pretrained(args.backbone_name_or_path),
+        load_part(AutoImageProcessor, args.backbone_name_or_path, backend="pil"),
+        load_part(AutoTokenizer, args.backbone_name_or_path),
         padding="max_length" if family.startswith("siglip") else True,
     )
 
@@ -266,7 +267,7 @@ def model_fields(args: MethodArguments, protocol: dict | None) -> dict:
     if args.embedding_size is not None:
         fields["embedding_size"] = args.embedding_size
     if args.backbone_name_or_path is not None:
-        fields["backbone_config"] = AutoConfig.from_pretrained(args.backbone_name_or_path)
+        fields["backbone_config"] = load_part(AutoConfig, args.backbone_name_or_path)
         fields["freeze_backbone"] = args.freeze_backbone
     given = {
         name: getattr(args, name)

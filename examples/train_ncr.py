@@ -9,7 +9,6 @@
 Without a dataset it trains on OpenMoji pictures and their names, which need no download.
 """
 
-import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
@@ -42,6 +41,8 @@ from noisy_xmodal.data import (
     load_training_pairs,
     noise_protocol,
 )
+from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.options import json_option
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
@@ -160,11 +161,11 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
         row = train.with_format("numpy")[0]["regions"]
         images = RegionFeatureProcessor(region_size=row.shape[-1])
     elif model.vision_model_name_or_path:
-        images = AutoImageProcessor.from_pretrained(model.vision_model_name_or_path, backend="pil")
+        images = load_part(AutoImageProcessor, model.vision_model_name_or_path, backend="pil")
     else:
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
-        tokenizer = AutoTokenizer.from_pretrained(model.text_model_name_or_path)
+        tokenizer = load_part(AutoTokenizer, model.text_model_name_or_path)
     else:
         captions = (caption for row in train["captions"] for caption in row)
         tokenizer = train_word_tokenizer(captions, min_frequency=data.min_word_frequency)
@@ -176,14 +177,14 @@ def build_model(processor: NcrProcessor, args: ModelArguments) -> NcrModel:
     vision = text = None
     if not isinstance(processor.image_processor, RegionFeatureProcessor):
         vision = (
-            AutoConfig.from_pretrained(args.vision_model_name_or_path)
+            load_part(AutoConfig, args.vision_model_name_or_path)
             if args.vision_model_name_or_path
             else ResNetConfig(
                 embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
             )
         )
     if args.text_model_name_or_path:
-        text = AutoConfig.from_pretrained(args.text_model_name_or_path)
+        text = load_part(AutoConfig, args.text_model_name_or_path)
     model = NcrModel(
         NcrConfig(
             vision_config=vision,
@@ -197,7 +198,7 @@ def build_model(processor: NcrProcessor, args: ModelArguments) -> NcrModel:
             image_dropout=args.image_dropout,
             normalize_tokens=args.normalize_tokens,
             similarity=args.similarity,
-            similarity_options=json.loads(args.similarity_options),
+            similarity_options=json_option("similarity_options", args.similarity_options),
             objective=args.objective,
             margin=args.margin,
             soft_margin=args.soft_margin,

@@ -53,6 +53,7 @@ from noisy_xmodal.data import (
     load_training_pairs,
     noise_protocol,
 )
+from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation import (
     RerankEvaluator,
     RetrievalEvaluator,
@@ -224,11 +225,11 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
     if "regions" in train.column_names:
         images = RegionFeatureProcessor(train.with_format("numpy")[0]["regions"].shape[-1])
     elif model.vision_model_name_or_path:
-        images = AutoImageProcessor.from_pretrained(model.vision_model_name_or_path, backend="pil")
+        images = load_part(AutoImageProcessor, model.vision_model_name_or_path, backend="pil")
     else:
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
-        return RcarProcessor(images, AutoTokenizer.from_pretrained(model.text_model_name_or_path))
+        return RcarProcessor(images, load_part(AutoTokenizer, model.text_model_name_or_path))
     captions = (caption for row in train["captions"] for caption in row)
     words = train_word_tokenizer(captions, min_frequency=data.min_word_frequency, mask=True)
     return RcarProcessor(images, words)
@@ -239,13 +240,13 @@ def build_model(processor: RcarProcessor, args: ModelArguments) -> RcarModel:
     images, words = processor.image_processor, processor.tokenizer
     vision = None
     if args.vision_model_name_or_path:
-        vision = AutoConfig.from_pretrained(args.vision_model_name_or_path)
+        vision = load_part(AutoConfig, args.vision_model_name_or_path)
     elif not isinstance(images, RegionFeatureProcessor):
         vision = ResNetConfig(
             embedding_size=32, hidden_sizes=[32, 64, 128, 128], depths=[1] * 4, layer_type="basic"
         )
     text = (
-        AutoConfig.from_pretrained(args.text_model_name_or_path)
+        load_part(AutoConfig, args.text_model_name_or_path)
         if args.text_model_name_or_path
         else BertConfig(
             vocab_size=len(words),
@@ -290,7 +291,7 @@ def build_evaluator(
     name = args.shortlist_model_name_or_path
     if name is None:
         return RetrievalEvaluator(processor, block_size=block_size)
-    retriever, reads = AutoModel.from_pretrained(name), AutoProcessor.from_pretrained(name)
+    retriever, reads = load_part(AutoModel, name), load_part(AutoProcessor, name)
     return RerankEvaluator(processor, retriever, reads, args.shortlist_size, block_size)
 
 

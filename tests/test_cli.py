@@ -7,11 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from noisy_xmodal import NcrConfig, NcrModel
 from noisy_xmodal.audit import AuditInterrupted
 from noisy_xmodal.cli import app
+from noisy_xmodal.entry.outputs import only_one
 
 
 @pytest.fixture
@@ -76,23 +78,110 @@ def test_search_prints_json_or_a_table(run: Any) -> None:
         (["search", "./gone", "data.parquet", "a dog", "--json"], "./gone"),
         (["search", "ncr", "data.parquet", "nothing.jpg", "--json"], "nothing.jpg"),
         (["search", "ncr", "data.parquet", "a dog", "--index", "magic", "--json"], "magic"),
+        (["search", "ncr", "data.parquet", "a dog", "--device", "gpu", "--json"], "called cuda"),
+        (["search", "ncr", "data.parquet", "a dog", "--shortlist", "9", "--json"], "--shortlist"),
+        (["search", "ncr", "data.parquet", "a dog", "-o", "/proc/x.png", "--json"], "--output"),
+        (["search", "ncr", "data.parquet", "a dog", "-o", "ncr", "--json"], "a folder"),
+        (["search", "ncr", "data.parquet", "a dog", "-o", "mine.png", "--json"], "mine.png"),
+        (["search", "ncr", "data.parquet", "data.parquet", "--json"], "--direction text_to_image"),
+        (["audit", "data.parquet", "--device", "mps:4", "--json"], "no device 'mps:4'"),
+        (["audit", "data.parquet", "--model", "ncr", "--epochs", "9", "--json"], "beside --model"),
+        (["audit", "data.parquet", "--vision-model", "none", "--json"], "--vision-model"),
+        (["audit", "data.parquet", "--clean-weights", "--json"], "without --clean:"),
+        (["audit", "data.parquet", "--clean-threshold", "0.2", "--json"], "without --clean:"),
+        (["audit", "data.parquet", "--clean", "ncr", "--json"], "--clean ncr is not empty"),
+        (["audit", "data.parquet", "-o", "data.parquet", "--json"], "has not written"),
+        (["audit", "data.parquet", "--config", "other", "--json"], "no configuration 'other'"),
+        (["audit", "openmoji", "--id-column", "x", "--json"], "--id-column does nothing"),
+        (["audit", "broken.jsonl", "--json"], "broken.jsonl"),
+        (["audit", "empty.parquet", "--json"], "empty.parquet"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_exit_code_1(
     run: Any, words: list[str], says: str
 ) -> None:
+    Image.new("RGB", (2, 2)).save("mine.png")
+    Path("broken.jsonl").write_bytes(b'{"image": "x.jpg", "text": "caf\xe9"}')
+    Path("empty.parquet").touch()
     done = run(*words)
-    assert done.exit_code == 1
-    assert says in json.loads(done.stdout)["error"]
-    assert done.stderr.startswith("error: ")
+    assert done.exit_code == 1, done.output
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"error"}
+    assert says in answer["error"]
+    assert done.stderr.splitlines()[-1] == f"error: {answer['error']}"
     assert "Traceback" not in done.stderr
     assert not list(Path().glob("*.work"))
+    assert not list(Path().glob(".*"))
 
 
 def test_words_that_cannot_be_read_are_exit_code_2(run: Any) -> None:
     assert run("audit").exit_code == 2
     assert run("audit", "data.parquet", "--folds", "1").exit_code == 2
     assert run("audit", "data.parquet", "--modle", "ncr").exit_code == 2
+    for option in ("--seed=-1", "--clean-threshold=nan", "--overwrite", "--shown=0"):
+        done = run("audit", "data.parquet", option, "--json")
+        assert done.exit_code == 2
+        answer = json.loads(done.stdout)
+        assert option.partition("=")[0] in answer["error"]
+        assert done.stderr == f"error: {answer['error']}\n"
+    assert "--help" in run().output
+
+
+def test_what_is_no_persons_mistake_is_a_line_too(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("noisy_xmodal.audit.audit", lambda _: {}["x"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    done = run("audit", "data.parquet", "--json")
+    assert done.exit_code == 1
+    answer = json.loads(done.stdout)
+    assert "unexpected KeyError" in answer["error"]
+    assert "Traceback" in Path(answer["traceback"]).read_text()
+    assert done.stderr.count("\n") == 1
+
+
+def test_captions_cannot_steer_the_terminal(run: Any, tiny_regions_dataset: Any) -> None:
+    rows = tiny_regions_dataset(3)
+    captions = [["\x1b[2J\x1b[31ma \u202ered\u202c [bold]cat[/bold]\x07"]] * 3
+    names = ["a\x1b]0;title\x07b", "c\nd", "e"]
+    rows = rows.remove_columns(["captions", "image_id", "is_noisy"])
+    rows = rows.add_column("captions", captions).add_column("image_id", names)
+    rows.to_parquet("steering.parquet")
+    words = ("search", "ncr", "steering.parquet", "\x1b[1mred")
+    shown = run(*words).stdout
+    assert not set("\x1b\u202e\x07").intersection(shown)
+    assert "a red [bold]cat[/bold]" in shown
+    assert "ab " in shown
+    found = json.loads(run(*words, "--json").stdout)
+    assert {row["caption"] for row in found["results"]} == {captions[0][0]}
+    assert {row["image_id"] for row in found["results"]} == set(names)
+    assert found["query"] == "\x1b[1mred"
+
+
+@pytest.mark.parametrize(
+    ("query", "note"),
+    [
+        ("red cat", None),
+        ("xyzzy qwertz", "knows no word of the query (xyzzy, qwertz)"),
+        ("red xyzzy", "does not know these words of the query: xyzzy."),
+        ("...", "query"),
+    ],
+)
+def test_words_that_a_model_does_not_know_are_noted(run: Any, query: str, note: str | None) -> None:
+    words = ("search", "ncr", "data.parquet", query)
+    found = json.loads(run(*words, "--json").stdout)
+    assert len(found["notes"]) == (note is not None)
+    assert (note or "") in " ".join(found["notes"])
+    assert (note is not None) == ("Note: " in run(*words).stdout)
+
+
+def test_one_audit_at_a_time_writes_to_an_output(run: Any) -> None:
+    words = ("audit", "data.parquet", "--model", "ncr", "-o", "found.parquet")
+    with only_one("found.parquet"):
+        done = run(*words)
+    assert done.exit_code == 1
+    assert "another process writes to" in done.stderr
+    assert run(*words).exit_code == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

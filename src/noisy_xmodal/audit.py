@@ -91,6 +91,11 @@ def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]
         noise_seed=options.noise_seed,
         progress=options.progress,
     )
+    if rows.visual != IMAGE and options.vision_model_name_or_path is not None:
+        raise ValueError(
+            f"--vision_model_name_or_path does nothing for {options.dataset_name}, which has "
+            "region features and no pictures: leave it out"
+        )
     work = work_folder(options, rows)
     work.mkdir(parents=True, exist_ok=True)
     notes: list[str] = []
@@ -142,11 +147,6 @@ def _features(
     options: AuditOptions, rows: LoadedRows, device: str, notes: list[str]
 ) -> np.ndarray | None:
     if rows.visual != IMAGE:
-        if options.vision_model_name_or_path is not None:
-            raise ValueError(
-                f"--vision_model_name_or_path does nothing for {options.dataset_name}, which has "
-                "region features and no pictures: leave it out"
-            )
         return None
     name, note = vision_model_name(options.vision_model_name_or_path)
     notes += note

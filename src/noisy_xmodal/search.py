@@ -21,7 +21,7 @@ from .data import PairDataset, append_boxes
 from .data.any_dataset.columns import GivenColumns
 from .data.columns import CAPTIONS, IMAGE, column_values
 from .entry.devices import device_of
-from .entry.errors import loading
+from .entry.errors import load_part
 from .entry.outputs import check_output, is_summary
 from .evaluation.figures import is_figure
 from .evaluation.reranking import rerank
@@ -182,15 +182,13 @@ def _load_retriever(name: str | os.PathLike[str], device: str) -> tuple[Any, Any
 
 
 def _load_reranker(name: str | os.PathLike[str], device: str) -> tuple[Any, Any]:
-    with loading(name):
-        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+    model = load_part(AutoModel, name, use_safetensors=True)
     if not hasattr(model, "score_pairs"):
         raise ValueError(
             f"{name} is a {type(model).__name__}, which scores no single pairs by joint passes: "
             "give a model that does as the reranker, such as RCAR"
         )
-    with loading(name, "processor"):
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    processor = load_part(AutoProcessor, name)
     return model.eval().to(device), processor
 
 

@@ -57,7 +57,7 @@ def test_a_fault_of_the_program_leaves_a_traceback_in_a_file(
     assert ending(KeyError("x"), as_json=True) == 1
     printed = capsys.readouterr()
     answer = json.loads(printed.out)
-    assert "unexpected KeyError in door.py, line" in answer["error"]
+    assert "unexpected KeyError in test_door.py, line" in answer["error"]
     assert "KeyError: 'x'" in Path(answer["traceback"]).read_text()
     assert printed.err.count("\n") == 1
     assert answer["traceback"] in printed.err

@@ -15,11 +15,10 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from noisy_xmodal.data import DatasetError
-from noisy_xmodal.entry.errors import ModelFilesError, in_words, is_mistake, loading
+from noisy_xmodal.entry.errors import ModelFilesError, in_words, is_mistake, load_part
 from noisy_xmodal.noise import parse_noise
 from noisy_xmodal.training.failures import RunError
 
@@ -114,21 +113,23 @@ def test_a_file_that_datasets_cannot_read_is_named(
 
 
 def test_what_goes_wrong_in_loading_names_the_model(tmp_path: Path) -> None:
-    def load(error: BaseException) -> BaseException:
-        def fail() -> None:
-            with loading(tmp_path, "processor"):
+    def load(error: BaseException, name: Path = tmp_path) -> BaseException:
+        class AutoProcessor:
+            @staticmethod
+            def from_pretrained(name: Path, trust_remote_code: bool) -> None:
+                assert not trust_remote_code
                 raise error
 
-        return raised(fail)
+        return raised(load_part, AutoProcessor, name)
 
     assert str(load(KeyError("added_tokens"))) == (
         f"{tmp_path} cannot be loaded: the files of its processor are damaged, or of another kind "
         "(KeyError: 'added_tokens')"
     )
     assert "its weights are damaged" in str(load(raised(load_tensors, b"123456789")))
-    assert isinstance(raised(load_tensors, b"123456789"), SafetensorError)
-    assert isinstance(load(MemoryError()), MemoryError)
-    with pytest.raises(ModelFilesError, match="/nowhere is no folder here"), loading("/nowhere"):
-        raise OSError("gone")
-    with pytest.raises(ValueError, match="magic"), loading("/nowhere"):
-        parse_noise("magic_20")  # says it all itself
+    assert "other sizes" in str(load(RuntimeError("You set `ignore_mismatched_sizes` to False")))
+    gone = load(OSError("gone"), Path("/nowhere"))
+    assert str(gone).startswith("/nowhere is no folder here, and as a model of the Hub cannot be")
+    assert isinstance(gone, ModelFilesError)
+    for error in (MemoryError(), ImportError("no timm"), raised(parse_noise, "magic_20")):
+        assert load(error) is error  # says all itself

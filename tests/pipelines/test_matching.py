@@ -187,3 +187,8 @@ def test_vectors_stand_in_for_images_and_texts():
         np.testing.assert_allclose(found, expected, atol=1e-5)
     with pytest.raises(ValueError, match="this model reads feature vectors"):
         match(image=images[0], text="a red cat")
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_processor: Any, tiny_config: Any) -> None:
+    with pytest.raises(ValueError, match=r"no device 'gpu' here \(a GPU is called cuda\)"):
+        ImageTextMatchPipeline(MatchingModel(tiny_config()), tiny_processor, device="gpu")

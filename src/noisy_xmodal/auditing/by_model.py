@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoProcessor
 
 from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
-from ..entry.errors import loading
+from ..entry.errors import load_part
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.pair_losses import judge_scores, judge_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
@@ -30,13 +30,12 @@ def load_judge(name: str, device: torch.device | str) -> tuple[Any, Any]:
         return load_two_towers(name, device)
     except NotTwoTowersError as error:
         try:
-            model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+            model = load_part(AutoModel, name, use_safetensors=True)
         except (OSError, ValueError):
             raise error from None
         if not hasattr(model, "score") or not hasattr(model, "encode_image"):
             raise ValueError(f"{error}; or a model of pairs of this library") from error
-        with loading(name, "processor"):
-            processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        processor = load_part(AutoProcessor, name)
         if getattr(processor, "reads_vectors_only", False):
             raise
         return model.eval().to(device), processor

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
-from ..entry.errors import loading
+from ..entry.errors import load_part
 from ..evaluation.grids import picture_grids
 from ..evaluation.stored_rows import complete_rows
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
@@ -47,8 +47,7 @@ def vision_model_name(given: str | None) -> tuple[str | None, list[str]]:
     if given == PIXELS:
         return None, []
     if given not in (None, IMAGENET):
-        with loading(given):
-            AutoConfig.from_pretrained(given, trust_remote_code=False)  # an error now
+        load_part(AutoConfig, given)  # an error now
     return given or IMAGENET, []
 
 
@@ -84,9 +83,8 @@ def audit_features(
             image_std=[128 / 255] * 3,
         )
     else:
-        with loading(name):
-            model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-            processor = AutoImageProcessor.from_pretrained(name, backend="pil")
+        model = load_part(AutoModel, name, use_safetensors=True)
+        processor = load_part(AutoImageProcessor, name, backend="pil")
         model = getattr(model, "vision_model", model).eval()  # of a two-tower model, its eyes
     return picture_grids(model.to(device), processor, pictures, path, progress=progress)
 

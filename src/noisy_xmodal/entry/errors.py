@@ -14,18 +14,21 @@ import linecache
 import os
 import signal
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
+from typing import Any
 
 _PACKAGE, _DISTRIBUTION = "noisy_xmodal", "noisy-xmodal"
 #: Libraries whose own errors speak of names, options and files that a person chose.
 _CHECKERS = (_PACKAGE, "transformers", "datasets", "huggingface_hub", "accelerate", "__main__")
+#: Folder of Python's own library.
+_STANDARD = sysconfig.get_paths()["stdlib"]
 _NETWORK = ("httpx", "httpcore", "requests", "urllib3")
 _OF_CONTENT = (json.JSONDecodeError, UnicodeError, tarfile.TarError, zipfile.BadZipFile, EOFError)
 #: Errors that no library raises on purpose for what a person typed.
@@ -55,29 +58,30 @@ class ModelFilesError(OSError):
     """A model that is not there, or whose files cannot be read."""
 
 
-@contextmanager
-def loading(name: str | os.PathLike[str], part: str = "model") -> Iterator[None]:
-    """Name the model in whatever goes wrong while it is loaded.
+def load_part(kind: Any, name: str | os.PathLike[str], **options: Any) -> Any:
+    """Load a part of a model, and name the model if that fails. No code of its folder is run.
 
     Args:
+        kind: A class with `from_pretrained`, such as AutoConfig.
         name: Folder or Hub id.
-        part: What of it is loaded.
+        options: For `from_pretrained`.
 
     Raises:
-        ModelFilesError: After any error but those of this library, which name it themselves.
+        ModelFilesError: It is not there, or cannot be read.
     """
     try:
-        yield
-    except (MemoryError, ImportError, ModelFilesError):
+        return kind.from_pretrained(name, trust_remote_code=False, **options)
+    except (MemoryError, ImportError):
         raise
     except Exception as error:
         if _is_raised_by(error, (_PACKAGE,)):
-            raise
-        where = "" if Path(name).expanduser().exists() else "is no folder here, and as a model "
-        where += "of the Hub " if where else ""
+            raise  # it says all itself
         why = in_words(error)
         if isinstance(error, _FAULTS):  # a library fell over what it found in the files
+            part = kind.__name__.removeprefix("Auto").lower()
             why = f"the files of its {part} are damaged, or of another kind ({why})"
+        where = "" if Path(name).expanduser().exists() else "is no folder here, and as a model "
+        where += "of the Hub " if where else ""
         raise ModelFilesError(f"{name} {where}cannot be loaded: {why}") from error
 
 
@@ -242,7 +246,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:
-    """Whether a `raise` statement of these modules, or of the script's folder, raised it."""
+    """Whether a `raise` statement of these modules raised it."""
     frames = list(walk_tb(error.__traceback__))
     if not frames:
         return False
@@ -252,8 +256,8 @@ def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:
 
 
 def _module(frame: FrameType) -> str:
-    """The package of a frame; `__main__` for whatever lies beside the script that was started."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if script and os.path.dirname(frame.f_code.co_filename) == os.path.dirname(script):
-        return "__main__"
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    """The package of a frame; `__main__` for a script, which is in no library's folder."""
+    path = frame.f_code.co_filename
+    name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    is_installed = any(part in path for part in ("site-packages", "dist-packages", "<", _STANDARD))
+    return name if is_installed or name == _PACKAGE else "__main__"

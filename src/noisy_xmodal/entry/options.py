@@ -5,6 +5,7 @@ An option that would do nothing in a combination is refused. The names here are 
 """
 
 import dataclasses
+import json
 import re
 import sys
 from argparse import SUPPRESS
@@ -100,6 +101,25 @@ def read_options(
     values = {field.name: getattr(read, field.name) for field in dataclasses.fields(kind)}
     check_options(rules, values, typed)
     return kind(**values)
+
+
+def json_option(name: str, text: str) -> dict[str, Any]:
+    """The value of an option that takes a JSON object.
+
+    Args:
+        name: The option.
+        text: What was typed.
+
+    Raises:
+        OptionError: It is no such object.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise OptionError(f"--{name} is {text!r}, which is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise OptionError(f'--{name} is {text!r}: give a JSON object, such as {{"dropout": 0.2}}')
+    return found
 
 
 def spelled(message: str, names: Mapping[str, str]) -> str:

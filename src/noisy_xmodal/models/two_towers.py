@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoProcessor, BatchFeature
 
-from ..entry.errors import loading
+from ..entry.errors import load_part
 from ..modules.several import text_or_texts
 from .processing import options_by_side, picture_inputs
 from .sharing import Installed
@@ -185,8 +185,7 @@ def load_two_towers(
             raise NotTwoTowersError(
                 f"{name} holds no model: there is no config.json, but {listed[:5] or 'nothing'}"
             )
-    with loading(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = load_part(AutoConfig, name)
     kind = MODEL_MAPPING.get(type(config), None)
     if isinstance(kind, tuple | list):
         kind = kind[0]
@@ -199,16 +198,14 @@ def load_two_towers(
             "images and texts: give a two-tower model, such as CLIP, SigLIP or NCR with the "
             "similarity 'cosine'"
         )
-    with loading(name):
-        model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+    model = load_part(AutoModel, name, use_safetensors=True)
     if own and not model.is_two_tower:
         how = getattr(config, "similarity", None)
         raise NotTwoTowersError(
             f"{name} is a {found}{f' with the similarity {how!r}' if how else ''}, which compares "
             "images and texts part by part and has no vector per image: give a two-tower model"
         )
-    with loading(name, "processor"):
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    processor = load_part(AutoProcessor, name)
     if getattr(processor, "reads_vectors_only", False):
         raise NotTwoTowersError(
             f"{name} is a {found} that reads feature vectors: give a model that reads pictures (or "

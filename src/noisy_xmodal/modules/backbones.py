@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
+from ..entry.errors import load_part
+
 
 def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTrainedConfig) -> None:
     """Replace the fresh weights of an encoder's backbone by pretrained ones.
@@ -19,7 +21,7 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
     """
     if name is None:
         return
-    found = AutoConfig.from_pretrained(name)
+    found = load_part(AutoConfig, name)
     for field in ("model_type", "num_hidden_layers"):
         has, wants = getattr(found, field, None), getattr(config, field, None)
         if has != wants:
@@ -27,5 +29,5 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
                 f"{name} has the {field} {has!r} and the model's config {wants!r}: build the model "
                 "with AutoConfig.from_pretrained of the same name."
             )
-    pretrained = AutoModel.from_pretrained(name, config=config)
+    pretrained = load_part(AutoModel, name, config=config)
     encoder.get_submodule("backbone").load_state_dict(pretrained.state_dict())

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
+from ..entry.devices import device_of
+
 
 class PairPipeline(Pipeline):
     """A pipeline over a matching model; the model is kept in eval mode.
@@ -20,7 +22,7 @@ class PairPipeline(Pipeline):
 
     Raises:
         TypeError: If the model does not compare images with texts.
-        ValueError: If there is no processor.
+        ValueError: If there is no processor, or no such device.
     """
 
     _load_processor = True
@@ -39,6 +41,8 @@ class PairPipeline(Pipeline):
         if processor is None:
             raise ValueError(f"no processor came with the {name}: pass `processor=` as well")
         kwargs.pop("local_files_only", None)  # which transformers hands on to every pipeline
+        if isinstance(kwargs.get("device"), str):
+            kwargs["device"] = device_of(kwargs["device"])
         super().__init__(model=model, processor=processor, **kwargs)
         if self.tokenizer is None and self.image_processor is None:
             # Batches are put together only where a part that could pad is known; vectors need none.

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..entry.terminal import plain
 from ..evaluation.figures import save_figure
 
 _COLUMNS, _MOST_PICTURES, _MOST_LINES = 5, 50, 40
@@ -105,5 +106,5 @@ def _draw_picture(axes: Axes, picture: Image.Image) -> None:
 
 
 def _cut(text: str, length: int) -> str:
-    line = " ".join(text.split())
+    line = " ".join(plain(text).split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"

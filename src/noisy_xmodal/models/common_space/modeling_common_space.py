@@ -16,6 +16,7 @@ from transformers import AutoModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from ...entry.errors import load_part
 from ...modules.gathering import gather_batch
 from ...modules.towers import (
     FeatureScaling,
@@ -286,5 +287,5 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         Args:
             name: Name or folder of a pretrained model of the config's type.
         """
-        pretrained = AutoModel.from_pretrained(name, config=self.config.backbone_config)
+        pretrained = load_part(AutoModel, name, config=self.config.backbone_config)
         self.get_submodule("backbone").load_state_dict(pretrained.state_dict())

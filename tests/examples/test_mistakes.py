@@ -1,0 +1,137 @@
+"""The scripts on models of transformers as they are, and on what a person may get wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import (
+    AutoModel,
+    CLIPImageProcessorPil,
+    CLIPProcessor,
+    SiglipImageProcessorPil,
+    SiglipProcessor,
+)
+
+from concepts import concept_dataset
+from example_scripts import script
+from noisy_xmodal import train_word_tokenizer
+from noisy_xmodal.data import DatasetError
+from noisy_xmodal.evaluation.scoring import score_matrix
+from noisy_xmodal.models.two_towers import load_two_towers
+from noisy_xmodal.training.run import run_script
+from tiny_backbones import CAPTIONS, backbone_config, picture_dataset
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Pictures in `data.parquet`, regions in `regions.parquet`, models in `clip` and `siglip`."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    picture_dataset(5).remove_columns(["image_label", "text_label"]).to_parquet(
+        folder / "data.parquet"
+    )
+    concept_dataset(14).to_parquet(folder / "regions.parquet")
+    words = train_word_tokenizer(CAPTIONS)
+    images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)
+    CLIPProcessor(images, words).save_pretrained(folder / "clip")
+    images = SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    SiglipProcessor(images, words).save_pretrained(folder / "siglip")
+    for kind in ("clip", "siglip"):
+        AutoModel.from_config(backbone_config(kind)).save_pretrained(folder / kind)
+    (folder / "broken").mkdir()
+    (folder / "broken/config.json").write_text('{"model_type": ')
+    (folder / "broken/preprocessor_config.json").write_text("{")
+    (folder / "mine.json").write_text('{"notes": "of something else"}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
+        patch.chdir(folder)
+        yield folder
+
+
+EVALUATE = ["--dataset_name", "data.parquet", "--split", "train"]
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
+    argv = ["--model_name_or_path", kind, *EVALUATE]
+    found = script("evaluate").main(argv)
+    images = list(picture_dataset(5)["image"])
+    scores = score_matrix(*load_two_towers(kind), images, CAPTIONS)
+    own = np.diag(scores)
+    ranks = 1 + (scores > own[:, None]).sum(axis=1), 1 + (scores > own).sum(axis=0)
+    for way, rank in zip(("i2t", "t2i"), ranks, strict=True):
+        assert found[f"{way}_r1"] == pytest.approx(100 * (rank == 1).mean())
+        assert found[f"{way}_medr"] == np.floor(np.median(rank))
+    assert json.loads(Path("results.json").read_text()) == found
+    with pytest.raises(DatasetError, match="reads pictures, and the dataset has the column"):
+        script("evaluate").main([*argv, "--dataset_name", "regions.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--label_column", "x"], "--label_column does nothing for"),
+        (["--precision_recall_file", "x.json"], "--precision_recall_file does nothing for"),
+        (["--shortlist_size", "5"], "without --shortlist_model_name_or_path"),
+        (["--device", "gpu"], "a GPU is called cuda"),
+        (["--results_file", "mine.json"], "has not written"),
+        (["--results_file", "/proc/r.json"], "cannot be written"),
+        (["--results_file", "clip"], "a folder"),
+        (["--fold_size", "0"], "--fold_size is 0"),
+        (["--block_size", "-3"], "--block_size is -3"),
+        (["--shortlist_model_name_or_path", "clip"], "is for a cross-encoder"),
+    ],
+)
+def test_evaluate_refuses_what_does_nothing_or_does_not_fit_at_once(
+    options, says, place, monkeypatch
+):
+    evaluate = script("evaluate")
+    monkeypatch.setattr(evaluate, "load_data", None)
+    with pytest.raises(ValueError, match=says):
+        evaluate.main(["--model_name_or_path", "clip", *EVALUATE, *options])
+
+
+def test_columns_are_those_of_a_dataset_that_is_named(place):
+    with pytest.raises(ValueError, match="--image_column does nothing without --dataset_name"):
+        script("evaluate").main(["--model_name_or_path", "clip", "--image_column", "x"])
+
+
+TRAINING = ["--output_dir", "out", "--validation_share", "0.2", "--dataset_name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [
+        ("evaluate", "--model_name_or_path clip --dataset_name no.csv", "no.csv"),
+        ("evaluate", "--model_name_or_path broken --dataset_name data.parquet", "broken cannot"),
+        ("evaluate", "--model_name_or_path clip --dataset_name data.parquet", "no --split test"),
+        ("audit", "--dataset_name data.parquet --dataset_config_name cmp_4O", "cmp_4O"),
+        ("audit", "--dataset_name data.parquet --model_name_or_path broken", "broken cannot"),
+        ("audit", "--dataset_name data.parquet --noise_seed 3", "--noise_seed does nothing"),
+        ("compare", "--runs nowhere", "nowhere/results.json is missing"),
+        ("compare", "--runs clip --output mine.json", "has not written"),
+        ("draw_shapes", "--output_dir clip", "clip is not empty"),
+        ("draw_shapes", "--output_dir new --wrong_share nan", "--wrong_share is nan"),
+        ("study_audit", "--dataset_name data.parquet --noise cmp_4O --output_dir s", "cmp_4O"),
+        ("train_ncr", "--vision_model_name_or_path broken", "broken cannot be loaded"),
+        ("train_ncr", "--text_model_name_or_path broken", "broken cannot be loaded"),
+        ("train_ncr", "--similarity_options {x", "--similarity_options is '{x', which is not"),
+        ("train_ncr", "--similarity magic", "magic"),
+        ("train_rcar", "--vision_model_name_or_path broken", "broken cannot be loaded"),
+        ("measure_scoring", "--model_name_or_path clip", "give a trained RCAR"),
+        ("measure_mixtures", "--checkpoint nowhere", "nowhere"),
+    ],
+)
+def test_a_persons_mistake_ends_a_script_in_a_line(name, words, says, place, capsys):
+    argv = words.split()
+    if name.startswith("train"):
+        argv += [*TRAINING, "data.parquet", "--disable_tqdm", "True"]
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda: script(name).main(argv))
+    assert ended.value.code == 1
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    last = printed.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert says in last
+    assert "unexpected" not in last
