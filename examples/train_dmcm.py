@@ -37,6 +37,7 @@ from noisy_xmodal import (
 from noisy_xmodal.data import (
     DatasetError,
     LabelledPairs,
+    counted_noise,
     hold_out_validation,
     inject_noise,
     load_labelled,
@@ -389,7 +390,7 @@ def main(argv: list[str] | None = None) -> dict:
         "citation": kind.citation,
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
         "dataset_config": data.inject_noise or data.dataset_config_name or "default",
-        "noise": protocol,
+        "noise": counted_noise(dataset["train"], pairs),
         "recipe": recipe,
         "arguments": vars(method) | {"seed": training.seed},
         "best_on_test": best_on_test(Path(training.output_dir)),

@@ -36,10 +36,11 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import (
     PairArguments,
+    PairDataset,
+    counted_noise,
     dataset_label,
     drop_noisy_pairs,
     load_training_pairs,
-    noise_protocol,
 )
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.options import json_option
@@ -229,7 +230,7 @@ def main(argv: list[str] | None = None) -> dict:
     reserve_repository(training)
     set_seed(training.seed)
     dataset = load_training_pairs(data)
-    protocol = noise_protocol(dataset["train"])
+    protocol = counted_noise(dataset["train"], PairDataset(dataset["train"]))
     train = drop_noisy_pairs(dataset["train"]) if data.drop_noisy_pairs else dataset["train"]
     processor = build_processor(train, data, model_args)
     model = build_model(processor, model_args)

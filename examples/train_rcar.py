@@ -48,10 +48,10 @@ from noisy_xmodal.data import (
     PairArguments,
     PairDataset,
     append_boxes,
+    counted_noise,
     dataset_label,
     drop_noisy_pairs,
     load_training_pairs,
-    noise_protocol,
 )
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation import (
@@ -353,7 +353,7 @@ def main(argv: list[str] | None = None) -> dict:
         "method": method_name(data, training),
         "dataset": name,
         "dataset_config": config,
-        "noise": noise_protocol(dataset["train"]),
+        "noise": counted_noise(dataset["train"], trainer.train_dataset),
         "recipe": recipe,
         "mlm_epochs": training.mlm_epochs,
         "best_chosen_by": f"{n_kept} of {n_images} validation images",

@@ -15,6 +15,8 @@ from noisy_xmodal.auditing.audited import AuditedPairs, audited_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training.identity import RunIdentity
+from noisy_xmodal.training.integrity import write_manifest
 from noisy_xmodal.training.weighted_trainer import WeightedTrainer
 
 RECIPE = CrossFitRecipe(folds=2, rounds=2, epochs=1, batch_size=8)
@@ -212,6 +214,35 @@ def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
     check_same(cross_fit(pairs, recipe, tmp_path / "killed"), expected)
     assert steps[5] == 3  # behind the checkpoint
     assert not list((tmp_path / "killed").rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("damage", ["optimizer.safetensors", "identity.safetensors"])
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
+    damage: str, pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged, or of pairs that another version of the library read."""
+    recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
+    expected = cross_fit(pairs, recipe, tmp_path / "whole")
+    true = WeightedTrainer.training_step
+    left = iter(range(4))
+
+    def step(self: WeightedTrainer, *args: Any, **kwargs: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return true(self, *args, **kwargs)
+
+    monkeypatch.setattr(WeightedTrainer, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        cross_fit(pairs, recipe, tmp_path / "killed")
+    monkeypatch.setattr(WeightedTrainer, "training_step", true)
+    (checkpoint,) = (tmp_path / "killed").rglob("checkpoint-3")
+    if damage == "identity.safetensors":
+        other = {"training pair: caption": np.zeros(len(pairs), np.uint64)}
+        RunIdentity(other, {}).save(checkpoint)
+        write_manifest(checkpoint)
+    else:
+        (checkpoint / damage).write_bytes(b"")
+    check_same(cross_fit(pairs, recipe, tmp_path / "killed"), expected)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from concepts import concept_dataset
 from label_world import labelled_dataset
 from noisy_xmodal import LabelledPairs
 from noisy_xmodal.data import PairDataset, identity
+from noisy_xmodal.data.digests import joined
 from noisy_xmodal.data.grid_pairs import GridPairs
-from noisy_xmodal.data.identity import image_digests, joined
+from noisy_xmodal.data.identity import image_digests
 
 
 @pytest.fixture

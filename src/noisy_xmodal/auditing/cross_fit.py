@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
 
 from ..data import PairDataset
 from ..evaluation.embedding import embed_images, embed_texts
@@ -29,11 +30,14 @@ from ..models.matching.modeling_matching import MatchingModel
 from ..models.two_towers import logit_scale_of
 from ..training import RobustTrainingArguments
 from ..training.callbacks import ReportCallback
+from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
 from ..training.objectives import InfoNceObjective
 from ..training.weighted_trainer import WeightedTrainer
 from .audited import AuditedPairs, small_model
 from .judgement import WHAT_A_LOSS_MEANS, Judgement, conclude
+
+logger = logging.get_logger(__name__)
 
 #: Steps that a model is trained for at least, as far as `_MOST_EPOCHS` allow.
 _STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 300, 4, 30
@@ -185,7 +189,12 @@ def train_fold(
         trainer.add_callback(_StepBar(title))
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     with stop_on_signals(trainer):
-        trainer.train(resume_from_checkpoint=last)
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except CheckpointError as error:
+            logger.warning(f"{error} The training of {folder} begins anew.")
+            shutil.rmtree(folder)
+            trainer.train()
     aside = folder / f".{_MODEL}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     trainer.model.save_pretrained(aside)

@@ -13,7 +13,7 @@ from .messages import spell_options
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
 from .plain_vectors import with_vectors
-from .protocol import noise_protocol
+from .protocol import counted_noise, noise_protocol
 from .splits import hold_out_validation
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "as_labelled",
     "as_pairs",
     "config_names",
+    "counted_noise",
     "dataset_label",
     "drop_noisy_pairs",
     "hold_out_validation",

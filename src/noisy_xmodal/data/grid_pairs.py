@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 
 from .columns import REGIONS
-from .identity import Digests, array_digests
+from .digests import Digests, array_digests
 from .pair_dataset import PairDataset
 
 

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -25,44 +25,15 @@ from numpy.typing import NDArray
 
 from .any_dataset.images import picture_places
 from .columns import IMAGE, IMAGE_ID, REGIONS, column_values, is_checked_as_read
+from .digests import Digests, array_digests, digest_of, file_state, joined, text_digests
 from .regions import region_arrays
 
 _LOGGER = logging.getLogger(__name__)
-
-Digests = NDArray[np.uint64]
 
 #: Region features whose content counts where there are too many to read them through.
 SAMPLED_ROWS = 1000
 
 _THREADS, _BLOCK_ROWS, _BLOCK_BYTES = min(8, os.cpu_count() or 1), 256, 1 << 20
-
-
-def digest_of(*parts: bytes | str) -> int:
-    """A number of 64 bits for some contents."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
-    return int.from_bytes(digest.digest(), "little")
-
-
-def text_digests(texts: Iterable[str]) -> Digests:
-    """One digest a text, (n_texts,)."""
-    return np.array([digest_of(text) for text in texts], dtype=np.uint64)
-
-
-def array_digests(rows: Iterable[np.ndarray]) -> Digests:
-    """One digest an array, of its shape, type and values, (n_rows,)."""
-    found = (digest_of(f"{row.shape} {row.dtype}", row.tobytes()) for row in rows)
-    return np.array(list(found), dtype=np.uint64)
-
-
-def joined(*parts: Digests | str) -> str:
-    """A name for all of some digests and texts together, in this order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else np.ascontiguousarray(part).tobytes()
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()[:32]
 
 
 def image_digests(
@@ -111,7 +82,7 @@ def _content_digests(dataset: datasets.Dataset) -> Digests:
 
 def _file_digests(paths: Sequence[str], folder: Path) -> Digests:
     """Digests of files, (n_paths,), of which those that have changed are read."""
-    states = np.array([_file_state(path) for path in paths], dtype=np.uint64)
+    states = np.array([file_state(path) for path in paths], dtype=np.uint64)
     kept = folder / f"{joined(*map(os.path.abspath, paths))}.npy"
     digests, stale = np.zeros(len(paths), np.uint64), np.ones(len(paths), dtype=bool)
     known = _kept_digests(kept, len(paths))
@@ -142,15 +113,6 @@ def _kept_digests(path: Path, n: int) -> NDArray[np.uint64] | None:
     except (OSError, ValueError, EOFError):
         return None
     return found if found.shape == (2, n) and found.dtype == np.uint64 else None
-
-
-def _file_state(path: str) -> int:
-    """What changes when a file does, whatever its times are set to; 0 where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0
-    return digest_of(f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}")
 
 
 def _file_digest(path: str) -> int:

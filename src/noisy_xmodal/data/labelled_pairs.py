@@ -26,7 +26,8 @@ from .columns import (
     DatasetError,
     column_values,
 )
-from .identity import Digests, array_digests, image_digests, image_id_digests, text_digests
+from .digests import Digests, array_digests, text_digests
+from .identity import image_digests, image_id_digests
 from .labelled_columns import (
     check_finite,
     check_labelled_columns,

@@ -27,8 +27,9 @@ from .columns import (
     validate_columns,
     visual_column,
 )
+from .digests import Digests, text_digests
 from .equal_texts import OwnTexts
-from .identity import Digests, image_digests, image_id_digests, text_digests
+from .identity import image_digests, image_id_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
 

@@ -47,11 +47,7 @@ def describe_noise(
         asked = source.protocol()
     if labels is not None and (pairs is None or isinstance(source, SymmetricLabelNoise)):
         n_image, n_text = int(labels.image_is_wrong.sum()), int(labels.text_is_wrong.sum())
-        n_rows = len(labels.true)
-        found = _share(n_image + n_text, 2 * n_rows, "label") | {
-            "share_wrong_image": round(n_image / max(1, n_rows), 6),
-            "share_wrong_text": round(n_text / max(1, n_rows), 6),
-        }
+        found = _label_shares(n_image, n_text, len(labels.true))
     else:
         n_captions = 0 if pairs is None else len(pairs.image)
         found = _share(0 if pairs is None else int(pairs.is_noisy.sum()), n_captions, "pair")
@@ -69,6 +65,13 @@ def describe_natural_noise(n_pairs: int, **details: Any) -> dict[str, Any]:
 def _share(n_wrong: int, n_all: int, unit: str) -> dict[str, Any]:
     share = round(n_wrong / max(1, n_all), 6)
     return {"share_wrong": share, "n_wrong": n_wrong, f"n_{unit}s": n_all}
+
+
+def _label_shares(n_image: int, n_text: int, n_rows: int) -> dict[str, Any]:
+    return _share(n_image + n_text, 2 * n_rows, "label") | {
+        "share_wrong_image": round(n_image / max(1, n_rows), 6),
+        "share_wrong_text": round(n_text / max(1, n_rows), 6),
+    }
 
 
 def with_protocol(description: str, protocol: dict[str, Any]) -> str:
@@ -93,3 +96,28 @@ def noise_protocol(dataset: Any) -> dict[str, Any] | None:
         if line.startswith(_MARK):
             return dict(json.loads(line[len(_MARK) :]))
     return None
+
+
+def counted_noise(dataset: Any, pairs: Any) -> dict[str, Any] | None:
+    """Reads the noise protocol of a split, and counts anew in the rows that it has now.
+
+    Rows that were held out or left out since the noise came are not among them.
+
+    Args:
+        dataset: The split.
+        pairs: Its pairs, with `is_noisy`, (n_pairs,) or of images' and texts' labels (2, n_pairs).
+
+    Returns:
+        As `noise_protocol`.
+    """
+    protocol = noise_protocol(dataset)
+    if protocol is None:
+        return None
+    is_noisy = pairs.is_noisy
+    if is_noisy is None:
+        sizes = {"n_pairs": len(pairs), "n_labels": 2 * len(pairs)}
+        return protocol | {name: size for name, size in sizes.items() if name in protocol}
+    if is_noisy.ndim == 1:
+        return protocol | _share(int(is_noisy.sum()), len(pairs), "pair")
+    n_image, n_text = is_noisy.sum(axis=1).tolist()
+    return protocol | _label_shares(n_image, n_text, len(pairs))

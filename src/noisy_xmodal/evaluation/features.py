@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
 from ..data import LabelledPairs
-from ..data.identity import joined
+from ..data.digests import joined
 from .model_identity import model_parts
 
 #: Raised when the same rows and models would give other vectors than before.

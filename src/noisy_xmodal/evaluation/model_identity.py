@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.identity import Digests, array_digests
+from ..data.digests import Digests, array_digests
 from ..modules.processor_facts import processor_facts, words_by_id
 
 

@@ -15,7 +15,8 @@ from ..data.any_dataset.columns import GivenColumns
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
-from ..data.identity import image_digests, joined, text_digests
+from ..data.digests import joined, text_digests
+from ..data.identity import image_digests
 from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.model_identity import model_parts

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..data.identity import Digests, digest_of
+from ..data.digests import Digests, digest_of
 from ..modules.processor_facts import flat_json
 from .files import read_json
 

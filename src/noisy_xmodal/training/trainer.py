@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
-from ..data.identity import Digests, text_digests
+from ..data.digests import Digests, text_digests
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..modules.processor_facts import processor_facts, words_by_id
 from ..noise import Division, divide

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..data import PairDataset
-from ..data.identity import Digests, array_digests
+from ..data.digests import Digests, array_digests
 from .arguments import RobustTrainingArguments
 from .matching_trainer import MatchingTrainer
 from .objectives import Objective

@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
 from .audit_files import audit_files, refuse_audit_table
 from .captions import is_string
 from .columns import GivenColumns
+from .local_cache import local_cache
 from .picture_files import PictureFiles, has_picture_suffix, pictures_in
 from .shard_files import is_shard_pattern, pattern_shards, tar_folder
 from .shards import NoSamplesError, read_shards
@@ -231,7 +233,8 @@ def _read_files(shards: list[Path], folder: _Folder) -> Opened:
     file, suffix = shards[0], shards[0].suffix.lower()
     if suffix in _BUILDERS:
         paths = [glob.escape(str(shard)) for shard in shards]
-        found = datasets.load_dataset(_BUILDERS[suffix], data_files=paths, split="train")
+        kind, cache = _BUILDERS[suffix], local_cache(shards)
+        found = datasets.load_dataset(kind, data_files=paths, split="train", cache_dir=cache)
         return Opened(found, folder.given)
     if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
@@ -331,17 +334,21 @@ def _load_dataset(
 
 def _load_without(name: str, config_name: str | None, left_out: Set[Path]) -> Any:
     """Loads a dataset by `datasets`, without some of its files."""
-    if left_out:
-        builder = datasets.load_dataset_builder(name, config_name)
-        names = {str(file) for file in left_out}
-        found = builder.config.data_files or {}
-        files = {k: [glob.escape(f) for f in paths if f not in names] for k, paths in found.items()}
-        files = {split: paths for split, paths in files.items() if paths}
-        if not files:
-            raise DatasetError(f"{name} holds no data, but what an audit wrote.")
-        if sum(map(len, files.values())) < sum(map(len, found.values())):
-            return datasets.load_dataset(builder.__module__.split(".")[-1], data_files=files)
-    return datasets.load_dataset(name, config_name)
+    if not os.path.isdir(name):
+        return datasets.load_dataset(name, config_name)
+    builder = datasets.load_dataset_builder(name, config_name)
+    names = {str(file) for file in left_out}
+    found = builder.config.data_files or {}
+    files = {k: [path for path in paths if path not in names] for k, paths in found.items()}
+    files = {split: paths for split, paths in files.items() if paths}
+    if left_out and not files:
+        raise DatasetError(f"{name} holds no data, but what an audit wrote.")
+    cache = local_cache([*chain.from_iterable(files.values()), os.path.join(name, "README.md")])
+    if sum(map(len, files.values())) == sum(map(len, found.values())):
+        return datasets.load_dataset(name, config_name, cache_dir=cache)
+    escaped = {split: [glob.escape(path) for path in paths] for split, paths in files.items()}
+    kind = builder.__module__.split(".")[-1]
+    return datasets.load_dataset(kind, data_files=escaped, cache_dir=cache)
 
 
 def _parts(opened: dict[str, Opened]) -> dict[str, tuple[Opened, list[int] | None]]:
