@@ -155,7 +155,7 @@ def test_another_run_is_refused_by_what_differs(finished, name, monkeypatch):
     [
         {"num_train_epochs": 5},
         {"max_steps": 9},
-        {"save_total_limit": 1},
+        {"save_total_limit": 5},
         {"dataloader_num_workers": 1},
         {"train": concept_dataset(20).remove_columns("is_noisy")},
         {"validation": concept_dataset(8, seed=2), "load_best_model_at_end": False},
