@@ -72,7 +72,6 @@ class TarReader:
         self.damage: str | None = None  # of the compression, until the members have been read
         self.n_members = 0
         self.file: IO[bytes] = path.open("rb")
-        self._check_start(path)
         self._unpack(scratch)
         self._size = self.file.seek(0, os.SEEK_END)
 
@@ -83,7 +82,7 @@ class TarReader:
         self.file.close()
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        start: int | None = 0
+        start = self._start()
         while start is not None:
             start = yield from self._archive(start)
 
@@ -119,7 +118,8 @@ class TarReader:
         if len(block) < _BLOCK:
             return self._break("without the end mark of a tar: it was cut off, or never closed")
         if block.strip(b"\0"):
-            return self._break("damaged" if place > start else "followed by what is no tar")
+            what = "damaged" if place > start else "followed by what is no tar"
+            return self._break(f"{what} ({self._size - place:,} bytes were not read)")
         while chunk := self.file.read(_CHUNK):
             if chunk.strip(b"\0"):
                 blank = len(chunk) - len(chunk.lstrip(b"\0"))
@@ -127,25 +127,22 @@ class TarReader:
         return None
 
     def _break(self, why: str) -> int | None:
-        self.damage = f"{self.damage or why}, after {self.n_members:,} whole members"
+        after = f", after {self.n_members:,} whole members" if self.n_members else ""
+        self.damage = f"{self.damage or why}{after}"
         return None
 
-    def _check_start(self, path: Path) -> None:
-        start = self.file.read(_BLOCK)
+    def _start(self) -> int | None:
+        """Where the first archive begins, if the file begins as a tar does."""
         self.file.seek(0)
-        if any(start.startswith(magic) for magic in _COMPRESSIONS):
-            return
+        start = self.file.read(_BLOCK)
+        if len(start) == _BLOCK and not start.strip(b"\0"):
+            return 0  # an empty tar
         try:
-            if not start:
-                raise tarfile.HeaderError("the file is empty")
-            if start.strip(b"\0"):
-                tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
-        except tarfile.HeaderError as error:
-            self.file.close()
-            raise DatasetError(
-                f"{path} is no tar file: it begins with {start[:24]!r} ({error}). Get it again, "
-                "or take it away."
-            ) from error
+            tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
+        except tarfile.HeaderError:
+            says = f"it begins with {start[:24]!r}" if start else "it is empty"
+            return self._break(f"no tar file: {says}")
+        return 0
 
     def _unpack(self, scratch: Path) -> None:
         start = self.file.read(6)

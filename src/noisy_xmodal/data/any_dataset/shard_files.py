@@ -8,6 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
+from datasets.packaged_modules.webdataset.webdataset import WebDataset
+
 from ..columns import DatasetError
 from .archives import TAR_SUFFIXES, is_tar_name
 from .shard_samples import PICTURE_ENDINGS
@@ -42,6 +45,25 @@ def pattern_shards(pattern: str) -> dict[str, list[Path]]:
             "Get them, or correct the pattern."
         )
     return _by_split(files, Path(os.path.commonpath([file.parent for file in files])))
+
+
+def listed_shards(name: str, config_name: str | None) -> dict[str, list[Path]]:
+    """The tars of a dataset that `datasets` would open as WebDataset, from the Hub or by a card.
+
+    Args:
+        name: A dataset of the Hub, or a folder.
+        config_name: Its configuration.
+
+    Returns:
+        The tars by split, where they were downloaded; none of a dataset of another kind.
+    """
+    builder = datasets.load_dataset_builder(name, config_name)
+    if not isinstance(builder, WebDataset):
+        return {}
+    options = datasets.DownloadConfig(token=builder.token)
+    manager = datasets.DownloadManager(download_config=options)
+    found = manager.download(builder.config.data_files)
+    return {str(split): [Path(str(file)) for file in files] for split, files in found.items()}
 
 
 def tar_folder(folder: Path) -> dict[str, list[Path]]:

@@ -22,7 +22,7 @@ PICTURE_ENDINGS = (
 )
 #: In the order in which they are preferred.
 CAPTION_ENDINGS = ("captions", "caption", "text", "txt", "cap", "json")
-_LABEL = "cls"
+LABEL_ENDING = "cls"
 _Names = dict[tuple[str, str], list[str]]
 #: Members of more bytes are not read.
 LARGEST = 2**28
@@ -58,7 +58,7 @@ class Findings:
         said = []
         for (unit, kind), names in found.items():
             n = self._counts[unit, kind]
-            more = ", ..." if n > len(names) else ""
+            more = f" and {n - len(names):,} more" if n > len(names) else ""
             said.append(f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}")
         return said
 
@@ -139,7 +139,11 @@ def find_samples(
     Yields:
         The samples in the order of their first members; several of one key have keys `0`, `0#2`.
     """
+    read = (*PICTURE_ENDINGS, *CAPTION_ENDINGS, LABEL_ENDING)
     for key, parts in _parts(tar, shard, findings).items():
+        for part in parts:
+            if part.kind not in read:
+                findings.note("of a kind that is not read", f"{key}.{part.ending} in {shard}")
         yield from _split(key, parts, given.image, f"{key} in {shard}", findings)
 
 
@@ -267,7 +271,7 @@ def _split_by_stem(
 
 def _read_label(tar: TarReader, sample: Sample, found: SampleTexts) -> None:
     for part in sample.others:
-        if part.kind == _LABEL and part.size < 64:
+        if part.kind == LABEL_ENDING and part.size < 64:
             text = tar.read(part.offset, part.size).decode("ascii", "replace").strip()
             if re.fullmatch(r"-?\d{1,18}", text):
                 found.label = int(text)

@@ -119,7 +119,8 @@ def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path)
                 _read_shard(tar, name, given, findings, writer)
                 n_here = writer.n_rows - n_before
                 if tar.damage is not None:
-                    faults.append(f"{name} is {tar.damage}: {n_here:,} pairs were read from it")
+                    read = f": {n_here:,} pairs were read from it" if n_here else ""
+                    faults.append(f"{name} is {tar.damage}{read}")
             notes += stats_notes(file, n_here)
     _check_found(files, given, findings, writer.n_rows, faults)
     faults += findings.lines(findings.faults)
@@ -205,7 +206,8 @@ def _check_found(
         lines = "; ".join(findings.lines(findings.faults)[:3])
         raise NoSamplesError(
             f"{shards}: no picture has a caption of its own key, as 0.jpg and 0.txt have. Members "
-            f"end in {found or 'nothing: there are none'}.{f' Found: {lines}.' if lines else ''}",
+            f"end in {found or 'nothing: there are none'}.{f' Found: {lines}.' if lines else ''} "
+            "Name both alike, or unpack it and give the folder.",
             findings.endings,
         )
 
