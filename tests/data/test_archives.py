@@ -64,6 +64,26 @@ def test_a_table_and_its_pictures_in_an_archive(
         assert pairs(path) == {0: ["a"], 1: ["b", "c"], 2: ["d"]}
 
 
+@pytest.mark.parametrize("name", ["images.zip", "images.tar", "images.tgz"])
+@pytest.mark.parametrize("give", ["", "captions.csv"])
+def test_an_archive_of_pictures_beside_their_table(tmp_path: Path, name: str, give: str) -> None:
+    (tmp_path / "d").mkdir()
+    ((table, text),) = TABLES["a table"]
+    (tmp_path / "d" / table).write_text(str(text))
+    write(tmp_path / "d" / name, PICTURES)
+    assert pairs(tmp_path / "d" / give) == {0: ["a"], 1: ["b", "c"], 2: ["d"]}
+    write(tmp_path / "d" / name, PICTURES[1:])
+    with pytest.raises(DatasetError, match=r"Row 0 of .*captions\.csv .*'0\.png'"):
+        load_pairs(tmp_path / "d" / give)
+
+
+@pytest.mark.parametrize("name", ["d.zip", "d.tar"])
+def test_a_text_beside_each_picture_in_an_archive(tmp_path: Path, name: str) -> None:
+    texts: list[Member] = [(f"Images/{n}.txt", f"shade {n}") for n in range(3)]
+    expected = {n: [f"shade {n}"] for n in range(3)}
+    assert pairs(write(tmp_path / name, [*PICTURES, *texts])) == expected
+
+
 def test_an_archive_writes_below_its_folder_and_nowhere_else(tmp_path: Path, cache: Path) -> None:
     members: list[Member] = [
         ("../../out.png", b"1"),

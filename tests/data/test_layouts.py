@@ -322,7 +322,7 @@ def test_a_name_of_the_hub_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch)
     def offline(*_: object, **__: object) -> None:
         raise ConnectionError("offline")
 
-    monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.setattr(datasets, "load_dataset_builder", offline)
     with pytest.raises(DatasetError, match=r"'org/name' is no file or folder here.*offline"):
         load_pairs("org/name")
 

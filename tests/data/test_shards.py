@@ -403,6 +403,26 @@ def test_pictures_with_classes(tmp_path: Path) -> None:
     assert left_out["train"] == ["1 samples with a class and no caption"]
 
 
+def test_tars_that_a_card_lists(tmp_path: Path) -> None:
+    """As on the Hub: `datasets` says which files there are, and they are read here."""
+    write_tar(tmp_path / "d" / "a" / "0.tar", pairs(range(6)))
+    write_tar(tmp_path / "d" / "a" / "1.tar", [*pairs([6, 7], "webp", "webp"), ("8.txt", "eight")])
+    write_tar(tmp_path / "d" / "b" / "0.tar", pairs([9]))
+    configs = "".join(
+        f"- config_name: {name}\n  data_files: [{{split: {split}, path: {name}/*.tar}}]\n"
+        for name, split in (("a", "train"), ("b", "test"))
+    )
+    (tmp_path / "d" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    line = "1 sample without a picture: 8 in 1.tar"
+    assert load(tmp_path / "d", config_name="a") == (shades_of(*range(8)), {"train": [line]})
+    assert load(tmp_path / "d", config_name="b")[0] == {"test": {9: ["shade 9"]}}
+    with pytest.raises(DatasetError, match=r"choose one of \['a', 'b'\]"):
+        load_pairs(tmp_path / "d")
+    write_tar(tmp_path / "d" / "b" / "0.tar", [("0.png", PNG)])
+    with pytest.raises(DatasetError, match=r"0\.tar: no picture has a caption"):
+        load_pairs(tmp_path / "d", "b")
+
+
 def test_rows_follow_the_state_of_the_shards(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "0.tar", pairs([1]))
     first = load_pairs(path)["train"]

@@ -40,6 +40,11 @@ def is_tar_name(name: str) -> bool:
     return name.lower().endswith(TAR_SUFFIXES)
 
 
+def is_archive_name(name: str) -> bool:
+    """Whether a file of this name is a tar or a zip."""
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
 def inner_name(name: str) -> str:
     """The path of a member below the archive's root, as text, whatever it says."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

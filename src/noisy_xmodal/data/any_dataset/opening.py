@@ -34,7 +34,7 @@ from .captions import is_string
 from .columns import GivenColumns
 from .local_cache import local_cache
 from .picture_files import PictureFiles, has_picture_suffix, pictures_in
-from .shard_files import is_shard_pattern, pattern_shards, tar_folder
+from .shard_files import is_shard_pattern, listed_shards, pattern_shards, tar_folder
 from .shards import NoSamplesError, read_shards
 from .sidecars import FILE_NAME, sidecar_rows
 from .table_values import as_dataset
@@ -144,8 +144,7 @@ def _open(
         return _read_tars(pattern_shards(str(path)), given)
     if _is_local(name):
         raise DatasetError(f"There is no file or folder {path}.{_similar(path)}")
-    found = _load_dataset(name, config_name)
-    return {split: Opened(dataset, given) for split, dataset in found.items()}
+    return _load_dataset(name, config_name, given)
 
 
 def _open_tables(folder: _Folder) -> dict[str, Opened]:
@@ -189,11 +188,8 @@ def _open_sidecars(folder: _Folder) -> dict[str, Opened]:
 
 def _open_by_datasets(folder: _Folder) -> dict[str, Opened]:
     own = audit_files(folder.path)
-    found = _load_dataset(str(folder.path), folder.config_name, own)
-    return {
-        split: _without(Opened(rows, folder.given, pictures=_files_of(rows)), own)
-        for split, rows in found.items()
-    }
+    found = _load_dataset(str(folder.path), folder.config_name, folder.given, own)
+    return {split: _without(opened, own) for split, opened in found.items()}
 
 
 #: How folders are laid out, in the order in which they are tried; the last one takes all.
@@ -304,14 +300,18 @@ def _similar(path: Path) -> str:
 
 
 def _load_dataset(
-    name: str, config_name: str | None, left_out: Set[Path] = frozenset()
-) -> dict[str, datasets.Dataset]:
-    folder = Path(name)
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        found = datasets.load_from_disk(name)
-        return found if isinstance(found, datasets.DatasetDict) else {"train": found}
+    name: str, config_name: str | None, given: GivenColumns, left_out: Set[Path] = frozenset()
+) -> dict[str, Opened]:
     try:
-        return dict(_load_without(name, config_name, left_out))
+        if any(Path(name, file).is_file() for file in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(name)
+        else:
+            builder = datasets.load_dataset_builder(name, config_name)
+            if shards := listed_shards(builder):
+                return _read_tars(shards, given)
+            found = _built(builder, name, left_out)
+    except DatasetError:
+        raise
     except FileNotFoundError as error:
         raise DatasetError(
             f"'{name}' holds no dataset that can be opened, as a file, a folder or on the Hub "
@@ -330,25 +330,30 @@ def _load_dataset(
             f"'{name}' has no configuration {config_name!r}; choose one of {known} with "
             "config_name=NAME."
         ) from error
+    splits = {"train": found} if isinstance(found, datasets.Dataset) else found
+    return {split: Opened(rows, given, pictures=_files_of(rows)) for split, rows in splits.items()}
 
 
-def _load_without(name: str, config_name: str | None, left_out: Set[Path]) -> Any:
-    """Loads a dataset by `datasets`, without some of its files."""
-    if not os.path.isdir(name):
-        return datasets.load_dataset(name, config_name)
-    builder = datasets.load_dataset_builder(name, config_name)
-    names = {str(file) for file in left_out}
-    found = builder.config.data_files or {}
-    files = {k: [path for path in paths if path not in names] for k, paths in found.items()}
-    files = {split: paths for split, paths in files.items() if paths}
-    if left_out and not files:
-        raise DatasetError(f"{name} holds no data, but what an audit wrote.")
-    cache = local_cache([*chain.from_iterable(files.values()), os.path.join(name, "README.md")])
-    if sum(map(len, files.values())) == sum(map(len, found.values())):
-        return datasets.load_dataset(name, config_name, cache_dir=cache)
-    escaped = {split: [glob.escape(path) for path in paths] for split, paths in files.items()}
-    kind = builder.__module__.split(".")[-1]
-    return datasets.load_dataset(kind, data_files=escaped, cache_dir=cache)
+def _built(builder: Any, name: str, left_out: Set[Path]) -> Any:
+    """What a builder of `datasets` makes, without some of its files."""
+    place = None
+    if os.path.isdir(name):
+        names = {str(file) for file in left_out}
+        found = builder.config.data_files or {}
+        files = {k: [path for path in paths if path not in names] for k, paths in found.items()}
+        files = {split: paths for split, paths in files.items() if paths}
+        if left_out and not files:
+            raise DatasetError(f"{name} holds no data, but what an audit wrote.")
+        cache = local_cache([*chain.from_iterable(files.values()), os.path.join(name, "README.md")])
+        if sum(map(len, files.values())) < sum(map(len, found.values())):
+            escaped = {
+                split: [glob.escape(path) for path in paths] for split, paths in files.items()
+            }
+            kind = builder.__module__.split(".")[-1]
+            return datasets.load_dataset(kind, data_files=escaped, cache_dir=cache)
+        place = cache and os.path.join(cache, builder.config.name)
+    builder.download_and_prepare(place)
+    return builder.as_dataset()
 
 
 def _parts(opened: dict[str, Opened]) -> dict[str, tuple[Opened, list[int] | None]]:

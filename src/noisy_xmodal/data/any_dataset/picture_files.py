@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from .archives import archive_folder, is_archive_name
+
 _SUFFIX = re.compile(
     r".*\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|ppm|pgm|avif|heic)", re.IGNORECASE | re.DOTALL
 )
@@ -32,6 +34,7 @@ class PictureFiles:
     A name is a path from the folder, or the end of the path of one file below it. Names are also
     found where they are spelled in another way: another Unicode normal form, upper and lower case,
     backslashes, `%20`, no ending, or an absolute path of another machine of which the end fits.
+    Where no picture is below the folder, they are found in the zip and tar files that it has.
 
     Args:
         folder: The folder. Where it is called `annotations`, `captions` or the like and no picture
@@ -60,7 +63,15 @@ class PictureFiles:
                 fitting = _distinct(path for path in stems if _ends(path, ending, stem=True))
             if fitting:
                 return sorted(fitting)
-        return []
+        return sorted(path for archive in self._archives for path in archive.matches(name))
+
+    @cached_property
+    def _archives(self) -> list["PictureFiles"]:
+        """The archives in a folder without pictures, as folders: a zip of pictures by its table."""
+        if self.pictures:
+            return []
+        found = (file for file in sorted(self.folder.iterdir()) if is_archive_name(file.name))
+        return [PictureFiles(archive_folder(file)) for file in found if file.is_file()]
 
     @cached_property
     def pictures(self) -> list[str]:

@@ -13,12 +13,12 @@ from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 from ..columns import DatasetError
 from .archives import TAR_SUFFIXES, is_tar_name
-from .shard_samples import PICTURE_ENDINGS
+from .picture_files import files_below, has_picture_suffix
 from .tables import has_configs, split_name
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_OTHER_DATA = (".parquet", ".arrow", *(f".{ending}" for ending in PICTURE_ENDINGS))
+_OTHER_DATA = (".parquet", ".arrow")
 _MOST_FILES = 1_000_000
 
 
@@ -47,17 +47,15 @@ def pattern_shards(pattern: str) -> dict[str, list[Path]]:
     return _by_split(files, Path(os.path.commonpath([file.parent for file in files])))
 
 
-def listed_shards(name: str, config_name: str | None) -> dict[str, list[Path]]:
+def listed_shards(builder: datasets.DatasetBuilder) -> dict[str, list[Path]]:
     """The tars of a dataset that `datasets` would open as WebDataset, from the Hub or by a card.
 
     Args:
-        name: A dataset of the Hub, or a folder.
-        config_name: Its configuration.
+        builder: What `datasets.load_dataset_builder` returns.
 
     Returns:
         The tars by split, where they were downloaded; none of a dataset of another kind.
     """
-    builder = datasets.load_dataset_builder(name, config_name)
     if not isinstance(builder, WebDataset):
         return {}
     options = datasets.DownloadConfig(token=builder.token)
@@ -84,19 +82,10 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
     top = [file for file in folder.iterdir() if file.is_file()]
     stems = {without_suffix(file.name) for file in top if is_tar_name(file.name)}
     stems |= {file.name.removesuffix("_stats.json") for file in top}
-    if any(f.suffix.lower() in _OTHER_DATA and f.stem not in stems for f in top):
+    others = (file for file in top if file.stem not in stems)
+    if any(file.suffix.lower() in _OTHER_DATA or has_picture_suffix(file.name) for file in others):
         return {}
-    files, seen = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(parent)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        shards = (name for name in names if is_tar_name(name) and not name.startswith("."))
-        files += [Path(parent, name) for name in sorted(shards)]
-    return _by_split(files, folder)
+    return _by_split([Path(file) for file in files_below(folder) if is_tar_name(file)], folder)
 
 
 def without_suffix(name: str) -> str:

@@ -15,11 +15,8 @@ from typing import Any, NamedTuple
 from .archives import TarReader, inner_name, is_side_file
 from .captions import string_list, texts_of_json
 from .columns import GivenColumns
+from .picture_files import has_picture_suffix
 
-PICTURE_ENDINGS = (
-    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"),
-    *("ppm", "pgm", "pbm", "avif", "jp2", "heic"),
-)
 #: In the order in which they are preferred.
 CAPTION_ENDINGS = ("captions", "caption", "text", "txt", "cap", "json")
 LABEL_ENDING = "cls"
@@ -84,6 +81,11 @@ class Part(NamedTuple):
         return self.ending.rsplit(".", 1)[-1]
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is called as a picture is."""
+        return has_picture_suffix(f".{self.kind}")
+
+    @property
     def stem(self) -> str:
         """What stands before it: `left` of `left.jpg`, and nothing of `jpg`."""
         return self.ending.rpartition(".")[0]
@@ -139,10 +141,9 @@ def find_samples(
     Yields:
         The samples in the order of their first members; several of one key have keys `0`, `0#2`.
     """
-    read = (*PICTURE_ENDINGS, *CAPTION_ENDINGS, LABEL_ENDING)
     for key, parts in _parts(tar, shard, findings).items():
         for part in parts:
-            if part.kind not in read:
+            if not part.is_picture and part.kind not in (*CAPTION_ENDINGS, LABEL_ENDING):
                 findings.note("of a kind that is not read", f"{key}.{part.ending} in {shard}")
         yield from _split(key, parts, given.image, f"{key} in {shard}", findings)
 
@@ -224,10 +225,10 @@ def _split(
     key: str, parts: list[Part], image: str | None, where: str, findings: Findings
 ) -> Iterator[Sample]:
     """Makes the samples of one key, usually one."""
-    pictures = [part for part in parts if part.kind in PICTURE_ENDINGS]
+    pictures = [part for part in parts if part.is_picture]
     chosen = [part for part in pictures if image in (part.ending, part.kind)]
     pictures = chosen or pictures
-    others = [part for part in parts if part.kind not in PICTURE_ENDINGS]
+    others = [part for part in parts if not part.is_picture]
     n = len(pictures)
     same = defaultdict(list)
     for part in others:
@@ -242,7 +243,7 @@ def _split(
     if len(last) < len(parts):
         findings.note("with a later one of the same name, which is read", where)
     pictures = [part for part in last.values() if part in pictures]
-    others = [part for part in last.values() if part.kind not in PICTURE_ENDINGS]
+    others = [part for part in last.values() if not part.is_picture]
     if len(pictures) < 2:
         yield Sample(key, pictures[0] if pictures else None, others)
         return
