@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,19 @@ def test_a_text_beside_each_picture(tmp_path: Path, suffix: str) -> None:
     assert found == {"train": captions}
     lines = "\n".join(left_out["train"])
     assert f"d.{suffix} is empty" in lines
-    assert f"1 files .{suffix.lower()} are beside no picture of their name: ['readme" in lines
+    assert "1 texts are beside no picture of their name: ['readme" in lines
     assert "2 of 5 pictures have no row: ['d.jpg', 'e.jpg']" in lines
     with pytest.raises(DatasetError, match=rf"d\.{suffix} is empty.*left_out=\{{\}}"):
         load_pairs(tmp_path)
+
+
+def test_texts_of_other_names(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFC", "caf\u00e9")
+    pictures(tmp_path, "a.jpg", "b.jpg", f"{name}.jpg")
+    put(tmp_path, "a.jpg.txt", "one")
+    put(tmp_path, "b.caption", "two")
+    put(tmp_path, f"{unicodedata.normalize('NFD', name)}.txt", "three")
+    assert list(load(tmp_path)[0]["train"].values()) == [["one"], ["two"], ["three"]]
 
 
 def test_texts_in_a_folder_of_their_own_and_by_split(tmp_path: Path) -> None:
@@ -181,6 +191,7 @@ JSON_FORMS = {
         {"image": "a.jpg", "caption": ["one", "two"]},
         {"image": "b.jpg", "caption": "three"},
     ],
+    "pairs": [["a.jpg", ["one", "two"]], ["b.jpg", "three"]],
     "prompt": [
         {"image": "a.jpg", "prompt": ["one", "two"]},
         {"image": "b.jpg", "prompt": ["three"]},
@@ -198,12 +209,39 @@ def test_json_tables(tmp_path: Path, form: str, give: str) -> None:
     assert left_out == {"train": []}
 
 
+def test_a_table_in_a_folder_beside_the_pictures(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.jpg", "images/b.jpg")
+    put(tmp_path, "labels/own.csv", "number,image,text\n1,a.jpg,one\n2,b.jpg,two\n")
+    assert load(tmp_path)[0] == {"train": {"a.jpg": ["one"], "b.jpg": ["two"]}}
+
+
+def test_a_table_in_the_folder_of_each_split(tmp_path: Path) -> None:
+    pictures(tmp_path, "train/a.jpg", "dev/a.jpg")
+    put(tmp_path, "train/captions.csv", "image,text\na.jpg,one\n")
+    put(tmp_path, "dev/captions.csv", "image,text\na.jpg,two\n")
+    found = load(tmp_path)[0]
+    assert found == {"train": {"a.jpg": ["one"]}, "validation": {"a.jpg": ["two"]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.parquet", "version https://git-lfs.github.com/spec/v1\n", r"c\.parquet is a pointer"),
+        ("c.parquet", "PAR1", r"c\.parquet cannot be read: "),
+        ("c.csv", "version https://git-lfs.github.com/spec/v1\n", r"c\.csv is a pointer"),
+        ("c.json", '[{"image": "a.jpg", "text": "one"}, {"im', r"c\.json is not JSON"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+    pictures(tmp_path, "a.jpg")
+    with pytest.raises(DatasetError, match=message):
+        load_pairs(put(tmp_path, name, content))
+
+
 def test_line_i_for_picture_i_is_refused(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.jpg", "b.jpg")
-    file = put(
-        tmp_path, "captions.txt", "A man, who sits on a bench.\nA dog runs over the grass.\n"
-    )
-    for name in (file, tmp_path):
+    root = pictures(tmp_path / "d", "a.jpg", "b.jpg")
+    file = put(root, "captions.txt", "A man, who sits on a bench.\nA dog runs over it.\n")
+    for name in (file, root):
         with pytest.raises(DatasetError, match=r"(?i)line i is not taken for .* picture i"):
             load_pairs(name)
 
@@ -327,8 +365,13 @@ def test_a_name_of_the_hub_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch)
         load_pairs("org/name")
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp", "data uri", "url safe", "lines"])
-@pytest.mark.parametrize("table", ["csv", "tsv", "jsonl", "parquet", "memory"])
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [
+        *((kind, "csv") for kind in ("jpeg", "gif", "webp", "data uri", "url safe", "lines")),
+        *(("png", table) for table in ("csv", "tsv", "jsonl", "parquet", "memory")),
+    ],
+)
 def test_pictures_in_base64(tmp_path: Path, kind: str, table: str) -> None:
     plain = kind if kind in ("png", "jpeg", "gif", "webp") else "png"
     texts = [base64.b64encode(png(shade, plain)).decode() for shade in (1, 2)]
@@ -336,9 +379,9 @@ def test_pictures_in_base64(tmp_path: Path, kind: str, table: str) -> None:
         texts = [f"data:image/png;base64,{text}" for text in texts]
     elif kind == "url safe":
         texts = [text.replace("+", "-").replace("/", "_") for text in texts]
-    elif kind == "lines" and table != "tsv":
+    elif kind == "lines":
         texts = [f"{text[:76]}\n{text[76:]}" for text in texts]
-    columns = {"image": texts, "text": ["one", "two"]}
+    columns = {"image_b64" if kind == "png" else "image": texts, "text": ["one", "two"]}
     file = tmp_path / f"own.{table}"
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if table in ("csv", "tsv"):

@@ -103,3 +103,12 @@ def test_pictures_beside_a_folder_of_annotations(tmp_path: Path) -> None:
     make(tmp_path, "train2017/a.jpg", "annotations/x.json", "tables/x.json")
     assert PictureFiles(tmp_path / "annotations").matches("a.jpg")
     assert not PictureFiles(tmp_path / "tables").matches("a.jpg")
+
+
+def test_names_from_a_folder_above(tmp_path: Path) -> None:
+    make(tmp_path / "data", "photos/in/a.jpg", "b.jpg")
+    files = PictureFiles(tmp_path / "data" / "photos")
+    assert files.matches("data/photos/in/a.jpg") == [str(tmp_path / "data/photos/in/a.jpg")]
+    assert (
+        files.matches("data/b.jpg") == files.matches("b.jpg") == files.matches("c/in/a.jpg") == []
+    )

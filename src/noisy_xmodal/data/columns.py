@@ -69,8 +69,12 @@ class DatasetError(ValueError):
     """
 
 
-def check_is_split(dataset: object) -> None:
+def check_is_split(dataset: object, bring: str = "as_pairs") -> None:
     """Refuses what is not one split with its rows at hand.
+
+    Args:
+        dataset: What was given.
+        bring: What brings a dataset to the columns that are needed.
 
     Raises:
         DatasetError: It is streamed, has several splits, or is something else.
@@ -81,7 +85,7 @@ def check_is_split(dataset: object) -> None:
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DatasetError(
             f"One split with all its rows is needed, not a streamed {kind}: load it without "
-            "streaming=True, and bring it to the columns of pairs with as_pairs(dataset)."
+            f"streaming=True, and bring it to the columns that are needed with {bring}(dataset)."
         )
     if isinstance(dataset, dict):
         raise DatasetError(
@@ -90,7 +94,7 @@ def check_is_split(dataset: object) -> None:
         )
     raise DatasetError(
         f"One split is needed as a datasets.Dataset, not a {kind}. Make one, for example with "
-        "datasets.Dataset.from_list(rows), and give as_pairs(dataset)."
+        f"datasets.Dataset.from_list(rows), and give {bring}(dataset)."
     )
 
 

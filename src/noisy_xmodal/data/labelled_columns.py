@@ -19,6 +19,7 @@ from .columns import (
     TEXT_LABEL,
     TRUE_LABEL,
     DatasetError,
+    check_is_split,
 )
 
 LABEL_COLUMNS = (IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL)
@@ -43,10 +44,7 @@ def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> N
     Raises:
         DatasetError: A column is missing or has another type; the message says which.
     """
-    if not isinstance(dataset, datasets.Dataset):
-        raise DatasetError(
-            f"Give one split as a datasets.Dataset, not a {type(dataset).__name__}: dataset[split]."
-        )
+    check_is_split(dataset, "as_labelled")
     features = dataset.features
     for vectors, raw, option in (
         (IMAGE_FEATURES, IMAGE, "image_column"),
@@ -55,8 +53,8 @@ def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> N
         if vectors not in features and raw not in features:
             raise DatasetError(
                 f"Split '{split}' has neither '{vectors}' nor '{raw}'; its columns are "
-                f"{dataset.column_names}. Name the one that holds it: "
-                f"as_labelled(dataset, {option}=NAME)."
+                f"{dataset.column_names}. Name the one that holds it for "
+                f"as_labelled with {option}=NAME."
             )
         if vectors in features and not is_vector(features[vectors]):
             raise DatasetError(

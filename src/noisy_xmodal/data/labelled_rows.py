@@ -27,6 +27,7 @@ from .columns import (
     TEXT_LABEL,
     TRUE_LABEL,
     DatasetError,
+    check_is_split,
     column_values,
 )
 from .labelled_columns import (
@@ -80,8 +81,8 @@ def as_labelled(
         DatasetError: A column is not found or cannot be used, only one side has classes, or a row
             has none.
     """
-    if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
-        raise DatasetError(f"Give a Dataset or a DatasetDict, not a {type(dataset).__name__}.")
+    if not isinstance(dataset, datasets.DatasetDict):
+        check_is_split(dataset, "as_labelled")
     several = isinstance(dataset, datasets.DatasetDict)
     splits = dict(dataset) if several else {str(dataset.split or TRAIN): dataset}
     if image_column is None:

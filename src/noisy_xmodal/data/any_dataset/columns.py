@@ -21,8 +21,8 @@ _CAPTION_NAMES = (
 _ID_NAMES = ("imageid", "imgid", "id", "cocoid", "__key__", "key", "filename", "imagename", "url")
 _DOUBTFUL_IDS = ("id", "__key__", "key", "url")
 _IMAGE_NAME = re.compile(
-    r"(image|img|picture|photo|pic)(s|path|file|filename|filepath|name|bytes|data)?"
-    r"|jpe?g|png|webp|gif|bmp|tiff?|file(name|path)?|path|bytes"
+    r"(image|img|picture|photo|pic)(s|path|file|filename|filepath|name|bytes|data|base64|b64)?"
+    r"|jpe?g|png|webp|gif|bmp|tiff?|file(name|path)?|path|bytes|base64|b64"
 )
 _SHOWN = 20  # columns in a message
 _LONGEST_TYPE = 80

@@ -4,7 +4,7 @@
 |------------------------------------------------------|-----------------------------|
 | a list of objects, or an object with one such list   | Karpathy's splits, LLaVA    |
 | `images` and `annotations` with `image_id`           | COCO's `captions_*.json`    |
-| captions by the name of the picture                  | `{"a.jpg": ["one", "two"]}` |
+| captions by the name of the picture, or pairs of both | `{"a.jpg": ["one", "two"]}` |
 | values by column, in lists or by row number          | pandas' `to_json`           |
 | one object a line                                    | `.jsonl`                    |
 """
@@ -125,6 +125,11 @@ def _one_list(data: Any, file: Path) -> TableRows | None:
 
 
 def _by_picture(data: Any, _: Path) -> TableRows | None:
+    if isinstance(data, list) and all(isinstance(row, list) and len(row) == 2 for row in data):
+        names = [row[0] for row in data]
+        data = dict(data) if all(isinstance(name, str) for name in names) else None
+        if data is None or len(data) < len(names):
+            return None
     if not isinstance(data, dict) or not any(map(has_picture_suffix, data)):
         return None
     texts = [[value] if isinstance(value, str) else value for value in data.values()]

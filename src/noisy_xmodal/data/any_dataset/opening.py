@@ -25,7 +25,9 @@ from typing import Any
 
 import datasets
 import pyarrow.compute as pc
+from datasets.exceptions import DatasetGenerationError
 
+from ...entry.errors import in_words
 from ..columns import DatasetError, column_values
 from ..messages import quoted_list
 from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
@@ -48,6 +50,7 @@ from .tables import (
     resolve_pictures,
     split_name,
 )
+from .text_files import refuse_pointer
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 _FILE_SUFFIXES = (*TABLE_SUFFIXES, *_BUILDERS, *ARCHIVE_SUFFIXES)
@@ -219,24 +222,32 @@ def _read_tars(shards: dict[str, list[Path]], given: GivenColumns) -> dict[str, 
 
 
 def _open_files(files: dict[str, list[Path]], folder: _Folder) -> dict[str, Opened]:
-    return {
-        split: folder.complete(_read_files(shards, folder), shards[0], split, folder.files)
-        for split, shards in files.items()
-    }
+    opened = {}
+    for split, shards in files.items():
+        place = shards[0].parent
+        beside = folder.files if place == folder.path else PictureFiles(place)
+        opened[split] = folder.complete(
+            _read_files(shards, beside, folder), shards[0], split, beside
+        )
+    return opened
 
 
-def _read_files(shards: list[Path], folder: _Folder) -> Opened:
+def _read_files(shards: list[Path], beside: PictureFiles, folder: _Folder) -> Opened:
     file, suffix = shards[0], shards[0].suffix.lower()
+    refuse_pointer(file)
     if suffix in _BUILDERS:
         paths = [glob.escape(str(shard)) for shard in shards]
         kind, cache = _BUILDERS[suffix], local_cache(shards)
-        found = datasets.load_dataset(kind, data_files=paths, split="train", cache_dir=cache)
+        try:
+            found = datasets.load_dataset(kind, data_files=paths, split="train", cache_dir=cache)
+        except (ValueError, DatasetGenerationError) as error:  # which of Arrow's are, too
+            raise DatasetError(f"{file} cannot be read: {in_words(error)}") from error
         return Opened(found, folder.given)
     if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
             f"{file} is of no kind that is read; give one of {list(_FILE_SUFFIXES)}, or a folder."
         )
-    return read_table(file, folder.given, folder.files)
+    return read_table(file, folder.given, beside)
 
 
 def _without(opened: Opened, own: set[Path]) -> Opened:
@@ -321,11 +332,13 @@ def _load_dataset(
         raise DatasetError(
             f"'{name}' is no file or folder here, and the Hub cannot be asked ({error})."
         ) from error
+    except DatasetGenerationError as error:
+        raise DatasetError(f"'{name}' cannot be opened: {in_words(error)}") from error
     except ValueError as error:
         known = config_names(name)
         unknown = config_name not in known if config_name else len(known) > 1
         if not known or not unknown:
-            raise DatasetError(f"'{name}' cannot be opened: {error}") from error
+            raise DatasetError(f"'{name}' cannot be opened: {in_words(error)}") from error
         raise DatasetError(
             f"'{name}' has no configuration {config_name!r}; choose one of {known} with "
             "config_name=NAME."

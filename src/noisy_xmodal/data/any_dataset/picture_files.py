@@ -14,7 +14,8 @@ _SUFFIX = re.compile(
     r".*\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|ppm|pgm|avif|heic)", re.IGNORECASE | re.DOTALL
 )
 _FRAGMENT = re.compile(r"(\.\w+)#\d+$")  # Flickr8k numbers captions so: name.jpg#0
-_TEXT_FOLDERS = ("annotation", "annotations", "caption", "captions", "text", "texts", "labels")
+#: Folders of texts beside folders of pictures.
+TEXT_FOLDERS = ("annotation", "annotations", "caption", "captions", "text", "texts", "labels")
 _ABSOLUTE = re.compile(r"[a-z]:/|/", re.IGNORECASE)
 
 
@@ -33,8 +34,9 @@ class PictureFiles:
 
     A name is a path from the folder, or the end of the path of one file below it. Names are also
     found where they are spelled in another way: another Unicode normal form, upper and lower case,
-    backslashes, `%20`, no ending, or an absolute path of another machine of which the end fits.
-    Where no picture is below the folder, they are found in the zip and tar files that it has.
+    backslashes, `%20`, no ending, an absolute path of another machine of which the end fits, or one
+    from a folder above (`data/photos/a.jpg` in `data/photos`). Where no picture is below the
+    folder, they are found in the zip and tar files that it has.
 
     Args:
         folder: The folder. Where it is called `annotations`, `captions` or the like and no picture
@@ -50,9 +52,10 @@ class PictureFiles:
         Returns:
             Their absolute paths.
         """
-        exact = os.path.join(self.folder, name)
-        if _is_file(exact):
-            return [exact]
+        for folder in (self.folder, *self.folder.parents):
+            exact = os.path.join(folder, name)
+            if _is_file(exact) and (folder == self.folder or self._is_below(exact)):
+                return [exact]
         for ending in _endings(_key(name)):
             named = PurePosixPath(ending).name
             fitting = [path for path in self._by_name.get(named, ()) if _ends(path, ending)]
@@ -78,10 +81,13 @@ class PictureFiles:
         """The absolute paths of all files that are called as pictures are, sorted."""
         return sorted(path for path in self._files if has_picture_suffix(path))
 
+    def _is_below(self, path: str) -> bool:
+        return os.path.normpath(path).startswith(str(self.folder) + os.sep)
+
     @cached_property
     def _files(self) -> list[str]:
         files = list(files_below(self.folder))
-        if self.folder.name.lower() in _TEXT_FOLDERS and not any(map(has_picture_suffix, files)):
+        if self.folder.name.lower() in TEXT_FOLDERS and not any(map(has_picture_suffix, files)):
             files = list(files_below(self.folder.parent))
         return files
 

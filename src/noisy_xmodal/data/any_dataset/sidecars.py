@@ -6,19 +6,20 @@ Each line of a text is a caption. A JSON file is one row: an object as in a tabl
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..columns import DatasetError
 from ..messages import quoted, quoted_list
 from .json_tables import columns_of, parsed
-from .picture_files import PictureFiles, files_below
+from .picture_files import PictureFiles, files_below, has_picture_suffix
 from .table_rows import TableRows
 from .text_files import read_text
 
-_TEXTS = (".txt", ".caption")
-SUFFIXES = (*_TEXTS, ".json")
+_KINDS = ((".txt", ".caption"), (".json",))
 _SHOWN = 3
 FILE_NAME = "file_name"
 
@@ -32,43 +33,40 @@ def sidecar_rows(folder: Path, files: PictureFiles) -> TableRows | None:
 
     Returns:
         A row a picture that has such a file, with its path in the column `file_name`; None where no
-        picture has one. Where several kinds lie there, the one that most pictures have is read.
+        picture has one. Where texts and JSON lie there, those that more pictures have are read.
     """
-    texts = [path for path in files_below(folder) if path.lower().endswith(SUFFIXES)]
-    kinds = {end: [path for path in texts if path.lower().endswith(end)] for end in SUFFIXES}
-    beside = {end: _beside(files.pictures, paths) for end, paths in kinds.items()}
-    kind = max(beside, key=lambda end: len(beside[end]))
-    if not beside[kind]:
+    below = list(files_below(folder))
+    kinds = [[path for path in below if path.lower().endswith(kind)] for kind in _KINDS]
+    texts, beside = max(
+        ((paths, _beside(files.pictures, paths)) for paths in kinds), key=lambda pair: len(pair[1])
+    )
+    if not beside:
         return None
     rows, faults = [], list[str]()
-    for picture, text in beside[kind].items():
+    for picture, text in beside.items():
         try:
             rows.append(_row(Path(text)) | {FILE_NAME: picture})
         except DatasetError as error:
             faults.append(str(error))
-    read = {*beside[kind].values()}
-    others = [os.path.relpath(path, folder) for path in kinds[kind] if path not in read]
+    read = {*beside.values()}
+    others = [os.path.relpath(path, folder) for path in texts if path not in read]
     notes = []
     if others:
         shown = quoted_list(others, _SHOWN)
-        notes.append(f"{len(others):,} files {kind} are beside no picture of their name: {shown}")
+        notes.append(f"{len(others):,} texts are beside no picture of their name: {shown}")
     return TableRows(columns_of(rows), tuple(faults), tuple(notes))
 
 
-def _beside(pictures: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
+def _beside(pictures: Sequence[str], texts: Iterable[str]) -> dict[str, str]:
     """By picture the text of its name: in its folder, else the only one anywhere."""
-    here = {os.path.splitext(path)[0]: path for path in texts}
+    here = {_stem(path): path for path in texts}
     anywhere: dict[str, list[str]] = {}
     for stem, path in here.items():
         anywhere.setdefault(os.path.basename(stem), []).append(path)
-    listed = list(pictures)
-    counts: dict[str, int] = {}
-    for picture in listed:
-        name = os.path.splitext(os.path.basename(picture))[0]
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(os.path.basename(_stem(picture)) for picture in pictures)
     found = {}
-    for picture in listed:
-        stem = os.path.splitext(picture)[0]
+    for picture in pictures:
+        stem = _stem(picture)
         name = os.path.basename(stem)
         alone = anywhere.get(name, ())
         if stem in here:
@@ -78,9 +76,16 @@ def _beside(pictures: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def _stem(path: str) -> str:
+    """A path without its ending, or both of `1.jpg.txt`, in one Unicode normal form."""
+    stem = os.path.splitext(path)[0]
+    stem = os.path.splitext(stem)[0] if has_picture_suffix(stem) else stem
+    return unicodedata.normalize("NFC", stem)
+
+
 def _row(file: Path) -> dict[str, Any]:
     text = read_text(file)
-    if file.suffix.lower() in _TEXTS:
+    if file.suffix.lower() in _KINDS[0]:
         return {"captions": [line.strip() for line in text.splitlines() if line.strip()]}
     try:
         row = parsed(text)

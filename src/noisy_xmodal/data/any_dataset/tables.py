@@ -19,7 +19,7 @@ from .delimited import delimiter_of, read_delimited, split_line
 from .encoded_pictures import decode_pictures
 from .images import names_of_paths
 from .json_tables import is_json, json_names, read_json
-from .picture_files import PictureFiles, has_picture_suffix, without_fragment
+from .picture_files import TEXT_FOLDERS, PictureFiles, has_picture_suffix, without_fragment
 from .table_values import as_dataset
 from .text_files import first_line
 
@@ -116,8 +116,8 @@ def folder_tables(folder: Path, given: GivenColumns, files: PictureFiles) -> dic
     """Finds the table of pairs of a folder of pictures, or one table per split.
 
     Args:
-        folder: The folder. Of tables in its subfolders only JSON in one that is called
-            `annotations` is looked at, where COCO has its captions.
+        folder: The folder. Where it has none, tables in a folder in it that is called
+            `annotations`, `captions` or the like are looked at; COCO has its captions there.
         given: What the user said about the columns.
         files: The files below the folder.
 
@@ -130,16 +130,12 @@ def folder_tables(folder: Path, given: GivenColumns, files: PictureFiles) -> dic
     if has_configs(folder / "README.md"):
         return {}
     beside = {os.path.splitext(path)[0] for path in files.pictures}
-    plain = _listed(folder, _FOLDER_TABLES, beside)
-    tables = [file for file in plain if looks_like_pairs(table_header(file), given)]
-    if not tables and files.pictures:
-        tables = [file for file in plain if names_pictures(file, files)]
-    if not tables and files.pictures:
-        tables = [
-            file
-            for file in _json_files(folder, beside)
-            if looks_like_pairs(json_names(file), given)
-        ]
+    tables = _tables_in(folder, given, files, beside)
+    inner = [folder / name for name in TEXT_FOLDERS] if files.pictures and not tables else []
+    for place in inner:
+        tables += _tables_in(place, given, files, beside)
+    if not tables:
+        return _split_folders(folder, given, files, beside)
     if len(tables) == 1:
         return {split_name(tables[0].stem) or "train": tables}
     splits = {split_in_name(file.stem): file for file in tables}
@@ -152,13 +148,36 @@ def folder_tables(folder: Path, given: GivenColumns, files: PictureFiles) -> dic
     return {name: [file] for name, file in splits.items() if name is not None}
 
 
-def _json_files(folder: Path, beside: set[str]) -> list[Path]:
-    own = audit_files(folder)
-    found = [file for file in _listed(folder, (".json",), beside) if file not in own]
-    for inner in ("annotations", "captions"):
-        files = _listed(folder / inner, (".json",), beside)
-        found += [file for file in files if "caption" in file.name.lower()]
+def _split_folders(
+    folder: Path, given: GivenColumns, files: PictureFiles, beside: set[str]
+) -> dict[str, list[Path]]:
+    """The table in each folder that is called as a split; those of imagefolder are left to it."""
+    found: dict[str, list[Path]] = {}
+    for place in sorted(folder.iterdir()):
+        split = split_name(place.name)
+        if split is not None and place.is_dir():
+            tables = _tables_in(place, given, files, beside)
+            if len(tables) != 1 or tables[0].stem == "metadata" or split in found:
+                return {}
+            found[split] = tables
     return found
+
+
+def _tables_in(
+    folder: Path, given: GivenColumns, files: PictureFiles, beside: set[str]
+) -> list[Path]:
+    """The tables of pairs in a folder itself: with a header, else without one, else JSON."""
+    plain = _listed(folder, _FOLDER_TABLES, beside)
+    tables = [file for file in plain if looks_like_pairs(table_header(file), given)]
+    if not tables and files.pictures:
+        tables = [file for file in plain if names_pictures(file, files)]
+    if not tables and files.pictures:
+        own = audit_files(folder)
+        found = [file for file in _listed(folder, (".json",), beside) if file not in own]
+        # Of COCO's annotations, of which some are large, those of captions are called so.
+        captions = [file for file in found if "caption" in file.name.lower()]
+        tables = [file for file in captions or found if looks_like_pairs(json_names(file), given)]
+    return tables
 
 
 def _listed(folder: Path, suffixes: Sequence[str], beside: set[str]) -> list[Path]:

@@ -11,6 +11,7 @@ _MARKS = {  # longer ones first: the mark of UTF-32 begins with that of UTF-16
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+_POINTER = b"version https://git-lfs"
 _PEEKED = 200  # bytes
 
 
@@ -39,6 +40,17 @@ def read_text(file: Path) -> str:
     if not text.strip():
         raise DatasetError(f"{file} is empty.")
     return text
+
+
+def refuse_pointer(file: Path) -> None:
+    """Refuses a file that stands for one that Git LFS has not fetched.
+
+    Raises:
+        DatasetError: It is one.
+    """
+    with file.open("rb") as binary:
+        if binary.read(len(_POINTER)) == _POINTER:
+            raise DatasetError(f"{file} is a pointer of Git LFS: fetch it with `git lfs pull`.")
 
 
 def first_line(file: Path) -> str:
