@@ -81,6 +81,13 @@ class AuditArguments:
     epochs: int | None = field(
         default=None, metadata={"help": "Epochs of each training; by the size of the data if none."}
     )
+    max_seq_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tokens that small models read of a caption; as many as the longest has, at "
+            "most 256, if none."
+        },
+    )
     seed: int = field(default=0, metadata={"help": "Seed of everything but the noise."})
     shown: int = field(default=60, metadata={"help": "Worst pairs in the report."})
     device: str | None = field(
@@ -112,7 +119,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             Path(args.clean) if args.clean else None,
             args.clean_weights,
             args.clean_threshold,
-            CrossFitRecipe(args.folds, args.rounds, args.epochs, seed=args.seed),
+            CrossFitRecipe(
+                args.folds,
+                args.rounds,
+                args.epochs,
+                seed=args.seed,
+                max_seq_length=args.max_seq_length,
+            ),
             args.shown,
             args.device,
             keep_work=args.keep_work,

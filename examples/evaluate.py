@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
 
 from noisy_xmodal import CommonSpaceConfig, RcarConfig
 from noisy_xmodal.auditing.by_model import check_judge, load_judge
 from noisy_xmodal.data import (
     DatasetError,
+    LabelledPairs,
     PairDataset,
     append_boxes,
     load_labelled,
@@ -40,6 +41,7 @@ from noisy_xmodal.evaluation import (
     RetrievalEvaluator,
 )
 from noisy_xmodal.models.two_towers import load_two_towers
+from noisy_xmodal.modules.text_limits import count_cut
 from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
@@ -185,6 +187,13 @@ def _holds(path: Path, check: Callable[[dict], bool]) -> bool:
     return isinstance(found, dict) and check(found)
 
 
+def texts_of(rows: Dataset, of_classes: bool) -> list[str]:
+    """The texts of a split as a model reads them."""
+    if of_classes:
+        return LabelledPairs(rows).texts(slice(None))
+    return [caption for captions in rows["captions"] for caption in captions]
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     args = read_options(EvaluationArguments, EVALUATE, argv)
@@ -218,13 +227,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         validate_pairs(rows, split=args.split)
         check_judge(processor, PairDataset(rows), name)
     evaluator = build_evaluator(args, config, processor, device)
-    if isinstance(config, RcarConfig):
-        texts = [caption for captions in rows["captions"] for caption in captions]
-        limit = evaluator.processor.tokenizer.model_max_length
-        n_cut = evaluator.processor.count_cut(texts)
-        print(f"{n_cut} of {len(texts)} captions have more than {limit} tokens and are cut.")
+    cut = None if processor.tokenizer is None else count_cut(processor, texts_of(rows, of_classes))
+    if cut is not None and cut.n_cut:
+        print(cut.line())
     metrics = evaluator(model, rows)
-    write_json(args.results_file, metrics)
+    found = {"cut_texts": cut.facts()} if cut is not None and cut.n_cut else {}
+    write_json(args.results_file, metrics | found)
     if of_classes and args.precision_recall_file is not None:
         write_json(args.precision_recall_file, evaluator.curves(model, rows))
     for name, value in metrics.items():

@@ -38,11 +38,13 @@ from noisy_xmodal.data import (
     DatasetError,
     LabelledPairs,
     counted_noise,
+    held_out_line,
     hold_out_validation,
     inject_noise,
     load_labelled,
     noise_protocol,
     validate_labelled,
+    validation_facts,
     with_vectors,
 )
 from noisy_xmodal.data.builders import load_openmoji_labels
@@ -223,10 +225,7 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
         validate_labelled(rows, split=split)  # before rows change their numbers
     if "validation" not in dataset:
         dataset = hold_out_validation(dataset, args.validation_share)
-        n_held_out = len(dataset["validation"])
-        print(f"There is no split 'validation': {n_held_out} training pairs are held out for it.")
-        if args.inject_noise is None:
-            print("The wrong labels among them, if there are any, take part in choosing the best.")
+        print(held_out_line(dataset))
     if not reads_raw:
         dataset = describe(dataset)
     if args.inject_noise is not None:
@@ -384,6 +383,7 @@ def main(argv: list[str] | None = None) -> dict:
     if not training.should_save:
         return {}
     run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    run |= validation_facts(dataset)
     results = run | {
         "task": "classes",
         "method": title_of(kind, trainer),

@@ -41,11 +41,13 @@ from noisy_xmodal.data import (
     dataset_label,
     drop_noisy_pairs,
     load_training_pairs,
+    validation_facts,
 )
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.options import json_option
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.modules.text_limits import shorten_to
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.run import (
     command_line,
@@ -167,9 +169,12 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
         tokenizer = load_part(AutoTokenizer, model.text_model_name_or_path)
+        shorten_to(tokenizer, data.max_seq_length)
     else:
         captions = (caption for row in train["captions"] for caption in row)
-        tokenizer = train_word_tokenizer(captions, min_frequency=data.min_word_frequency)
+        tokenizer = train_word_tokenizer(
+            captions, data.min_word_frequency, max_length=data.max_seq_length
+        )
     return NcrProcessor(images, tokenizer)
 
 
@@ -247,6 +252,7 @@ def main(argv: list[str] | None = None) -> dict:
         return {}
     name, config = dataset_label(data)
     run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    run |= validation_facts(dataset)
     results = run | {
         "method": method_name(data, training),
         "dataset": name,

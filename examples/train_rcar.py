@@ -52,6 +52,7 @@ from noisy_xmodal.data import (
     dataset_label,
     drop_noisy_pairs,
     load_training_pairs,
+    validation_facts,
 )
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation import (
@@ -65,6 +66,7 @@ from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, sa
 from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.modules.pair_scoring import shown_scores
+from noisy_xmodal.modules.text_limits import shorten_to
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.run import (
@@ -229,9 +231,13 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
     else:
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
-        return RcarProcessor(images, load_part(AutoTokenizer, model.text_model_name_or_path))
+        words = load_part(AutoTokenizer, model.text_model_name_or_path)
+        shorten_to(words, data.max_seq_length)
+        return RcarProcessor(images, words)
     captions = (caption for row in train["captions"] for caption in row)
-    words = train_word_tokenizer(captions, min_frequency=data.min_word_frequency, mask=True)
+    words = train_word_tokenizer(
+        captions, data.min_word_frequency, max_length=data.max_seq_length, mask=True
+    )
     return RcarProcessor(images, words)
 
 
@@ -348,6 +354,7 @@ def main(argv: list[str] | None = None) -> dict:
         return {}
     name, config = dataset_label(data)
     run |= data_facts(data.dataset_name, data.dataset_config_name, dataset["train"])
+    run |= validation_facts(dataset)
     results = run | {
         "task": "joint pairs",
         "method": method_name(data, training),

@@ -42,6 +42,7 @@ from .data.columns import IMAGE, IMAGE_ID, column_values
 from .entry.devices import device_of
 from .entry.outputs import only_one
 from .metrics.noise_detection import ranking_metrics
+from .modules.text_limits import count_cut
 from .training.files import write_json
 from .training.interruption import TrainingInterrupted
 
@@ -103,6 +104,9 @@ def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]
         judged = _judge_by(judge, options, rows, device, work)
     else:
         judged = _cross_fit(options, rows, device, work, notes)
+    cut = count_cut(judged.processor, rows.captions)
+    if cut.n_cut:
+        notes.append(cut.line())
     table = _table(options, rows, judged)
     summary = _finish(options, rows, table, judged.judgement, notes, started)
     if not options.keep_work:
@@ -130,7 +134,9 @@ def _cross_fit(
 ) -> Judged:
     """Small models judge what they have not seen; `notes` gets what the reader must know."""
     features = _features(options, rows, device, notes)
-    pairs = audited_pairs(rows.dataset, features, _groups(rows.seen), device)
+    pairs = audited_pairs(
+        rows.dataset, features, _groups(rows.seen), device, options.recipe.max_seq_length
+    )
     if len(pairs) < _FEW_PAIRS:
         notes.append(
             f"{len(pairs):,} pairs are few to learn from: trust the order more than the share, or "

@@ -188,6 +188,16 @@ def audit_command(
             rich_help_panel="Training",
         ),
     ] = None,
+    max_seq_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-seq-length",
+            min=3,
+            help="Tokens that are read of a caption; as many as the longest has, at most 256, if "
+            "left out.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, max=2**32 - 1, help="Seed of everything.", rich_help_panel="Training"),
@@ -242,7 +252,7 @@ def audit_command(
                 clean,
                 clean_weights,
                 clean_threshold,
-                CrossFitRecipe(folds, rounds, epochs, seed=seed),
+                CrossFitRecipe(folds, rounds, epochs, seed=seed, max_seq_length=max_seq_length),
                 shown,
                 device,
                 keep_work=keep_work,

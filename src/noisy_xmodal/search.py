@@ -30,11 +30,13 @@ from .evaluation.vector_index import INDEX_KINDS
 from .models.two_towers import NotTwoTowersError, load_two_towers
 from .modules.pair_scoring import shown_scores
 from .modules.picture_files import read_pictures, read_regions
+from .modules.text_limits import count_cut
 from .searching.collection import (
     Collection,
     Side,
     as_read_by,
     collection_vectors,
+    cut_captions,
     index_of,
     open_collection,
     search_folder,
@@ -93,7 +95,7 @@ def search(
 
     Returns:
         `query`, `direction`, `model`, `reranker`, `dataset` (`name`, `config`, `split`), `index`
-        (`kind`, `n`), `left_out`, `notes` on the query, `grid`, `json`, and `results`, best first:
+        (`kind`, `n`), `left_out`, `notes` on texts, `grid`, `json`, and `results`, best first:
         `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of a found image or `pair_id`
         of a found caption, and with a reranker `retrieval_rank` and `retrieval_score`.
 
@@ -136,13 +138,27 @@ def search(
         "dataset": {"name": str(dataset_name), "config": config_name, "split": collection.split},
         "index": {"kind": found.kind, "n": len(found)},
         "results": results,
-        "notes": unknown_words(processor.tokenizer, asked) if isinstance(asked, str) else [],
+        "notes": _notes(processor, asked, collection, side, path),
         "left_out": collection.left_out,
         "grid": str(picture),
         "json": str(picture.with_suffix(".json")),
     }
     write_json(picture.with_suffix(".json"), summary)
     return summary
+
+
+def _notes(processor: Any, asked: Any, collection: Collection, side: Side, path: Path) -> list[str]:
+    """What a reader must know of the query's words, and of texts that are not read to their end."""
+    notes = []
+    if isinstance(asked, str):
+        notes += unknown_words(processor.tokenizer, asked)
+        cut = count_cut(processor, [asked])
+        if cut.n_cut:
+            notes.append(f"The query has more than {cut.limit} tokens; the rest is not read.")
+    if side == "text":
+        cut = cut_captions(collection, processor, path)
+        notes += [cut.line()] if cut.n_cut else []
+    return notes
 
 
 def _direction_of(query: str | Path, direction: str) -> str:

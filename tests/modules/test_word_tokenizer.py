@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 from transformers import AutoTokenizer
 
+from noisy_xmodal import MatchingProcessor, RegionFeatureProcessor
 from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.modules.text_limits import CutTexts, count_cut, shorten_to
 
 CAPTIONS = [
     "A dog runs.",
@@ -146,3 +148,39 @@ def test_saved_and_loaded_it_masks_the_same(tmp_path, mask):
     assert loaded.get_vocab() == tokenizer.get_vocab()
     text = "the <mask> eats"
     assert loaded(text).input_ids == tokenizer(text).input_ids
+
+
+@pytest.mark.parametrize(
+    ("n_words", "limit"),
+    [(1, 64), (62, 64), (63, 65), (200, 202), (254, 256), (255, 256), (900, 256)],
+)
+def test_all_of_a_caption_is_read_up_to_a_bound(n_words, limit):
+    captions = ["a dog", "a cat " * (n_words // 2) + "a" * (n_words % 2)]
+    words = train_word_tokenizer(iter(captions))
+    assert words.model_max_length == limit
+    assert len(words(captions[1], truncation=True)["input_ids"]) == min(n_words + 2, 256)
+    processor = MatchingProcessor(RegionFeatureProcessor(4), words)
+    assert count_cut(processor, captions) == CutTexts(int(n_words > 254), 2, limit)
+
+
+def test_a_common_opening_of_any_length_does_not_make_captions_alike():
+    captions = [f"{'words that say nothing ' * 40}{noun}" for noun in ("cat", "dog", "bird")]
+    words = train_word_tokenizer(captions)
+    assert len({tuple(ids) for ids in words(captions, truncation=True)["input_ids"]}) == 3
+
+
+@pytest.mark.parametrize("max_length", [0, 1, 2])
+def test_a_limit_without_room_for_a_word_is_refused(max_length):
+    with pytest.raises(ValueError, match=f"`max_length` is {max_length}: give at least 3"):
+        train_word_tokenizer(["a dog"], max_length=max_length)
+    assert train_word_tokenizer(["a dog"], max_length=1, boundaries=False).model_max_length == 1
+
+
+def test_a_pretrained_tokenizer_is_shortened_and_never_made_longer():
+    words = train_word_tokenizer(["a dog"], max_length=10)
+    shorten_to(words, None)
+    assert words.model_max_length == 10
+    shorten_to(words, 6)
+    assert words.model_max_length == 6
+    with pytest.raises(ValueError, match="--max_seq_length is 7, and the text encoder reads 6"):
+        shorten_to(words, 7)

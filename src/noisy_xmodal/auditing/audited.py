@@ -75,6 +75,7 @@ def audited_pairs(
     features: np.ndarray | None,
     groups: np.ndarray,
     device: torch.device | str = "cpu",
+    max_length: int | None = None,
 ) -> AuditedPairs:
     """Make the pairs of a dataset ready for small models.
 
@@ -83,6 +84,7 @@ def audited_pairs(
         features: See `AuditedPairs`.
         groups: See `AuditedPairs`.
         device: Where models run.
+        max_length: Tokens that are read of a caption, see `train_word_tokenizer`.
     """
     pairs = PairDataset(dataset)
     if features is not None:
@@ -94,7 +96,7 @@ def audited_pairs(
     captions = pairs.captions()
     # In a small set most words are rare.
     least = _LEAST_WORDS if len(captions) >= 10_000 else 1
-    words = train_word_tokenizer(captions, min_frequency=least)
+    words = train_word_tokenizer(captions, min_frequency=least, max_length=max_length)
     processor = MatchingProcessor(images, words)
     return AuditedPairs(dataset, pairs, features, groups, processor, torch.device(device))
 

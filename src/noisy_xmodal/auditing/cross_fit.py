@@ -55,6 +55,8 @@ class CrossFitRecipe:
         batch_size: Pairs of a mini-batch; None for 256, or 64 in sets of less than 10,000 pairs.
         learning_rate: Highest learning rate of AdamW, which falls by a cosine.
         seed: Seed of folds, weights and batches.
+        max_seq_length: Tokens that are read of a caption; None for as many as the longest has, at
+            most 256.
     """
 
     folds: int = 3
@@ -63,9 +65,11 @@ class CrossFitRecipe:
     batch_size: int | None = None
     learning_rate: float = 1e-3
     seed: int = 0
+    max_seq_length: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("folds", 2), ("rounds", 1), ("epochs", 1), ("batch_size", 2)):
+        least_of = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 2, "max_seq_length": 3}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}: give at least {least}")

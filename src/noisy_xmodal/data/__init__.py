@@ -14,7 +14,7 @@ from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
 from .plain_vectors import with_vectors
 from .protocol import counted_noise, noise_protocol
-from .splits import hold_out_validation
+from .splits import held_out_line, hold_out_validation, validation_facts
 
 __all__ = [
     "DatasetError",
@@ -29,6 +29,7 @@ __all__ = [
     "counted_noise",
     "dataset_label",
     "drop_noisy_pairs",
+    "held_out_line",
     "hold_out_validation",
     "inject_noise",
     "keep_good_pictures",
@@ -40,5 +41,6 @@ __all__ = [
     "validate_columns",
     "validate_labelled",
     "validate_pairs",
+    "validation_facts",
     "with_vectors",
 ]

@@ -10,7 +10,7 @@ from .builders import load_openmoji
 from .columns import DatasetError
 from .injection import inject_noise
 from .pictures import keep_good_pictures, left_out_line
-from .splits import hold_out_validation
+from .splits import held_out_line, hold_out_validation
 
 DEMO_CONFIG = "cmp_40"  # OpenMoji's, where none is named
 
@@ -74,6 +74,14 @@ class PairArguments:
             "comparisons, never a method."
         },
     )
+    max_seq_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Tokens that are read of a caption; longer ones are cut and counted. If none, "
+            "as many as the longest training caption has, at least 64 and at most 256, or what a "
+            "pretrained text encoder reads."
+        },
+    )
     min_word_frequency: int = field(
         default=1, metadata={"help": "Rarer words of the training captions become <unk>."}
     )
@@ -124,8 +132,7 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
         )
     if "validation" not in dataset:
         dataset = hold_out_validation(dataset, args.validation_share)
-        n_held_out = len(dataset["validation"])
-        print(f"There is no split 'validation': {n_held_out} training images are held out for it.")
+        print(held_out_line(dataset))
     if args.inject_noise is not None:
         dataset = inject_noise(
             dataset, args.inject_noise, seed=args.noise_seed, objects_from=args.objects_from

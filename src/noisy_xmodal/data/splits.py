@@ -1,9 +1,22 @@
 """A validation split, where a dataset came without one."""
 
+import json
+from itertools import chain
+from typing import Any
+
 import datasets
 import numpy as np
 
-from .columns import DatasetError
+from .columns import (
+    IMAGE_LABEL,
+    IS_NOISY,
+    TEXT_LABEL,
+    TRUE_LABEL,
+    DatasetError,
+    column_values,
+)
+
+_MARK = "Held out of train: "  # a line of the description, before JSON
 
 
 def hold_out_validation(
@@ -11,7 +24,8 @@ def hold_out_validation(
 ) -> datasets.DatasetDict:
     """Moves some images, with all their captions, from train to a new split "validation".
 
-    Noise that the training pairs already carry is then in validation too.
+    Noise that the training pairs already carry is then in validation too; `validation_facts` and
+    `held_out_line` say so.
 
     Args:
         splits: Splits with "train" and without "validation".
@@ -33,5 +47,71 @@ def hold_out_validation(
         )
     order = np.random.default_rng(seed).permutation(len(train))  # (n_images,)
     held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    parts = {"train": train.select(kept), "validation": train.select(held_out)}
+    validation = train.select(held_out)
+    facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
+    told = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
+    validation.info.description = "\n".join(filter(None, told))
+    parts = {"train": train.select(kept), "validation": validation}
     return datasets.DatasetDict({**parts, **{k: v for k, v in splits.items() if k not in parts}})
+
+
+def validation_facts(splits: datasets.DatasetDict) -> dict[str, Any]:
+    """What the record of a run says of the split on which its best epoch was chosen.
+
+    Args:
+        splits: Splits with "validation".
+
+    Returns:
+        `validation_held_out`, whether it was taken from the training rows, `validation_n_wrong`,
+        how many of its pairs (or class labels) are wrong by the oracle, and `validation_is_noisy`;
+        both None where there is no oracle: of a split that was held out, it is then as noisy as
+        the training rows.
+    """
+    held_out = _held_out(splits)
+    rows = splits["validation"]
+    n_wrong = _n_wrong(rows) if held_out is None else held_out["n_wrong"]
+    return {
+        "validation_held_out": held_out is not None,
+        "validation_is_noisy": None if n_wrong is None else n_wrong > 0,
+        "validation_n_wrong": n_wrong,
+    }
+
+
+def held_out_line(splits: datasets.DatasetDict) -> str | None:
+    """What to tell of a validation split that was held out; None of one that was there before.
+
+    Args:
+        splits: Splits with "validation".
+    """
+    held_out = _held_out(splits)
+    if held_out is None:
+        return None
+    unit = "pairs" if IMAGE_LABEL in splits["validation"].column_names else "images"
+    n_rows = held_out["n_rows"]
+    line = f"There is no split 'validation': {n_rows} training {unit} are held out for it."
+    if held_out["n_wrong"] is None:
+        return f"{line} They are as noisy as the rest, and the best epoch is chosen on them."
+    if held_out["n_wrong"]:
+        return (
+            f"{line} {held_out['n_wrong']} wrong pairs or labels are among them by the oracle, and "
+            "the best epoch is chosen on them."
+        )
+    return line
+
+
+def _held_out(splits: datasets.DatasetDict) -> dict[str, Any] | None:
+    for line in (splits["validation"].info.description or "").splitlines():
+        if line.startswith(_MARK):
+            return dict(json.loads(line[len(_MARK) :]))
+    return None
+
+
+def _n_wrong(rows: datasets.Dataset) -> int | None:
+    """Wrong pairs, or class labels, by the oracle; None without one."""
+    if IS_NOISY in rows.column_names:
+        return sum(map(bool, chain.from_iterable(column_values(rows, IS_NOISY))))
+    if TRUE_LABEL not in rows.column_names:
+        return None
+    true = column_values(rows, TRUE_LABEL)
+    given = [column_values(rows, name) for name in (IMAGE_LABEL, TEXT_LABEL)]
+    return sum(own != label for side in given for own, label in zip(side, true, strict=True))

@@ -28,6 +28,7 @@ AUDIT = {
     "folds": Rule(excludes=(_TRAINS,), least=2),
     "rounds": Rule(excludes=(_TRAINS,), least=1),
     "epochs": Rule(excludes=(_TRAINS,), least=1),
+    "max_seq_length": Rule(excludes=(_TRAINS,), least=3),
     "seed": _SEED,
     "shown": _COUNT,
     "device": _ALWAYS,

@@ -101,6 +101,17 @@ class TransformerTextEncoder(nn.Module):
         self.projection = nn.Linear(config.hidden_size, hidden_size)
         self.normalize = normalize
 
+    @property
+    def length_limit(self) -> int | None:
+        """The most tokens that the model has positions for; None where there is no limit."""
+        limit = getattr(self.backbone.config, "max_position_embeddings", None)
+        if limit is None or limit < 1:  # XLNet says -1
+            return None
+        table = getattr(self.backbone, "embeddings", None)
+        padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
+        # RoBERTa counts positions from behind its padding token's.
+        return limit if padding is None else limit - padding - 1
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode token ids (n, length); the mask is 1 where real."""
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from .several import check_several
+from .text_limits import LONGEST, SHORTEST, token_counts
 
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 MASK_TOKEN = "<mask>"
@@ -14,7 +15,7 @@ MASK_TOKEN = "<mask>"
 def train_word_tokenizer(
     captions: Iterable[str],
     min_frequency: int = 1,
-    max_length: int = 64,
+    max_length: int | None = None,
     boundaries: bool = True,
     mask: bool = False,
 ) -> PreTrainedTokenizerFast:
@@ -26,7 +27,9 @@ def train_word_tokenizer(
     Args:
         captions: Training captions only; a vocabulary that has seen test captions leaks.
         min_frequency: Words seen less often become `<unk>` (4 in SCAN, SGRAF and NCR).
-        max_length: Longer captions are cut.
+        max_length: Tokens that are read of a caption, `<start>` and `<end>` included. By default
+            as many as the longest caption has, but at least 64 and at most 256; `count_cut` of
+            `modules.text_limits` says how many are longer.
         boundaries: Whether `<start>` and `<end>` stand around a caption.
         mask: Whether there is a `<mask>`, for masked language modelling.
 
@@ -35,8 +38,12 @@ def train_word_tokenizer(
         `<mask>` = 4.
 
     Raises:
-        ValueError: If no word is frequent enough.
+        ValueError: If no word is frequent enough, or `max_length` leaves no room for one.
     """
+    around = 2 if boundaries else 0
+    if max_length is not None and max_length <= around:
+        raise ValueError(f"`max_length` is {max_length}: give at least {around + 1} tokens.")
+    captions = list(captions)
     check_several(captions, "captions")
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
@@ -58,14 +65,18 @@ def train_word_tokenizer(
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
         )
-    return PreTrainedTokenizerFast(
+    words = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         unk_token="<unk>",
         bos_token="<start>",
         eos_token="<end>",
         mask_token=MASK_TOKEN if mask else None,
-        model_max_length=max_length,
+        model_max_length=max_length or LONGEST,
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
     )
+    if max_length is None:
+        longest = max(token_counts(words, captions), default=0)
+        words.model_max_length = min(max(longest, SHORTEST), LONGEST)
+    return words

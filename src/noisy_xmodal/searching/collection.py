@@ -21,6 +21,7 @@ from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.model_identity import model_parts
 from ..evaluation.vector_index import VectorIndex
+from ..modules.text_limits import CutTexts, count_cut
 from ..training.files import read_json, write_json
 
 #: Raised when the same rows and models would give other vectors than before.
@@ -127,6 +128,22 @@ def collection_vectors(
         images = as_read_by(processor, pairs.images)
         return embed_images(model, processor, images, path, progress=progress), path
     return embed_texts(model, processor, pairs.captions(), path, progress=progress), path
+
+
+def cut_captions(collection: Collection, processor: Any, path: Path) -> CutTexts:
+    """How many captions are not read to their end; counted once and kept beside their vectors.
+
+    Args:
+        collection: The split.
+        processor: The model's processor.
+        path: The file of the vectors.
+    """
+    kept = path.with_suffix(".cut.json")
+    if kept.is_file():
+        return CutTexts(**read_json(kept))
+    cut = count_cut(processor, collection.pairs.captions())
+    write_json(kept, cut.facts())
+    return cut
 
 
 def index_of(

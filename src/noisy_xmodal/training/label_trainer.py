@@ -16,6 +16,7 @@ from ..data import DatasetError, LabelledPairs, validate_labelled
 from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
 from ..modules.gathering import gather_batch
+from ..modules.text_limits import count_cut, limit_tokens
 from .arguments import LabelTrainingArguments
 from .trainer import RobustTrainer
 
@@ -170,6 +171,12 @@ class LabelTrainer(RobustTrainer):
             dataset = LabelledPairs(dataset, split)
             dataset = dataset.without_features() if reads_raw else dataset
         self._check_classes(dataset, split)
+        if not dataset.has_features and reads_raw and split == "train":
+            texts = getattr(config.backbone_config, "text_config", None)
+            limit_tokens(processor.tokenizer, getattr(texts, "max_position_embeddings", None))
+            self.cut_texts = count_cut(processor, dataset.texts(slice(None)))
+            if self.cut_texts.n_cut:
+                logger.warning(self.cut_texts.line("training texts"))
         if not dataset.has_features:
             if not reads_raw:
                 raise DatasetError(

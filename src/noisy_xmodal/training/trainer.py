@@ -22,6 +22,7 @@ from transformers.utils import logging
 from ..data.digests import Digests, text_digests
 from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
 from ..modules.processor_facts import processor_facts, words_by_id
+from ..modules.text_limits import CutTexts
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
 from .callbacks import (
@@ -69,6 +70,8 @@ class RobustTrainer(EvaluatingTrainer):
     row_names: ClassVar[tuple[str, ...]] = ("a",)
     #: Posterior from which `divide` here counts a pair as clean.
     clean_threshold: float = 0.5
+    #: How many training texts are longer than what is read of them; None where there are no texts.
+    cut_texts: CutTexts | None = None
 
     def __init__(
         self,

@@ -103,6 +103,11 @@ class MatchingModel(MatchingPreTrainedModel):
         """Whether a score is the inner product of an image vector and a text vector."""
         return self.head.is_two_tower
 
+    @property
+    def text_length_limit(self) -> int | None:
+        """The most tokens that the text encoder has positions for; None where there is no limit."""
+        return getattr(self.text_encoder, "length_limit", None)
+
     def encode_image(
         self,
         pixel_values: Tensor | None = None,

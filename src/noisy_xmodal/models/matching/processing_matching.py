@@ -7,6 +7,7 @@ import numpy as np
 from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, TensorType
 
 from ...modules.picture_files import read_regions
+from ...modules.text_limits import limit_tokens
 from ..processing import options_by_side, picture_inputs, token_inputs
 from ..sharing import Installed, SharedProcessor
 
@@ -84,6 +85,14 @@ class MatchingProcessor(SharedProcessor):
         self, image_processor: BaseImageProcessor, tokenizer: PreTrainedTokenizerBase
     ) -> None:
         super().__init__(image_processor, tokenizer)
+
+    def limit_text(self, limit: int | None) -> None:
+        """Cut texts at this many tokens from now on, unless they are cut earlier already.
+
+        Args:
+            limit: What the text encoder can read, a model's `text_length_limit`.
+        """
+        limit_tokens(self.tokenizer, limit)
 
     def __call__(
         self, images: Any = None, text: str | Sequence[str] | None = None, **kwargs: Any

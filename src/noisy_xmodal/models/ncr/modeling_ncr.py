@@ -54,6 +54,11 @@ class NcrModel(MatchingPreTrainedModel):
         """Whether a score is the inner product of an image vector and a text vector."""
         return self.peer_a.is_two_tower
 
+    @property
+    def text_length_limit(self) -> int | None:
+        """The most tokens that the text encoders have positions for, if there is a limit."""
+        return self.peer_a.text_length_limit
+
     def encode_image(self, **image_inputs: Tensor | None) -> EncodedByPeers:
         """Encode images by both peers; inputs as for `MatchingModel.encode_image`."""
         return (self.peer_a.encode_image(**image_inputs), self.peer_b.encode_image(**image_inputs))

@@ -143,13 +143,7 @@ class RcarModel(SharedModel):
     @property
     def text_length_limit(self) -> int | None:
         """The most tokens that the text encoder has positions for; None where there is no limit."""
-        limit = getattr(self.config.text_config, "max_position_embeddings", None)
-        if limit is None or limit < 1:  # XLNet says -1
-            return None
-        table = getattr(self.text_encoder.backbone, "embeddings", None)
-        padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
-        # RoBERTa counts positions from behind its padding token's.
-        return limit if padding is None else limit - padding - 1
+        return self.text_encoder.length_limit
 
     # Encoding
 

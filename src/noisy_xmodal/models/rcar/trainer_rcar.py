@@ -123,11 +123,9 @@ class RcarTrainer(PairTrainer):
         self.learns_words = args.mlm_epochs > 0
         self._means: dict[str, list[Tensor]] = {}
         _check_vocabulary(model, processing_class.tokenizer, self.learns_words)
-        processing_class.limit_text(model.text_length_limit)
         super().__init__(
             model, args, train_dataset, processing_class=processing_class, callbacks=(), **kwargs
         )
-        _warn_of_cut_captions(processing_class, self.train_dataset.captions())
         self.add_callback(PhaseCallback(self))
         if args.track_losses:
             self.add_callback(LossCourseCallback(self))
@@ -319,14 +317,4 @@ def _check_vocabulary(model: RcarModel, tokenizer: Any, needs_mask: bool) -> Non
         raise ValueError(
             "the tokenizer has no mask token, which masked language modelling needs: make it by "
             "train_word_tokenizer(captions, mask=True), or set `mlm_epochs` to 0."
-        )
-
-
-def _warn_of_cut_captions(processor: Any, captions: list[str]) -> None:
-    n_cut = processor.count_cut(captions)
-    if n_cut:
-        logger.warning(
-            f"{n_cut} of {len(captions)} training captions have more than "
-            f"{processor.tokenizer.model_max_length} tokens and are cut there, as the text encoder "
-            "reads no more."
         )
