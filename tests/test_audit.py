@@ -146,6 +146,25 @@ def test_the_same_audit_gives_the_same_bits(
         assert found[name] == of_regions[name]
 
 
+def test_captions_that_are_not_read_to_their_end_are_counted(
+    of_regions: dict[str, Any], regions: AuditOptions, place: Path
+) -> None:
+    recipe = replace(RECIPE, max_seq_length=3)
+    found = audit(replace(regions, recipe=recipe, output=place / "short" / "audit.parquet"))
+    captions = [
+        text for own in load_pairs(place / "regions.parquet")["train"]["captions"] for text in own
+    ]
+    n_long = sum(len(text.split()) > 1 for text in captions)
+    line = f"{n_long} of 28 captions have more than 3 tokens; what comes after is not read."
+    assert n_long > 0
+    assert line in found["warnings"]
+    assert line in (place / "short" / "audit.html").read_text()
+    assert found["recipe"]["max_seq_length"] == 3
+    assert not any("tokens" in note for note in of_regions["warnings"])
+    with pytest.raises(ValueError, match="max_seq_length is 2: give at least 3"):
+        CrossFitRecipe(max_seq_length=2)
+
+
 def test_a_stopped_audit_goes_on(
     regions: AuditOptions, of_regions: dict[str, Any], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

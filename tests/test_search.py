@@ -129,8 +129,26 @@ def test_any_model_of_transformers_searches_pictures(clip: datasets.Dataset, que
         assert [result["image_id"] for result in found["results"]] == [str(row) for row in order]
         assert len(found["left_out"]) == 1
         assert found["left_out"][0].startswith("2: no picture that Pillow can read")
+    assert not any("tokens" in note for note in found["notes"])
     with Image.open("out.png") as grid:
         assert grid.format == "PNG"
+
+
+def test_texts_that_are_not_read_to_their_end_are_noted(clip: datasets.Dataset) -> None:
+    limit = backbone_config("clip").text_config.max_position_embeddings
+    found = find("clip", "data.parquet", "red cat " * limit, output="out.png")
+    assert f"The query has more than {limit} tokens; the rest is not read." in found["notes"]
+    texts = [[*own, "red cat " * limit] for own in clip["captions"]]
+    n_texts = sum(map(len, texts))
+    kind = clip.features["captions"]
+    clip.remove_columns("captions").add_column("captions", texts, feature=kind).to_parquet(
+        "long.parquet"
+    )
+    pictures(1, seed=8)[0].save("query.png")
+    for _ in range(2):  # counted, then read from the cache
+        found = find("clip", "long.parquet", "query.png", output="out.png")
+        line = f"{len(clip)} of {n_texts} captions have more than {limit} tokens; what comes"
+        assert [note[: len(line)] for note in found["notes"]] == [line]
 
 
 def test_a_folder_with_an_empty_caption_is_searched_without_it(clip: datasets.Dataset) -> None:

@@ -216,18 +216,26 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path, capsys):
     train_here(
         *(*columns, "--inject_noise", "cmp_40", "--validation_share", 0.2),
         *("--num_train_epochs", 2, "--warmup_epochs", 1, "--per_device_train_batch_size", 24),
-        *("--hidden_size", 16, "--word_size", 16, "--use_cpu", "True"),
+        *("--hidden_size", 16, "--word_size", 16, "--use_cpu", "True", "--max_seq_length", 5),
         *("--output_dir", tmp_path / "out"),
     )
-    assert "12 training images are held out" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "12 training images are held out for it. They are as noisy as the rest" in printed
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["noise"]["n_pairs"] == 96
     assert results["noise"]["share_wrong"] == pytest.approx(0.4, abs=0.005)
     assert set(results["best"]) == {"validation"}
+    assert (results["validation_held_out"], results["validation_is_noisy"]) == (True, None)
+    assert results["cut_texts"] == {"n_cut": 48, "n_texts": 96, "limit": 5}
+    card = " ".join((tmp_path / "out" / "README.md").read_text().split())
+    assert "held out of the training pairs and is as noisy as they are." in card
+    assert "48 of 96 training texts have more than 5 tokens" in card
     options = ["--model_name_or_path", tmp_path / "out", *columns, "--split", "train"]
     options += ["--results_file", tmp_path / "r.json"]
     script("evaluate").main([str(option) for option in options])
-    assert "rsum" in json.loads((tmp_path / "r.json").read_text())
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["rsum"] > 0
+    assert found["cut_texts"]["n_cut"] == 60
     (photos / "7.png").write_bytes((photos / "7.png").read_bytes()[:50])
     options = [*columns, "--output_dir", tmp_path / "none"]
     printed = run("examples/train_ncr.py", *options, fails=True)
