@@ -1,11 +1,12 @@
 """Archives that hold a dataset as a folder does are read as that folder."""
 
-import io
 import stat
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
+import numpy as np
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, load_pairs
@@ -34,6 +35,7 @@ def pairs(path: Path) -> dict[int, list[str]]:
     return dict(zip(shades, rows["captions"][:], strict=True))
 
 
+PNG = picture(7)
 PICTURES: list[Member] = [(f"Images/{n}.png", picture(n)) for n in range(3)]
 TABLES: dict[str, list[Member]] = {
     "a table": [("captions.csv", "image,caption\n0.png,a\n1.png,b\n1.png,c\n2.png,d\n")],
@@ -127,15 +129,45 @@ def test_a_member_with_a_wrong_checksum(tmp_path: Path) -> None:
     at = data.index(b"0.png") + 20
     data[at] ^= 0xFF
     path.write_bytes(bytes(data))
-    with pytest.raises(DatasetError, match=r"d\.zip is no whole zip file .*0\.png"):
+    with pytest.raises(DatasetError, match=r"d\.zip cannot be unpacked .*0\.png"):
         load_pairs(path)
+
+
+@pytest.mark.parametrize("name", ["d.zip", "d.tar"])
+@pytest.mark.parametrize(
+    "members", [[("a", "1"), ("a/b.png", PNG)], [(f"{'x' * 300}.png", PNG)]], ids=["both", "long"]
+)
+def test_names_that_the_disk_does_not_take(
+    tmp_path: Path, name: str, members: list[Member]
+) -> None:
+    with pytest.raises(DatasetError, match=rf"{name} cannot be unpacked \(.*Get it again"):
+        archive_folder(write(tmp_path / name, members))
+
+
+def test_bytes_that_changed_on_the_way(tmp_path: Path) -> None:
+    """An archive is read or refused in one line, whatever is in it."""
+    random = np.random.default_rng(0)
+    for name in ("d.zip", "d.tar", "d.tgz"):
+        whole = write(tmp_path / name, [*PICTURES, *TABLES["a table"]]).read_bytes()
+        for at in random.integers(0, len(whole), 40):
+            changed = bytearray(whole)
+            changed[at : at + random.integers(0, 300)] = random.bytes(random.integers(1, 30))
+            (tmp_path / name).write_bytes(changed)
+            try:
+                archive_folder(tmp_path / name)
+            except DatasetError as error:
+                refused = str(error)
+            else:
+                continue
+            assert name in refused
+            assert "\n" not in refused
 
 
 def test_an_archive_that_is_larger_than_the_free_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "d.zip", PICTURES)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: io and type("", (), {"free": 10}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(DatasetError, match=r"d\.zip holds .* bytes, and 10 are free"):
         load_pairs(path)
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, load_pairs, validate_pairs
+from noisy_xmodal.data.any_dataset.columns import GivenColumns
+from noisy_xmodal.data.any_dataset.shards import read_shards
 from tar_files import Member, pairs, picture, write_tar
 
 Found = dict[int, list[str]]
@@ -256,6 +258,28 @@ def test_a_compressed_tar_that_was_cut_off(tmp_path: Path, mode: str, share: flo
     assert share - 0.4 < n / 200 < share + 0.1
     assert f"{n:,} pairs were read from it" in left_out["train"][0]
     assert f"{200 - n} samples without a picture: {n:03d} in" in left_out["train"][1]
+
+
+def test_bytes_that_changed_on_the_way(tmp_path: Path) -> None:
+    """A tar is read or refused in one line, whatever is in it."""
+    random = np.random.default_rng(0)
+    whole = write_tar(tmp_path / "0.tar", [*pairs(range(3)), ("x" * 150 + "/\xe9.png", PNG)])
+    data = whole.read_bytes()[: 10 * 1024]
+    for number in range(80):
+        changed = bytearray(data)
+        header = 512 * random.integers(0, 20)
+        at = header + random.choice([0, 100, 124, 148, 156, 157, 257, 345])
+        changed[at : at + random.integers(0, 20)] = random.bytes(random.integers(1, 20))
+        (tmp_path / f"{number}.tar").write_bytes(changed)
+        try:
+            opened = read_shards([tmp_path / f"{number}.tar"], GivenColumns(), "train")
+        except DatasetError as error:
+            refused = str(error)
+        else:
+            assert len(opened.dataset) <= 4
+            continue
+        assert f"{number}.tar" in refused
+        assert "\n" not in refused
 
 
 def test_a_damaged_header_ends_a_tar(tmp_path: Path) -> None:

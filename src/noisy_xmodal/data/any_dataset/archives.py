@@ -4,11 +4,13 @@ No path of a member is used on the disk as it stands.
 """
 
 import bz2
+import errno
 import gzip
 import hashlib
 import lzma
 import os
 import shutil
+import struct
 import tarfile
 import tempfile
 import unicodedata
@@ -30,6 +32,12 @@ _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
+#: What `zipfile` raises for damaged, encrypted and unknown content.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+_DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE)
 _CHUNK = 2**20
 _BLOCK = tarfile.BLOCKSIZE
 _UNPACKING_VERSION = "1"
@@ -197,8 +205,7 @@ def archive_folder(path: Path) -> Path:
     folder = cache_folder("noisy_xmodal_archives") / name
     if not folder.is_dir():
         with folder_aside(folder) as aside:
-            unpack = _unpack_tar if is_tar_name(path.name) else _unpack_zip
-            unpack(path, aside)
+            _unpack(path, aside)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
@@ -225,19 +232,30 @@ def folder_aside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _unpack_zip(path: Path, folder: Path) -> None:
+def _unpack(path: Path, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            _check_space(path, sum(member.file_size for member in members), folder)
-            for member in members:
-                with archive.open(member) as source:
-                    _write(source, member.filename, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        if is_tar_name(path.name):
+            _unpack_tar(path, folder)
+        else:
+            _unpack_zip(path, folder)
+    except DatasetError:
+        raise
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise
         raise DatasetError(
-            f"{path} is no whole zip file ({error}). Get it again, or unpack what is whole of it "
-            "and give the folder."
+            f"{path} cannot be unpacked ({error}). Get it again, or unpack what is whole of it and "
+            "give the folder."
         ) from error
+
+
+def _unpack_zip(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        _check_space(path, sum(member.file_size for member in members), folder)
+        for member in members:
+            with archive.open(member) as source:
+                _write(source, member.filename, folder)
 
 
 def _unpack_tar(path: Path, folder: Path) -> None:
