@@ -8,13 +8,20 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import rich.console
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .entry.door import enter
 from .entry.options import Rules, check_options
 from .entry.terminal import plain_values
+
+
+class Console(rich.console.Console):
+    """A console whose reader may go away, which `enter` takes care of."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def answer(

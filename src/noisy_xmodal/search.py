@@ -212,6 +212,11 @@ def _read_query(query: str | Path, direction: str, processor: Any) -> Any:
     """The words, the picture, or the region features that are asked with."""
     if direction == TEXT_TO_IMAGE:
         return str(query)
+    if not os.path.isfile(query):
+        raise FileNotFoundError(
+            f"the query is a picture, and there is no file {query}: correct the path, or search "
+            f"with words by --direction {TEXT_TO_IMAGE}"
+        )
     reads_regions = hasattr(processor.image_processor, "region_size")
     return (read_regions if reads_regions else read_pictures)([query])[0]
 

@@ -37,7 +37,7 @@ def test_work_that_ends_well_gives_its_result() -> None:
         ),
         (OSError("two\nlines \x1b[31m of it"), 1, "error: two lines  of it"),
         (KeyboardInterrupt(), 130, "Stopped by SIGINT. All is kept."),
-        (Stopped(15), 143, "Stopped by SIGTERM."),
+        (Stopped(15), 143, "Stopped by SIGTERM. All is kept."),
         (Stopped(2, "Half of it is kept."), 130, "Half of it is kept."),
     ],
 )

@@ -97,6 +97,7 @@ def test_a_fault_of_the_program_is_none(error: BaseException) -> None:
         ("train.json", b'[{"image": "x", "capt', ""),
         ("train.csv", b'a,b\n1,"2\n3,4,5,6\n', ""),
         ("train.arrow", b"none", ""),
+        ("README.md", b"---\nconfigs: [\n---\n", "YAML"),
     ],
 )
 def test_a_file_that_datasets_cannot_read_is_named(

@@ -93,6 +93,8 @@ class Every:
         ("--clean x --clean_threshold nan", "--clean_threshold is nan: give a value from 0 to 1"),
         ("--clean x --clean_threshold inf", "--clean_threshold is inf"),
         ("--epochs 0", "--epochs is 0"),
+        ("--clean=", "--clean is empty"),
+        ("--model_name_or_path=", "--model_name_or_path is empty"),
     ],
 )
 def test_what_does_nothing_or_does_not_fit_is_refused(words: str, says: str) -> None:

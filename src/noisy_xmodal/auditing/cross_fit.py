@@ -68,8 +68,8 @@ class CrossFitRecipe:
     max_seq_length: int | None = None
 
     def __post_init__(self) -> None:
-        least_of = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 2, "max_seq_length": 3}
-        for name, least in least_of.items():
+        least_of = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 2, "seed": 0}
+        for name, least in (least_of | {"max_seq_length": 3}).items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}: give at least {least}")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..data.builders.parquet_folder import check_out
-from ..entry.outputs import check_output, is_summary
+from ..entry.outputs import check_output, check_writable, is_summary
 from ..training.interruption import TrainingInterrupted
 from .cross_fit import CrossFitRecipe
 from .features import model_state
@@ -116,11 +116,16 @@ def check_outputs(options: AuditOptions) -> None:
                 "not of an audit: give another --output, or remove that file"
             )
     if options.clean is not None:
+        if options.clean.absolute() in {
+            path.absolute() for path in (options.output, summary, report)
+        }:
+            raise ValueError(f"--clean and --output are both {options.clean}: give two places")
         if options.clean.is_dir() and any(options.clean.iterdir()):
             raise ValueError(
                 f"--clean {options.clean} is not empty: give another folder, or remove it first"
             )
         check_out(options.clean, overwrite=False)
+        check_writable(options.clean, "--clean")
 
 
 def _is_table(path: Path) -> bool:

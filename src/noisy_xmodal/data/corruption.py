@@ -147,7 +147,8 @@ def no_object_sets(noise: str, objects_from: str) -> DatasetError:
     if objects_from == ANNOTATIONS:
         return DatasetError(
             f"'{noise}' draws partners by the objects of the pictures, but this dataset has no "
-            "object sets. Sets can be made from what it has; that is a choice of yours: "
+            "object sets. Noise that needs none: cmp_N, cmp_image_N. Sets can be made from what "
+            "it has; that is a choice of yours: "
             f"objects_from={' or '.join(map(repr, DERIVED_SETS))} (captions: their nouns)."
         )
     return DatasetError(

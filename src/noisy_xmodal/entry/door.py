@@ -7,6 +7,7 @@ Exit codes: 1 after an error, 128 and the signal's number after a stop. With
 """
 
 import json
+import logging
 import os
 import select
 import signal
@@ -55,7 +56,7 @@ def enter(
         work: The work.
         as_json: Print errors as a JSON object to standard output too, by the key `error`, and
             `traceback` for the file with a traceback.
-        after_stop: What to say after Ctrl-C, where the work itself says nothing.
+        after_stop: What to say after a signal, where the work itself says nothing.
         spell: Writes the options in a message as this interface calls them.
 
     Returns:
@@ -67,6 +68,8 @@ def enter(
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no error
+    # What a reader of datasets logs before it raises is in the line.
+    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)
     try:
         with _stop_by_sigterm():
             found = work()
@@ -90,8 +93,9 @@ def ending_of(error: BaseException, after_stop: str = "") -> Ending:
     if os.environ.get(DEBUG, "0") not in ("", "0"):
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        line = str(error) or " ".join(["Stopped by SIGINT.", after_stop]).strip()
-        return Ending(line, getattr(error, "exit_code", 128 + signal.SIGINT))
+        number = getattr(error, "number", signal.SIGINT)
+        line = str(error) or f"Stopped by {signal.Signals(number).name}. {after_stop}".strip()
+        return Ending(line, 128 + number)
     if is_mistake(error):
         return Ending(f"error: {in_words(error)}")
     path = _write_traceback(error)

@@ -12,7 +12,6 @@ This is the one place that tells a person's mistake from a fault of the program.
 import json
 import linecache
 import os
-import signal
 import sys
 import sysconfig
 import tarfile
@@ -42,14 +41,14 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: The signal's number.
-        message: What to say of it.
+        message: What to say of it; none for what the command says of any stop.
 
     Attributes:
         exit_code: 128 and the number.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
-        super().__init__(message or f"Stopped by {signal.Signals(number).name}.")
+        super().__init__(message)
         self.number = number
         self.exit_code = 128 + number
 
@@ -93,7 +92,7 @@ def is_mistake(error: BaseException) -> bool:
     """
     if isinstance(error, (OSError, ImportError, MemoryError, *_OF_CONTENT)):
         return True
-    if type(error).__module__.partition(".")[0] in (_PACKAGE, *_NETWORK) or has_no_memory(error):
+    if _package_of(error) in (_PACKAGE, "yaml", *_NETWORK) or has_no_memory(error):
         return True
     if any(file_in_hand(one) for one in causes(error)):
         return True
@@ -174,12 +173,20 @@ def _text(error: BaseException) -> str:
         return f"it is not valid JSON ({error})"
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error):
         return f"the package {error.name} is not installed: {_how_to_install(error.name)}"
+    details = getattr(error, "details", None)
+    if type(error).__name__ == "CastError" and callable(details):  # of datasets
+        return f"all files must have the same columns, but {details()}"
+    if _package_of(error) == "yaml":
+        return f"the YAML of a README.md is not valid ({_short(error)})"
     if type(error).__name__ == "SafetensorError":
         return f"its weights are damaged or incomplete ({error})"
     message = _short(error)
     if "ignore_mismatched_sizes" in message:
         return "its weights have other sizes than its config.json says"
-    return f"{type(error).__name__}: {message}" if isinstance(error, _FAULTS) else message
+    is_bare = isinstance(error, LookupError) or (
+        isinstance(error, _FAULTS) and not _is_raised_by(error, _CHECKERS)
+    )
+    return f"{type(error).__name__}: {message}" if is_bare else message
 
 
 def _short(error: BaseException) -> str:
@@ -200,7 +207,7 @@ def _short(error: BaseException) -> str:
 def _of_the_hub(chain: list[BaseException]) -> str | None:
     """What the Hub's answer means, if one is among the causes."""
     kinds = {kind.__name__ for error in chain for kind in type(error).__mro__}
-    modules = {type(error).__module__.partition(".")[0] for error in chain}
+    modules = {_package_of(error) for error in chain}
     if "GatedRepoError" in kinds:
         return (
             "access to it is restricted: ask for it on its page of the Hub, then log in with "
@@ -240,9 +247,11 @@ def _notes(error: BaseException) -> Iterator[str]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] == _PACKAGE or _is_raised_by(
-        error, (_PACKAGE, "__main__")
-    )
+    return _package_of(error) == _PACKAGE or _is_raised_by(error, (_PACKAGE, "__main__"))
+
+
+def _package_of(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
 
 
 def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:

@@ -11,6 +11,7 @@ import sys
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 Arguments = TypeVar("Arguments", bound=Any)
@@ -54,6 +55,8 @@ def check_options(rules: Rules, values: Mapping[str, Any], typed: set[str]) -> N
         OptionError: A value is out of range, or an option would do nothing.
     """
     for name, value in values.items():
+        if name in typed and value in ("", Path("")):
+            raise OptionError(f"--{name} is empty: give a value, or leave it out")
         _check_value(name, value, rules[name])
     active = {name for name in typed if values[name] is not None and values[name] is not False}
     for name in sorted(active):

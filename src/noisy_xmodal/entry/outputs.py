@@ -35,6 +35,25 @@ def check_output(path: str | Path, option: str, suffix: str, is_own: Check | Non
         raise ValueError(f"{option} is {path}: give a file that ends in {suffix}")
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{option} is {path}, which is no plain file: give another {option}")
+    check_writable(path, option)
+    if is_own is not None and path.exists() and not is_own(path):
+        raise ValueError(
+            f"{option} {path} is a file that this command has not written, and would be lost: give "
+            f"another {option}, or remove it"
+        )
+    return path
+
+
+def check_writable(path: Path, option: str) -> None:
+    """See that something can be written beside a file or folder; nothing is left behind.
+
+    Args:
+        path: The file or folder.
+        option: What it is called at the interface.
+
+    Raises:
+        ValueError: Nothing can be written there.
+    """
     folder = path.absolute().parent
     made = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     try:
@@ -51,12 +70,6 @@ def check_output(path: str | Path, option: str, suffix: str, is_own: Check | Non
         for one in made:
             if os.path.isdir(one) and not any(one.iterdir()):
                 one.rmdir()
-    if is_own is not None and path.exists() and not is_own(path):
-        raise ValueError(
-            f"{option} {path} is a file that this command has not written, and would be lost: give "
-            f"another {option}, or remove it"
-        )
-    return path
 
 
 def is_summary(path: Path) -> bool:

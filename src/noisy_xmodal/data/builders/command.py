@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...entry.door import enter
-from ...entry.options import read_options
+from ...entry.options import OptionError, read_options
 from ...entry.rules import WRITE
 from ..interfaces import script_spelling
 from ..protocol import NATURAL
@@ -103,6 +103,12 @@ def _write(
     description = sys.modules["__main__"].__doc__
     arguments = read_options(arguments_class, WRITE, argv, description, _epilog(builder_class))
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
+    configs = arguments.configs or builder_class.DEFAULT_CONFIGS
+    if "objects_from" in options and not any(name.startswith("part") for name in configs):
+        raise OptionError(
+            "--objects_from does nothing without a config of partial noise: add one to --configs, "
+            "such as part_20, or leave it out"
+        )
     splits = write_dataset(builder_class, **options)
     for name, split in splits.items():
         captions = f", {split.n_captions:,} captions" if split.n_captions else ""
