@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,39 @@ def test_a_folder_with_an_empty_caption_is_searched_without_it(clip: datasets.Da
     found = find("clip", "table.csv", "a red cat", output="out.png")
     assert sorted(result["image_id"] for result in found["results"]) == ["a.png", "c.png"]
     assert found["left_out"] == ["row 1 of train (b.png): its caption is empty"]
+
+
+def test_pictures_are_found_by_what_they_are_now(clip: datasets.Dataset) -> None:
+    """A broken one is repaired, one is replaced under its name, and the folder is copied."""
+    folder = Path("photos")
+    folder.mkdir()
+    for number, picture in enumerate(pictures(4, seed=3)):
+        picture.save(folder / f"{number}.bmp")
+    whole = (folder / "1.bmp").read_bytes()
+    (folder / "1.bmp").write_bytes(b"broken")
+    lines = [f"{number}.bmp,{text}" for number, text in enumerate(["a cat", "a dog", "a", "b"])]
+    (folder / "table.csv").write_text("\n".join(["file_name,text", *lines]))
+    towers = load_two_towers("clip")
+
+    def check(place: Path, rows: list[int]) -> None:
+        found = find("clip", place, "a red cat", top_k=9, output="out.png")
+        shown = [Image.open(folder / f"{row}.bmp").convert("RGB") for row in rows]
+        scores = score_matrix(*towers, shown, ["a red cat"])[:, 0]
+        order = best(scores, 9)
+        assert [answer["row"] for answer in found["results"]] == [rows[at] for at in order]
+        found_scores = [answer["score"] for answer in found["results"]]
+        np.testing.assert_allclose(found_scores, scores[order], rtol=1e-5)
+        assert len(found["left_out"]) == 4 - len(rows)
+
+    check(folder, [0, 2, 3])
+    (folder / "1.bmp").write_bytes(whole)
+    check(folder, [0, 1, 2, 3])
+    shutil.copy(folder / "3.bmp", folder / "0.bmp")
+    check(folder, [0, 1, 2, 3])
+    shutil.copytree(folder, "copy")
+    check(Path("copy"), [0, 1, 2, 3])
+    vectors = Path("cache/noisy_xmodal_search").glob("*.npy")
+    assert len(list(vectors)) == 3, "the copy is answered from the vectors of the folder"
 
 
 @pytest.mark.parametrize("query", ["red cat", "query.npy"])

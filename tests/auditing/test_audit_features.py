@@ -8,7 +8,7 @@ import pytest
 from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from noisy_xmodal.auditing import features as module
-from noisy_xmodal.auditing.features import audit_features, vision_model_name
+from noisy_xmodal.auditing.features import audit_features, model_state, vision_model_name
 from noisy_xmodal.auditing.pictures import SeenImages
 from tiny_backbones import pictures
 
@@ -81,3 +81,22 @@ def test_other_pictures_and_models_have_features_of_their_own(tmp_path: Path) ->
     save_model(tmp_path / "eyes")  # trained on, and saved in the same place
     assert (make(tmp_path / "eyes", tmp_path / "cache") != first).any()
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 3
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "merges.txt", "config.json", "model.safetensors"])
+def test_a_model_whose_folder_was_changed_is_another(tmp_path: Path, name: str) -> None:
+    save_model(tmp_path / "eyes")
+    before = model_state(str(tmp_path / "eyes"))
+    assert model_state(str(tmp_path / "eyes")) == before
+    with (tmp_path / "eyes" / name).open("a") as file:
+        file.write(" ")
+    assert model_state(str(tmp_path / "eyes")) != before
+
+
+def test_a_model_of_the_hub_is_told_by_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"org/eyes": str(tmp_path / "snapshots" / "abc123" / "config.json")}
+    monkeypatch.setattr(module, "try_to_load_from_cache", lambda name, _: found.get(name))
+    assert model_state("org/eyes") == "org/eyes abc123"
+    assert model_state("org/other") == "org/other "

@@ -1,8 +1,10 @@
 """Vectors of a frozen backbone: those of the model, made once, never those of something else."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,34 @@ def test_rows_in_another_order_are_not_confused(model, pairs, tmp_path):
     found = extract_features(model, picture_processor(), shuffled, cache_dir=tmp_path)
     for values, expected in zip(found, straight, strict=True):
         np.testing.assert_allclose(values, expected[order], atol=1e-5)
+
+
+def test_vectors_go_by_the_pictures_and_not_by_their_names(model, pairs, tmp_path):
+    """A copied folder has the same vectors; a picture that is replaced has another."""
+
+    def rows(folder: Path) -> LabelledPairs:
+        files = [str(folder / f"{row}.png") for row in range(N_PAIRS)]
+        dataset = pairs.dataset.remove_columns("image").add_column("image", files)
+        return LabelledPairs(dataset.cast_column("image", datasets.Image()))
+
+    (tmp_path / "photos").mkdir()
+    for row, picture in enumerate(pairs.dataset["image"]):
+        picture.save(tmp_path / "photos" / f"{row}.png")
+    before = extract_features(
+        model, picture_processor(), rows(tmp_path / "photos"), cache_dir=tmp_path
+    )
+    shutil.copytree(tmp_path / "photos", tmp_path / "copy")
+    read = count_pictures(model)
+    copied = extract_features(
+        model, picture_processor(), rows(tmp_path / "copy"), cache_dir=tmp_path
+    )
+    assert read == []
+    np.testing.assert_array_equal(copied[0], before[0])
+    shutil.copy(tmp_path / "photos" / "3.png", tmp_path / "photos" / "1.png")
+    found = extract_features(
+        model, picture_processor(), rows(tmp_path / "photos"), cache_dir=tmp_path
+    )
+    np.testing.assert_allclose(found[0], before[0][[0, 3, 2, 3, 4]], atol=1e-6)
 
 
 def test_another_setting_of_the_pictures_is_other_vectors(model, pairs, tmp_path):

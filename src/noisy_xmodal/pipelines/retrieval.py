@@ -81,6 +81,8 @@ class ImageTextRetrievalPipeline(PairPipeline):
     ) -> "ImageTextRetrievalPipeline":
         """Encode what is to be searched, in place of what was indexed before.
 
+        The index is in memory and of what is read now: index again after a file has changed.
+
         Args:
             images: Pictures, paths of local files or arrays (feature vectors for a model of
                 vectors), a list or any other iterable; or a dataset with a column `image` or
