@@ -52,9 +52,9 @@ class PictureFiles:
         Returns:
             Their absolute paths.
         """
-        for folder in (self.folder, *self.folder.parents):
-            exact = os.path.join(folder, name)
-            if _is_file(exact) and (folder == self.folder or self._is_below(exact)):
+        for inside in (name, self._below(name)):
+            exact = os.path.join(self.folder, inside) if inside else ""
+            if _is_file(exact):
                 return [exact]
         for ending in _endings(_key(name)):
             named = PurePosixPath(ending).name
@@ -81,8 +81,13 @@ class PictureFiles:
         """The absolute paths of all files that are called as pictures are, sorted."""
         return sorted(path for path in self._files if has_picture_suffix(path))
 
-    def _is_below(self, path: str) -> bool:
-        return os.path.normpath(path).startswith(str(self.folder) + os.sep)
+    def _below(self, name: str) -> str:
+        """What is left of a path that begins with the last folders of this one's path."""
+        parts, own = name.split("/"), self.folder.parts
+        for count in range(1, len(parts)):
+            if parts[:count] == list(own[-count:]):
+                return "/".join(parts[count:])
+        return ""
 
     @cached_property
     def _files(self) -> list[str]:
