@@ -1,5 +1,6 @@
 """What all trainers for pairs with classes share: scaling, batches, arguments, evaluation."""
 
+import logging
 import math
 
 import numpy as np
@@ -10,7 +11,10 @@ from label_trainers import make_label_trainer, tiny_label_model
 from label_world import IMAGE_SIZE, labelled_dataset
 from noisy_xmodal import LabelledPairs, LabelTrainingArguments
 from noisy_xmodal.data import DatasetError
+from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
+from noisy_xmodal.modules.text_limits import CutTexts
 from noisy_xmodal.training.label_trainer import WholeBatches
+from tiny_backbones import backbone_config, picture_dataset, picture_processor
 
 # The arguments
 
@@ -259,3 +263,25 @@ def test_no_epoch_is_the_best_where_the_last_one_is_kept(tmp_path):
     trainer.train()
     assert trainer.state.best_global_step
     assert trainer.best_epoch() is None
+
+
+@pytest.mark.parametrize("max_length", [12, 20])
+def test_texts_that_a_backbone_does_not_read_to_their_end_are_counted(tmp_path, caplog, max_length):
+    """CLIP's own limit counts where the tokenizer names a larger one."""
+    rows, config = picture_dataset(9), backbone_config("clip")
+    limit = config.text_config.max_position_embeddings
+    texts = [["red cat"] if row % 2 else ["red cat " * limit, "a dog"] for row in range(9)]
+    kind = rows.features["captions"]
+    rows = rows.remove_columns("captions").add_column("captions", texts, feature=kind)
+    model = build_label_model(
+        "mrl", LabelledPairs(rows), backbone_config=config, freeze_backbone=True, hidden_sizes=[6]
+    )
+    args = LabelTrainingArguments(
+        output_dir=str(tmp_path), per_device_train_batch_size=3, use_cpu=True, disable_tqdm=True
+    )
+    with caplog.at_level(logging.WARNING, logger="noisy_xmodal"):
+        trainer = LABEL_METHODS["mrl"](
+            model, args, rows, eval_dataset=rows, processing_class=picture_processor(max_length)
+        )
+    assert trainer.cut_texts == CutTexts(5, 9, limit)
+    assert f"5 of 9 training texts have more than {limit} tokens" in caplog.text

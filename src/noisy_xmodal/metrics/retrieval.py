@@ -4,8 +4,10 @@ Ranks start at 1. Ties are broken against the model: an item that ties with the 
 ranked before it, so a scorer that says the same of everything earns nothing.
 
 From image to text the best-ranked of an image's own captions counts, and its other captions never
-stand in the way. The evaluation is that of Faghri et al., "VSE++", BMVC 2018, and of NCR
-(Huang et al., NeurIPS 2021) except for ties, which their sorting breaks arbitrarily.
+stand in the way. As in the field, an image's own captions alone are right: a caption of another
+image with the very same text is a wrong answer, and ties. The evaluation is that of Faghri et al.,
+"VSE++", BMVC 2018, and of NCR (Huang et al., NeurIPS 2021) except for ties, which their sorting
+breaks arbitrarily.
 """
 
 import numpy as np
