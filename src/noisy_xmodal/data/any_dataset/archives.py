@@ -6,7 +6,6 @@ No path of a member is used on the disk as it stands.
 import bz2
 import errno
 import gzip
-import hashlib
 import lzma
 import os
 import shutil
@@ -24,6 +23,7 @@ from typing import IO, Any
 import datasets
 
 from ..columns import DatasetError
+from ..digests import file_state, joined
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
@@ -199,9 +199,8 @@ def archive_folder(path: Path) -> Path:
     Raises:
         DatasetError: The archive is damaged, or larger than the free space.
     """
-    state = path.stat()
-    text = f"{_UNPACKING_VERSION} {path.absolute()} {state.st_size} {state.st_mtime_ns}"
-    name = f"{path.name.split('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    state = joined(_UNPACKING_VERSION, f"{path.absolute()} {file_state(path)}")
+    name = f"{path.name.split('.')[0]}-{state}"
     folder = cache_folder("noisy_xmodal_archives") / name
     if not folder.is_dir():
         with folder_aside(folder) as aside:

@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ class Part(NamedTuple):
     @property
     def is_picture(self) -> bool:
         """Whether it is called as a picture is."""
-        return has_picture_suffix(f".{self.kind}")
+        return _is_picture(self.kind)
 
     @property
     def stem(self) -> str:
@@ -174,6 +175,11 @@ def read_texts(tar: TarReader, sample: Sample, given: GivenColumns) -> SampleTex
     _read_label(tar, sample, found)
     _read_captions(tar, sample, values, given.caption, found)
     return found
+
+
+@lru_cache(maxsize=1024)  # asked of every member
+def _is_picture(kind: str) -> bool:
+    return has_picture_suffix(f".{kind}")
 
 
 def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Part]]:

@@ -6,7 +6,6 @@ that every member is seen: endings may differ from sample to sample, members of 
 apart, and keys may begin again in each shard.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
 from ..columns import CAPTIONS, IMAGE, DatasetError
+from ..digests import file_state, joined
 from .archives import TarReader, cache_folder, folder_aside
 from .columns import GivenColumns
 from .shard_files import shard_names, stats_file, stats_notes, without_suffix
@@ -86,11 +86,9 @@ def read_shards(files: Sequence[Path], given: GivenColumns, split: str) -> Opene
 
 def _state(files: Sequence[Path], given: GivenColumns) -> str:
     """A name for what the rows depend on: the files by path, size and time, and the columns."""
-    parts = [_VERSION, repr(given)]
-    for file in (path for shard in files for path in (shard, stats_file(shard)) if path.is_file()):
-        found = file.stat()
-        parts.append(f"{file.absolute()} {found.st_size} {found.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    beside = (path for shard in files for path in (shard, stats_file(shard)) if path.is_file())
+    states = [f"{file.absolute()} {file_state(file)}" for file in beside]
+    return joined(_VERSION, repr(given), *states)
 
 
 def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path) -> None:
