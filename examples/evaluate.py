@@ -171,7 +171,7 @@ def load_model(name: str, of_classes: bool, device: str) -> tuple[Any, Any]:
 
 def is_metrics(path: Path) -> bool:
     """Whether a file holds metrics, as this script writes them."""
-    return _holds(path, lambda found: all(isinstance(each, float | int) for each in found.values()))
+    return _holds(path, lambda found: not {"rsum", "map"}.isdisjoint(found))
 
 
 def is_curves(path: Path) -> bool:
