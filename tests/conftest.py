@@ -132,7 +132,11 @@ def tiny_config() -> Callable[..., Any]:
             )
         else:
             options["word_encoder"] = texts
-        sizes = {"region_size": REGION_SIZE, "vocab_size": 16, "word_size": 6, "hidden_size": 8}
+        sizes = {"hidden_size": 8}
+        if images == "regions":
+            sizes["region_size"] = REGION_SIZE
+        if texts != "bert":
+            sizes |= {"vocab_size": 16, "word_size": 6}
         return kind(similarity=similarity, **(sizes | options))
 
     return make

@@ -31,6 +31,8 @@ def rcar_config(text: dict[str, Any] | None = None, **options: Any) -> RcarConfi
         "initializer_range": 0.3,  # scores of 0.02 hardly differ
         "text_config": BertConfig(**(TEXT_SIZES | {"initializer_range": 0.3} | (text or {}))),
     }
+    if "vision_config" in options:
+        del sizes["region_size"]
     return RcarConfig(**(sizes | options))
 
 

@@ -412,7 +412,7 @@ def test_a_backbone_in_half_precision_gives_finite_outputs(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", BACKBONES)
 def test_the_sizes_are_those_of_the_backbone(kind):
-    config = CommonSpaceConfig(backbone_config=backbone_config(kind), image_size=3, text_size=7)
+    config = CommonSpaceConfig(backbone_config=backbone_config(kind))
     assert config.image_size == config.text_size == WIDTHS[kind]
     plain = CommonSpaceConfig(backbone_config=backbone_config(kind).to_dict())
     assert type(plain.backbone_config) is type(config.backbone_config)
@@ -565,7 +565,7 @@ def test_impossible_configs_are_refused(kind, options: dict[str, Any], message: 
     [
         ({"beta": 1.1}, r"`beta` must be in \[0, 1\], found 1.1"),
         ({"mixing_weight": -0.1}, r"`mixing_weight` must be in \[0, 1\], found -0.1"),
-        ({"clean_threshold": 2}, r"`clean_threshold` must be in \[0, 1\], found 2"),
+        ({"selection": "threshold", "clean_threshold": 2}, r"`clean_threshold` must be in \[0, 1\], found 2"),
         ({"contrastive_temperature": 0}, "`contrastive_temperature` must be positive, found 0"),
         ({"classifier": "none"}, "DMCM needs class logits"),
         ({"selection": "rate"}, "`selection` is 'rate' and `noise_rate` None"),
@@ -586,7 +586,8 @@ def test_edges_of_what_is_possible_are_taken():
     )
     assert CommonSpaceModel(config)(torch.ones(1, 1), torch.ones(1, 1)).logits_per_image.isfinite()
     CommonSpaceConfig(n_classes=0, classifier="none")
-    DmcmConfig(selection="rate", noise_rate=0, beta=1, mixing_weight=0, clean_threshold=1)
+    DmcmConfig(selection="rate", noise_rate=0, beta=1, mixing_weight=0)
+    DmcmConfig(selection="threshold", clean_threshold=1)
 
 
 def test_every_activation_of_the_config_is_known():

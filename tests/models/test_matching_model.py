@@ -134,7 +134,7 @@ def test_the_saved_folder_holds_no_pickle(model, tmp_path):
 
 
 def test_the_config_survives_json(variant, tiny_config, tmp_path):
-    config = tiny_config(MatchingConfig, *variant, dropout=0.1, logit_scale_init=1)
+    config = tiny_config(MatchingConfig, *variant, image_dropout=0.1, logit_scale_init=1)
     config.save_pretrained(tmp_path)
     for loader in (MatchingConfig, AutoConfig):
         loaded = loader.from_pretrained(tmp_path)

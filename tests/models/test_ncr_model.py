@@ -173,19 +173,19 @@ def test_a_peer_saved_alone_is_a_matching_model(model, tiny_inputs, tmp_path):
 
 
 def test_the_config_survives_json(variant, tiny_config, tmp_path):
-    config = tiny_config(NcrConfig, *variant, margin=0.1, objective="infonce", co_rectify=False)
+    config = tiny_config(NcrConfig, *variant, anchor_share=0.2, objective="infonce")
     config.save_pretrained(tmp_path)
     for loader in (NcrConfig, AutoConfig):
         loaded = loader.from_pretrained(tmp_path)
         assert type(loaded) is NcrConfig
         assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict()
-        assert (loaded.margin, loaded.objective, loaded.co_rectify) == (0.1, "infonce", False)
+        assert (loaded.anchor_share, loaded.objective) == (0.2, "infonce")
         assert type(loaded.vision_config) is type(config.vision_config)
         assert type(loaded.text_config) is type(config.text_config)
 
 
 def test_a_peers_config_is_the_shape_alone(variant, tiny_config):
-    config = tiny_config(NcrConfig, *variant, dropout=0.25, logit_scale_init=1.0)
+    config = tiny_config(NcrConfig, *variant, image_dropout=0.25, logit_scale_init=1.0)
     peer = config.peer_config()
     assert type(peer) is MatchingConfig
     own = peer.to_dict()

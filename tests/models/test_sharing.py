@@ -61,7 +61,7 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
         MatchingConfig(**SMALL, word_encoder="words", similarity="cosine")
     ),
     "ncr": lambda: NcrModel(
-        NcrConfig(**SMALL, vision_config=RESNET, text_config=BERT, similarity="saf")
+        NcrConfig(hidden_size=8, vision_config=RESNET, text_config=BERT, similarity="saf")
     ),
     "rcar": lambda: RcarModel(rcar_config()),
     "common space": lambda: CommonSpaceModel(

@@ -12,14 +12,17 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import has_file
+
+from ..options import Rule, field_defaults, refuse_unread
 
 SHIM = "noisy_xmodal_shim"
 
@@ -105,7 +108,14 @@ def write_shim(family: str, folder: str | os.PathLike) -> dict[str, str]:
 
 
 class SharedConfig(Installed, PreTrainedConfig):
-    """A config whose folder loads on any machine that has this package."""
+    """A config whose folder loads on any machine that has this package.
+
+    A field that has no effect beside the others is refused where it is set; a config that was
+    stored, as its `transformers_version` tells, is taken as it is.
+    """
+
+    #: When a field is read, where it is not always.
+    rules: ClassVar[Mapping[str, Rule]] = {}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save it, and the shim beside it; see `PreTrainedConfig.save_pretrained`."""
@@ -125,6 +135,23 @@ class SharedConfig(Installed, PreTrainedConfig):
                 f"{[*self.sub_configs_defaults, *kwargs]} is nothing that transformers can read. "
                 "Correct it, or leave it out."
             ) from error
+        if self.transformers_version is None:
+            self.check_fields(kwargs)
+
+    def check_fields(self, further: Mapping[str, Any]) -> None:
+        """Refuse fields of a new config that nothing reads.
+
+        Args:
+            further: What was passed beside the fields.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        for name in further:
+            if name in vars(self) and not name.startswith("_"):
+                known = ", ".join(sorted(field.name for field in fields(type(self))))
+                raise ValueError(f"{type(self).__name__} has no field `{name}`; it has: {known}.")
+        refuse_unread(vars(self), field_defaults(type(self)), self.rules)
 
     def validate_limits(self) -> None:
         """Refuse sizes that no model of this library has, before anything is built."""

@@ -17,6 +17,7 @@ from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
 from ..modules.gathering import gather_batch
 from ..modules.text_limits import count_cut, limit_tokens
+from ..options import Rule, refuse_unread
 from .arguments import LabelTrainingArguments
 from .trainer import RobustTrainer
 
@@ -84,6 +85,8 @@ class LabelTrainer(RobustTrainer):
     options: ClassVar[Fields] = {}
     #: The least and the largest value of those that are numbers.
     ranges: ClassVar[Ranges] = {}
+    #: When a constant is read, where it is not always.
+    option_rules: ClassVar[Mapping[str, Rule]] = {}
     #: Fields of `LabelTrainingArguments` that the method trains by. The trainer takes its warm-up
     #: from here; the rest are the defaults of `examples/train_dmcm.py`.
     recipe: ClassVar[Fields] = {}
@@ -142,6 +145,16 @@ class LabelTrainer(RobustTrainer):
                     f"{cls.title} needs a model with `{name}`, and the config has "
                     f"{getattr(config, name)!r}: build it with `build_label_model`."
                 )
+        idle = {
+            "reconstructs": config.reconstructs and not cls.shape.get("reconstructs"),
+            "canonical_size": config.canonical_size and not cls.shape.get("canonical_size"),
+        }
+        for name, is_idle in idle.items():
+            if is_idle:
+                raise ValueError(
+                    f"`{name}` is {getattr(config, name)!r}: {cls.title} does not train that part "
+                    "of a model. Leave it out."
+                )
 
     @classmethod
     def _constants(cls, config: Any) -> dict[str, Any]:
@@ -153,6 +166,7 @@ class LabelTrainer(RobustTrainer):
                 f"{', '.join(cls.options) or 'none'}."
             )
         constants = dict(cls.options) | dict(given)
+        refuse_unread(constants, cls.options, cls.option_rules, "`{}` in `method_options`")
         for name, (low, high) in cls.ranges.items():
             value = constants[name]
             if not isinstance(value, int | float) or not low <= value <= high:

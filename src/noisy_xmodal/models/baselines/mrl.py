@@ -8,11 +8,13 @@
 | tau    | config.temperature and contrastive_temperature, both 1                     |
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ...losses import multimodal_contrastive_loss
+from ...options import Rule
 from ...training import LabelBatch
 from ...training.label_trainer import Fields, LabelTargets, Ranges
 from .class_loss import ClassLossTrainer
@@ -31,6 +33,11 @@ class MrlTrainer(ClassLossTrainer):
         "class_loss_options": {},
         "beta": 0.7,
         "contrastive_temperature": 1.0,
+    }
+    option_rules: ClassVar[Mapping[str, Rule]] = {
+        "contrastive_temperature": Rule(
+            lambda options: options.beta < 1, "with `beta` 1 nothing is contrasted. Leave it out."
+        )
     }
     ranges: ClassVar[Ranges] = {"beta": (0, 1), "contrastive_temperature": (1e-4, 1e4)}
 

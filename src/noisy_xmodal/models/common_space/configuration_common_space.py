@@ -1,12 +1,38 @@
 """Configuration of a common-space model: one tower a modality, and what judges classes."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...options import Rule
 from ..sharing import SharedConfig
+
+
+def _width(backbone: PreTrainedConfig) -> int:
+    """Size of the vectors that a two-tower model gives."""
+    size: int | None = getattr(backbone, "projection_dim", None)
+    if size is None:  # SigLIP projects to the width of its vision tower
+        size = backbone.vision_config.hidden_size
+    return size
+
+
+def _vectors(name: str) -> Rule:
+    return Rule(
+        lambda config: (
+            config.backbone_config is None
+            or getattr(config, name) == _width(config.backbone_config)
+        ),
+        "the vectors are those of the backbone, which has a size of its own. Leave it out.",
+    )
+
+
+_OF_HIDDEN = Rule(
+    lambda config: len(config.hidden_sizes) > 0,
+    "the towers have no hidden layer (`hidden_sizes`). Leave it out.",
+)
 
 
 @strict
@@ -45,6 +71,21 @@ class CommonSpaceConfig(SharedConfig):
         "backbone_config": SubConfigSpec(AutoConfig, model_type="clip", optional=True),
     }
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "image_size": _vectors("image_size"),
+        "text_size": _vectors("text_size"),
+        "freeze_backbone": Rule(
+            lambda config: config.backbone_config is not None,
+            "the model has no backbone (`backbone_config`). Leave it out.",
+        ),
+        "activation": _OF_HIDDEN,
+        "batch_norm": _OF_HIDDEN,
+        "temperature": Rule(
+            lambda config: config.classifier in ("prototypes", "fixed"),
+            "only the classifiers prototypes and fixed have a temperature. Leave it out.",
+        ),
+    }
+
     image_size: int = 1024
     text_size: int = 1024
     backbone_config: PreTrainedConfig | dict | None = None
@@ -69,10 +110,7 @@ class CommonSpaceConfig(SharedConfig):
         super().__post_init__(**kwargs)
         self.hidden_sizes = list(self.hidden_sizes)
         if isinstance(self.backbone_config, PreTrainedConfig):
-            size: int | None = getattr(self.backbone_config, "projection_dim", None)
-            if size is None:  # SigLIP projects to the width of its vision tower
-                size = self.backbone_config.vision_config.hidden_size
-            self.image_size = self.text_size = size
+            self.image_size = self.text_size = _width(self.backbone_config)
 
     def validate_sizes(self) -> None:
         """Refuse sizes that no model can have."""

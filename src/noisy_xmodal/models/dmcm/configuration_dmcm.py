@@ -1,10 +1,17 @@
 """Configuration of DMCM: the towers, and the constants of its training."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
+from ...options import Rule
 from ..common_space.configuration_common_space import CommonSpaceConfig
+
+_CONTRASTS = Rule(
+    lambda config: config.beta < 1,
+    "with `beta` 1 nothing is contrasted. Leave it out.",
+)
 
 
 @strict
@@ -35,6 +42,17 @@ class DmcmConfig(CommonSpaceConfig):
     """
 
     model_type = "noisy_xmodal_dmcm"
+
+    rules: ClassVar[Mapping[str, Rule]] = {
+        **CommonSpaceConfig.rules,
+        "contrastive_temperature": _CONTRASTS,
+        "self_similarity": _CONTRASTS,
+        "clean_threshold": Rule(
+            lambda config: config.selection == "threshold",
+            "clean samples are not chosen by a threshold. Set `selection` to 'threshold', or leave "
+            "it out.",
+        ),
+    }
 
     class_loss: str = "ngce+mae"
     class_loss_options: dict[str, Any] | None = None

@@ -1,12 +1,20 @@
 """Configuration of a matching model: two encoders and a similarity head."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...modules.similarity import check_options
+from ...options import Rule
 from ..sharing import SharedConfig
+
+_OF_WORDS = Rule(
+    lambda config: config.text_config is None,
+    "the text encoder is a transformers model, which has words of its own. Leave it out.",
+)
 
 
 @strict
@@ -42,6 +50,14 @@ class MatchingConfig(SharedConfig):
         "text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True),
     }
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "region_size": Rule(
+            lambda config: config.vision_config is None,
+            "the model reads pixels, which have no regions. Leave it out.",
+        ),
+        **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
+    }
+
     vision_config: PreTrainedConfig | dict | None = None
     region_size: int = 2048
     text_config: PreTrainedConfig | dict | None = None
@@ -60,6 +76,11 @@ class MatchingConfig(SharedConfig):
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2
+
+    def check_fields(self, further: Mapping[str, Any]) -> None:
+        """Refuse fields of a new config, and options of its head, that nothing reads."""
+        super().check_fields(further)
+        check_options(self.similarity, self.similarity_options or {})
 
     def validate_sizes(self) -> None:
         """Refuse sizes that no model can have."""

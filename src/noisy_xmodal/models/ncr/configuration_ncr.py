@@ -1,11 +1,19 @@
 """Configuration of NCR: a matching model, twice, and the constants of its robust training."""
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
+from ...options import Rule
 from ..matching.configuration_matching import MatchingConfig
+
+_RECTIFIES = Rule(
+    lambda config: config.co_rectify,
+    "without co-rectification no target is predicted. Leave it out.",
+)
+_BENDS = "with co-rectification and another objective than soft_infonce alone. Leave it out."
 
 
 @strict
@@ -34,6 +42,28 @@ class NcrConfig(MatchingConfig):
 
     model_type = "noisy_xmodal_ncr"
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        **MatchingConfig.rules,
+        "margin": Rule(
+            lambda config: config.objective in ("triplet", "mean_triplet"),
+            "only the objectives triplet and mean_triplet have a margin. Leave it out.",
+        ),
+        "soft_margin": Rule(
+            lambda config: config.co_rectify and config.objective != "soft_infonce",
+            f"targets are bent {_BENDS}",
+        ),
+        "curve": Rule(
+            lambda config: (
+                config.co_rectify
+                and config.objective != "soft_infonce"
+                and config.soft_margin == "exponential"
+            ),
+            f"targets are bent by the exponential curve, {_BENDS}",
+        ),
+        "anchor_share": _RECTIFIES,
+        "rectification": _RECTIFIES,
+    }
+
     objective: Literal["triplet", "mean_triplet", "infonce", "soft_infonce"] = "triplet"
     margin: float | int = 0.2
     soft_margin: Literal["exponential", "linear", "sine"] = "exponential"
@@ -58,5 +88,5 @@ class NcrConfig(MatchingConfig):
         """The configuration of one peer alone."""
         names = {field.name for field in fields(MatchingConfig) if field.init}
         # The match probability is that of the ensemble.
-        ignored = {"architectures", "transformers_version", "match_scale", "match_bias"}
+        ignored = {"architectures", "match_scale", "match_bias"}
         return MatchingConfig(**{name: getattr(self, name) for name in names - ignored})

@@ -1,11 +1,14 @@
 """Configuration of RCAR: a cross-encoder and the constants of its training."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...options import Rule
+from ..matching.configuration_matching import MatchingConfig
 from ..sharing import SharedConfig
 
 
@@ -55,6 +58,8 @@ class RcarConfig(SharedConfig):
         "vision_config": SubConfigSpec(AutoConfig, model_type="resnet", optional=True),
         "text_config": SubConfigSpec(AutoConfig, model_type="bert"),
     }
+
+    rules: ClassVar[Mapping[str, Rule]] = {"region_size": MatchingConfig.rules["region_size"]}
 
     vision_config: PreTrainedConfig | dict | None = None
     region_size: int = 2048

@@ -4,8 +4,10 @@ To add one: a file with a subclass of `SimilarityHead`, and a line in `SIMILARIT
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from ...options import refuse_unread
 from .base import SimilarityHead, TwoTowerHead
 from .cosine import CosineSimilarity
 from .scan import ScanImageToText, ScanTextToImage
@@ -51,6 +53,23 @@ def build_similarity(name: str, **options: Any) -> SimilarityHead:
     return head(**options)
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses options of a head that its other options leave without effect.
+
+    Args:
+        name: A key of `SIMILARITY_HEADS`; of others nothing is known.
+        options: Arguments of the head's constructor.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if name in SIMILARITY_HEADS:
+        head = SIMILARITY_HEADS[name]
+        parameters = inspect.signature(head).parameters
+        defaults = {key: parameter.default for key, parameter in parameters.items()}
+        refuse_unread(options, defaults, head.rules, "`{}` in `similarity_options`")
+
+
 __all__ = [
     "SIMILARITY_HEADS",
     "CosineSimilarity",
@@ -62,4 +81,5 @@ __all__ = [
     "SimilarityHead",
     "TwoTowerHead",
     "build_similarity",
+    "check_options",
 ]

@@ -9,10 +9,13 @@ A head gives one score to every (image, text) pair of a batch. It must be
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ...options import Rule
 from ..encoded import Encoded
 
 EPSILON = 1e-8
@@ -93,6 +96,8 @@ class SimilarityHead(nn.Module, ABC):
     """
 
     is_two_tower: bool = False
+    #: When an argument of the constructor is read, where it is not always.
+    rules: ClassVar[Mapping[str, Rule]] = {}
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()

@@ -12,10 +12,13 @@ tables). ScanImageToText: the other way round (i-t).
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ...options import Rule
 from ..encoded import Encoded
 from .base import EPSILON, SimilarityHead, in_cached_parts, masked_mean
 from .cross_attention import cross_attention
@@ -55,6 +58,13 @@ AGGREGATIONS = {"lse": log_sum_exp, "mean": average}
 
 class _Scan(SimilarityHead):
     """The part that both directions share."""
+
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lambda_lse": Rule(
+            lambda options: options.aggregation == "lse",
+            "only the aggregation lse has a sharpness. Leave it out.",
+        )
+    }
 
     def __init__(
         self, hidden_size: int, *, aggregation: str, lambda_softmax: float, lambda_lse: float
