@@ -47,10 +47,14 @@ from noisy_xmodal.data import (
     validation_facts,
     with_vectors,
 )
+from noisy_xmodal.data.arguments import RULES as PAIR_RULES
+from noisy_xmodal.data.arguments import refuse_share
 from noisy_xmodal.data.builders import load_openmoji_labels
 from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.options import typed_options
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
+from noisy_xmodal.options import Rule, field_defaults, refuse_unread, settle_unread
 from noisy_xmodal.training import CurveCallback
 from noisy_xmodal.training.curve import CURVE_NAME
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
@@ -67,6 +71,25 @@ from noisy_xmodal.training.run import (
 RECIPES = {
     "small": {"hidden_size": 256, "num_train_epochs": 60.0, "learning_rate": 1e-3},
     "paper": {"num_train_epochs": 100.0, "learning_rate": 1e-4},
+}
+
+
+#: Options that name columns of a dataset of one's own.
+COLUMN_OPTIONS = (
+    *("label_column", "image_label_column", "text_label_column"),
+    *("image_column", "text_column"),
+)
+
+#: When options are read, where they are not always.
+DATA_RULES = {
+    **dict.fromkeys(COLUMN_OPTIONS, PAIR_RULES["image_column"]),
+    "noise_seed": PAIR_RULES["noise_seed"],
+}
+METHOD_RULES = {
+    "freeze_backbone": Rule(
+        lambda options: options.backbone_name_or_path is not None,
+        "there is no backbone. Give --backbone_name_or_path too, or leave it out.",
+    )
 }
 
 
@@ -111,6 +134,9 @@ class DataArguments:
             "help": "Share of the training pairs to hold out where there is no split validation."
         },
     )
+
+    def __post_init__(self) -> None:
+        refuse_unread(vars(self), field_defaults(DataArguments), DATA_RULES, "--{}")
 
 
 @dataclass
@@ -169,12 +195,6 @@ class MethodArguments:
     )
 
 
-#: Options that name columns of a dataset of one's own.
-COLUMN_OPTIONS = (
-    *("label_column", "image_label_column", "text_label_column"),
-    *("image_column", "text_column"),
-)
-
 #: Options that only DMCM has.
 DMCM_OPTIONS = ("noise_rate", "clean_threshold", "mixing_weight", "mixture_scope")
 
@@ -196,15 +216,13 @@ def parse(argv: list[str]) -> tuple[DataArguments, MethodArguments, LabelTrainin
     recipe = RECIPES[asked.recipe]
     parser.set_defaults(**(recipe | of_method if asked.recipe == "paper" else of_method | recipe))
     data, method, training, _ = parser.parse_args_into_dataclasses(argv)
+    settle_unread(method, {}, MethodArguments, METHOD_RULES, typed_options(parser, argv))
     return data, method, training, asked.recipe
 
 
 def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
     """The dataset by name and configuration, wherever it lives, with train and validation."""
     if args.dataset_name is None:
-        ignored = [name for name in COLUMN_OPTIONS if getattr(args, name) is not None]
-        if ignored:
-            raise DatasetError(f"--{ignored[0]} is for data of yours: give --dataset_name too.")
         args.dataset_config_name = args.dataset_config_name or "sym_40"
         dataset = load_openmoji_labels(args.dataset_config_name)
     else:
@@ -223,7 +241,9 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
         )
     for split, rows in dataset.items():
         validate_labelled(rows, split=split)  # before rows change their numbers
-    if "validation" not in dataset:
+    if "validation" in dataset:
+        refuse_share(args.validation_share, DataArguments)
+    else:
         dataset = hold_out_validation(dataset, args.validation_share)
         print(held_out_line(dataset))
     if not reads_raw:

@@ -44,10 +44,11 @@ from noisy_xmodal.data import (
     validation_facts,
 )
 from noisy_xmodal.entry.errors import load_part
-from noisy_xmodal.entry.options import json_option
+from noisy_xmodal.entry.options import json_option, typed_options
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.modules.text_limits import shorten_to
+from noisy_xmodal.options import Rule, settle_unread
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.run import (
     command_line,
@@ -135,6 +136,14 @@ class ModelArguments:
     )
 
 
+#: When options are read, where they are not always.
+OF_WORDS = {"min_word_frequency": NcrConfig.rules["word_size"]}
+OF_TARGETS = dict.fromkeys(
+    ("co_rectify", "rectification", "soft_margin", "curve"),
+    Rule(lambda options: options.robust, "without --robust no target is rectified. Leave it out."),
+)
+
+
 def parse(argv: list[str]) -> tuple[PairArguments, ModelArguments, RobustTrainingArguments, str]:
     """Read the options; a recipe only changes defaults."""
     first = ArgumentParser(add_help=False, allow_abbrev=False)
@@ -155,6 +164,15 @@ def parse(argv: list[str]) -> tuple[PairArguments, ModelArguments, RobustTrainin
     )
     parser.set_defaults(**defaults)
     data, model, training, _ = parser.parse_args_into_dataclasses(argv)
+    typed = typed_options(parser, argv)
+    beside = {
+        "vision_config": model.vision_model_name_or_path,
+        "text_config": model.text_model_name_or_path,
+        "robust": training.robust,
+    }
+    settle_unread(data, beside, PairArguments, OF_WORDS, typed)
+    settle_unread(model, beside, NcrConfig, OF_TARGETS, typed)
+    settle_unread(model, beside, NcrConfig, NcrConfig.rules, typed)
     return data, model, training, recipe
 
 
@@ -191,13 +209,14 @@ def build_model(processor: NcrProcessor, args: ModelArguments) -> NcrModel:
         )
     if args.text_model_name_or_path:
         text = load_part(AutoConfig, args.text_model_name_or_path)
+    sizes = {} if vision else {"region_size": processor.image_processor.region_size}
+    sizes |= {} if text else {"vocab_size": len(processor.tokenizer)}
     model = NcrModel(
         NcrConfig(
+            **sizes,
             vision_config=vision,
-            region_size=getattr(processor.image_processor, "region_size", 2048),
             text_config=text,
             word_encoder=args.word_encoder,
-            vocab_size=len(processor.tokenizer),
             word_size=args.word_size,
             hidden_size=args.hidden_size,
             dropout=args.dropout,

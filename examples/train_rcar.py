@@ -55,6 +55,7 @@ from noisy_xmodal.data import (
     validation_facts,
 )
 from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.options import typed_options
 from noisy_xmodal.evaluation import (
     RerankEvaluator,
     RetrievalEvaluator,
@@ -67,6 +68,7 @@ from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.modules.pair_scoring import shown_scores
 from noisy_xmodal.modules.text_limits import shorten_to
+from noisy_xmodal.options import Rule, settle_unread
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.run import (
@@ -189,6 +191,35 @@ class ScoringArguments:
     )
 
 
+#: When options are read, where they are not always.
+OF_WORDS = {
+    "min_word_frequency": Rule(
+        lambda options: options.text_model_name_or_path is None,
+        "the text encoder is a pretrained one, which has words of its own. Leave it out.",
+    )
+}
+MASKS = Rule(
+    lambda options: options.mlm_epochs > 0, "no words are masked (--mlm_epochs). Leave it out."
+)
+REFURBISHES = Rule(
+    lambda options: options.robust, "without --robust no label is refurbished. Leave it out."
+)
+MODEL_RULES = {
+    "text_hidden_layers": OF_WORDS["min_word_frequency"],
+    **dict.fromkeys(("masking", "mask_probability", "mask_weight"), MASKS),
+    **dict.fromkeys(("refurbishment", "prediction", "mixture"), REFURBISHES),
+    "box_column": Rule(
+        lambda options: options.box_geometry != "none",
+        "no boxes are read. Give --box_geometry too, or leave it out.",
+    ),
+}
+SCORING_RULES = {
+    "shortlist_size": Rule(
+        lambda options: options.shortlist_model_name_or_path is not None,
+        "there are no shortlists. Give --shortlist_model_name_or_path too, or leave it out.",
+    )
+}
+
 Options = tuple[PairArguments, ModelArguments, ScoringArguments, RcarTrainingArguments, str]
 
 
@@ -208,6 +239,11 @@ def parse(argv: list[str]) -> Options:
     )
     parser.set_defaults(**RECIPES[recipe])
     data, model, scoring, training, _ = parser.parse_args_into_dataclasses(argv)
+    typed = typed_options(parser, argv)
+    beside = vars(training) | vars(scoring) | vars(model)
+    settle_unread(data, beside, PairArguments, OF_WORDS, typed)
+    settle_unread(model, beside, ModelArguments, MODEL_RULES, typed)
+    settle_unread(scoring, beside, ScoringArguments, SCORING_RULES, typed)
     return data, model, scoring, training, recipe
 
 
@@ -277,10 +313,11 @@ def build_model(processor: RcarProcessor, args: ModelArguments) -> RcarModel:
             *("prediction", "mixture", "initializer_range"),
         )
     }
+    sizes = {} if vision else {"region_size": images.region_size - boxes}
     model = RcarModel(
         RcarConfig(
+            **sizes,
             vision_config=vision,
-            region_size=getattr(images, "region_size", 2048 + boxes) - boxes,
             text_config=text,
             intermediate_size=args.intermediate_size or 4 * args.hidden_size,
             **method,

@@ -74,6 +74,31 @@ def _same(value: Any, default: Any, same: tuple[Any, ...]) -> bool:
     return bool(value == default) if value or default else True
 
 
+def settle_unread(
+    options: Any, beside: Mapping[str, Any], kind: Any, rules: Mapping[str, Rule], typed: set[str]
+) -> None:
+    """Give the options of a script that nothing reads the defaults of what takes them.
+
+    A recipe gives options for all combinations. One that a person has typed is refused instead.
+
+    Args:
+        options: The options, a dataclass; changed in place.
+        beside: What else the rules look at, by name.
+        kind: Dataclass whose defaults they get.
+        rules: Rules by name.
+        typed: Names of the options that were typed.
+
+    Raises:
+        ValueError: If a person typed an option that nothing reads.
+    """
+    values, defaults = vars(options), field_defaults(kind)
+    idle = unread({**values, **beside}, {}, rules)
+    for name in idle.keys() & values.keys():
+        if name in typed:
+            raise ValueError(f"--{name} is {values[name]!r}: {idle[name]}")
+        setattr(options, name, defaults[name])
+
+
 def refuse_unread(
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],

@@ -565,7 +565,10 @@ def test_impossible_configs_are_refused(kind, options: dict[str, Any], message: 
     [
         ({"beta": 1.1}, r"`beta` must be in \[0, 1\], found 1.1"),
         ({"mixing_weight": -0.1}, r"`mixing_weight` must be in \[0, 1\], found -0.1"),
-        ({"selection": "threshold", "clean_threshold": 2}, r"`clean_threshold` must be in \[0, 1\], found 2"),
+        (
+            {"selection": "threshold", "clean_threshold": 2},
+            r"`clean_threshold` must be in \[0, 1\], found 2",
+        ),
         ({"contrastive_temperature": 0}, "`contrastive_temperature` must be positive, found 0"),
         ({"classifier": "none"}, "DMCM needs class logits"),
         ({"selection": "rate"}, "`selection` is 'rate' and `noise_rate` None"),

@@ -1,10 +1,13 @@
 """Which pairs to train on, as the options of a script, and those pairs."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import datasets
 
+from ..options import Rule, field_defaults, refuse_unread
 from .any_dataset import config_names, load_pairs
 from .builders import load_openmoji
 from .columns import DatasetError
@@ -13,6 +16,33 @@ from .pictures import keep_good_pictures, left_out_line
 from .splits import held_out_line, hold_out_validation
 
 DEMO_CONFIG = "cmp_40"  # OpenMoji's, where none is named
+
+
+def _asks_for_partial_noise(args: Any) -> bool:
+    config = args.inject_noise or (args.dataset_name is None and args.dataset_config_name)
+    return str(config).startswith("part_")
+
+
+_OF_A_DATASET = Rule(
+    lambda args: args.dataset_name is not None,
+    "it is for data of yours. Give --dataset_name too, or leave it out.",
+)
+
+#: When an option is read, where it is not always.
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("image_column", "caption_column", "id_column", "on_bad_image"), _OF_A_DATASET),
+    "noise_seed": Rule(
+        lambda args: args.inject_noise is not None,
+        "no noise is put in. Give --inject_noise too, or leave it out.",
+    ),
+    "objects_from": Rule(
+        _asks_for_partial_noise,
+        "only partial noise needs objects. Give --inject_noise part_N, or leave it out.",
+    ),
+}
+
+#: What can be done with pictures that do not decode.
+ON_BAD_IMAGE = ("error", "skip", "ignore")
 
 
 @dataclass
@@ -86,6 +116,13 @@ class PairArguments:
         default=1, metadata={"help": "Rarer words of the training captions become <unk>."}
     )
 
+    def __post_init__(self) -> None:
+        if self.on_bad_image not in ON_BAD_IMAGE:
+            raise ValueError(
+                f"--on_bad_image is {self.on_bad_image!r}: give one of {', '.join(ON_BAD_IMAGE)}."
+            )
+        refuse_unread(vars(self), field_defaults(PairArguments), RULES, "--{}")
+
 
 def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
     """Loads a dataset by name and configuration, wherever it lives, with train and validation.
@@ -130,7 +167,9 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
         raise DatasetError(
             f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
         )
-    if "validation" not in dataset:
+    if "validation" in dataset:
+        refuse_share(args.validation_share, PairArguments)
+    else:
         dataset = hold_out_validation(dataset, args.validation_share)
         print(held_out_line(dataset))
     if args.inject_noise is not None:
@@ -138,6 +177,23 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
             dataset, args.inject_noise, seed=args.noise_seed, objects_from=args.objects_from
         )
     return dataset
+
+
+def refuse_share(validation_share: float, kind: type) -> None:
+    """Refuse a share to hold out where there is a split validation.
+
+    Args:
+        validation_share: The share.
+        kind: Dataclass of the options.
+
+    Raises:
+        DatasetError: If it is not the default.
+    """
+    if validation_share != field_defaults(kind)["validation_share"]:
+        raise DatasetError(
+            f"--validation_share is {validation_share}: the dataset has a split 'validation', so "
+            "nothing is held out. Leave it out."
+        )
 
 
 def dataset_label(args: PairArguments) -> tuple[str, str]:

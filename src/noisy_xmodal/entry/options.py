@@ -8,7 +8,7 @@ import dataclasses
 import json
 import re
 import sys
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +98,7 @@ def read_options(
     read, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    for action in parser._actions:
-        action.default = SUPPRESS
-    typed = set(vars(parser.parse_args(words)))
+    typed = typed_options(parser, words)
     values = {field.name: getattr(read, field.name) for field in dataclasses.fields(kind)}
     check_options(rules, values, typed)
     return kind(**values)
@@ -123,6 +121,20 @@ def json_option(name: str, text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise OptionError(f'--{name} is {text!r}: give a JSON object, such as {{"dropout": 0.2}}')
     return found
+
+
+def typed_options(parser: ArgumentParser, words: Sequence[str]) -> set[str]:
+    """The options that were typed, whatever their value; the parser has no defaults afterwards.
+
+    Args:
+        parser: The parser of a script, which has read the words without an error.
+        words: The command line.
+    """
+    for action in parser._actions:
+        action.default = SUPPRESS
+        action.required = False
+    parser._defaults.clear()
+    return set(vars(parser.parse_known_args(words)[0]))
 
 
 def spelled(message: str, names: Mapping[str, str]) -> str:

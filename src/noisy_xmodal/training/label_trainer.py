@@ -87,6 +87,8 @@ class LabelTrainer(RobustTrainer):
     ranges: ClassVar[Ranges] = {}
     #: When a constant is read, where it is not always.
     option_rules: ClassVar[Mapping[str, Rule]] = {}
+    #: When `robust` and `warmup_epochs` are read, where they are not always.
+    argument_rules: ClassVar[Mapping[str, Rule]] = {}
     #: Fields of `LabelTrainingArguments` that the method trains by. The trainer takes its warm-up
     #: from here; the rest are the defaults of `examples/train_dmcm.py`.
     recipe: ClassVar[Fields] = {}
@@ -109,6 +111,11 @@ class LabelTrainer(RobustTrainer):
         if args.warmup_epochs == -1:
             args.warmup_epochs = self.recipe.get("warmup_epochs", 0)
             args.check_epochs()
+        refuse_unread(
+            {"robust": args.robust, "warmup_epochs": args.warmup_epochs},
+            {"robust": True, "warmup_epochs": 0},
+            self.argument_rules,
+        )
         self.class_names: list[str] | None = None
         self.processor = processing_class
         self._reader = (model, processing_class, args)

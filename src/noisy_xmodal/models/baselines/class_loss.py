@@ -4,13 +4,21 @@ Robust losses by name: GCE (Zhang & Sabuncu, NeurIPS 2018), SCE (Wang et al., IC
 NGCE (Ma et al., ICML 2020), and active-passive sums of them such as "nce+rce".
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ...losses import classification_loss
+from ...options import Rule, never_read
 from ...training import LabelBatch, LabelTrainer
 from ...training.label_trainer import Fields, LabelTargets
+
+#: For methods that train alike from the first step to the last.
+ONE_PHASE: Mapping[str, Rule] = {
+    "robust": never_read("the method divides nothing, so nothing can be left out. Leave it out."),
+    "warmup_epochs": never_read("the method has no warm-up. Leave it out.", same=(-1,)),
+}
 
 
 class ClassLossTrainer(LabelTrainer):
@@ -18,6 +26,7 @@ class ClassLossTrainer(LabelTrainer):
 
     title = "CE"
     citation = "The classification losses: see `noisy_xmodal.losses`."
+    argument_rules: ClassVar[Mapping[str, Rule]] = ONE_PHASE
     options: ClassVar[Fields] = {"class_loss": "ce", "class_loss_options": {}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ cosine there. All correlations count. The optimiser is the one of every other me
 code that is commonly used).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -20,9 +21,11 @@ from torch import Tensor
 from transformers import TrainerControl, TrainerState
 
 from ...losses import correlation_loss, fit_linear_cca
+from ...options import Rule
 from ...training import LabelBatch, LabelTrainer, LabelTrainingArguments
 from ...training.callbacks import RobustCallback
 from ...training.label_trainer import Fields, LabelTargets, Ranges
+from .class_loss import ONE_PHASE
 
 
 class DccaTrainer(LabelTrainer):
@@ -39,6 +42,7 @@ class DccaTrainer(LabelTrainer):
         "normalize": False,
         "classifier": "none",
     }
+    argument_rules: ClassVar[Mapping[str, Rule]] = ONE_PHASE
     options: ClassVar[Fields] = {"ridge": 1e-3}
     ranges: ClassVar[Ranges] = {"ridge": (0, 1e4)}
     recipe: ClassVar[Fields] = {

@@ -16,13 +16,16 @@ label that each of them is given. The published code trains for 500 epochs in th
 here it has the epochs and the shuffled batches of every other method.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...options import Rule
 from ...training import LabelBatch, LabelTrainer
 from ...training.label_trainer import Fields, LabelTargets, Ranges
+from .class_loss import ONE_PHASE
 from .sdml import distance
 
 
@@ -38,6 +41,7 @@ class DscmrTrainer(LabelTrainer):
         "normalize": False,
         "classifier": "linear",
     }
+    argument_rules: ClassVar[Mapping[str, Rule]] = ONE_PHASE
     options: ClassVar[Fields] = {"discrimination_weight": 1e-3, "invariance_weight": 1e-1}
     ranges: ClassVar[Ranges] = {"discrimination_weight": (0, 1e4), "invariance_weight": (0, 1e4)}
 

@@ -17,7 +17,7 @@ from ...losses import multimodal_contrastive_loss
 from ...options import Rule
 from ...training import LabelBatch
 from ...training.label_trainer import Fields, LabelTargets, Ranges
-from .class_loss import ClassLossTrainer
+from .class_loss import ONE_PHASE, ClassLossTrainer
 
 
 class MrlTrainer(ClassLossTrainer):
@@ -34,6 +34,7 @@ class MrlTrainer(ClassLossTrainer):
         "beta": 0.7,
         "contrastive_temperature": 1.0,
     }
+    argument_rules: ClassVar[Mapping[str, Rule]] = {"robust": ONE_PHASE["robust"]}
     option_rules: ClassVar[Mapping[str, Rule]] = {
         "contrastive_temperature": Rule(
             lambda options: options.beta < 1, "with `beta` 1 nothing is contrasted. Leave it out."

@@ -13,13 +13,16 @@ chosen as every other method is. What is rebuilt is the scaled input on the unit
 decoder's output lies too.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...options import Rule
 from ...training import LabelBatch, LabelTrainer
 from ...training.label_trainer import Fields, LabelTargets, Ranges
+from .class_loss import ONE_PHASE
 
 
 class SdmlTrainer(LabelTrainer):
@@ -35,6 +38,7 @@ class SdmlTrainer(LabelTrainer):
         "classifier": "fixed",
         "reconstructs": True,
     }
+    argument_rules: ClassVar[Mapping[str, Rule]] = ONE_PHASE
     options: ClassVar[Fields] = {"alpha": 0.5}
     ranges: ClassVar[Ranges] = {"alpha": (0, 1)}
 

@@ -1,0 +1,77 @@
+"""Options of the training scripts that have no effect beside the others are refused."""
+
+import pytest
+
+from example_scripts import script
+from noisy_xmodal import NcrConfig
+from noisy_xmodal.data import PairArguments
+
+OUT = ["--output_dir", "unused", "--use_cpu", "True"]
+BERT = ["--text_model_name_or_path", "bert"]
+
+#: Script, options of which the first one is not read, and options that make it read.
+CASES = [
+    ("train_ncr", "--noise_seed 3", "--inject_noise cmp_40"),
+    ("train_ncr", "--objects_from tags", "--dataset_config_name part_40"),
+    ("train_ncr", "--objects_from captions --inject_noise cmp_20", "--inject_noise part_20"),
+    ("train_ncr", "--id_column name", "--dataset_name photos"),
+    ("train_ncr", "--on_bad_image skip", "--dataset_name photos"),
+    ("train_ncr", "--word_size 64 --text_model_name_or_path bert", "--text_model_name_or_path="),
+    ("train_ncr", "--dropout 0.1 --text_model_name_or_path bert", "--text_model_name_or_path="),
+    (
+        "train_ncr",
+        "--min_word_frequency 1 --text_model_name_or_path bert",
+        "--text_model_name_or_path=",
+    ),
+    ("train_ncr", "--margin 0.2", "--objective triplet"),
+    ("train_ncr", "--soft_margin sine --robust False", "--robust True"),
+    ("train_ncr", "--curve 5 --objective soft_infonce", "--objective triplet"),
+    ("train_ncr", "--rectification epoch --co_rectify False", "--co_rectify True"),
+    ("train_ncr", "--co_rectify False --robust False", "--robust True"),
+    ("train_rcar", "--noise_seed 3", "--inject_noise cmp_40"),
+    ("train_rcar", "--mask_weight 2 --mlm_epochs 0", "--mlm_epochs 2"),
+    ("train_rcar", "--masking bert --mlm_epochs 0", "--mlm_epochs 2"),
+    ("train_rcar", "--mixture gaussian --robust False", "--robust True"),
+    ("train_rcar", "--refurbishment soft --robust False", "--robust True"),
+    (
+        "train_rcar",
+        "--text_hidden_layers 1 --text_model_name_or_path bert",
+        "--text_model_name_or_path=",
+    ),
+    ("train_rcar", "--box_column boxes", "--box_geometry 5d"),
+    ("train_rcar", "--shortlist_size 8", "--shortlist_model_name_or_path model"),
+    ("train_dmcm", "--noise_seed 3", "--inject_noise sym_40"),
+    ("train_dmcm", "--label_column kind", "--dataset_name photos"),
+    ("train_dmcm", "--freeze_backbone False", "--backbone_name_or_path clip"),
+]
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    return {name: script(name) for name in ("train_ncr", "train_rcar", "train_dmcm")}
+
+
+@pytest.mark.parametrize(("name", "unread", "made_read"), CASES)
+def test_an_option_without_effect_is_refused(scripts, name, unread, made_read):
+    option = unread.split()[0]
+    with pytest.raises(ValueError, match=rf"^{option} is .+: .+ (or leave it|Leave it) out\.$"):
+        scripts[name].parse([*OUT, *unread.split()])
+    options = [*unread.split(), *made_read.split()]
+    if options[-1].endswith("="):
+        at = options.index(options[-1][:-1])
+        options = options[:at]
+    scripts[name].parse([*OUT, *options])
+
+
+def test_what_a_recipe_says_of_other_combinations_is_no_option_of_a_person(scripts):
+    data, model, *_ = scripts["train_ncr"].parse([*OUT, *BERT, "--recipe", "paper"])
+    assert data.min_word_frequency == PairArguments.min_word_frequency
+    assert (model.word_size, model.dropout) == (NcrConfig.word_size, NcrConfig.dropout)
+    _, model, *_ = scripts["train_ncr"].parse(OUT)
+    assert model.word_size == 256
+
+
+@pytest.mark.parametrize("value", ["eror", "Skip", ""])
+def test_what_to_do_with_bad_pictures_is_one_of_three(value):
+    with pytest.raises(ValueError, match=f"^--on_bad_image is {value!r}: give one of error, skip"):
+        PairArguments(dataset_name="photos", on_bad_image=value)
