@@ -175,13 +175,6 @@ def test_one_image_alone_is_refused(tmp_path):
         make_trainer(tmp_path, 1, 9)
 
 
-@pytest.mark.parametrize("method", ["mrl", "dmcm", "lcn"])
-def test_methods_of_classes_that_contrast_pairs_need_two(tmp_path, method):
-    with pytest.raises(ValueError, match=r"in batches of 1 .* it needs 2"):
-        make_label_trainer(method, tmp_path, **BARE, per_device_train_batch_size=1)
-    make_label_trainer("ce", tmp_path, **BARE, per_device_train_batch_size=1)
-
-
 @pytest.mark.parametrize("with_mask", [False, True])
 @pytest.mark.parametrize(("n_pairs", "batch_size"), [(17, 4), (31, 7), (40, 8), (9, 9), (19, 10)])
 def test_whole_batches_alone_and_other_pairs_left_over_every_epoch(n_pairs, batch_size, with_mask):

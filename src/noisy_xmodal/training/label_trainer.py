@@ -72,7 +72,7 @@ class LabelTrainer(RobustTrainer):
     """
 
     arguments_class = LabelTrainingArguments
-    least_batch = 1
+    least_batch = 1  # a pair learns by its own class
     row_kind = "modality"
     row_names = ("image", "text")
 

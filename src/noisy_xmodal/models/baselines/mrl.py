@@ -24,7 +24,6 @@ class MrlTrainer(ClassLossTrainer):
     """Robust clustering by class, and contrast between pairs, from the first step on."""
 
     title = "MRL"
-    least_batch = 2  # of which a pair is contrasted with the others
     citation = (
         "Hu, Peng, Zhu, Zhen, Lin. Learning Cross-Modal Retrieval with Noisy Labels. CVPR 2021."
     )

@@ -68,7 +68,6 @@ class DmcmTrainer(LabelTrainer):
     """
 
     title = "DMCM"
-    least_batch = 2  # of which a pair is contrasted with the others
     citation = (
         "Ding, Liu, Wang, Zhong. Dual-Mix for Cross-Modal Retrieval with Noisy Labels. ICASSP 2024."
     )
