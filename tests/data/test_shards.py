@@ -407,6 +407,9 @@ def test_members_and_fields_by_name(tmp_path: Path) -> None:
     options = {"image_column": "left.png", "caption_column": "recaption", "id_column": "uid"}
     assert load(path, **options)[0] == {"train": {7: ["one", "two"]}}
     assert load_pairs(path, **options)["train"]["image_id"][:] == ["x1"]
+    half = write_tar(tmp_path / "1.tar", [*ONE, ("a.json", '{"uid": "\\ud83d"}')])
+    with pytest.raises(DatasetError, match=r"Row 0 .*no name in column 'uid'"):
+        load_pairs(half, id_column="uid")
     assert load(path, caption_column="json")[0] == {"train": {1: ["alt"]}}
     assert load(path, image_column="png", caption_column="txt")[0] == {"train": {1: ["text"]}}
     for option in options:

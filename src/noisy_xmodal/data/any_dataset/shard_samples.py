@@ -170,8 +170,9 @@ def read_texts(tar: TarReader, sample: Sample, given: GivenColumns) -> SampleTex
                 found.problem = "with a .json that cannot be read"
     fields = next((value for value in values.values() if isinstance(value, dict)), {})
     found.fields = fields
-    if given.id is not None and isinstance(fields.get(given.id), (str, int)):
-        found.name = str(fields[given.id])
+    name = fields.get(given.id) if given.id is not None else None
+    if isinstance(name, (str, int)) and _is_text(str(name)):
+        found.name = str(name)
     _read_label(tar, sample, found)
     _read_captions(tar, sample, values, given.caption, found)
     return found
@@ -326,7 +327,11 @@ def _decoded(tar: TarReader, part: Part, found: SampleTexts) -> list[str]:
 
 def _is_text(value: str) -> bool:
     """Whether a string has no half of a surrogate pair, which JSON can spell and nothing writes."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _natural(ending: str) -> list[tuple[int, str]]:
