@@ -60,7 +60,9 @@ def conclude(
     """Put together what several models say, each of pairs of its own.
 
     Each pair is ranked among the random pairs of its own model. The share of wrong pairs comes from
-    the losses alone, which a random caption and a random set of captions make alike.
+    the losses alone, which a random caption and a random set of captions make alike. Where these do
+    not tell the pairs from random ones, nothing does: captions that agree with each other say
+    nothing of the image.
 
     Args:
         judged: What each model says.
@@ -81,8 +83,9 @@ def conclude(
     random_losses = np.concatenate([found.random_losses for found in judged])
     if share is None:
         share = estimate_wrong_share(tail, len(random_losses), row_of_pair, seed=seed)
-    order = np.concatenate(list(own_pairs))
-    with_siblings, sets = tail_with_siblings(joined(parts), tail[order])
-    tail[order] = with_siblings
+    sets = None
+    if share.share is not None:
+        order = np.concatenate(list(own_pairs))
+        tail[order], sets = tail_with_siblings(joined(parts), tail[order], share.share)
     clean = clean_given_share(tail, share.share)
     return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row, models)

@@ -6,7 +6,10 @@ be guessed, as a Gaussian or beta mixture must, it is measured; what it leaves o
 
 Sources: Storey, "A direct approach to false discovery rates", JRSS B 2002 (the share); Storey,
 Taylor and Siegmund, JRSS B 2004 (the choice of lambda); Efron et al., "Empirical Bayes analysis of
-a microarray experiment", JASA 2001 (the posterior); Grenander 1956 (the decreasing density).
+a microarray experiment", JASA 2001 (the posterior); Grenander 1956 (the decreasing density);
+Fisher 1932 (-log p, which has power both where all pairs rank a little low and where few rank very
+low, as in data that are mostly wrong); Cameron and Miller, "A practitioner's guide to
+cluster-robust inference", J. Human Resources 2015 (the test over images).
 
 | symbol | in the code                                                                   |
 |--------|-------------------------------------------------------------------------------|
@@ -16,7 +19,8 @@ a microarray experiment", JASA 2001 (the posterior); Grenander 1956 (the decreas
 | f(p)   | density of all p_i, decreasing; that of wrong pairs is 1                      |
 | fdr    | pi_0 / f(p_i): probability that pair i is wrong                               |
 
-It holds as far as wrong captions are random ones. A caption that fits its image in part looks like
+It holds as far as wrong captions are random ones. pi_0 is an upper bound that is reached where no
+right pair looks like a random one. A caption that fits its image in part looks like
 a right one, and is counted as one.
 """
 
@@ -24,11 +28,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.stats import beta, t
 from sklearn.isotonic import IsotonicRegression
 
-#: Below this separation right pairs are too often taken for wrong ones. Were ranks binormal, the
-#: share would come out 3 points too high for right pairs of a separation of .85, and 7 at .8.
+from .two_groups import PRIOR_SHARE, share_posterior
+
+#: Chance that a judge which knows nothing passes for one that can tell.
+LEVEL = 0.001
+#: Below this separation too many right pairs look like random ones for the share to be exact.
 LEAST_SEPARATION = 0.85
 
 _CUTS = np.linspace(0.5, 0.95, 10)
@@ -41,25 +48,30 @@ class WrongShare:
     """Estimated share of wrong pairs.
 
     Attributes:
-        share: The estimate, 0 to 1.
-        low: Lower end of its interval.
-        high: Upper end.
+        share: The estimate, 0 to 1; None where the judge cannot tell.
+        low: Lower end of its interval; 0 where the judge cannot tell.
+        high: Upper end, which holds for a judge that cannot tell, too.
         confidence: Level of the interval.
-        cut: lambda: above it only wrong pairs are left to be counted.
         separation: Probability that a right pair fits better than a random one, by this share; .5
-            for a model that knows nothing.
+            for a judge that knows nothing.
+        p_value: Of the test whether the pairs fit better than random ones.
     """
 
-    share: float
+    share: float | None
     low: float
     high: float
     confidence: float
-    cut: float
     separation: float
+    p_value: float
 
     @property
-    def is_upper_bound(self) -> bool:
-        """Whether the model knows too little: it takes many right pairs for wrong ones."""
+    def can_tell(self) -> bool:
+        """Whether the judge tells the pairs at hand from random ones, beyond chance."""
+        return self.p_value < LEVEL
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the judge knows too little for an exact share."""
         return self.separation < LEAST_SEPARATION
 
 
@@ -109,7 +121,11 @@ def estimate_wrong_share(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> WrongShare:
-    """Estimate the share of wrong pairs, with an interval by resampling whole groups.
+    """Estimate the share of wrong pairs, with an interval that allows for right ones among them.
+
+    The estimate is the posterior median of the two-groups model, but never more than what ranks show
+    (Storey), for that is an upper bound. The interval holds those of both: below it counts what may
+    be right and look random, above it what resampling whole groups can give.
 
     Args:
         tail: From `random_pair_tail`, (n,).
@@ -125,15 +141,54 @@ def estimate_wrong_share(
     p = np.asarray(tail, dtype=np.float64)  # (n,)
     if not p.size or n_random < 1:
         raise ValueError(f"{p.size} pairs and {n_random} random pairs: give at least one of each")
+    which = np.arange(len(p)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    bound, cut = _largest_share(p)
+    low, high = _interval(p > cut, cut, n_random, which, confidence, seed)
+    posterior = share_posterior(p, which, confidence)
+    share = min(bound, posterior.median)
+    right = (float(p.mean()) - share / 2) / max(1 - share, 1e-12)  # mean p of the right pairs
+    separation = float(np.clip(1 - right, 0.0, 1.0)) if share < 1 else 0.5
+    p_value = _chance_of_such_fits(p, n_random, which)
+    low, high = min(low, posterior.low, share), max(high, posterior.high, share)
+    if p_value >= LEVEL:
+        return WrongShare(None, 0.0, high, confidence, separation, p_value)
+    return WrongShare(share, low, high, confidence, separation, p_value)
+
+
+def _chance_of_such_fits(
+    p: NDArray[np.float64], n_random: int, which: NDArray[np.int64]
+) -> float:
+    """P-value of a one-sided test of mean -log p, which is 1 for random pairs, over groups."""
+    n_groups = int(which.max()) + 1
+    if n_groups < 2:
+        return 1.0
+    excess = -np.log(p) - 1  # (n,)
+    sums = np.bincount(which, weights=excess - excess.mean())  # (n_groups,)
+    variance = float(sums @ sums) * n_groups / (n_groups - 1) / len(p) ** 2 + 1 / n_random
+    return float(t.sf(excess.mean() / np.sqrt(variance), n_groups - 1))
+
+
+def _largest_share(p: NDArray[np.float64]) -> tuple[float, float]:
+    """Storey's estimate, as if no right pair looked like a random one, and its lambda."""
     above = np.array([(p > cut).mean() for cut in _CUTS])  # (n_cuts,)
     shares = above / (1 - _CUTS)
     variance = above * (1 - above) / len(p) / (1 - _CUTS) ** 2
     best = int(np.argmin(variance + (shares - np.quantile(shares, 0.1)) ** 2))
-    cut = float(_CUTS[best])
+    return float(min(shares[best], 1.0)), float(_CUTS[best])
 
-    which = np.arange(len(p)) if groups is None else np.unique(groups, return_inverse=True)[1]
+
+def _interval(
+    is_above: NDArray[np.bool_],
+    cut: float,
+    n_random: int,
+    which: NDArray[np.int64],
+    confidence: float,
+    seed: int,
+) -> tuple[float, float]:
+    """Interval of Storey's estimate by resampling groups."""
+    n, n_above = len(is_above), int(is_above.sum())
     sizes = np.bincount(which)  # (n_groups,)
-    counts = np.bincount(which, weights=p > cut)  # (n_groups,)
+    counts = np.bincount(which, weights=is_above)  # (n_groups,)
     rng = np.random.default_rng(seed)
     found = np.empty(_RESAMPLES)
     for draw in range(_RESAMPLES):
@@ -143,31 +198,28 @@ def estimate_wrong_share(
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     # Resampling cannot give what it has not seen: few pairs above the cut, or none, get the exact
     # binomial interval of their number if that is wider.
-    n_above = int((p > cut).sum())
-    exact_low = float(beta.ppf(tails[0], n_above, len(p) - n_above + 1)) if n_above else 0.0
-    exact_high = (
-        float(beta.ppf(tails[1], n_above + 1, len(p) - n_above)) if n_above < len(p) else 1.0
-    )
+    exact_low = float(beta.ppf(tails[0], n_above, n - n_above + 1)) if n_above else 0.0
+    exact_high = float(beta.ppf(tails[1], n_above + 1, n - n_above)) if n_above < n else 1.0
     low, high = np.quantile(found, tails)
     low = np.clip(min(low, exact_low / (1 - cut)), 0, 1)
     high = np.clip(max(high, exact_high / (1 - cut)), 0, 1)
-    share = float(min(shares[best], 1.0))
-    right = (float(p.mean()) - share / 2) / max(1 - share, 1e-12)  # mean p of the right pairs
-    separation = float(np.clip(1 - right, 0.0, 1.0)) if share < 1 else 0.5
-    return WrongShare(share, float(low), float(high), confidence, cut, separation)
+    return float(low), float(high)
 
 
-def clean_given_share(tail: ArrayLike, share: float) -> NDArray[np.float64]:
+def clean_given_share(tail: ArrayLike, share: float | None) -> NDArray[np.float64]:
     """Probability that each pair is right: 1 - fdr, never rising with the loss.
 
     Args:
         tail: From `random_pair_tail`, (n,).
-        share: Share of wrong pairs, 0 to 1.
+        share: Share of wrong pairs, 0 to 1; None where the judge cannot tell, which leaves all
+            pairs with the probability that they had before, 1 - `PRIOR_SHARE`.
 
     Returns:
         (n,), 0 to 1.
     """
     p = np.asarray(tail, dtype=np.float64)  # (n,)
+    if share is None:
+        return np.full(len(p), 1 - PRIOR_SHARE)
     n_bins = int(np.clip(len(p) // 25, 1, _BINS))
     height = np.histogram(p, bins=n_bins, range=(0, 1), density=True)[0]  # (n_bins,)
     density = IsotonicRegression(increasing=False).fit_transform(np.arange(n_bins), height)

@@ -79,14 +79,16 @@ def joined(parts: list[Evidence]) -> Evidence:
     )
 
 
-def share_of_sets(evidence: Evidence) -> float | None:
+def share_of_sets(evidence: Evidence, share: float) -> float | None:
     """Which part of the wrong pairs comes from images with another image's captions.
 
-    Of the pairs whose loss alone convicts them, those of exchanged sets agree with their siblings.
-    How often either kind disagrees is counted in random pairs.
+    Of the pairs with the largest losses, those of exchanged sets agree with their siblings, and so
+    do right ones that the judge does not recognise. How often either kind of wrong pairs disagrees
+    is counted in random pairs.
 
     Args:
         evidence: Scored evidence.
+        share: Share of wrong pairs, which says how many of those with the largest losses are wrong.
 
     Returns:
         0 to 1, exactly so where the data do not speak against it; None where too few pairs are
@@ -99,10 +101,12 @@ def share_of_sets(evidence: Evidence) -> float | None:
         return None
     # Among pairs of the same losses, for a caption that is far from an image is so from its texts.
     disagree, of_captions, of_sets = (float((text > 0).mean()) for text in sure)
-    scale = of_captions - of_sets
+    n_sure = (evidence.given[:, 0] > norm.ppf(_SURE)).sum()
+    wrong = min(1.0, share * (1 - _SURE) * len(evidence.given) / n_sure)
+    scale = (of_captions - of_sets) * wrong
     if scale < _LEAST_DIFFERENCE:
         return None
-    sets = (of_captions - disagree) / scale
+    sets = 1 - (disagree - of_sets) / scale
     error = _ERRORS * np.sqrt(0.25 / len(sure[0])) / scale
     if sets < error:
         return 0.0
@@ -138,18 +142,19 @@ def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArra
 
 
 def tail_with_siblings(
-    evidence: Evidence, loss_tail: NDArray[np.float64]
+    evidence: Evidence, loss_tail: NDArray[np.float64], share: float
 ) -> tuple[NDArray[np.float64], float | None]:
     """Share of random pairs that fit as well, by all that is known of a pair.
 
     Args:
         evidence: Scored evidence.
         loss_tail: The same by the loss alone, (n,), which stays where a pair has no siblings.
+        share: Share of wrong pairs.
 
     Returns:
         (n,), and the share of exchanged sets, None where siblings do not count.
     """
-    sets = share_of_sets(evidence)
+    sets = share_of_sets(evidence, share)
     has = ~np.isnan(evidence.given).any(axis=1)
     swaps = [
         part[~np.isnan(part).any(axis=1)]
