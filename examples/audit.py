@@ -76,6 +76,10 @@ class AuditArguments:
     clean_threshold: float = field(
         default=0.5, metadata={"help": "Clean probability below which a pair is dropped there."}
     )
+    force_clean: bool = field(
+        default=False,
+        metadata={"help": "Write it even if the judge cannot tell which pairs are wrong."},
+    )
     folds: int = field(default=3, metadata={"help": "Parts of the cross-fit."})
     rounds: int = field(default=2, metadata={"help": "Rounds of training."})
     epochs: int | None = field(
@@ -131,6 +135,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             keep_work=args.keep_work,
             progress=not args.disable_tqdm,
             command=command_line("examples/audit.py", argv),
+            force_clean=args.force_clean,
         )
     )
     show(plain_values(found))
@@ -140,9 +145,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """Print how much is wrong, and where the answer is."""
     low, high = found["wrong_interval"]
-    how = "At most" if found["is_upper_bound"] else "About"
-    print(f"{how} {found['wrong_share']:.1%} of {found['n_pairs']:,} pairs are wrong", end=" ")
-    print(f"({low:.1%} to {high:.1%}).", *found["left_out"], *found["warnings"], sep="\n")
+    share, pairs = found["wrong_share"], f"{found['n_pairs']:,} pairs"
+    if share is None:
+        print(f"How many of {pairs} are wrong is unknown (at most {high:.1%}).")
+    else:
+        print(f"About {share:.1%} of {pairs} are wrong ({low:.1%} to {high:.1%}).")
+    print(*found["left_out"], *found["warnings"], sep="\n")
     print(*(f"{name:8} {found[name]}" for name in ("report", "table", "summary")), sep="\n")
 
 

@@ -134,6 +134,10 @@ def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]
     }
 
 
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f}"
+
+
 def print_table(found: list[dict[str, Any]]) -> None:
     """Print means over the seeds, a line a noise and a way."""
     print("| noise | order by | AUROC | AP | worst 100 | worst 500 | share: estimated (true) |")
@@ -153,7 +157,7 @@ def print_table(found: list[dict[str, Any]]) -> None:
                 cells.append(f"{values.mean():.3f} ± {values.std():.3f}" if known else "-")
             share = ""
             if name == "audit":
-                each = ", ".join(f"{100 * row['wrong_share']:.1f}" for row in own)
+                each = ", ".join(_percent(row["wrong_share"]) for row in own)
                 share = f"{each} ({100 * own[0]['oracle']['true_share']:.1f})"
             print(f"| {noise} | {name} | {' | '.join(cells)} | {share} |")
 
@@ -173,7 +177,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             found.append(read_json(path))
             row = found[-1]
             shown = {k: round(v, 4) for k, v in row["oracle"].items() if v is not None}
-            print(f"{noise} seed {seed}: {shown}, estimated {row['wrong_share']:.4f}", flush=True)
+            print(f"{noise} seed {seed}: {shown}, estimated {_percent(row['wrong_share'])} %")
     print_table(found)
     return found
 

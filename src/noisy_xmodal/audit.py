@@ -16,9 +16,10 @@ from typing import Any
 import datasets
 import numpy as np
 
+from .auditing.ability import what_is_not_known
 from .auditing.audited import audited_pairs
 from .auditing.by_model import check_judge, how_by_model, judge_by_model, load_judge
-from .auditing.cleaning import write_cleaned
+from .auditing.cleaning import CleaningRefusedError, why_not_cleaned, write_cleaned
 from .auditing.contents import AuditContents
 from .auditing.cross_fit import cross_fit, how_cross_fitted
 from .auditing.duplicates import alike_pictures, repeated_captions
@@ -69,6 +70,7 @@ def audit(options: AuditOptions) -> dict[str, Any]:
         DatasetError: The dataset cannot be read, or does not fit the model.
         ValueError: An option does not fit.
         AuditInterrupted: After a signal in a training; the work so far is kept.
+        CleaningRefusedError: The clean dataset was asked for and not written; all else is.
     """
     started = time.perf_counter()
     check_outputs(options)
@@ -108,11 +110,15 @@ def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]
     if cut.n_cut:
         notes.append(cut.line())
     table = _table(options, rows, judged)
-    summary = _finish(options, rows, table, judged.judgement, notes, started)
+    summary, refusal = _finish(options, rows, table, judged.judgement, notes, started)
     if not options.keep_work:
         shutil.rmtree(work, ignore_errors=True)
         if work.parent.is_dir() and not any(work.parent.iterdir()):
             work.parent.rmdir()
+    if refusal is not None:
+        raise CleaningRefusedError(
+            f"{refusal} Everything else is written, see {summary['report']}.", summary
+        )
     return summary
 
 
@@ -205,15 +211,10 @@ def _finish(
     judgement: Judgement,
     notes: list[str],
     started: float,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str | None]:
+    """Write the table, the report, the summary and the clean dataset, or say why not the last."""
     share = judgement.share
-    if share.is_upper_bound:
-        notes.append(
-            "The judge tells right pairs from random ones only in "
-            f"{share.separation:.0%} of the cases, so it takes many right ones for wrong: the "
-            "share is an upper bound. More data, pretrained features (--vision-model) or a "
-            "pretrained judge (--model) would help."
-        )
+    notes += what_is_not_known(share, options.model_name_or_path is None)
     truth = table.is_noisy
     known = truth is not None and truth.any()
     oracle = ranking_metrics(judgement.tail, np.asarray(truth)) if known else {}
@@ -226,14 +227,8 @@ def _finish(
     )
     if options.inject_noise:
         name += f", with {options.inject_noise} put into it"
-    keeps_some = options.clean_weights or bool(
-        (judgement.clean_probability >= options.clean_threshold).any()
-    )
-    if options.clean is not None and not keeps_some:
-        notes.append(
-            f"No pair has a clean probability of {options.clean_threshold:g}, so {options.clean} "
-            "was not written. Lower --clean-threshold, or keep all with --clean-weights."
-        )
+    refusal = why_not_cleaned(options, judgement)
+    notes += [refusal] if refusal else []
     table.write(options.output)
     report, summary_file = (options.output.with_suffix(end) for end in (".html", ".json"))
     facts = {} if judgement.sets is None else {"wrong captions": _kind(judgement.sets)}
@@ -262,11 +257,10 @@ def _finish(
             notes,
             oracle,
             facts,
-            share.is_upper_bound,
         ),
     )
     cleaned = None
-    if options.clean is not None and keeps_some:
+    if options.clean is not None and refusal is None:
         cleaned = write_cleaned(
             rows.dataset,
             judgement.clean_probability,
@@ -288,7 +282,8 @@ def _finish(
         "wrong_interval": [share.low, share.high],
         "confidence": share.confidence,
         "separation": share.separation,
-        "is_upper_bound": share.is_upper_bound,
+        "judge_can_tell": share.can_tell,
+        "is_upper_bound": not share.can_tell,
         "share_of_exchanged_sets": judgement.sets,
         "judged_wrong": int((judgement.clean_probability < THRESHOLD).sum()),
         "oracle": oracle,
@@ -305,7 +300,7 @@ def _finish(
         "command": options.command,
     }
     write_json(summary_file, summary)
-    return summary
+    return summary, refusal
 
 
 __all__ = ["AuditInterrupted", "AuditOptions", "audit"]

@@ -164,6 +164,14 @@ def audit_command(
             rich_help_panel="What comes out",
         ),
     ] = 0.5,
+    force_clean: Annotated[
+        bool,
+        typer.Option(
+            "--force-clean",
+            help="Write it even if the judge cannot tell which pairs are wrong.",
+            rich_help_panel="What comes out",
+        ),
+    ] = False,
     shown: Annotated[
         int,
         typer.Option(min=1, help="Worst pairs in the report.", rich_help_panel="What comes out"),
@@ -257,6 +265,7 @@ def audit_command(
                 device,
                 keep_work=keep_work,
                 command=typed_command(),
+                force_clean=force_clean,
             )
         )
 

@@ -99,12 +99,16 @@ def show_audit(found: dict[str, Any]) -> None:
     """
     console = Console()
     low, high = found["wrong_interval"]
-    how_many = "At most" if found["is_upper_bound"] else "About"
+    share, n_pairs = found["wrong_share"], found["n_pairs"]
+    answer = (
+        f"How many of the {n_pairs:,} pairs are wrong is [bold]unknown[/bold] (at most {high:.1%})"
+        if share is None
+        else f"About [bold]{share:.1%}[/bold] of the {n_pairs:,} pairs are wrong ({low:.1%} to "
+        f"{high:.1%})"
+    )
+    judged_wrong = found["judged_wrong"]
     console.print(
-        f"\n{how_many} [bold]{found['wrong_share']:.1%}[/bold] of the {found['n_pairs']:,} pairs "
-        f"are wrong ({low:.1%} to {high:.1%}); {found['judged_wrong']:,} are more likely wrong "
-        "than right.",
-        highlight=False,
+        f"\n{answer}; {judged_wrong:,} are more likely wrong than right.", highlight=False
     )
     console.print(found["judge"], markup=False, highlight=False)
     for title, lines in (("Left out", found["left_out"]), ("Note", found["warnings"])):

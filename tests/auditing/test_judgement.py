@@ -7,7 +7,12 @@ import pytest
 
 from noisy_xmodal.auditing.judgement import Judgement, conclude
 from noisy_xmodal.evaluation.pair_losses import JudgedPairs
-from noisy_xmodal.noise.random_pairs import WrongShare, clean_given_share, estimate_wrong_share
+from noisy_xmodal.noise.random_pairs import (
+    PRIOR_SHARE,
+    WrongShare,
+    clean_given_share,
+    estimate_wrong_share,
+)
 
 N_IMAGES, EACH, N_RANDOM = 300, 4, 3000
 
@@ -114,13 +119,33 @@ def test_the_order_of_the_folds_and_of_their_pairs_is_nothing() -> None:
 
 def test_a_share_that_is_known_is_taken_over() -> None:
     parts, own, rows, fold_of_row, _ = world()
-    known = WrongShare(0.4, 0.3, 0.5, 0.9, 0.5, 0.95)
+    known = WrongShare(0.4, 0.3, 0.5, 0.9, 0.95, 1e-9)
     found = conclude(parts, own, rows, fold_of_row, known)
     assert found.share is known
     np.testing.assert_array_equal(found.clean_probability, clean_given_share(found.tail, 0.4))
     other = conclude(parts, own, rows, fold_of_row)
     assert other.share != known
     np.testing.assert_array_equal(found.tail, other.tail)
+
+
+def test_where_losses_tell_nothing_siblings_do_not_either() -> None:
+    """Captions agree with each other, and images have nothing to do with them."""
+    parts, own, rows, fold_of_row, _ = world()
+    rng = np.random.default_rng(1)
+    blind = []
+    for part in parts:
+        order = rng.permutation(N_RANDOM)[: len(part.losses)]
+        evidence = part.evidence.copy()
+        evidence[:, 0] = part.random_losses[order]
+        blind.append(part._replace(losses=part.random_losses[order], evidence=evidence))
+    found = conclude(blind, own, rows, fold_of_row)
+    assert not found.share.can_tell
+    assert found.share.share is None
+    assert found.sets is None
+    np.testing.assert_array_equal(found.clean_probability, 1 - PRIOR_SHARE)
+    np.testing.assert_allclose(found.tail, slow_tail(blind, own, len(rows)))
+    again = conclude(blind, own, rows, fold_of_row, found.share)
+    np.testing.assert_array_equal(again.clean_probability, found.clean_probability)
 
 
 def test_one_model_of_all_pairs() -> None:

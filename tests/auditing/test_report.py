@@ -129,14 +129,17 @@ def test_the_answer_comes_first():
     assert 0 < text.index("flowers") < text.index("About") < text.index("Judged by a model.")
 
 
-def test_a_share_that_is_an_upper_bound_is_called_one():
-    few = {"losses": np.ones(4), "clean_probability": np.full(4, 0.5)}
-    bounded, plain = (
-        Page(report_html(contents(upper_bound=bound, **few))).text for bound in (True, False)
+def test_a_share_that_is_unknown_is_called_so_with_its_upper_bound():
+    unknown = contents(wrong_share=None, wrong_interval=(0.0, 0.875), oracle={"true_share": 0.2})
+    text = Page(report_html(unknown)).text
+    assert "How many of the 200 pairs are wrong is unknown (at most 87.5 %)" in text
+    assert "does not tell them from random pairs" in text
+    assert "scaled to at most 87.5 % of the pairs" in text
+    assert "without the truthunknown" in text.replace(" ", "").replace(
+        "withoutthetruth", "without the truth"
     )
-    assert "At most 19.8 % of the 4 pairs are wrong" in bounded
-    assert "About 19.8 %" not in bounded
-    assert "At most" not in plain
+    for word in ("None", "nan", "About", "interval"):
+        assert word not in text
 
 
 def test_everything_is_shown_in_its_order():

@@ -102,7 +102,7 @@ def measure(rows: int, epochs: int) -> dict[str, Any]:
             "peak_mib": round(peak[0]),
             "peak_beyond_start_mib": round(peak[0] - before),
             "true_share": WRONG,
-            "estimated_share": round(found["wrong_share"], 4),
+            "estimated_share": found["wrong_share"],
             "auroc": round(found["oracle"]["auroc"], 4),
         }
 

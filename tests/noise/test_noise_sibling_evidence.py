@@ -122,7 +122,7 @@ def test_evidence_of_models_is_put_one_after_the_other() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.35])
 def test_the_share_of_sets_is_found(share: float) -> None:
-    found = [share_of_sets(made_up(sets, share, n=1000)[0]) for sets in (0.0, 0.5, 1.0)]
+    found = [share_of_sets(made_up(sets, share, n=1000)[0], share) for sets in (0.0, 0.5, 1.0)]
     assert found[0] == 0
     assert found[1] == pytest.approx(0.5, abs=0.16)
     assert found[2] == 1
@@ -130,7 +130,7 @@ def test_the_share_of_sets_is_found(share: float) -> None:
 
 def test_the_share_of_sets_rises_with_the_truth() -> None:
     truth = [0.0, 0.25, 0.5, 0.75, 1.0]
-    found = [share_of_sets(made_up(sets, 0.35, n=1000)[0]) for sets in truth]
+    found = [share_of_sets(made_up(sets, 0.35, n=1000)[0], 0.35) for sets in truth]
     assert found == pytest.approx(truth, abs=0.12)
 
 
@@ -139,8 +139,8 @@ def test_the_share_of_sets_rises_with_the_truth() -> None:
 def test_siblings_help_to_tell_who_is_wrong(sets: float, gain: float, share: float) -> None:
     evidence, wrong = made_up(sets, share, n=1000)
     by_loss = loss_tail(evidence)
-    tail, found = tail_with_siblings(evidence, by_loss)
-    assert found == share_of_sets(evidence)
+    tail, found = tail_with_siblings(evidence, by_loss, share)
+    assert found == share_of_sets(evidence, share)
     assert roc_auc_score(wrong, tail) > roc_auc_score(wrong, by_loss) + gain
     assert 0 < tail.min() <= tail.max() <= 1
 
@@ -148,7 +148,7 @@ def test_siblings_help_to_tell_who_is_wrong(sets: float, gain: float, share: flo
 @pytest.mark.parametrize("sets", [0.0, 0.5, 1.0])
 def test_the_tail_of_wrong_pairs_stays_uniform(sets: float) -> None:
     evidence, wrong = made_up(sets, 0.35, n=1000)
-    tail, _ = tail_with_siblings(evidence, loss_tail(evidence))
+    tail, _ = tail_with_siblings(evidence, loss_tail(evidence), 0.35)
     # Captions of one image go together: as if there were 350 of them.
     assert kstest(tail[wrong], "uniform").statistic < 1.63 / np.sqrt(350)
     assert kstest(tail[~wrong], "uniform").statistic > 0.5
@@ -171,7 +171,7 @@ def test_pairs_without_siblings_keep_what_their_loss_says() -> None:
     )
     by_loss = loss_tail(whole)
     kept = by_loss.copy()
-    tail, found = tail_with_siblings(evidence, by_loss)
+    tail, found = tail_with_siblings(evidence, by_loss, 0.3)
     single = np.isnan(evidence.given[:, 1])
     np.testing.assert_array_equal(tail[single], by_loss[single])
     np.testing.assert_array_equal(by_loss, kept)
@@ -188,21 +188,38 @@ def test_too_little_to_tell_changes_nothing(case: str) -> None:
     own, random = (np.arange(len(x)) for x in (evidence.given, evidence.set_exchanged))
     evidence = alone(evidence, own >= keep, random >= keep_random)
     by_loss = loss_tail(evidence)
-    tail, found = tail_with_siblings(evidence, by_loss)
+    tail, found = tail_with_siblings(evidence, by_loss, 0.3)
     assert found is None
     np.testing.assert_array_equal(tail, by_loss)
-    assert (share_of_sets(evidence) is None) == (case != "few random pairs")
+    assert (share_of_sets(evidence, 0.3) is None) == (case != "few random pairs")
+
+
+@pytest.mark.parametrize("sets", [0.0, 1.0])
+def test_right_pairs_that_look_random_are_not_taken_for_sets(sets: float) -> None:
+    """Half of the images are not recognised: their losses are random, their captions agree."""
+    evidence, wrong = made_up(sets, n=1000)
+    rng = np.random.default_rng(1)
+    unseen = ~wrong & np.repeat(rng.random(1000) < 0.5, EACH)
+    given = evidence.given.copy()
+    given[unseen, :2] = np.clip(rng.normal(size=(unseen.sum(), 2)), -4, 4)
+    weak = Evidence(given, evidence.caption_exchanged, evidence.set_exchanged)
+    assert share_of_sets(weak, wrong.mean()) == pytest.approx(sets, abs=0.3)
+    as_if_all_were_wrong = share_of_sets(weak, 1.0)
+    assert as_if_all_were_wrong is not None
+    assert as_if_all_were_wrong > 0.5
 
 
 def test_evidence_that_tells_nothing_is_not_used() -> None:
     rng = np.random.default_rng(0)
     evidence = Evidence(*(rng.normal(size=(3000, 3)) for _ in range(3))).scored()
-    assert share_of_sets(evidence) is None  # captions of right pairs disagree as random ones do
+    assert (
+        share_of_sets(evidence, 0.3) is None
+    )  # captions of right pairs disagree as random ones do
 
 
 def test_doubt_rises_with_the_loss_and_never_against_the_tail() -> None:
     evidence, _ = made_up(0.5)
-    sets = share_of_sets(evidence)
+    sets = share_of_sets(evidence, 0.3)
     assert sets is not None
     worse = evidence.given + np.array([1.0, 0.0, 0.0])
     parts = evidence.caption_exchanged, evidence.set_exchanged
@@ -210,7 +227,7 @@ def test_doubt_rises_with_the_loss_and_never_against_the_tail() -> None:
     stacked = np.vstack([evidence.given, worse])
     before, after = np.split(doubts(Evidence(stacked, *parts), sets)[0], 2)
     assert (after > before).all()
-    tail, _ = tail_with_siblings(evidence, loss_tail(evidence))
+    tail, _ = tail_with_siblings(evidence, loss_tail(evidence), 0.3)
     assert (np.diff(tail[np.argsort(own)]) >= 0).all()
 
 

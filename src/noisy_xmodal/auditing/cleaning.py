@@ -13,6 +13,8 @@ from datasets.table import embed_table_storage
 
 from ..data.builders.parquet_shards import ParquetShards
 from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
+from .judgement import Judgement
+from .options import AuditOptions
 
 WEIGHTS = "clean_probability"
 _BLOCK_ROWS = 256
@@ -30,6 +32,43 @@ configs:
 
 What was dropped is listed in `dropped.jsonl`.
 """
+
+
+class CleaningRefusedError(ValueError):
+    """The clean dataset that was asked for was not written; everything else of the audit was.
+
+    Args:
+        message: Why, and what to do.
+        summary: What the audit returns otherwise.
+    """
+
+    def __init__(self, message: str, summary: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+def why_not_cleaned(options: AuditOptions, judgement: Judgement) -> str | None:
+    """Why the clean dataset is not written, as a sentence; None where it is, or is not asked for.
+
+    Args:
+        options: What is asked for.
+        judgement: What is known of every pair.
+    """
+    if options.clean is None or options.clean_weights:
+        return None
+    if not judgement.share.can_tell and not options.force_clean:
+        return (
+            f"{options.clean} was not written, for the judge cannot tell which pairs are wrong. "
+            "Give --force_clean to write it all the same, or --clean_weights to keep all pairs "
+            "with their probabilities."
+        )
+    if not (judgement.clean_probability >= options.clean_threshold).any():
+        return (
+            f"{options.clean} was not written, for no pair has a clean probability of "
+            f"{options.clean_threshold:g}. Lower --clean_threshold, or keep all with "
+            "--clean_weights."
+        )
+    return None
 
 
 def write_cleaned(

@@ -65,10 +65,9 @@ class AuditContents:
         losses: Loss of every pair, (n_pairs,).
         random_losses: Losses of images with captions of other images, (n_random,).
         clean_probability: Of every pair, (n_pairs,).
-        wrong_share: Estimated share of wrong pairs, 0 to 1.
-        wrong_interval: Its interval, low and high.
+        wrong_share: Estimated share of wrong pairs, 0 to 1; None where the judge cannot tell.
+        wrong_interval: Its interval, low and high; the upper bound is known in any case.
         confidence: Level of that interval, such as .95.
-        upper_bound: Whether the share can only be said to be at most this.
         worst: The worst pairs, worst first.
         duplicates: Near-duplicate warnings.
         left_out: What was not judged, a line each, such as files that do not decode.
@@ -85,7 +84,7 @@ class AuditContents:
     losses: np.ndarray
     random_losses: np.ndarray
     clean_probability: np.ndarray
-    wrong_share: float
+    wrong_share: float | None
     wrong_interval: tuple[float, float]
     confidence: float
     worst: Sequence[DoubtfulPair]
@@ -94,4 +93,3 @@ class AuditContents:
     warnings: Sequence[str] = ()
     oracle: Mapping[str, float | None] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
-    upper_bound: bool = False

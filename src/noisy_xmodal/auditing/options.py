@@ -51,6 +51,7 @@ class AuditOptions:
         keep_work: Keep what was made on the way.
         progress: Whether to show progress bars.
         command: The command line, for the record.
+        force_clean: Write the clean dataset even if the judge cannot tell which pairs are wrong.
     """
 
     dataset_name: str
@@ -74,6 +75,7 @@ class AuditOptions:
     keep_work: bool = False
     progress: bool = True
     command: str = ""
+    force_clean: bool = False
 
 
 class AuditInterrupted(TrainingInterrupted):

@@ -83,16 +83,19 @@ def _answer(contents: AuditContents) -> str:
     n_wrong = int((contents.clean_probability < 0.5).sum())
     low, high = contents.wrong_interval
     interval = basis = ""
-    if math.isfinite(low) and math.isfinite(high):
-        interval = f" <span>({percent(low, unit=False)} to {percent(high)})</span>"
-        level = f"{100 * contents.confidence:.3g}\N{NO-BREAK SPACE}%"
-        basis = f'<p class="lead">{level} interval; estimated from all losses together.</p>\n'
+    level = f"{100 * contents.confidence:.3g}\N{NO-BREAK SPACE}%"
     verb = "is" if n_pairs == 1 else "are"
-    how_many = "At most" if contents.upper_bound else "About"
     answer = (
-        f"{how_many} <strong>{percent(contents.wrong_share)}</strong> of the "
-        f"{count(n_pairs, 'pair')} {verb} wrong{interval}"
+        f"About <strong>{_share(contents)}</strong> of the {count(n_pairs, 'pair')} {verb} wrong"
     )
+    if contents.wrong_share is None:
+        answer = f"How many of the {count(n_pairs, 'pair')} are wrong is <strong>unknown</strong>"
+        interval = f" <span>(at most {percent(high)})</span>"
+        basis = '<p class="lead">The judge does not tell them from random pairs.</p>\n'
+    elif math.isfinite(low) and math.isfinite(high):
+        interval = f" <span>({percent(low, unit=False)} to {percent(high)})</span>"
+        basis = f'<p class="lead">{level} interval; estimated from all losses together.</p>\n'
+    answer += interval
     tiles = [
         f"<b>{n_wrong:,}</b>judged wrong one by one (clean probability below 0.5)",
         f"<b>{n_pairs:,}</b>pairs of an image and a caption",
@@ -107,6 +110,11 @@ def _answer(contents: AuditContents) -> str:
     )
 
 
+def _share(contents: AuditContents) -> str:
+    """The share of wrong pairs, or that it is unknown."""
+    return "unknown" if contents.wrong_share is None else percent(contents.wrong_share)
+
+
 def _notes(heading: str, notes: Sequence[str], css_class: str) -> str:
     entries = [shown(note) for note in notes]
     return section(heading, items(entries, css_class)) if entries else ""
@@ -117,9 +125,9 @@ def _mixture(contents: AuditContents) -> str:
     finite = losses[np.isfinite(losses)]
     if not len(finite):
         return ""
-    bins = mixture_bins(
-        losses, contents.random_losses, contents.clean_probability, contents.wrong_share
-    )
+    share = contents.wrong_share
+    drawn = contents.wrong_interval[1] if share is None else share
+    bins = mixture_bins(losses, contents.random_losses, contents.clean_probability, drawn)
     wide, narrow = (_svg_uri(mixture_svg(bins, size)) for size in (WIDE, NARROW))
     alternative = (
         f"Histogram of the losses of {count(len(finite), 'pair')}, from {finite.min():.3g} to "
@@ -131,9 +139,9 @@ def _mixture(contents: AuditContents) -> str:
         alternative += f"; median of random re-pairings {np.median(random):.3g}"
         lead = (
             f"The losses of {len(random):,} random re-pairings, hardly any of which fits, scaled "
-            f"to {percent(contents.wrong_share)} of the pairs (red), and what remains of the "
-            "losses of all pairs (green). The line below is the mean clean probability of the "
-            "pairs with such a loss."
+            f"to {'at most ' if share is None else ''}{percent(drawn)} of the pairs (red), and "
+            "what remains of the losses of all pairs (green). The line below is the mean clean "
+            "probability of the pairs with such a loss."
         )
     picture = (
         f'<div class="panel"><picture><source media="(max-width: 640px)" srcset="{narrow}">'
@@ -156,7 +164,7 @@ def _oracle(contents: AuditContents) -> str:
     true_share = contents.oracle.get("true_share")
     if true_share is not None:
         rows.append(("True share of wrong pairs", "as known", percent(true_share)))
-        rows.append(("Estimated share", "without the truth", percent(contents.wrong_share)))
+        rows.append(("Estimated share", "without the truth", _share(contents)))
     if not rows:
         return ""
     body = "".join(

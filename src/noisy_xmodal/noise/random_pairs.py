@@ -123,9 +123,9 @@ def estimate_wrong_share(
 ) -> WrongShare:
     """Estimate the share of wrong pairs, with an interval that allows for right ones among them.
 
-    The estimate is the posterior median of the two-groups model, but never more than what ranks show
-    (Storey), for that is an upper bound. The interval holds those of both: below it counts what may
-    be right and look random, above it what resampling whole groups can give.
+    The estimate is the posterior median of the two-groups model, but never more than what ranks
+    show (Storey), for that is an upper bound. The interval holds those of both: its lower end
+    allows for right pairs that look random, its upper end for what resampling whole groups gives.
 
     Args:
         tail: From `random_pair_tail`, (n,).
@@ -155,9 +155,7 @@ def estimate_wrong_share(
     return WrongShare(share, low, high, confidence, separation, p_value)
 
 
-def _chance_of_such_fits(
-    p: NDArray[np.float64], n_random: int, which: NDArray[np.int64]
-) -> float:
+def _chance_of_such_fits(p: NDArray[np.float64], n_random: int, which: NDArray[np.int64]) -> float:
     """P-value of a one-sided test of mean -log p, which is 1 for random pairs, over groups."""
     n_groups = int(which.max()) + 1
     if n_groups < 2:

@@ -39,10 +39,10 @@ PRIOR_SHARE = _PRIOR[0] / sum(_PRIOR)
 _USUAL_SPREAD, _SPREAD_ERROR = 1.0, 0.12
 
 _SHARES = np.linspace(0, 1, 201)
-_AHEAD = np.concatenate([np.linspace(0, 3, 41), np.linspace(3.2, 5, 10)])
-_SPREADS = np.linspace(0.7, 1.3, 7)
+_AHEAD = np.concatenate([np.linspace(0, 3, 31), np.linspace(3.25, 5, 8)])
+_SPREADS = np.linspace(0.75, 1.25, 5)
 #: Edges of the bins that pairs are counted in, in probits.
-_EDGES = np.concatenate([[-np.inf], np.linspace(-3.5, 2.5, 61), [np.inf]])
+_EDGES = np.concatenate([[-np.inf], np.linspace(-3.5, 2.5, 41), [np.inf]])
 #: Pairs that count at most: right pairs are not so exactly binormal that more would tell more.
 _MOST_PAIRS = 5000.0
 
@@ -84,7 +84,7 @@ def share_posterior(
     log_posterior += np.log(_prior())
     weights = np.exp(log_posterior - log_posterior.max()).sum(axis=(1, 2))  # (n_shares,)
     weights /= weights.sum()
-    densest = np.argsort(-weights, kind="stable")
+    densest = np.argsort(-weights / _widths(), kind="stable")
     inside = _SHARES[densest[: 1 + np.searchsorted(np.cumsum(weights[densest]), confidence)]]
     median = float(np.interp(0.5, np.cumsum(weights) - weights / 2, _SHARES))
     return SharePosterior(median, float(inside.min()), float(inside.max()))
@@ -105,10 +105,18 @@ def design_effect(values: NDArray[np.float64], groups: NDArray[np.int64]) -> flo
     return max(1.0, float(sums @ sums) / spread)
 
 
+def _widths() -> NDArray[np.float64]:
+    """Part of the unit interval that each share stands for, (n_shares,)."""
+    return np.diff(_between())
+
+
+def _between() -> NDArray[np.float64]:
+    return np.concatenate([[0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]])
+
+
 def _prior() -> NDArray[np.float64]:
     """Mass of each point of the grid, (n_shares, n_ahead, n_spreads)."""
-    between = np.concatenate([[0.0], (_SHARES[1:] + _SHARES[:-1]) / 2, [1.0]])
-    share = np.diff(beta.cdf(between, *_PRIOR))
+    share = np.diff(beta.cdf(_between(), *_PRIOR))
     spread = norm.pdf(_SPREADS, _USUAL_SPREAD, _SPREAD_ERROR)
     mass: NDArray[np.float64] = (
         np.maximum(share, 1e-300)[:, None, None] * np.gradient(_AHEAD)[:, None] * spread
