@@ -26,6 +26,7 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.cleaning import CleaningRefusedError
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
@@ -271,6 +272,33 @@ def test_a_model_that_is_there_judges(
     suggested = table["suggested_caption"].null_count
     assert suggested == (len(table) if save is save_rcar else 0)
     assert np.isfinite(table["loss"].to_numpy()).all()
+
+
+def test_cleaning_is_refused_where_the_judge_cannot_tell(
+    place: Path, regions: AuditOptions
+) -> None:
+    save_matching(place / "blind")
+    options = replace(
+        regions,
+        inject_noise=None,
+        model_name_or_path=str(place / "blind"),
+        output=place / "blind.parquet",
+        clean=place / "blind-clean",
+    )
+    with pytest.raises(
+        CleaningRefusedError, match=r"judge cannot tell .* --force_clean"
+    ) as refused:
+        audit(options)
+    summary = refused.value.summary
+    table = check_files(summary, options, 28)  # nothing but the clean dataset is missing
+    assert not (place / "blind-clean").exists()
+    assert (summary["wrong_share"], summary["judge_can_tell"]) == (None, False)
+    assert summary["wrong_interval"][0] == summary["judged_wrong"] == 0
+    assert summary["cleaned"] is None
+    assert any("does not tell these pairs from random ones" in line for line in summary["warnings"])
+    assert table["clean_probability"].to_pylist() == [0.8] * 28
+    forced = audit(replace(options, output=place / "forced.parquet", force_clean=True))
+    assert forced["cleaned"]["pairs_kept"] == 28
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_siblings_are_counted_in_their_places_too() -> None:
     assert found.tail[wrong].mean() == pytest.approx(0.5, abs=0.05)
     assert found.tail[~wrong].mean() < by_loss[~wrong].mean() / 2
     assert found.clean_probability[~wrong].mean() > 0.95
-    assert found.clean_probability[wrong].mean() < 0.1
+    assert found.clean_probability[wrong].mean() < 0.12
     # Known by the losses alone, as the share of all wrong pairs is.
     assert found.share == estimate_wrong_share(by_loss, 3 * N_RANDOM, rows)
 
@@ -143,7 +143,7 @@ def test_where_losses_tell_nothing_siblings_do_not_either() -> None:
     assert found.share.share is None
     assert found.sets is None
     np.testing.assert_array_equal(found.clean_probability, 1 - PRIOR_SHARE)
-    np.testing.assert_allclose(found.tail, slow_tail(blind, own, len(rows)))
+    np.testing.assert_allclose(found.tail, slow_tail(blind, own, len(rows)), atol=1 / N_RANDOM)
     again = conclude(blind, own, rows, fold_of_row, found.share)
     np.testing.assert_array_equal(again.clean_probability, found.clean_probability)
 
