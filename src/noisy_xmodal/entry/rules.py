@@ -24,6 +24,7 @@ AUDIT = {
     "output": _ALWAYS,
     "clean": _ALWAYS,
     "clean_weights": Rule(needs=("clean",)),
+    "force_clean": Rule(needs=("clean",), excludes=("clean_weights",)),
     "clean_threshold": Rule(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
     "folds": Rule(excludes=(_TRAINS,), least=2),
     "rounds": Rule(excludes=(_TRAINS,), least=1),

@@ -36,13 +36,14 @@ from scipy.stats import beta, norm
 #: Parameters of the beta distribution that the share has before anything is seen, and its mean.
 _PRIOR = (1.0, 4.0)
 PRIOR_SHARE = _PRIOR[0] / sum(_PRIOR)
-_USUAL_SPREAD, _SPREAD_ERROR = 1.0, 0.12
+_USUAL_SPREAD, _SPREAD_ERROR = 1.0, 0.06
 
 _SHARES = np.linspace(0, 1, 201)
 _AHEAD = np.concatenate([np.linspace(0, 3, 31), np.linspace(3.25, 5, 8)])
-_SPREADS = np.linspace(0.75, 1.25, 5)
-#: Edges of the bins that pairs are counted in, in probits.
-_EDGES = np.concatenate([[-np.inf], np.linspace(-3.5, 2.5, 41), [np.inf]])
+_SPREADS = np.linspace(0.85, 1.15, 7)
+#: Edges of the bins that pairs are counted in, in probits. The best are one bin: how far ahead
+#: they are says nothing of the pairs that are hardly recognised.
+_EDGES = np.concatenate([[-np.inf], np.linspace(-2, 2.5, 31), [np.inf]])
 #: Pairs that count at most: right pairs are not so exactly binormal that more would tell more.
 _MOST_PAIRS = 5000.0
 
