@@ -25,8 +25,9 @@ demo: setup
 	$(RUN) examples/train_ncr.py --output_dir $(RUNS)/ncr $(DEMO)
 	$(RUN) examples/compare.py $(RUNS)/plain $(RUNS)/ncr --output $(RUNS)/comparison.json
 
+# One thread a worker: the two would wait for each other's.
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff check .
