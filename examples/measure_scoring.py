@@ -66,7 +66,7 @@ def seconds_of(action: Callable[[], object], repetitions: int) -> float:
 def loop(
     model: RcarModel, images: Inputs, texts: Inputs, pairs: torch.Tensor, size: int
 ) -> np.ndarray:
-    """Score pairs by full passes, (n_pairs,)."""
+    """Score pairs by full passes, as probabilities, (n_pairs,)."""
     found = []
     for block in pairs.split(size):
         image = model.encode_image(**{name: value[block[:, 0]] for name, value in images.items()})
@@ -79,13 +79,13 @@ def loop(
 
 
 def score(model: RcarModel, images: list[Inputs], texts: list[Inputs]) -> np.ndarray:
-    """Score all pairs as evaluation does, (n_images, n_texts)."""
+    """Score all pairs as evaluation does, as probabilities, (n_images, n_texts)."""
     encoded = [model.encode_text(**block) for block in texts]
     rows = []
     for block in images:
         image = model.encode_image(**block)
         rows.append(torch.cat([model.score(image, text) for text in encoded], dim=1))
-    return torch.cat(rows).cpu().numpy()
+    return model.match_probability(torch.cat(rows)).cpu().numpy()
 
 
 def blocks_of(processor: object, name: str, items: list, size: int, device: object) -> list[Inputs]:
