@@ -31,6 +31,7 @@ from noisy_xmodal.training.interruption import (
     how_to_go_on,
     stop_on_signals,
 )
+from noisy_xmodal.training.stored_states import OPTIMIZER_NAME
 
 STEPS = 4  # of an epoch: 120 pairs in batches of 32
 
@@ -146,7 +147,7 @@ def test_a_full_disk_loses_no_checkpoint_and_a_resumed_run_ends_the_same(
 
     def fill(optimizer: Any, folder: Path) -> None:
         if f"checkpoint-{2 * STEPS}" in str(folder):
-            (folder / checkpoint.OPTIMIZER_NAME).write_bytes(b"half")
+            (folder / OPTIMIZER_NAME).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         write(optimizer, folder)
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import get_scheduler
 
-from noisy_xmodal.training import checkpoint
+from noisy_xmodal.training import stored_states
 
 OPTIMIZERS = {
     "adam": lambda groups: torch.optim.Adam(groups, betas=(0.8, 0.99)),
@@ -61,12 +61,12 @@ def test_an_optimizer_goes_on_where_it_stopped(tmp_path, make):
     for k in range(4):
         step(model, optimizer, k)
     optimizer.param_groups[0]["lr"] = 0.05  # as a scheduler leaves it
-    checkpoint.save_optimizer(optimizer, tmp_path)
+    stored_states.save_optimizer(optimizer, tmp_path)
 
     resumed = network()
     resumed.load_state_dict(model.state_dict())
     other = make(groups(resumed))
-    checkpoint.load_optimizer(other, tmp_path)
+    stored_states.load_optimizer(other, tmp_path)
     forgetful = network()
     forgetful.load_state_dict(model.state_dict())
     fresh = make(groups(forgetful))
@@ -86,9 +86,9 @@ def test_an_optimizers_whole_state_is_kept(tmp_path, make):
     optimizer = make(groups(model))
     for k in range(2):
         step(model, optimizer, k)
-    checkpoint.save_optimizer(optimizer, tmp_path)
+    stored_states.save_optimizer(optimizer, tmp_path)
     other = make(groups(network()))
-    checkpoint.load_optimizer(other, tmp_path)
+    stored_states.load_optimizer(other, tmp_path)
     saved, loaded = optimizer.state_dict(), other.state_dict()
     assert json.dumps(loaded["param_groups"]) == json.dumps(saved["param_groups"])
     assert loaded["state"].keys() == saved["state"].keys()
@@ -107,21 +107,21 @@ def test_saving_changes_nothing_and_later_steps_change_no_file(tmp_path):
     model = network()
     optimizer = torch.optim.Adam(groups(model))
     step(model, optimizer, 0)
-    checkpoint.save_optimizer(optimizer, tmp_path)
-    path = tmp_path / checkpoint.OPTIMIZER_NAME
+    stored_states.save_optimizer(optimizer, tmp_path)
+    path = tmp_path / stored_states.OPTIMIZER_NAME
     before = path.read_bytes()
     step(model, optimizer, 1)
     assert path.read_bytes() == before
-    checkpoint.save_optimizer(optimizer, tmp_path)
+    stored_states.save_optimizer(optimizer, tmp_path)
     assert path.read_bytes() != before
 
 
 def test_an_optimizer_without_a_step_is_saved_too(tmp_path):
     optimizer = torch.optim.Adam(groups(network()))
-    checkpoint.save_optimizer(optimizer, tmp_path)
+    stored_states.save_optimizer(optimizer, tmp_path)
     model = network()
     other = torch.optim.Adam(groups(model))
-    checkpoint.load_optimizer(other, tmp_path)
+    stored_states.load_optimizer(other, tmp_path)
     assert other.state_dict()["state"] == {}
     step(model, other, 0)
 
@@ -163,17 +163,17 @@ def test_schedulers_go_on_where_they_stopped(tmp_path, name, options):
 
     optimizer, scheduler = make()
     advance(optimizer, scheduler, 4)
-    checkpoint.save_scheduler(scheduler, tmp_path)
-    checkpoint.save_optimizer(optimizer, tmp_path)
+    stored_states.save_scheduler(scheduler, tmp_path)
+    stored_states.save_optimizer(optimizer, tmp_path)
     other, resumed = make()
-    checkpoint.load_optimizer(other, tmp_path)
-    checkpoint.load_scheduler(resumed, tmp_path)
+    stored_states.load_optimizer(other, tmp_path)
+    stored_states.load_scheduler(resumed, tmp_path)
     expected = advance(optimizer, scheduler, 6)
     assert advance(other, resumed, 6) == expected
     assert only_safe_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        checkpoint.SCHEDULER_NAME,
-        checkpoint.OPTIMIZER_NAME,
+        stored_states.SCHEDULER_NAME,
+        stored_states.OPTIMIZER_NAME,
     }
 
 
@@ -197,30 +197,30 @@ def test_random_numbers_go_on_where_they_stopped(tmp_path, seed):
     torch.manual_seed(seed)
     for _ in range(seed + 1):  # an odd and an even number of Gaussians
         draw()
-    checkpoint.save_rng(tmp_path, process=0)
+    stored_states.save_rng(tmp_path, process=0)
     expected = [draw() for _ in range(3)]
     draw()
-    assert checkpoint.load_rng(tmp_path, process=0)
+    assert stored_states.load_rng(tmp_path, process=0)
     assert [draw() for _ in range(3)] == expected
     assert only_safe_files(tmp_path)
 
 
 def test_every_process_has_its_own_random_state(tmp_path):
     torch.manual_seed(1)
-    checkpoint.save_rng(tmp_path, process=0)
+    stored_states.save_rng(tmp_path, process=0)
     first = torch.rand(4)
-    checkpoint.save_rng(tmp_path, process=1)
+    stored_states.save_rng(tmp_path, process=1)
     second = torch.rand(4)
-    assert checkpoint.load_rng(tmp_path, process=0)
+    assert stored_states.load_rng(tmp_path, process=0)
     assert torch.equal(torch.rand(4), first)
-    assert checkpoint.load_rng(tmp_path, process=1)
+    assert stored_states.load_rng(tmp_path, process=1)
     assert torch.equal(torch.rand(4), second)
 
 
 def test_a_process_without_a_random_state_is_told(tmp_path):
-    checkpoint.save_rng(tmp_path, process=0)
+    stored_states.save_rng(tmp_path, process=0)
     before = torch.get_rng_state()
-    assert checkpoint.load_rng(tmp_path, process=1) is False
+    assert stored_states.load_rng(tmp_path, process=1) is False
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -232,13 +232,13 @@ def test_every_accelerator_gets_its_own_random_state_back(tmp_path, monkeypatch,
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n_devices)
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
     monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.extend)
-    checkpoint.save_rng(tmp_path, process=0)
-    checkpoint.load_rng(tmp_path, process=0)
+    stored_states.save_rng(tmp_path, process=0)
+    stored_states.load_rng(tmp_path, process=0)
     assert [state[0].item() for state in restored] == list(range(n_devices))
 
 
 def test_a_broken_scheduler_file_is_named(tmp_path):
-    (tmp_path / checkpoint.SCHEDULER_NAME).write_text("{")
+    (tmp_path / stored_states.SCHEDULER_NAME).write_text("{")
     scheduler = get_scheduler("constant", torch.optim.SGD(network().parameters()))
     with pytest.raises(ValueError, match=r"scheduler\.json is not valid JSON"):
-        checkpoint.load_scheduler(scheduler, tmp_path)
+        stored_states.load_scheduler(scheduler, tmp_path)
