@@ -118,7 +118,9 @@ def config_differences(folder: str | Path, config: Any) -> list[str]:
     return [
         f"`{name}` of the model is {_short(value)} and was {_short(kept[name])}"
         for name, value in own.items()
-        if name in kept and name.split(".")[-1] not in _NOT_OF_THE_MODEL and kept[name] != value
+        if name in kept
+        and name.split(".")[-1] not in _NOT_OF_THE_MODEL
+        and json.loads(kept[name]) != json.loads(value)  # 10 is 10.0
     ]
 
 
@@ -131,7 +133,8 @@ def listed(phrases: list[str]) -> str:
 def _item_difference(name: str, kept: Digests, own: Digests) -> str | None:
     unit, what = name.split(": ")
     if kept.shape != own.shape:
-        return f"there are {len(own):,} {unit}s, and the checkpoint is of {len(kept):,}"
+        units = f"{unit}es" if unit.endswith("s") else f"{unit}s"
+        return f"there are {len(own):,} {units}, and the checkpoint is of {len(kept):,}"
     other = np.flatnonzero(kept != own)
     if not len(other):
         return None
