@@ -123,6 +123,8 @@ def test_a_text_alone_stays_alone_without_tensors() -> None:
         ({"text": [["a", "cat"]], "is_split_into_words": True}, "text 0 is a list: pass strings"),
         ({"text": b"a cat"}, "`text` is one bytes"),
         ({"images": []}, "no image was given"),
+        ({"device": "cuda"}, r"`device` is 'cuda': .* on the CPU\. Leave it out, .*\.to\(device\)"),
+        ({"images_kwargs": {"device": torch.device("meta")}}, "`device` is 'meta'"),
     ],
     ids=str,
 )

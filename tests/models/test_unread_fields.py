@@ -72,11 +72,12 @@ def test_a_field_without_effect_is_refused(kind, fields, made_read):
 @pytest.mark.parametrize(
     "kind", [MatchingConfig, NcrConfig, RcarConfig, CommonSpaceConfig, DmcmConfig]
 )
-def test_a_field_that_there_is_not_is_refused(kind):
+@pytest.mark.parametrize("name", ["margn", "top_k", "max_length"])  # two of generation
+def test_a_field_that_there_is_not_is_refused(kind, name):
     with pytest.raises(
-        ValueError, match=rf"^{kind.__name__} has no field `margn`; it has: .*hidden"
+        ValueError, match=rf"^{kind.__name__} has no field `{name}`; it has: .*hidden"
     ):
-        kind(margn=0.3)
+        kind(**{name: 0.3})
     kind(num_labels=3, dtype="float32", attn_implementation="eager", name_or_path="x")
 
 

@@ -8,6 +8,7 @@ name that it does not know, and goes on; here it is refused.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import TextKwargs
 
 from ..modules.picture_files import read_pictures
@@ -84,6 +85,12 @@ def picture_inputs(image_processor: Any, images: Any, options: Options) -> Mappi
         images: One or several, see `read_pictures`.
         options: Its options. With `do_rescale=False` arrays of floats are not scaled.
     """
+    device = options.get("device")
+    if isinstance(image_processor, PilBackend) and str(device or "cpu") != "cpu":
+        raise ValueError(
+            f"`device` is {str(device)!r}: this image processor works on the CPU. Leave it out, "
+            "and move what it gives by `.to(device)`."
+        )
     rescales = options.get("do_rescale", getattr(image_processor, "do_rescale", True))
     pictures = read_pictures(images, scale_floats=bool(rescales))
     return image_processor(pictures, **({"return_tensors": "pt"} | options))

@@ -148,7 +148,8 @@ class SharedConfig(Installed, PreTrainedConfig):
             ValueError: If there is one.
         """
         for name in further:
-            if name in vars(self) and not name.startswith("_"):
+            is_read = hasattr(self, name) or hasattr(self, f"_{name}")
+            if (name in vars(self) or not is_read) and not name.startswith("_"):
                 known = ", ".join(sorted(field.name for field in fields(type(self))))
                 raise ValueError(f"{type(self).__name__} has no field `{name}`; it has: {known}.")
         refuse_unread(vars(self), field_defaults(type(self)), self.rules)
