@@ -301,9 +301,11 @@ def model_fields(args: MethodArguments, protocol: dict | None) -> dict:
             f"--method_options {args.method_options!r} is no JSON object: {error}."
         ) from error
     if args.method != "dmcm":
-        foreign = [f"--{name}" for name in DMCM_OPTIONS if name in given]
-        if foreign:
-            raise DatasetError(f"{foreign[0]} is DMCM's: leave it out with --method {args.method}.")
+        for name in given:
+            if name not in LABEL_METHODS[args.method].options:
+                raise DatasetError(
+                    f"--{name} is no option of --method {args.method}: leave it out."
+                )
         return fields | {"method_options": options}
     if "noise_rate" in given:
         options["noise_rate"] = noise_rate(args.noise_rate, protocol)
@@ -331,7 +333,8 @@ def noise_rate(given: str, protocol: dict | None) -> float:
 
 def best_on_test(out: Path) -> dict | None:
     """The row of the curve with the best mean mAP on test: what a choice on test would give."""
-    rows = [row for row in read_json(out / CURVE_NAME) if "test" in row]
+    path = out / CURVE_NAME  # none where nothing was evaluated while it trained
+    rows = [row for row in read_json(path) if "test" in row] if path.is_file() else []
     if not rows:
         return None
     best = max(rows, key=lambda row: row["test"]["map"])

@@ -169,6 +169,10 @@ class ModelArguments:
         default="beta", metadata={"help": "Mixture of the losses: beta, gaussian."}
     )
 
+    def __post_init__(self) -> None:
+        if self.text_hidden_layers < 0:
+            raise ValueError(f"--text_hidden_layers is {self.text_hidden_layers}: give 0 or more.")
+
 
 @dataclass
 class ScoringArguments:
@@ -189,6 +193,12 @@ class ScoringArguments:
             "scored after every epoch."
         },
     )
+
+    def __post_init__(self) -> None:
+        for name in ("shortlist_size", "validation_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name} is {value}: give at least 1.")
 
 
 #: When options are read, where they are not always.

@@ -193,8 +193,16 @@ def test_the_class_loss_is_part_of_the_name(data, tmp_path):
     assert own["method"] == "CE"
 
 
+def test_a_run_without_evaluation_has_no_oracle_of_the_best_epoch(data, tmp_path):
+    without = ["--eval_strategy", "no", "--load_best_model_at_end", "False"]
+    small = ["--num_train_epochs", "1", "--warmup_epochs", "0"]
+    results = train(data, tmp_path, "--method", "ce", *small, *without)
+    assert results["best_on_test"] is None
+    assert results["best_epoch"] is None
+
+
 def test_options_of_dmcm_are_not_lost_on_other_methods(data, tmp_path):
-    with pytest.raises(ValueError, match="--mixing_weight is DMCM's"):
+    with pytest.raises(ValueError, match="--mixing_weight is no option of --method"):
         train(data, tmp_path, "--method", "mrl", "--mixing_weight", "0.5")
 
 

@@ -127,6 +127,15 @@ def test_boxes_that_the_data_lacks_are_refused_before_training(data, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--validation_images", "0"), ("--text_hidden_layers", "-1"), ("--shortlist_size", "-2")],
+)
+def test_numbers_that_mean_nothing_are_refused(options):
+    with pytest.raises(ValueError, match=f"^{options[0]} is {options[1]}: give "):
+        script("train_rcar").parse(["--output_dir", "unused", *options])
+
+
 def test_the_speed_of_scoring_is_measured_on_equal_scores(trained, data, tmp_path):
     out, _ = trained
     argv = ["--model_name_or_path", out, "--dataset_name", data / "pairs", "--n_images", 4]
