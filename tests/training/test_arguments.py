@@ -50,6 +50,34 @@ def test_they_are_training_arguments(tmp_path):
     assert args.lr_scheduler_type == "cosine"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("gradient_accumulation_steps", 0, 1),
+        ("score_block_size", 0, 1),
+        ("learning_rate", -1e-3, 0),
+        ("learning_rate", float("nan"), 0),
+        ("learning_rate", "2e-4", 0),
+        ("num_train_epochs", "3", 0),
+        ("weight_decay", -0.1, 0),
+        ("max_grad_norm", None, 0),
+        ("seed", -1, 0),
+        ("dataloader_num_workers", -1, 0),
+        ("image_cache_mb", -5, 0),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path, name, value, least):
+    with pytest.raises(ValueError, match=rf"^`{name}` is .+: give a number of at least {least}\.$"):
+        arguments(tmp_path, **{name: value})
+
+
+def test_an_evaluation_that_never_comes_is_refused(tmp_path):
+    message = r"^`eval_delay` is 9 and `num_train_epochs` 8: nothing is evaluated\. Lower it"
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, eval_delay=9, num_train_epochs=8)
+    arguments(tmp_path, eval_delay=8, num_train_epochs=8)
+
+
 @pytest.mark.parametrize(("warmup", "epochs"), [(5, 5), (6, 5), (1, 0.5), (3, 3.0)])
 def test_a_warm_up_that_leaves_no_epoch_is_refused(tmp_path, warmup, epochs):
     message = rf"`warmup_epochs` is {warmup} and `num_train_epochs` {epochs:g}: no epoch is left"

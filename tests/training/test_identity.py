@@ -26,7 +26,12 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.training import trainer as trainer_module
-from noisy_xmodal.training.identity import IDENTITY_NAME, RunIdentity, listed
+from noisy_xmodal.training.identity import (
+    IDENTITY_NAME,
+    RunIdentity,
+    config_differences,
+    listed,
+)
 from noisy_xmodal.training.integrity import CheckpointError, write_manifest
 
 WAY_ON = r"Give back the data and the options .* begin anew with another --output_dir"
@@ -165,6 +170,15 @@ def test_what_decides_no_step_may_change(finished, options, monkeypatch):
     assert chosen(make_ncr(finished, **options), monkeypatch) == "checkpoint-2"
 
 
+def test_numbers_of_a_config_are_compared_by_value(tmp_path):
+    config = {"region_size": 4, "vocab_size": 9}
+    NcrConfig(**config, curve=10.0).save_pretrained(tmp_path)
+    assert config_differences(tmp_path, NcrConfig(**config, curve=10)) == []
+    assert config_differences(tmp_path, NcrConfig(**config, curve=5)) == [
+        "`curve` of the model is 5 and was 10.0"
+    ]
+
+
 def test_another_tokenizer_is_refused(finished):
     trainer = make_ncr(finished)
     trainer.processing_class.tokenizer.model_max_length = 5
@@ -248,6 +262,7 @@ run_name save_on_each_node save_only_model save_steps save_strategy save_total_l
 score_block_size skip_memory_metrics tf32 torch_compile torch_compile_backend torch_compile_mode
 torch_empty_cache_steps track_losses trackio_bucket_id trackio_space_id trackio_static_space_id
 use_cache use_cpu use_liger_kernel
+label_smoothing_factor neftune_noise_alpha train_sampling_strategy
 """
 
 

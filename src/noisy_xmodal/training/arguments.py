@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
@@ -19,9 +20,15 @@ _COURSE_OPTIONS = (
     *("per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_drop_last"),
     *("learning_rate", "weight_decay", "max_grad_norm", "optim", "optim_args"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
-    *("warmup_steps", "bf16", "fp16", "label_smoothing_factor", "train_sampling_strategy"),
-    *("neftune_noise_alpha", "metric_for_best_model"),
+    *("warmup_steps", "bf16", "fp16", "metric_for_best_model"),
 )
+
+#: The least values of numbers that transformers does not look at before they are used.
+_LEAST = {
+    **dict.fromkeys(("gradient_accumulation_steps", "score_block_size"), 1),
+    **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs"), 0),
+    **dict.fromkeys(("seed", "dataloader_num_workers", "image_cache_mb"), 0),
+}
 
 
 @dataclass
@@ -131,6 +138,7 @@ class RobustTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         self._check_launch()
         refuse_arguments(self, self.own_rules())
+        self._check_numbers()
         #: Whether a person has said which way the metric is better.
         self.way_is_given = self.greater_is_better is not None
         super().__post_init__()
@@ -171,6 +179,13 @@ class RobustTrainingArguments(TrainingArguments):
                     f"{name} asks for FSDP or DeepSpeed: training runs on one process or under "
                     "DDP. Leave it out and launch by `torchrun --nproc_per_node N`."
                 )
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that are too small, and what is none, such as "1e-3" of a YAML file."""
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float | np.integer) or not value >= least:  # NaN too
+                raise ValueError(f"`{name}` is {value!r}: give a number of at least {least}.")
 
     def _check_machine(self) -> None:
         """Refuse what the machine cannot do and would not say."""
@@ -227,6 +242,11 @@ class RobustTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`warmup_epochs` is {self.warmup_epochs} and {asked}: no epoch is left for robust "
                 "training. Lower the one, raise the other, or set `robust` to False."
+            )
+        if self.eval_strategy == "epoch" and (self.eval_delay or 0) > epochs:
+            raise ValueError(
+                f"`eval_delay` is {self.eval_delay:g} and {asked}: nothing is evaluated. Lower "
+                "it, or set `eval_strategy` to no."
             )
 
     @property

@@ -104,6 +104,17 @@ class EvaluatingTrainer(SafeCheckpointTrainer):
             "processor, images, texts); for classes the model's own output."
         )
 
+    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused: a trainer trains one model, once.
+
+        Raises:
+            ValueError: Always; it says what to do.
+        """
+        raise ValueError(
+            "a trainer searches no hyperparameters. Make a model and a trainer for each trial, and "
+            "compare what `evaluate()` gives."
+        )
+
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""
         step = self.state.best_global_step if self.args.load_best_model_at_end else None

@@ -103,7 +103,10 @@ ARGUMENTS: Mapping[str, Rule] = {
         "a run of the scripts saves a checkpoint when SIGTERM or SIGINT comes, and so does one "
         "within noisy_xmodal.training.interruption.stop_on_signals(trainer). Leave it out."
     ),
-    "debug": READ,
+    "debug": never_read(
+        "its hooks do not read what the models of this library return. Leave it out; "
+        "torch.autograd.set_detect_anomaly(True) tells where a NaN begins."
+    ),
     "skip_memory_metrics": READ,
     "local_rank": READ,  # which old launchers pass
     # Batches
@@ -375,21 +378,3 @@ def refuse_trainer_call(args: Any, kind: type, passed: Mapping[str, Any]) -> Non
     parameters = inspect.signature(Trainer.__init__).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     refuse_unread(passed, defaults, TRAINER)
-
-
-def check_optimizer(trainer: Trainer) -> None:
-    """See that the optimizer that `optim` names can be made, before any long work.
-
-    Args:
-        trainer: The trainer.
-
-    Raises:
-        ValueError: If its package is not installed, or an argument of it is missing or impossible.
-    """
-    if trainer.optimizer is not None or trainer.optimizer_cls_and_kwargs is not None:
-        return
-    try:
-        trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
-    except (ImportError, TypeError, ValueError) as error:
-        name = getattr(trainer.args.optim, "value", trainer.args.optim)
-        raise ValueError(f"`optim` {name} cannot be used: {error}") from error

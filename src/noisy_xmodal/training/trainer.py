@@ -35,9 +35,10 @@ from .callbacks import (
 from .evaluating_trainer import EvaluatingTrainer, by_part
 from .identity import RunIdentity, config_differences, option_differences
 from .memory import keep_freed_memory
+from .optimization import check_optimizer
 from .pair_state import PairState
 from .reports import report_divisions
-from .supported_arguments import check_optimizer, refuse_trainer_call
+from .supported_arguments import refuse_trainer_call
 
 logger = logging.get_logger(__name__)
 
@@ -82,7 +83,7 @@ class RobustTrainer(EvaluatingTrainer):
         evaluator: Callable[..., dict[str, float]],
         eval_dataset: Any = None,
         data_collator: Any = None,
-        callbacks: Sequence[TrainerCallback] = (),
+        callbacks: Sequence[TrainerCallback] | None = None,
         **kwargs: Any,
     ) -> None:
         self.check_call(args, kwargs)
@@ -122,7 +123,7 @@ class RobustTrainer(EvaluatingTrainer):
         if args.robust:
             self.add_callback(DivisionCallback(self))
             self.add_callback(RefurbishmentCallback(self))
-        for callback in callbacks:
+        for callback in callbacks or ():
             self.add_callback(callback)
 
     @classmethod
@@ -176,7 +177,7 @@ class RobustTrainer(EvaluatingTrainer):
             keep_freed_memory()
         if resume_from_checkpoint is None:
             asked = self.args.resume_from_checkpoint
-            resume_from_checkpoint = True if asked == "True" else asked
+            resume_from_checkpoint = {"True": True, "False": None}.get(asked, asked)
         _ = self.identity  # before a file changes
         return super().train(resume_from_checkpoint)
 
