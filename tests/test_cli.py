@@ -120,6 +120,9 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_1(
 
 def test_words_that_cannot_be_read_are_exit_code_2(run: Any) -> None:
     assert run("audit").exit_code == 2
+    alone = run()
+    assert alone.exit_code == 2
+    assert "audit" in alone.stdout
     assert run("audit", "data.parquet", "--folds", "1").exit_code == 2
     assert run("audit", "data.parquet", "--modle", "ncr").exit_code == 2
     for option in ("--seed=-1", "--clean-threshold=nan", "--overwrite", "--shown=0"):

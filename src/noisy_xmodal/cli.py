@@ -43,8 +43,10 @@ class _Commands(TyperGroup):
         try:
             code = super().main(words, *others, **(options | {"standalone_mode": False}))
         except Exception as error:
-            if not words or not hasattr(error, "format_message"):
+            if not hasattr(error, "format_message"):
                 raise
+            if not words:
+                sys.exit(2)  # the help is on the screen
             command = getattr(error, "ctx", None)
             where = command.command_path if command else "noisy-xmodal"
             line = f"error: {error.format_message().rstrip('.')}. See {where} --help."
