@@ -15,6 +15,8 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from noisy_xmodal.data import DatasetError
@@ -58,6 +60,9 @@ def wrapped(error: BaseException, cause: BaseException) -> BaseException:
         (raised(datasets.Dataset.from_dict({"a": [1]}).select_columns, "b"), "b"),
         (raised(datasets.load_dataset, "no such/name/of/it"), "name"),
         (hub_error(RepositoryNotFoundError), "no such repository"),
+        (SafetensorError("Error while serializing: I/O error: no space"), "cannot be written"),
+        (raised(load_tensors, b"x"), "weights are damaged"),
+        (raised(validate_repo_id, "/no/model"), "no name of the Hub"),
         (wrapped(OSError("long\nstory"), hub_error(GatedRepoError)), "restricted"),
         (OfflineModeIsEnabled("Cannot reach the Hub"), "not in the cache"),
         (wrapped(OSError("We couldn't connect"), LocalEntryNotFoundError("x")), "not in the cache"),

@@ -3,8 +3,8 @@
 This is the one place that tells a person's mistake from a fault of the program. A mistake is
 
 - an error of the system: a file, a network, memory, a package that is not installed;
-- content that cannot be read: bytes that are no UTF-8, no JSON, no archive, or an error that came
-  up while a reader had a file in hand;
+- content that cannot be read: bytes that are no UTF-8, no JSON, no archive, damaged weights, or an
+  error that came up while a reader had a file in hand;
 - an error that this library, or a Hugging Face library that checks what it is passed, raises on
   purpose, by a `raise` statement. numpy and torch raise as well, but for what the program did.
 """
@@ -94,6 +94,8 @@ def is_mistake(error: BaseException) -> bool:
         return True
     if _package_of(error) in (_PACKAGE, "yaml", *_NETWORK) or has_no_memory(error):
         return True
+    if _is_of_weights(error):
+        return True
     if any(file_in_hand(one) for one in causes(error)):
         return True
     return not isinstance(error, _FAULTS) and _is_raised_by(error, _CHECKERS)
@@ -178,8 +180,12 @@ def _text(error: BaseException) -> str:
         return f"all files must have the same columns, but {details()}"
     if _package_of(error) == "yaml":
         return f"the YAML of a README.md is not valid ({_short(error)})"
-    if type(error).__name__ == "SafetensorError":
-        return f"its weights are damaged or incomplete ({error})"
+    if _is_of_weights(error):
+        is_written = "while serializing" in str(error)
+        what = (
+            "weights cannot be written" if is_written else "its weights are damaged or incomplete"
+        )
+        return f"{what} ({error})"
     message = _short(error)
     if "ignore_mismatched_sizes" in message:
         return "its weights have other sizes than its config.json says"
@@ -218,6 +224,8 @@ def _of_the_hub(chain: list[BaseException]) -> str | None:
             "the Hub has no such repository, or a private one: correct the name, or log in with "
             "`hf auth login`"
         )
+    if "HFValidationError" in kinds:
+        return "it is no name of the Hub, NAME or ORGANISATION/NAME: correct the path"
     if kinds.isdisjoint({"OfflineModeIsEnabled", "LocalEntryNotFoundError"}) and modules.isdisjoint(
         _NETWORK
     ):
@@ -239,6 +247,11 @@ def _how_to_install(module: str) -> str:
         if extra and name.lower().startswith(package):
             return f"pip install 'noisy-xmodal[{extra.strip(chr(34) + chr(39))}]'"
     return f"pip install {package}"
+
+
+def _is_of_weights(error: BaseException) -> bool:
+    """Whether a file of weights is damaged, or could not be written to a full disk."""
+    return type(error).__name__ == "SafetensorError"
 
 
 def _notes(error: BaseException) -> Iterator[str]:
