@@ -238,6 +238,51 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: str, messag
         load_pairs(put(tmp_path, name, content))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("d.json", '[{"image": "a.jpg", "text"', r" d\.json \(Line 1 of .* is not JSON"),
+        ("metadata.csv", "", r"cannot be opened: .* metadata\.csv \(.* is empty\)\. Name"),
+        ("metadata.csv", "image_id,caption\na,one\n", r"'image_id', 'caption'\]\)\. Name"),
+    ],
+)
+def test_tables_that_are_not_taken_are_named_with_the_reason(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    pictures(tmp_path, "a.jpg")
+    put(tmp_path, name, content)
+    with pytest.raises(DatasetError, match=message):
+        load_pairs(tmp_path)
+
+
+def test_columns_named_as_the_message_asks_open_the_table(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.jpg")
+    put(tmp_path, "metadata.csv", "image_id,caption\na,one\n")
+    found = load_pairs(tmp_path, image_column="image_id", caption_column="caption")
+    assert found["train"]["captions"][:] == [["one"]]
+
+
+def test_other_faults_are_told_without_tables(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    put(tmp_path, "a.txt", "one\n")
+    put(tmp_path, "b.txt", "")
+    with pytest.raises(DatasetError, match=r"b\.txt is empty\. Correct it\. To [^.]*\.$"):
+        load_pairs(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    file = put(tmp_path, "c.parquet", "PAR1xxxxPAR1")
+    with pytest.raises(DatasetError, match=r"c\.parquet cannot be read: ") as refused:
+        load_pairs(file)
+    assert str(refused.value).count("cannot be read") == 1
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_working_directory(name: str) -> None:
+    with pytest.raises(DatasetError, match="name of the dataset is empty"):
+        load_pairs(name)
+
+
 def test_line_i_for_picture_i_is_refused(tmp_path: Path) -> None:
     root = pictures(tmp_path / "d", "a.jpg", "b.jpg")
     file = put(root, "captions.txt", "A man, who sits on a bench.\nA dog runs over it.\n")

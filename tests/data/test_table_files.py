@@ -80,7 +80,7 @@ def test_a_quotation_mark_that_never_closes_takes_no_lines_silently(folder: Path
     file = put(folder, "r.csv", 'image,text\na.jpg,one\nb.jpg,"two\nb.jpg,three\n')
     found, left_out = load(file)
     assert found == {"a.jpg": ["one"]}
-    assert left_out[0].startswith(f"Lines 3 to 4 of {file} ")
+    assert left_out[0].startswith(f"The row in lines 3 to 4 of {file} ")
 
 
 @pytest.mark.parametrize(

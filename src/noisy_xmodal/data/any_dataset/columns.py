@@ -29,6 +29,10 @@ _LONGEST_TYPE = 80
 _NUMBERED = re.compile(r"(.*?)[\s_.-]*(?<!\d)(\d{1,18})$")
 
 
+class NoPairsError(DatasetError):
+    """Nothing was recognised as pictures or as captions; tables in the folder may say why."""
+
+
 @dataclass(frozen=True)
 class GivenColumns:
     """The column names that the user gave; None where they are to be found."""
@@ -205,7 +209,7 @@ def _only(
     if len(shown) > _SHOWN:
         shown[_SHOWN:] = [f"... ({len(shown)} in all)"]
     types = ", ".join(shown)
-    raise DatasetError(
+    raise NoPairsError(
         f"No column of split '{split}' is known to hold {what}: it has {types or 'no other'}. "
         f"Name the column with {option}=NAME.{more}"
     )

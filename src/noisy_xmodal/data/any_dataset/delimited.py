@@ -177,7 +177,7 @@ def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
             except csv.Error as error:
                 fault = f"is not CSV ({error})"
             last = max(line, rows.line_num)
-            place = f"Line {line}" if last == line else f"Lines {line} to {last}"
+            place = f"Line {line}" if last == line else f"The row in lines {line} to {last}"
             yield _Record(place, cells, fault)
     finally:
         csv.field_size_limit(limit)

@@ -33,7 +33,7 @@ from ..messages import quoted_list
 from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
 from .audit_files import audit_files, refuse_audit_table
 from .captions import is_string
-from .columns import GivenColumns
+from .columns import GivenColumns, NoPairsError
 from .local_cache import local_cache
 from .picture_files import PictureFiles, has_picture_suffix, pictures_in
 from .shard_files import is_shard_pattern, listed_shards, pattern_shards, tar_folder
@@ -92,6 +92,10 @@ def open_splits(
     Raises:
         DatasetError: The dataset, configuration or a picture file does not exist.
     """
+    if not str(name).strip():
+        raise DatasetError(
+            "The name of the dataset is empty: give a folder, a file or a Hub dataset."
+        )
     parts = _parts(_open(str(name), config_name, given, complete))
     usual = [part for part in ("train", "validation", "test") if part in parts]
     return {part: parts[part] for part in dict.fromkeys([*usual, *parts])}
@@ -241,7 +245,9 @@ def _read_files(shards: list[Path], beside: PictureFiles, folder: _Folder) -> Op
         try:
             found = datasets.load_dataset(kind, data_files=paths, split="train", cache_dir=cache)
         except (ValueError, DatasetGenerationError) as error:  # which of Arrow's are, too
-            raise DatasetError(f"{file} cannot be read: {in_words(error)}") from error
+            why = in_words(error)  # which may name the file
+            place = "" if str(file) in why else f"{file} cannot be read: "
+            raise DatasetError(f"{place}{why}") from error
         return Opened(found, folder.given)
     if suffix not in TABLE_SUFFIXES:
         raise DatasetError(
@@ -333,12 +339,12 @@ def _load_dataset(
             f"'{name}' is no file or folder here, and the Hub cannot be asked ({error})."
         ) from error
     except DatasetGenerationError as error:
-        raise DatasetError(f"'{name}' cannot be opened: {in_words(error)}") from error
+        raise NoPairsError(f"'{name}' cannot be opened: {in_words(error)}.") from error
     except ValueError as error:
         known = config_names(name)
         unknown = config_name not in known if config_name else len(known) > 1
         if not known or not unknown:
-            raise DatasetError(f"'{name}' cannot be opened: {in_words(error)}") from error
+            raise NoPairsError(f"'{name}' cannot be opened: {in_words(error)}.") from error
         raise DatasetError(
             f"'{name}' has no configuration {config_name!r}; choose one of {known} with "
             "config_name=NAME."

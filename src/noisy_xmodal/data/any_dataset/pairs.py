@@ -30,10 +30,11 @@ from .captions import (
     read_captions,
     read_flags,
 )
-from .columns import GivenColumns, PairColumns, find_columns, is_picture
+from .columns import GivenColumns, NoPairsError, PairColumns, find_columns, is_picture
 from .delimited import what_it_says
 from .encoded_pictures import decode_pictures
 from .images import image_rows
+from .json_tables import is_json, read_json
 from .opening import open_splits
 from .tables import (
     TABLE_SUFFIXES,
@@ -125,13 +126,13 @@ def load_pairs(
     """
     given = GivenColumns(image_column, caption_column, id_column)
     complete = resolve_pictures if left_out is None else partial(resolve_pictures, strict=False)
-    parts = open_splits(name, config_name, given, complete)
-    if split is not None:
-        wanted = split if split in parts else split_name(split)
-        if wanted not in parts:
-            raise DatasetError(f"{name} has no split '{split}'; its splits are {list(parts)}.")
-        parts = {wanted: parts[wanted]}
     try:
+        parts = open_splits(name, config_name, given, complete)
+        if split is not None:
+            wanted = split if split in parts else split_name(split)
+            if wanted not in parts:
+                raise DatasetError(f"{name} has no split '{split}'; its splits are {list(parts)}.")
+            parts = {wanted: parts[wanted]}
         if left_out is not None:
             for part, (found, rows) in parts.items():
                 usable, notes = usable_part(found, rows, part)
@@ -141,7 +142,7 @@ def load_pairs(
         else:
             refuse_faults(name, parts)
         pairs = {part: _as_pairs(found, rows, part) for part, (found, rows) in parts.items()}
-    except DatasetError as error:
+    except NoPairsError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
     return datasets.DatasetDict(pairs)
 
@@ -151,8 +152,23 @@ def _tables_hint(folder: Path) -> str:
     if not folder.is_dir() or (folder / "README.md").exists():
         return ""
     tables = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in TABLE_SUFFIXES]
-    found = [f"{file.name} ({what_it_says(table_header(file))})" for file in tables[:3]]
-    return f" Tables in {folder}: {', '.join(found)}." if found else ""
+    found = [f"{file.name} ({_what_is_in(file)})" for file in tables[:3]]
+    if not found:
+        return ""
+    return (
+        f" Tables in {folder}: {', '.join(found)}. Name the columns of one with image_column=NAME "
+        "and caption_column=NAME."
+    )
+
+
+def _what_is_in(file: Path) -> str:
+    """The columns of a table, or why it has none."""
+    if not is_json(file) and file.stat().st_size:
+        return what_it_says(table_header(file))
+    try:
+        return what_it_says(list(read_json(file).columns))
+    except DatasetError as error:
+        return str(error).rstrip(".")
 
 
 def _as_pairs(opened: Opened, rows: list[int] | None, split: str) -> datasets.Dataset:

@@ -61,9 +61,9 @@ def refuse_faults(name: str | Path, parts: Mapping[str, tuple[Opened, Any]]) -> 
         if opened.faults:
             n_more = len(opened.faults) - _SHOWN_FAULTS
             more = f"; and {n_more:,} more" if n_more > 0 else ""
+            shown = "; ".join(fault.rstrip(".") for fault in opened.faults[:_SHOWN_FAULTS])
             raise DatasetError(
-                f"Split '{split}' of {name} is not whole: "
-                f"{'; '.join(opened.faults[:_SHOWN_FAULTS])}{more}. Correct it. To leave such "
+                f"Split '{split}' of {name} is not whole: {shown}{more}. Correct it. To leave such "
                 "pairs out: left_out={}."
             )
         for note in opened.notes:
