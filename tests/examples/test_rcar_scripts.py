@@ -100,7 +100,7 @@ def test_evaluate_gives_what_training_measured(data, trained, tmp_path, reranks,
     script("evaluate").main([str(word) for word in argv])
     measured = json.loads((tmp_path / "r.json").read_text())
     assert set(measured) >= RECALLS
-    assert "0 of 24 captions have more than" in capsys.readouterr().out
+    assert "captions have more than" not in capsys.readouterr().out, "none is cut"
     if reranks:
         assert measured == pytest.approx(results["best"]["test"])
 

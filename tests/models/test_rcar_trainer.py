@@ -70,15 +70,16 @@ def make_trainer(
         processor = RcarProcessor(RegionFeatureProcessor(REGION_SIZE), tokenizer())
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     sizes |= {"initializer_range": 0.2}
+    regions = {} if "vision_config" in (method or {}) else {"region_size": REGION_SIZE}
     text = {"vocab_size": len(processor.tokenizer), "num_hidden_layers": 1} | (text or {})
     text = {"max_position_embeddings": 16} | text
     config = RcarConfig(
         **{
-            "region_size": REGION_SIZE,
             "num_hidden_layers": 1,
             "text_config": BertConfig(**sizes | text),
         }
         | sizes
+        | regions
         | (method or {})
     )
     arguments = {
