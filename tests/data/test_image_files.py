@@ -86,7 +86,7 @@ def test_the_error_counts_all_and_names_three(tmp_path: Path) -> None:
     assert "id7" in message
     assert "id8" not in message
     assert "truncated" in message
-    assert "--on_bad_image skip" in message
+    assert "on_bad_image='skip'" in message
 
 
 @pytest.mark.parametrize("limit", [160 * 120 - 1, 160 * 60 - 1])  # Pillow warns, and refuses

@@ -43,8 +43,8 @@ def train_word_tokenizer(
     around = 2 if boundaries else 0
     if max_length is not None and max_length <= around:
         raise ValueError(f"`max_length` is {max_length}: give at least {around + 1} tokens.")
-    captions = list(captions)
     check_several(captions, "captions")
+    captions = list(captions)
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]
