@@ -29,13 +29,13 @@ import torch
 from safetensors.torch import load_file
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-from concepts import concept_dataset
 from example_scripts import script
-from label_world import labelled_dataset
 from noisy_xmodal import DmcmTrainer, NcrTrainer, RcarTrainer, inject_noise
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import checkpoint
 from noisy_xmodal.training.integrity import checkpoint_folders, find_damage
+from toy_labels import toy_labels
+from toy_pairs import toy_pairs
 
 TRAINERS = {"ncr": NcrTrainer, "rcar": RcarTrainer, "dmcm": DmcmTrainer}
 
@@ -85,11 +85,11 @@ def write_data(method: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, n, seed in (("train", 40, 0), ("validation", 12, 1), ("test", 12, 2)):
         if method == "dmcm":
-            rows = labelled_dataset(3 * n, seed=seed)
+            rows = toy_labels(3 * n, seed=seed)
             rows = inject_noise(rows, "sym_40") if name == "train" else rows
         else:
             noise = CompleteMismatch(0.4, "caption") if name == "train" else None
-            rows = concept_dataset(n, noise, seed=seed)
+            rows = toy_pairs(n, noise, seed=seed)
         rows.to_parquet(folder / f"{name}.parquet")
 
 

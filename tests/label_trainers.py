@@ -1,11 +1,10 @@
-"""A tiny trainer of any method for pairs with classes, on the made-up world of `label_world`."""
+"""A tiny trainer of any method for pairs with classes, on the made-up world of `toy_labels`."""
 
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
-from label_world import labelled_dataset
 from noisy_xmodal import (
     CommonSpaceProcessor,
     LabelledPairs,
@@ -14,6 +13,7 @@ from noisy_xmodal import (
     build_label_model,
 )
 from noisy_xmodal.models.label_methods import LABEL_METHODS
+from toy_labels import toy_labels
 
 
 def tiny_label_model(method: str, **fields: Any) -> Any:
@@ -21,7 +21,7 @@ def tiny_label_model(method: str, **fields: Any) -> Any:
     sizes: dict[str, Any] = {"hidden_sizes": [12], "embedding_size": 8}
     if "canonical_size" in LABEL_METHODS[method].shape:
         sizes |= {"embedding_size": 4, "canonical_size": 3}
-    return build_label_model(method, LabelledPairs(labelled_dataset()), **sizes | fields)
+    return build_label_model(method, LabelledPairs(toy_labels()), **sizes | fields)
 
 
 def make_label_trainer(
@@ -48,7 +48,7 @@ def make_label_trainer(
     kind = LABEL_METHODS[method]
     model = tiny_label_model(method, **fields or {}) if model is None else model
     passed = {name: options.pop(name) for name in ("callbacks",) if name in options}
-    validation = options.pop("eval_dataset", labelled_dataset(40, seed=1))
+    validation = options.pop("eval_dataset", toy_labels(40, seed=1))
     arguments = {
         **kind.recipe,
         "num_train_epochs": 2,
@@ -64,7 +64,7 @@ def make_label_trainer(
     return kind(
         model,
         LabelTrainingArguments(output_dir=str(out), **arguments | options),
-        labelled_dataset(noise="sym_40") if train is None else train,
+        toy_labels(noise="sym_40") if train is None else train,
         eval_dataset=validation,
         processing_class=CommonSpaceProcessor(),
         **passed,

@@ -13,8 +13,6 @@ import torch
 import torch.distributed as dist
 from transformers import set_seed
 
-from concepts import REGION_SIZE, concept_dataset
-from label_world import labelled_dataset
 from noisy_xmodal import (
     DmcmProcessor,
     DmcmTrainer,
@@ -38,6 +36,8 @@ from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
 from noisy_xmodal.training import RobustTrainer
 from noisy_xmodal.training.run import leave_processes
 from tiny_rcar import rcar_config
+from toy_labels import toy_labels
+from toy_pairs import REGION_SIZE, toy_pairs
 
 #: Pairs of a batch over all processes, and rows of the data: nothing divides evenly.
 BATCH, N_ROWS = 12, 53
@@ -65,7 +65,7 @@ def options(out: Path, n_processes: int) -> dict[str, Any]:
 
 
 def ncr(**given: Any) -> RobustTrainer:
-    rows = inject_noise(concept_dataset(N_ROWS, seed=0), "cmp_40", seed=0)
+    rows = inject_noise(toy_pairs(N_ROWS, seed=0), "cmp_40", seed=0)
     words = train_word_tokenizer(caption for row in rows["captions"] for caption in row)
     sizes = {"region_size": REGION_SIZE, "hidden_size": 16, "word_size": 16}
     config = NcrConfig(
@@ -80,13 +80,13 @@ def ncr(**given: Any) -> RobustTrainer:
         NcrModel(config),
         RobustTrainingArguments(**given),
         train_dataset=rows,
-        eval_dataset=concept_dataset(17, seed=1),
+        eval_dataset=toy_pairs(17, seed=1),
         processing_class=NcrProcessor(RegionFeatureProcessor(REGION_SIZE), words),
     )
 
 
 def rcar(**given: Any) -> RobustTrainer:
-    rows = inject_noise(concept_dataset(N_ROWS, seed=0), "cmp_40", seed=0)
+    rows = inject_noise(toy_pairs(N_ROWS, seed=0), "cmp_40", seed=0)
     words = train_word_tokenizer((c for row in rows["captions"] for c in row), mask=True)
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = rcar_config(
@@ -99,18 +99,18 @@ def rcar(**given: Any) -> RobustTrainer:
         RcarModel(config),
         RcarTrainingArguments(**given, mlm_epochs=2, track_losses=False),
         train_dataset=rows,
-        eval_dataset=concept_dataset(17, seed=1),
+        eval_dataset=toy_pairs(17, seed=1),
         processing_class=RcarProcessor(RegionFeatureProcessor(REGION_SIZE), words),
     )
 
 
 def dmcm(**given: Any) -> RobustTrainer:
-    rows = labelled_dataset(N_ROWS, noise="sym_40")
+    rows = toy_labels(N_ROWS, noise="sym_40")
     return DmcmTrainer(
         build_label_model("dmcm", LabelledPairs(rows), hidden_sizes=[16], embedding_size=8),
         LabelTrainingArguments(**given),
         rows,
-        eval_dataset=labelled_dataset(19),
+        eval_dataset=toy_labels(19),
         processing_class=DmcmProcessor(),
     )
 

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     MatchingConfig,
     MatchingModel,
@@ -31,6 +30,7 @@ from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
 from tiny_rcar import rcar_config
+from toy_pairs import REGION_SIZE, toy_pairs
 
 RECIPE = CrossFitRecipe(folds=2, rounds=1, epochs=1, batch_size=8)
 COLUMNS = [
@@ -51,7 +51,7 @@ def _nothing_to_collect() -> Iterator[None]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with `regions.parquet`, 14 images of two captions, and a cache of its own."""
     folder = tmp_path_factory.mktemp("audits")
-    concept_dataset(14).remove_columns("is_noisy").to_parquet(folder / "regions.parquet")
+    toy_pairs(14).remove_columns("is_noisy").to_parquet(folder / "regions.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
         yield folder
@@ -223,7 +223,7 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
 
 
 def save_matching(folder: Path) -> None:
-    words = [text for texts in concept_dataset(14)["captions"] for text in texts]
+    words = [text for texts in toy_pairs(14)["captions"] for text in texts]
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = MatchingConfig(
         region_size=REGION_SIZE,
@@ -238,7 +238,7 @@ def save_matching(folder: Path) -> None:
 
 
 def save_rcar(folder: Path) -> None:
-    words = [text for texts in concept_dataset(14)["captions"] for text in texts]
+    words = [text for texts in toy_pairs(14)["captions"] for text in texts]
     tokenizer = train_word_tokenizer(words)
     config = rcar_config({"vocab_size": len(tokenizer)}, region_size=REGION_SIZE)
     RcarModel(config).save_pretrained(folder)
@@ -369,7 +369,7 @@ def test_features_of_another_size_are_refused(place: Path, regions: AuditOptions
 
 
 def test_one_of_several_splits_is_audited(place: Path, regions: AuditOptions) -> None:
-    parts = datasets.DatasetDict(valid=concept_dataset(14), other=concept_dataset(14, seed=1))
+    parts = datasets.DatasetDict(valid=toy_pairs(14), other=toy_pairs(14, seed=1))
     parts.save_to_disk(place / "parts")
     save_matching(place / "judge")
     options = replace(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concepts import concept_dataset
 from noisy_xmodal.auditing import cross_fit as module
 from noisy_xmodal.auditing.audited import AuditedPairs, audited_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
@@ -18,6 +17,7 @@ from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training.identity import RunIdentity
 from noisy_xmodal.training.integrity import write_manifest
 from noisy_xmodal.training.weighted_trainer import WeightedTrainer
+from toy_pairs import toy_pairs
 
 RECIPE = CrossFitRecipe(folds=2, rounds=2, epochs=1, batch_size=8)
 
@@ -34,7 +34,7 @@ def _nothing_to_collect() -> Iterator[None]:
 def pairs() -> AuditedPairs:
     """Twelve images of which two look alike, and four."""
     groups = np.array([0, 1, 2, 3, 3, 5, 6, 6, 6, 6, 10, 11])
-    return audited_pairs(concept_dataset(12, noise=CompleteMismatch(0.25)), None, groups)
+    return audited_pairs(toy_pairs(12, noise=CompleteMismatch(0.25)), None, groups)
 
 
 @pytest.fixture(scope="module")

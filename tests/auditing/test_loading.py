@@ -9,10 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from concepts import concept_dataset
 from noisy_xmodal.auditing import loading
 from noisy_xmodal.auditing.loading import load_rows
 from noisy_xmodal.data import DatasetError
+from toy_pairs import toy_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_a_dataset_of_which_nothing_is_left_is_an_error(kind: str, tmp_path: Pat
 
 
 def test_the_split_can_have_another_name(tmp_path: Path) -> None:
-    concept_dataset(4).to_parquet(tmp_path / "valid.parquet")
+    toy_pairs(4).to_parquet(tmp_path / "valid.parquet")
     found = load_rows(str(tmp_path / "valid.parquet"), split="valid")
     assert found.split == "validation"
     assert load_rows(str(tmp_path / "valid.parquet")).split == "validation"

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from concepts import concept_dataset
-from label_world import labelled_dataset
 from noisy_xmodal import LabelledPairs
 from noisy_xmodal.data import PairDataset, identity
 from noisy_xmodal.data.digests import joined
 from noisy_xmodal.data.grid_pairs import GridPairs
 from noisy_xmodal.data.identity import image_digests
+from toy_labels import toy_labels
+from toy_pairs import toy_pairs
 
 
 @pytest.fixture
@@ -140,8 +140,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(photos, tmp_path):
 
 
 def test_of_many_region_features_some_rows_are_read(monkeypatch):
-    dataset = concept_dataset(60)
-    other = concept_dataset(60, seed=1)
+    dataset = toy_pairs(60)
+    other = toy_pairs(60, seed=1)
     whole = image_digests(dataset)
     assert len(set(whole.tolist())) == 60
     monkeypatch.setattr(identity, "is_checked_as_read", lambda _: True)
@@ -185,7 +185,7 @@ def a_caption_given_to_the_next_image(dataset: datasets.Dataset) -> datasets.Dat
 def test_pairs_are_told_by_captions_images_and_order(
     change: Callable[..., datasets.Dataset], different: dict[str, list[int]]
 ):
-    dataset = concept_dataset(6)
+    dataset = toy_pairs(6)
     own, other = PairDataset(dataset).identity(), PairDataset(change(dataset)).identity()
     assert own.keys() == other.keys()
     found = {name: np.flatnonzero(own[name] != other[name]).tolist() for name in own}
@@ -193,15 +193,15 @@ def test_pairs_are_told_by_captions_images_and_order(
 
 
 def test_the_same_rows_in_another_order_are_others():
-    own = PairDataset(concept_dataset(6)).identity()
-    other = PairDataset(reversed_rows(concept_dataset(6))).identity()
+    own = PairDataset(toy_pairs(6)).identity()
+    other = PairDataset(reversed_rows(toy_pairs(6))).identity()
     assert other["image: picture"].tolist() == own["image: picture"].tolist()[::-1]
     assert sorted(other["pair: caption"]) == sorted(own["pair: caption"])
     assert other["pair: caption"].tolist() != own["pair: caption"].tolist()
 
 
 def test_features_beside_the_rows_count():
-    dataset = concept_dataset(6)
+    dataset = toy_pairs(6)
     features = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float16)
     own = GridPairs(dataset, features, np.array([1, 4])).identity()["image: picture"]
     features[4, 1, 2] += 1
@@ -210,12 +210,12 @@ def test_features_beside_the_rows_count():
 
 
 def test_labels_and_vectors_count_and_true_labels_do_not():
-    dataset = labelled_dataset(20, "sym_40")
+    dataset = toy_labels(20, "sym_40")
     own = LabelledPairs(dataset).identity()
     plain = LabelledPairs(dataset.remove_columns("true_label")).identity()
     assert all((own[name] == plain[name]).all() for name in own)
     assert own.keys() == plain.keys()
-    other = LabelledPairs(labelled_dataset(20)).identity()
+    other = LabelledPairs(toy_labels(20)).identity()
     assert (own["pair: class of its text"] != other["pair: class of its text"]).any()
     vectors = LabelledPairs(dataset).image_features.copy(), LabelledPairs(dataset).text_features
     vectors[0][5, 0] += 1

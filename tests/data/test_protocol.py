@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from concepts import concept_dataset
-from label_world import labelled_dataset
 from noisy_xmodal.data import LabelledPairs, PairDataset, counted_noise, inject_noise
 from noisy_xmodal.data.protocol import noise_protocol
+from toy_labels import toy_labels
+from toy_pairs import toy_pairs
 
 
 def test_pairs_that_were_left_out_are_not_counted():
-    whole = inject_noise(concept_dataset(30).remove_columns("is_noisy"), "cmp_40")
+    whole = inject_noise(toy_pairs(30).remove_columns("is_noisy"), "cmp_40")
     some = whole.select(range(7))
     protocol, counted = noise_protocol(some), counted_noise(some, PairDataset(some))
     n_wrong = sum(map(sum, some["is_noisy"]))
@@ -22,7 +22,7 @@ def test_pairs_that_were_left_out_are_not_counted():
 
 
 def test_labels_that_were_left_out_are_not_counted():
-    whole = inject_noise(labelled_dataset(60), "sym_40")
+    whole = inject_noise(toy_labels(60), "sym_40")
     some = whole.select(range(11))
     counted = counted_noise(some, LabelledPairs(some))
     wrong = [np.array(some[name]) != np.array(some["true_label"]) for name in _LABELS]
@@ -34,11 +34,11 @@ def test_labels_that_were_left_out_are_not_counted():
 
 
 def test_without_an_oracle_the_pairs_alone_are_counted():
-    some = inject_noise(concept_dataset(30).remove_columns("is_noisy"), "cmp_40").select(range(7))
+    some = inject_noise(toy_pairs(30).remove_columns("is_noisy"), "cmp_40").select(range(7))
     some = some.remove_columns("is_noisy")
     counted = counted_noise(some, PairDataset(some))
     assert (counted["n_pairs"], counted["n_wrong"]) == (14, noise_protocol(some)["n_wrong"])
-    assert counted_noise(concept_dataset(3), PairDataset(concept_dataset(3))) is None
+    assert counted_noise(toy_pairs(3), PairDataset(toy_pairs(3))) is None
 
 
 _LABELS = ("image_label", "text_label")

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
+from noisy_xmodal.data.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
 
 N, BATCH = 53, 8
 
@@ -224,7 +224,7 @@ def test_processes_share_the_same_chunks(n_processes):
 
 def test_dealt_pairs_say_whose_they_are(tiny_regions_dataset):
     pairs = PairDataset(tiny_regions_dataset(5, 2))
-    dealt = DealtPairs(pairs)
+    dealt = PeerPairs(pairs)
     assert len(dealt) == 10
     asked = [(7, 1), (0, 0), (7, 0)]
     for (pair_id, peer), item in zip(asked, dealt.__getitems__(asked), strict=True):
@@ -242,7 +242,7 @@ def test_dealt_pairs_say_whose_they_are(tiny_regions_dataset):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loader_reads_what_the_sampler_deals(tiny_regions_dataset, workers):
-    dealt = DealtPairs(PairDataset(tiny_regions_dataset(8, 2)))
+    dealt = PeerPairs(PairDataset(tiny_regions_dataset(8, 2)))
     it = PeerBatchSampler(16, 5, 2)
     loader = DataLoader(dealt, batch_sampler=it, collate_fn=list, num_workers=workers)
     found = [[(item["pair_id"], item["peer"]) for item in batch] for batch in loader]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from label_world import labelled_dataset
 from noisy_xmodal import (
     CommonSpaceConfig,
     CommonSpaceModel,
@@ -16,11 +15,12 @@ from noisy_xmodal import (
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.metrics import precision_recall_curve
 from tiny_backbones import WIDTHS, backbone_config, picture_dataset, picture_processor
+from toy_labels import toy_labels
 
 
 @pytest.fixture
 def pairs() -> LabelledPairs:
-    return LabelledPairs(labelled_dataset(23, noise="sym_40"), "validation")
+    return LabelledPairs(toy_labels(23, noise="sym_40"), "validation")
 
 
 def make_model(pairs: LabelledPairs, method: str = "dmcm", **fields) -> CommonSpaceModel:
@@ -174,4 +174,4 @@ def test_a_split_that_breaks_the_contract_is_refused(pairs):
 
 def test_vectors_alone_are_not_enough_for_a_model_of_pictures():
     with pytest.raises(DatasetError, match="has no 'image', which a model of pictures and texts"):
-        LabelRetrievalEvaluator(picture_processor())(picture_model(), labelled_dataset(8))
+        LabelRetrievalEvaluator(picture_processor())(picture_model(), toy_labels(8))

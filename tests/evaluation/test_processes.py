@@ -11,8 +11,6 @@ import torch
 import torch.distributed as dist
 from transformers import BertConfig
 
-from concepts import REGION_SIZE, concept_dataset
-from label_world import labelled_dataset
 from noisy_xmodal import (
     CommonSpaceProcessor,
     LabelledPairs,
@@ -30,6 +28,8 @@ from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation import RerankEvaluator, rerank, score_matrix, shared_evaluation
 from noisy_xmodal.evaluation.processes import gather_rows, own_rows
 from tiny_rcar import TEXT_SIZES, rcar_config
+from toy_labels import toy_labels
+from toy_pairs import REGION_SIZE, toy_pairs
 
 N_IMAGES, PER_IMAGE, BLOCK = 7, 2, 2
 WORLDS = (2, 3)
@@ -54,12 +54,12 @@ class CountingProcessor:
 
 def make_case() -> dict[str, Any]:
     """Data, and a model of every kind."""
-    rows = concept_dataset(N_IMAGES)
+    rows = toy_pairs(N_IMAGES)
     words = [caption for row in rows["captions"] for caption in row]
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     sizes = {"region_size": REGION_SIZE, "vocab_size": len(processor.tokenizer), "hidden_size": 8}
     text = BertConfig(**(TEXT_SIZES | {"vocab_size": len(processor.tokenizer)}))
-    labelled = LabelledPairs(labelled_dataset(N_IMAGES), "validation")
+    labelled = LabelledPairs(toy_labels(N_IMAGES), "validation")
     return {
         "pairs": PairDataset(rows),
         "processor": processor,

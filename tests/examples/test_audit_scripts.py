@@ -7,16 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from concepts import concept_dataset
 from example_scripts import script
 from noisy_xmodal import load_pairs
+from toy_pairs import toy_pairs
 
 
 @pytest.fixture
 def concepts(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     path = tmp_path / "concepts.parquet"
-    concept_dataset(60).remove_columns("is_noisy").to_parquet(path)
+    toy_pairs(60).remove_columns("is_noisy").to_parquet(path)
     return path
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from example_scripts import EXAMPLES, script
-from label_world import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, labelled_dataset
 from noisy_xmodal import inject_noise
+from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def data(tmp_path_factory):
         folder = root / config
         folder.mkdir()
         for name, (n, seed) in splits.items():
-            rows = labelled_dataset(n, seed=seed)
+            rows = toy_labels(n, seed=seed)
             if config == "plain":
                 rows = rows.rename_column("true_label", "kind")
                 rows = rows.remove_columns(["image_label", "text_label"])

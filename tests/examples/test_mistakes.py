@@ -13,7 +13,6 @@ from transformers import (
     SiglipProcessor,
 )
 
-from concepts import concept_dataset
 from example_scripts import script
 from noisy_xmodal import train_word_tokenizer
 from noisy_xmodal.data import DatasetError
@@ -21,6 +20,7 @@ from noisy_xmodal.evaluation.scoring import score_matrix
 from noisy_xmodal.models.two_towers import load_two_towers
 from noisy_xmodal.training.run import run_script
 from tiny_backbones import CAPTIONS, backbone_config, picture_dataset
+from toy_pairs import toy_pairs
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def place(tmp_path_factory):
     picture_dataset(5).remove_columns(["image_label", "text_label"]).to_parquet(
         folder / "data.parquet"
     )
-    concept_dataset(14).to_parquet(folder / "regions.parquet")
+    toy_pairs(14).to_parquet(folder / "regions.parquet")
     words = train_word_tokenizer(CAPTIONS)
     images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)
     CLIPProcessor(images, words).save_pretrained(folder / "clip")

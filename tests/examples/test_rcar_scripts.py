@@ -5,12 +5,12 @@ import json
 import datasets
 import pytest
 
-from concepts import REGION_SIZE, concept_dataset
 from example_scripts import script
 from noisy_xmodal import MatchingConfig, MatchingModel, MatchingProcessor, RegionFeatureProcessor
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.noise import CompleteMismatch
+from toy_pairs import REGION_SIZE, toy_pairs
 
 TINY = ["--num_train_epochs", "3", "--mlm_epochs", "1", "--warmup_epochs", "2"]
 TINY += ["--hidden_size", "16", "--intermediate_size", "16", "--negatives_per_positive", "1"]
@@ -25,16 +25,16 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     noise = CompleteMismatch(0.4, "caption")
     for split, rows in {
-        "train": concept_dataset(40, noise),
-        "validation": concept_dataset(12, seed=1),
-        "test": concept_dataset(12, seed=2),
+        "train": toy_pairs(40, noise),
+        "validation": toy_pairs(12, seed=1),
+        "test": toy_pairs(12, seed=2),
     }.items():
         boxes = [[[0.0, 0.0, 0.5, 1.0]] * len(row) for row in rows["regions"]]
         feature = datasets.List(datasets.List(datasets.Value("float32")))
         (root / "pairs").mkdir(exist_ok=True)
         path = root / "pairs" / f"{split}.parquet"
         rows.add_column("boxes", boxes, feature=feature).to_parquet(path)
-    words = [caption for row in concept_dataset(60)["captions"] for caption in row]
+    words = [caption for row in toy_pairs(60)["captions"] for caption in row]
     processor = MatchingProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = MatchingConfig(
         region_size=REGION_SIZE,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from concepts import REGION_SIZE, concept_dataset
 from example_scripts import script
 from loopback_hub import TOKEN, LoopbackHub
 from noisy_xmodal.training.run import run_script
+from toy_pairs import REGION_SIZE, toy_pairs
 
 REPOSITORY = Path(__file__).parents[2]
 NAME = "org/ncr-concepts"
@@ -58,7 +58,7 @@ def write_raw(folder: Path) -> None:
     """The field's region-feature layout of the made-up world."""
     folder.mkdir()
     for name, n_images, seed in (("train", 60, 0), ("dev", 20, 1), ("test", 20, 2)):
-        rows = concept_dataset(n_images, seed=seed)
+        rows = toy_pairs(n_images, seed=seed)
         np.save(folder / f"{name}_ims.npy", np.array(rows["regions"], dtype=np.float16))
         captions = [caption for row in rows["captions"] for caption in row]
         (folder / f"{name}_caps.txt").write_text("\n".join(captions) + "\n")

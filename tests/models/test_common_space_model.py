@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from label_world import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, labelled_dataset
 from noisy_xmodal import (
     LABEL_METHODS,
     CommonSpaceConfig,
@@ -23,6 +22,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.modules.towers import ACTIVATIONS, FeatureScaling, LinearProjection
 from tiny_backbones import WIDTHS, backbone_config
+from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
 N_IMAGES, N_TEXTS = 3, 4
 SMALL = {"hidden_sizes": [7, 9], "embedding_size": 8}
@@ -38,7 +38,7 @@ def make_model(kind: str, **fields: Any) -> CommonSpaceModel:
     sizes = dict(SMALL)
     if "canonical_size" in LABEL_METHODS[kind].shape:
         sizes["canonical_size"] = 5
-    return build_label_model(kind, LabelledPairs(labelled_dataset(8)), **sizes | fields).eval()
+    return build_label_model(kind, LabelledPairs(toy_labels(8)), **sizes | fields).eval()
 
 
 def stir(model: CommonSpaceModel) -> CommonSpaceModel:
@@ -608,7 +608,7 @@ def test_a_method_builds_a_model_of_its_own_kind():
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    pairs = LabelledPairs(labelled_dataset(8))
+    pairs = LabelledPairs(toy_labels(8))
     with pytest.raises(ValueError, match=r"no method 'ccl'; there are: dmcm, mrl, .*dccae"):
         build_label_model("ccl", pairs)
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from transformers import set_seed
 
-from label_world import N_CLASSES, labelled_dataset
 from noisy_xmodal import DmcmConfig, DmcmProcessor, LabelTrainingArguments, build_label_model
 from noisy_xmodal.data import LabelledPairs
 from noisy_xmodal.losses import classification_loss, multimodal_contrastive_loss
 from noisy_xmodal.models.dmcm.trainer_dmcm import DmcmTrainer
 from noisy_xmodal.noise import BetaMixture, clean_posterior
+from toy_labels import N_CLASSES, toy_labels
 
 
 def make_trainer(out, train=None, fields=None, **options):
     """A tiny DMCM on the made-up world."""
     set_seed(0)
-    pairs = LabelledPairs(labelled_dataset(noise="sym_40") if train is None else train)
+    pairs = LabelledPairs(toy_labels(noise="sym_40") if train is None else train)
     sizes = {"hidden_sizes": [12], "embedding_size": 8}
     model = build_label_model("dmcm", pairs, **sizes | (fields or {}))
     arguments = {
@@ -34,7 +34,7 @@ def make_trainer(out, train=None, fields=None, **options):
         model,
         LabelTrainingArguments(output_dir=str(out), **arguments | options),
         pairs,
-        eval_dataset=labelled_dataset(40, seed=1),
+        eval_dataset=toy_labels(40, seed=1),
         processing_class=DmcmProcessor(),
     )
 
@@ -82,7 +82,7 @@ def test_warm_up_is_the_class_loss_alone(tmp_path):
 
 def test_loss_is_eq_8_with_noisy_samples_replaced_by_eq_6(tmp_path):
     """Every clean sample is the same row, so that the partners of the noisy ones are known."""
-    rows = labelled_dataset(noise="sym_40").select([5] * 8 + list(range(12)))
+    rows = toy_labels(noise="sym_40").select([5] * 8 + list(range(12)))
     trainer = make_trainer(tmp_path, train=rows.select([*range(20), *range(20)]))
     trainer.state.epoch = 2
     is_clean = np.zeros(trainer.pair_state.shape)
@@ -202,7 +202,7 @@ def test_constant_losses_make_everything_clean(tmp_path):
 @pytest.mark.parametrize("scope", ["epoch", "batch"])
 def test_divisions_find_wrong_labels_and_are_reported(tmp_path, scope):
     fields = {"mixture_scope": scope, "selection": "rate", "noise_rate": 0.4}
-    train = labelled_dataset(240, "sym_40", spread=0.3)
+    train = toy_labels(240, "sym_40", spread=0.3)
     options = {"num_train_epochs": 12, "plot_divisions": scope == "batch"}
     trainer = make_trainer(tmp_path, train, fields, **options)
     trainer.train()

@@ -15,10 +15,10 @@ import torch
 from transformers import AutoModel, set_seed
 
 from label_trainers import make_label_trainer, tiny_label_model, weights
-from label_world import IMAGE_SIZE, N_CLASSES, labelled_dataset
 from noisy_xmodal import LabelledPairs, build_label_model
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.models.label_methods import LABEL_METHODS
+from toy_labels import IMAGE_SIZE, N_CLASSES, toy_labels
 
 WITHOUT_CLASSES = ["dcca", "dccae"]
 WITH_CLASSES = [name for name in LABEL_METHODS if name not in WITHOUT_CLASSES]
@@ -155,7 +155,7 @@ def test_saved_model_loads_and_gives_the_same_evaluation(run, tmp_path):
     assert type(again) is type(run.trainer.model)
     assert again.config.method == run.method
     assert_equal_weights(again.state_dict(), weights(run.trainer))
-    unseen = labelled_dataset(40, seed=2)
+    unseen = toy_labels(40, seed=2)
     assert run.trainer.evaluator(again, unseen) == run.trainer.evaluator(run.trainer.model, unseen)
 
 
@@ -173,7 +173,7 @@ def assert_trains_as_before(run, folder, rows):
 
 
 def test_lying_oracle_changes_nothing_in_training(run, tmp_path):
-    rows = labelled_dataset(noise="sym_40")
+    rows = toy_labels(noise="sym_40")
     lies = [(label + 1) % N_CLASSES for label in rows["true_label"]]
     assert_trains_as_before(run, tmp_path, with_column(rows, "true_label", lies))
 
@@ -181,14 +181,14 @@ def test_lying_oracle_changes_nothing_in_training(run, tmp_path):
 @pytest.mark.parametrize("run", ["dmcm", "lcn", "dcca"], indirect=True)
 def test_absent_oracle_changes_nothing_in_training(run, tmp_path):
     """In a method that divides, one that corrects and one that knows no labels."""
-    rows = labelled_dataset(noise="sym_40").remove_columns("true_label")
+    rows = toy_labels(noise="sym_40").remove_columns("true_label")
     assert_trains_as_before(run, tmp_path, rows)
 
 
 def test_batch_of_one_class_has_finite_losses_and_gradients(run):
     trainer = run.trainer
     trainer.model.eval()
-    inputs = LabelledPairs(labelled_dataset()).__getitems__(list(range(0, 120, N_CLASSES)))
+    inputs = LabelledPairs(toy_labels()).__getitems__(list(range(0, 120, N_CLASSES)))
     assert set(inputs["image_label"].tolist()) == {0}
     trainer.model.zero_grad()
     loss = trainer.compute_loss(trainer.model, inputs)
@@ -202,7 +202,7 @@ def test_batch_of_one_class_has_finite_losses_and_gradients(run):
 
 @pytest.mark.parametrize("method", LABEL_METHODS)
 def test_class_without_training_pairs_is_named_and_harms_nothing(tmp_path, caplog, method):
-    rows = labelled_dataset()
+    rows = toy_labels()
     rows = rows.select([i for i, label in enumerate(rows["true_label"]) if label != 2])
     with caplog.at_level(logging.WARNING):
         trainer = make_label_trainer(method, tmp_path, train=rows, **ONE_EPOCH)
@@ -217,7 +217,7 @@ def test_clean_labels_are_no_special_case(tmp_path, caplog, method):
         trainer = make_label_trainer(
             method,
             tmp_path,
-            train=labelled_dataset(),
+            train=toy_labels(),
             learning_rate=3e-2,
             save_strategy="no",
             eval_strategy="no",
@@ -234,7 +234,7 @@ def test_batches_of_one_pair_train(tmp_path, method):
     trainer = make_label_trainer(
         method,
         tmp_path,
-        train=labelled_dataset(5),
+        train=toy_labels(5),
         per_device_train_batch_size=1,
         **ONE_EPOCH,
     )
@@ -258,7 +258,7 @@ def test_correlation_refuses_batches_that_are_too_small(tmp_path, method):
 
 def test_unknown_method_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="no method 'clip'") as caught:
-        build_label_model("clip", LabelledPairs(labelled_dataset(8)))
+        build_label_model("clip", LabelledPairs(toy_labels(8)))
     assert all(name in str(caught.value) for name in LABEL_METHODS)
 
 
@@ -280,7 +280,7 @@ def test_known_options_replace_the_methods_constants(tmp_path, method):
 
 
 def five_classes(n_pairs):
-    rows = labelled_dataset(n_pairs)
+    rows = toy_labels(n_pairs)
     kind = datasets.ClassLabel(names=[f"class {k}" for k in range(N_CLASSES + 1)])
     for name in ("image_label", "text_label", "true_label"):
         rows = rows.cast_column(name, kind)
@@ -333,12 +333,12 @@ def short_vectors(rows):
 @pytest.mark.parametrize("method", ["dmcm", "dcca"])
 def test_bad_rows_are_refused_before_training(tmp_path, method, spoil, message):
     with pytest.raises(DatasetError, match=message):
-        make_label_trainer(method, tmp_path, train=spoil(labelled_dataset()))
+        make_label_trainer(method, tmp_path, train=spoil(toy_labels()))
     assert not list(tmp_path.iterdir())
 
 
 def test_fewer_prepared_pairs_than_a_batch_are_refused(tmp_path):
-    pairs = LabelledPairs(labelled_dataset(29))
+    pairs = LabelledPairs(toy_labels(29))
     with pytest.raises(ValueError, match="29 pairs, fewer than a batch of 30"):
         make_label_trainer("ce", tmp_path, train=pairs)
 
@@ -392,17 +392,17 @@ def test_constants_out_of_range_are_refused(tmp_path, method, name, value):
 
 def test_prepared_pairs_that_are_not_finite_are_refused():
     with pytest.raises(DatasetError, match="NaN or infinite"):
-        LabelledPairs(not_a_number(labelled_dataset(8)))
+        LabelledPairs(not_a_number(toy_labels(8)))
 
 
 def test_an_empty_validation_split_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="'validation' has 0 pairs"):
-        make_label_trainer("mrl", tmp_path, eval_dataset=labelled_dataset(8).select([]))
+        make_label_trainer("mrl", tmp_path, eval_dataset=toy_labels(8).select([]))
 
 
 def test_classes_in_another_order_are_refused(tmp_path):
     names = [f"class {k}" for k in reversed(range(N_CLASSES))]
-    rows = labelled_dataset(40, seed=1)
+    rows = toy_labels(40, seed=1)
     for name in ("image_label", "text_label", "true_label"):
         rows = rows.cast_column(name, datasets.ClassLabel(names=names))
     with pytest.raises(DatasetError, match="numbers its classes otherwise"):
@@ -448,7 +448,7 @@ def test_dmcm_trains_its_own_model_alone(tmp_path):
 @pytest.mark.parametrize("method", ["dmcm", "mrl"])
 def test_fields_that_no_config_has_are_refused(method):
     with pytest.raises(ValueError, match="has no field 'betta'"):
-        build_label_model(method, LabelledPairs(labelled_dataset(8)), betta=0.3)
+        build_label_model(method, LabelledPairs(toy_labels(8)), betta=0.3)
 
 
 def test_sample_weights_of_a_method_count(tmp_path):
@@ -464,7 +464,7 @@ def test_sample_weights_of_a_method_count(tmp_path):
 
 
 def test_an_oracle_with_gaps_is_refused_before_training(tmp_path):
-    rows = labelled_dataset(noise="sym_40")
+    rows = toy_labels(noise="sym_40")
     labels = [None if row == 3 else value for row, value in enumerate(rows["true_label"])]
     rows = with_column(rows, "true_label", labels)
     with pytest.raises(DatasetError, match=r"Row 3 .*'true_label'"):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     NcrConfig,
     NcrModel,
@@ -24,6 +23,7 @@ from noisy_xmodal.data.samplers import ChunkSampler
 from noisy_xmodal.losses import mean_triplet_loss
 from noisy_xmodal.models.ncr.rectification_ncr import adaptive_prediction
 from noisy_xmodal.noise import CompleteMismatch
+from toy_pairs import REGION_SIZE, toy_pairs
 
 NOISE = CompleteMismatch(0.4, "caption")
 
@@ -31,8 +31,8 @@ NOISE = CompleteMismatch(0.4, "caption")
 def make_trainer(out: Path, train=None, validation=None, callbacks=(), method=None, **options):
     """A tiny NCR on the made-up world."""
     set_seed(0)
-    train = concept_dataset(noise=NOISE) if train is None else train
-    words = [caption for row in concept_dataset()["captions"] for caption in row]
+    train = toy_pairs(noise=NOISE) if train is None else train
+    words = [caption for row in toy_pairs()["captions"] for caption in row]
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = NcrConfig(
         region_size=REGION_SIZE,
@@ -57,7 +57,7 @@ def make_trainer(out: Path, train=None, validation=None, callbacks=(), method=No
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
         train_dataset=train,
-        eval_dataset=concept_dataset(20, seed=1) if validation is None else validation,
+        eval_dataset=toy_pairs(20, seed=1) if validation is None else validation,
         processing_class=processor,
         callbacks=callbacks,
     )
@@ -174,7 +174,7 @@ def test_gradients_are_clipped_peer_by_peer(tmp_path):
 
 
 def test_oracle_changes_nothing_in_training(tmp_path):
-    honest = concept_dataset(noise=NOISE)
+    honest = toy_pairs(noise=NOISE)
     lies = [[not flag for flag in row] for row in honest["is_noisy"]]
     lying = honest.remove_columns("is_noisy").add_column(
         "is_noisy", lies, feature=honest.features["is_noisy"]
@@ -270,7 +270,7 @@ def test_saved_model_gives_the_same_scores(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     trainer.save_model()
-    validation = concept_dataset(20, seed=1)
+    validation = toy_pairs(20, seed=1)
     again = NcrModel.from_pretrained(tmp_path)
     assert trainer.evaluator(again, validation) == trainer.evaluator(trainer.model, validation)
 
@@ -339,7 +339,7 @@ def test_divisions_are_drawn(tmp_path):
 
 
 def test_upper_mark_trains_on_right_pairs_only(tmp_path):
-    train = drop_noisy_pairs(concept_dataset(noise=NOISE))
+    train = drop_noisy_pairs(toy_pairs(noise=NOISE))
     trainer = make_trainer(tmp_path, train=train, robust=False)
     assert len(trainer.train_dataset) == 72
     assert not trainer.train_dataset.is_noisy.any()
@@ -372,7 +372,7 @@ def test_upper_mark_trains_on_right_pairs_only(tmp_path):
 )
 def test_bad_data_is_refused_before_training(tmp_path, spoil, message):
     with pytest.raises(DatasetError, match=message):
-        make_trainer(tmp_path, train=spoil(concept_dataset()))
+        make_trainer(tmp_path, train=spoil(toy_pairs()))
     assert not list(tmp_path.glob("checkpoint-*"))
 
 

@@ -21,7 +21,6 @@ from transformers import (
     set_seed,
 )
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     MatchingProcessor,
     RcarConfig,
@@ -40,6 +39,7 @@ from noisy_xmodal.modules.text_limits import CutTexts
 from noisy_xmodal.noise import CompleteMismatch, Division
 from noisy_xmodal.training import loss_course
 from tiny_rcar import pair_inputs
+from toy_pairs import REGION_SIZE, toy_pairs
 
 NOISE = CompleteMismatch(0.4, "caption")
 #: Neither validation nor checkpoints.
@@ -48,7 +48,7 @@ TARGETS = ("loss", "prediction", "clean_probability", "is_clean", "target")
 
 
 def tokenizer(**options: Any):
-    words = [caption for row in concept_dataset()["captions"] for caption in row]
+    words = [caption for row in toy_pairs()["captions"] for caption in row]
     return train_word_tokenizer(words, **{"mask": True} | options)
 
 
@@ -65,7 +65,7 @@ def make_trainer(
     """A tiny RCAR on the made-up world, 4 steps an epoch."""
     set_seed(0)
     if train is None:
-        train = concept_dataset(16, noise=NOISE, n_concepts=n_concepts)
+        train = toy_pairs(16, noise=NOISE, n_concepts=n_concepts)
     if processor is None:
         processor = RcarProcessor(RegionFeatureProcessor(REGION_SIZE), tokenizer())
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
@@ -97,7 +97,7 @@ def make_trainer(
         RcarModel(config),
         RcarTrainingArguments(output_dir=str(out), **arguments | options),
         train_dataset=train,
-        eval_dataset=concept_dataset(6, seed=1, n_concepts=n_concepts),
+        eval_dataset=toy_pairs(6, seed=1, n_concepts=n_concepts),
         processing_class=processor,
         callbacks=callbacks,
     )
@@ -125,7 +125,7 @@ def learned(tmp_path_factory) -> RcarTrainer:
     """Eight epochs of warm-up and two with refurbished labels, in a world of eight concepts."""
     trainer = make_trainer(
         tmp_path_factory.mktemp("learned"),
-        train=concept_dataset(140, noise=NOISE, n_concepts=8),
+        train=toy_pairs(140, noise=NOISE, n_concepts=8),
         n_concepts=8,
         method={
             "hidden_size": 32,
@@ -162,7 +162,7 @@ def test_the_posterior_finds_the_wrong_pairs(learned):
 
 
 def test_it_learns_to_retrieve_from_noisy_pairs(learned):
-    test = concept_dataset(40, seed=2, n_concepts=8)
+    test = toy_pairs(40, seed=2, n_concepts=8)
     blind = retrieval_metrics(np.random.default_rng(0).random((40, 80)), np.arange(80) // 2)
     assert learned.evaluator(learned.model, test)["rsum"] > 3 * blind["rsum"]
 
@@ -191,7 +191,7 @@ def test_labels_are_eq_11_by_hand(learned):
 def test_the_saved_model_gives_the_same_metrics(learned, tmp_path):
     learned.save_model(str(tmp_path))
     again = RcarModel.from_pretrained(tmp_path)
-    validation = concept_dataset(6, seed=1, n_concepts=8)
+    validation = toy_pairs(6, seed=1, n_concepts=8)
     assert learned.evaluator(again, validation) == learned.evaluator(learned.model, validation)
 
 
@@ -662,7 +662,7 @@ def test_a_model_with_box_geometry_trains(tmp_path):
 
     trainer = make_trainer(
         tmp_path,
-        train=with_boxes(concept_dataset(16, noise=NOISE)),
+        train=with_boxes(toy_pairs(16, noise=NOISE)),
         processor=RcarProcessor(RegionFeatureProcessor(REGION_SIZE + 4), tokenizer()),
         method={"box_geometry": "7d"},
         num_train_epochs=2,
@@ -673,13 +673,13 @@ def test_a_model_with_box_geometry_trains(tmp_path):
     before = weights(trainer)["box_projection.weight"]
     trainer.train()
     assert not torch.equal(trainer.model.box_projection.weight, before)
-    metrics = trainer.evaluate(with_boxes(concept_dataset(6, seed=1)))
+    metrics = trainer.evaluate(with_boxes(toy_pairs(6, seed=1)))
     assert math.isfinite(metrics["eval_rsum"])
 
 
 def test_a_model_that_reads_pixels_trains(tmp_path):
     rng = np.random.default_rng(0)
-    columns = concept_dataset(8, noise=NOISE).remove_columns("regions")
+    columns = toy_pairs(8, noise=NOISE).remove_columns("regions")
     pictures = [
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(8)
     ]
@@ -789,7 +789,7 @@ def test_until_the_warm_up_ends_robust_training_is_plain_training(whole, tmp_pat
 
 @pytest.mark.parametrize("oracle", ["lying", "missing"])
 def test_oracle_changes_nothing_in_training(whole, tmp_path, oracle):
-    honest = concept_dataset(16, noise=NOISE)
+    honest = toy_pairs(16, noise=NOISE)
     train = honest.remove_columns("is_noisy")
     if oracle == "lying":
         lies = [[not flag for flag in row] for row in honest["is_noisy"]]
@@ -856,13 +856,13 @@ def test_masked_words_need_a_mask_token(tmp_path):
 
 
 def test_one_image_alone_is_refused(tmp_path):
-    train = concept_dataset(1, captions_per_image=9)
+    train = toy_pairs(1, captions_per_image=9)
     with pytest.raises(DatasetError, match="'train' has one image: a wrong pair needs another"):
         make_trainer(tmp_path, train=train)
 
 
 def test_long_captions_are_cut_counted_and_trained_on(tmp_path, caplog):
-    train = concept_dataset(16, noise=NOISE)
+    train = toy_pairs(16, noise=NOISE)
     long = [
         [" and ".join(["concept1"] * 40) if row in (3, 5) else row_captions[0], row_captions[1]]
         for row, row_captions in enumerate(train["captions"])

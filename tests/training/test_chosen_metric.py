@@ -8,7 +8,6 @@ import pytest
 from transformers import EarlyStoppingCallback
 
 from label_trainers import make_label_trainer, tiny_label_model
-from label_world import labelled_dataset
 from noisy_xmodal import CommonSpaceProcessor
 from noisy_xmodal.evaluation import (
     LabelRetrievalEvaluator,
@@ -18,6 +17,7 @@ from noisy_xmodal.evaluation import (
 from noisy_xmodal.metrics import class_retrieval_metrics, retrieval_metrics
 from noisy_xmodal.models.label_methods import LABEL_METHODS
 from noisy_xmodal.training import LabelTrainingArguments
+from toy_labels import toy_labels
 
 CHOOSING = {"load_best_model_at_end": True, "num_train_epochs": 4, "save_total_limit": 9}
 
@@ -44,8 +44,8 @@ def make_trainer(out, evaluator, callbacks=(), **options):
     return LABEL_METHODS["ce"](
         tiny_label_model("ce"),
         LabelTrainingArguments(str(out), disable_tqdm=True, warmup_epochs=0, **arguments),
-        labelled_dataset(),
-        eval_dataset=labelled_dataset(40, seed=1),
+        toy_labels(),
+        eval_dataset=toy_labels(40, seed=1),
         processing_class=CommonSpaceProcessor(),
         evaluator=evaluator,
         callbacks=callbacks,

@@ -10,16 +10,16 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from label_trainers import make_label_trainer
-from label_world import labelled_dataset
 from noisy_xmodal import LabelTrainer
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.training import CurveCallback
+from toy_labels import toy_labels
 
 N_EPOCHS = 3
 
 
 def watched_splits() -> dict[str, Any]:
-    return {"test": labelled_dataset(24, seed=2), "other": labelled_dataset(16, seed=3)}
+    return {"test": toy_labels(24, seed=2), "other": toy_labels(16, seed=3)}
 
 
 def make_trainer(out: Path) -> LabelTrainer:
@@ -52,7 +52,7 @@ class Metrics(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         evaluator, model = self.trainer.evaluator, self.trainer.model
-        splits = {"validation": labelled_dataset(40, seed=1), **watched_splits()}
+        splits = {"validation": toy_labels(40, seed=1), **watched_splits()}
         row = {split: evaluator(model, rows) for split, rows in splits.items()}
         self.rows.append({"epoch": state.epoch, **row})
 
@@ -153,7 +153,7 @@ def test_without_watched_splits_there_is_validation_alone(tmp_path):
 
 def test_a_watched_split_that_breaks_the_contract_is_refused_at_once(tmp_path):
     trainer = make_label_trainer("mrl", tmp_path)
-    broken = labelled_dataset(24).remove_columns("text_label")
+    broken = toy_labels(24).remove_columns("text_label")
     with pytest.raises(DatasetError, match=r"'test'.*text_label"):
         CurveCallback(trainer, {"test": broken})
 

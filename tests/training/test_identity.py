@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from transformers import Trainer, set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from label_trainers import make_label_trainer
-from label_world import labelled_dataset
 from noisy_xmodal import (
     LabelTrainingArguments,
     NcrConfig,
@@ -33,6 +31,8 @@ from noisy_xmodal.training.identity import (
     listed,
 )
 from noisy_xmodal.training.integrity import CheckpointError, write_manifest
+from toy_labels import toy_labels
+from toy_pairs import REGION_SIZE, toy_pairs
 
 WAY_ON = r"Give back the data and the options .* begin anew with another --output_dir"
 
@@ -40,7 +40,7 @@ WAY_ON = r"Give back the data and the options .* begin anew with another --outpu
 def make_ncr(out: Path, train: Any = None, validation: Any = None, **options: Any) -> NcrTrainer:
     """A tiny NCR, whose words are those of its captions, as in the scripts."""
     set_seed(0)
-    train = concept_dataset(20) if train is None else train
+    train = toy_pairs(20) if train is None else train
     words = train_word_tokenizer([text for row in train["captions"] for text in row])
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), words)
     config = NcrConfig(
@@ -64,7 +64,7 @@ def make_ncr(out: Path, train: Any = None, validation: Any = None, **options: An
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
         train_dataset=train,
-        eval_dataset=concept_dataset(8, seed=1) if validation is None else validation,
+        eval_dataset=toy_pairs(8, seed=1) if validation is None else validation,
         processing_class=processor,
     )
 
@@ -96,25 +96,25 @@ def renamed(dataset: datasets.Dataset, of_row: int) -> datasets.Dataset:
 #: What another run has, and what is told of it.
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "other captions": (
-        {"train": with_captions(concept_dataset(20), lambda text: text.replace("concept3", "x"))},
+        {"train": with_captions(toy_pairs(20), lambda text: text.replace("concept3", "x"))},
         r"training pair \d+ has another caption, as \d+ more of 40 have; word id \d+ has another w",
     ),
     "one caption": (
         {
             "train": with_captions(
-                concept_dataset(20),
-                lambda text: text + " " if text == concept_dataset(20)[4]["captions"][1] else text,
+                toy_pairs(20),
+                lambda text: text + " " if text == toy_pairs(20)[4]["captions"][1] else text,
             )
         },
         r"training pair 9 has another caption\. Give",
     ),
     "another order": (
-        {"train": concept_dataset(20).select(range(20)[::-1])},
+        {"train": toy_pairs(20).select(range(20)[::-1])},
         r"training image 0 has another picture, as 19 more of 20 have \(they are the same ones in",
     ),
     "other features": (
         {
-            "train": concept_dataset(20, n_concepts=20, seed=0)
+            "train": toy_pairs(20, n_concepts=20, seed=0)
             .with_format(None)
             .map(
                 lambda row, number: {"regions": [[0.0] * REGION_SIZE] * 3} if number == 7 else {},
@@ -123,13 +123,13 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         },
         r"training image 7 has another picture\. Give",
     ),
-    "other names": ({"train": renamed(concept_dataset(20), 2)}, "training image 2 has another nam"),
+    "other names": ({"train": renamed(toy_pairs(20), 2)}, "training image 2 has another nam"),
     "fewer pairs": (
-        {"train": concept_dataset(19)},
+        {"train": toy_pairs(19)},
         "there are 19 training images, and the checkpoint is of 20; there are 38 training pairs, ",
     ),
     "another validation": (
-        {"validation": concept_dataset(8, seed=2)},
+        {"validation": toy_pairs(8, seed=2)},
         "validation image 0 has another picture, as 7 more of 8 have",
     ),
     "another objective": ({"objective": "triplet"}, '`objective` of the model is "triplet" and wa'),
@@ -162,8 +162,8 @@ def test_another_run_is_refused_by_what_differs(finished, name, monkeypatch):
         {"max_steps": 9},
         {"save_total_limit": 5},
         {"dataloader_num_workers": 1},
-        {"train": concept_dataset(20).remove_columns("is_noisy")},
-        {"validation": concept_dataset(8, seed=2), "load_best_model_at_end": False},
+        {"train": toy_pairs(20).remove_columns("is_noisy")},
+        {"validation": toy_pairs(8, seed=2), "load_best_model_at_end": False},
     ],
 )
 def test_what_decides_no_step_may_change(finished, options, monkeypatch):
@@ -185,7 +185,7 @@ def test_another_tokenizer_is_refused(finished):
     with pytest.raises(CheckpointError, match=r"tokenizer\.model_max_length is 5, it was 64"):
         trainer.train(True)
     trainer = make_ncr(finished)
-    words = train_word_tokenizer(["concept1 and concept2"] * 2 + concept_dataset(20)["captions"][0])
+    words = train_word_tokenizer(["concept1 and concept2"] * 2 + toy_pairs(20)["captions"][0])
     trainer.processing_class.tokenizer = words
     with pytest.raises(CheckpointError, match="word id"):
         trainer.train(True)
@@ -199,7 +199,7 @@ def test_a_checkpoint_that_does_not_say_is_resumed_from_with_a_warning(
     write_manifest(out / "checkpoint-2")
     lines: list[str] = []
     monkeypatch.setattr(trainer_module.logger, "warning", lines.append)
-    other = with_captions(concept_dataset(20), lambda text: text + " ")
+    other = with_captions(toy_pairs(20), lambda text: text + " ")
     assert chosen(make_ncr(out, train=other), monkeypatch) == "checkpoint-2"
     assert "checkpoint-2 was written before checkpoints said what they were trained on" in lines[0]
     with pytest.raises(CheckpointError, match="`per_device_train_batch_size` is 10 and was 20"):
@@ -209,8 +209,8 @@ def test_a_checkpoint_that_does_not_say_is_resumed_from_with_a_warning(
 def test_the_classes_of_pairs_are_theirs_too(tmp_path):
     make_label_trainer("dmcm", tmp_path, num_train_epochs=1, warmup_epochs=0).train()
     for train, message in (
-        (labelled_dataset(noise="sym_20"), "training pair [0-9]+ has another class of its image"),
-        (labelled_dataset(seed=3, noise="sym_40"), "has another vector in 'image_features'"),
+        (toy_labels(noise="sym_20"), "training pair [0-9]+ has another class of its image"),
+        (toy_labels(seed=3, noise="sym_40"), "has another vector in 'image_features'"),
     ):
         with pytest.raises(CheckpointError, match=message):
             make_label_trainer("dmcm", tmp_path, train=train, warmup_epochs=0).train(True)

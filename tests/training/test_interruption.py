@@ -12,7 +12,6 @@ import pytest
 import torch
 from transformers import TrainerCallback, set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     NcrConfig,
     NcrModel,
@@ -32,6 +31,7 @@ from noisy_xmodal.training.interruption import (
     stop_on_signals,
 )
 from noisy_xmodal.training.stored_states import OPTIMIZER_NAME
+from toy_pairs import REGION_SIZE, toy_pairs
 
 STEPS = 4  # of an epoch: 120 pairs in batches of 32
 
@@ -52,8 +52,8 @@ class Send(TrainerCallback):
 
 def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> NcrTrainer:
     set_seed(0)
-    train = concept_dataset(noise=CompleteMismatch(0.4, "caption"))
-    words = [caption for row in concept_dataset()["captions"] for caption in row]
+    train = toy_pairs(noise=CompleteMismatch(0.4, "caption"))
+    words = [caption for row in toy_pairs()["captions"] for caption in row]
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = NcrConfig(
         region_size=REGION_SIZE,
@@ -79,7 +79,7 @@ def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> NcrTrainer:
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
         train_dataset=train,
-        eval_dataset=concept_dataset(20, seed=1),
+        eval_dataset=toy_pairs(20, seed=1),
         processing_class=processor,
         callbacks=callbacks,
     )

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from label_trainers import make_label_trainer, tiny_label_model
-from label_world import IMAGE_SIZE, labelled_dataset
 from noisy_xmodal import LabelledPairs, LabelTrainingArguments
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
 from noisy_xmodal.modules.text_limits import CutTexts
 from noisy_xmodal.training.label_trainer import WholeBatches
 from tiny_backbones import backbone_config, picture_dataset, picture_processor
+from toy_labels import IMAGE_SIZE, toy_labels
 
 # The arguments
 
@@ -73,7 +73,7 @@ def scaled_training_features(trainer):
 
 def moved_world(constant=None):
     """The made-up world far from the origin, with numbers of very different size."""
-    rows = labelled_dataset(noise="sym_40")
+    rows = toy_labels(noise="sym_40")
     for name, by in (("image_features", 100.0), ("text_features", 1e-3)):
         vectors = np.array(rows[name]) * by * np.arange(1, len(rows[name][0]) + 1) + 3 * by
         if constant is not None:
@@ -103,7 +103,7 @@ def test_number_that_never_varies_becomes_0(tmp_path):
 
 def test_validation_is_scaled_by_the_training_split(tmp_path):
     trainer = make_label_trainer("ce", tmp_path, eval_dataset=moved_world())
-    expected = np.array(labelled_dataset(noise="sym_40")["image_features"])
+    expected = np.array(toy_labels(noise="sym_40")["image_features"])
     np.testing.assert_allclose(trainer.model.image_scaling.mean, expected.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(
         trainer.model.image_scaling.scale, 1 / expected.std(axis=0), rtol=1e-4
@@ -132,7 +132,7 @@ def test_model_keeps_the_scaling_that_it_came_with(tmp_path):
 
 
 def test_whole_batches_are_those_of_the_pairs():
-    pairs = LabelledPairs(labelled_dataset(12, noise="sym_40"))
+    pairs = LabelledPairs(toy_labels(12, noise="sym_40"))
     batches = WholeBatches(pairs)
     found = batches.__getitems__([(7, 0), (3, 0), (7, 0)])
     assert len(batches) == 12
@@ -199,8 +199,8 @@ def test_retrieval_of_unseen_rows_improves_on_an_easy_world(tmp_path):
     trainer = make_label_trainer(
         "ce",
         tmp_path,
-        train=labelled_dataset(spread=0.3),
-        eval_dataset=labelled_dataset(40, seed=1, spread=0.3),
+        train=toy_labels(spread=0.3),
+        eval_dataset=toy_labels(40, seed=1, spread=0.3),
         num_train_epochs=8,
         save_strategy="no",
         eval_strategy="no",
@@ -214,7 +214,7 @@ def test_retrieval_of_unseen_rows_improves_on_an_easy_world(tmp_path):
 
 def test_evaluation_takes_rows_or_pairs_of_another_split(tmp_path):
     trainer = make_label_trainer("ce", tmp_path)
-    unseen = labelled_dataset(24, seed=5)
+    unseen = toy_labels(24, seed=5)
     trainer.model.train()
     found = trainer.evaluate(unseen, metric_key_prefix="test")
     assert trainer.model.training
@@ -227,7 +227,7 @@ def test_evaluation_takes_rows_or_pairs_of_another_split(tmp_path):
 def test_evaluation_judges_by_the_labels_of_the_split(tmp_path):
     """With all rows in one class every list is right from end to end."""
     trainer = make_label_trainer("ce", tmp_path)
-    rows = labelled_dataset(40)
+    rows = toy_labels(40)
     one_class = rows.select(range(0, 40, 4))
     assert trainer.evaluate(one_class)["eval_map"] == 1.0
     assert trainer.evaluate(rows)["eval_map"] < 1.0
@@ -240,7 +240,7 @@ def test_evaluation_without_rows_is_refused(tmp_path):
 
 
 def test_bad_validation_rows_are_refused_before_training(tmp_path):
-    rows = labelled_dataset(20).remove_columns("text_label")
+    rows = toy_labels(20).remove_columns("text_label")
     with pytest.raises(DatasetError, match=r"'validation'.*missing in one modality"):
         make_label_trainer("ce", tmp_path, eval_dataset=rows)
 

@@ -12,10 +12,10 @@ from PIL import Image
 from transformers import TrainerCallback, TrainerState
 
 from label_trainers import make_label_trainer
-from label_world import labelled_dataset
 from noisy_xmodal import LabelTrainer
 from noisy_xmodal.training.loss_course import LossCourseCallback, summarize_losses
 from noisy_xmodal.training.plots import plot_loss_course
+from toy_labels import toy_labels
 
 N_EPOCHS = 4
 
@@ -143,7 +143,7 @@ def test_neither_the_warm_up_nor_a_resumed_half_epoch_has_a_row(tmp_path, epoch)
 
 
 def test_a_run_without_the_oracle_has_the_losses_of_all(tmp_path):
-    train = labelled_dataset().remove_columns("true_label")
+    train = toy_labels().remove_columns("true_label")
     make_trainer(tmp_path, train=train).train()
     for row in rows_of(tmp_path):
         assert {name: list(row[name]) for name in ("image", "text")} == {

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from transformers import set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     MatchingConfig,
     MatchingModel,
@@ -17,12 +16,13 @@ from noisy_xmodal import (
 from noisy_xmodal.losses import hardest_triplet_loss, mean_triplet_loss
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training.objectives import InfoNceObjective, TripletObjective
+from toy_pairs import REGION_SIZE, toy_pairs
 
 
 def make_trainer(out, objective, noise=None, similarity="cosine", **options):
     """One tiny network on the made-up world."""
     set_seed(0)
-    train = concept_dataset(noise=noise)
+    train = toy_pairs(noise=noise)
     words = [caption for row in train["captions"] for caption in row]
     processor = MatchingProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = MatchingConfig(
@@ -39,7 +39,7 @@ def make_trainer(out, objective, noise=None, similarity="cosine", **options):
         RobustTrainingArguments(output_dir=str(out), plot_divisions=False, **arguments | options),
         objective=objective,
         train_dataset=train,
-        eval_dataset=concept_dataset(20, seed=1),
+        eval_dataset=toy_pairs(20, seed=1),
         processing_class=processor,
     )
 

@@ -12,7 +12,6 @@ from safetensors.numpy import load_file
 from transformers import Trainer, TrainerCallback
 
 from label_trainers import make_label_trainer
-from label_world import labelled_dataset
 from noisy_xmodal.training import checkpoint
 from noisy_xmodal.training.integrity import (
     MANIFEST_NAME,
@@ -21,6 +20,7 @@ from noisy_xmodal.training.integrity import (
     write_manifest,
 )
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
+from toy_labels import toy_labels
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,9 @@ def test_checkpoints_of_another_run_are_no_damaged_ones_to_be_passed_over(run):
     message = r"there are 90 training pairs, and the checkpoint is of 120\..* Give back the data"
     for step in (4, 12):
         with pytest.raises(CheckpointError, match=rf"checkpoint-{step}.*{message}"):
-            resumable(run, train=labelled_dataset(90, "sym_40")).train(
-                str(run / f"checkpoint-{step}")
-            )
+            resumable(run, train=toy_labels(90, "sym_40")).train(str(run / f"checkpoint-{step}"))
     with pytest.raises(CheckpointError, match=rf"checkpoint-12.*{message}"):
-        resumable(run, train=labelled_dataset(90, "sym_40")).train(True)
+        resumable(run, train=toy_labels(90, "sym_40")).train(True)
     with pytest.raises(
         CheckpointError, match=r"`hidden_sizes` of the model is \[13\] and was \[12\]"
     ):

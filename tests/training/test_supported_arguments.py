@@ -10,10 +10,10 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 from label_trainers import make_label_trainer, weights
-from label_world import labelled_dataset
 from noisy_xmodal import LabelTrainingArguments, RobustTrainingArguments
 from noisy_xmodal.options import READ, field_defaults
 from noisy_xmodal.training.supported_arguments import ACCELERATOR, ARGUMENTS, TRAINER
+from toy_labels import toy_labels
 
 #: Values other than the default, where a type does not tell of one.
 VALUES = {
@@ -142,7 +142,7 @@ def test_a_parameter_of_the_trainer_without_effect_is_refused(tmp_path, name):
         kind(
             trainer.model,
             trainer.args,
-            labelled_dataset(),
+            toy_labels(),
             processing_class=trainer.processor,
             **{name: lambda *_: None},
         )
@@ -156,9 +156,7 @@ def test_arguments_of_another_kind_are_refused(tmp_path):
         None,
     ):
         with pytest.raises(ValueError, match=r"give a LabelTrainingArguments\(output_dir"):
-            type(trainer)(
-                trainer.model, args, labelled_dataset(), processing_class=trainer.processor
-            )
+            type(trainer)(trainer.model, args, toy_labels(), processing_class=trainer.processor)
 
 
 def test_copies_of_arguments_are_fine():
@@ -268,7 +266,7 @@ def test_training_may_be_told_by_its_arguments_to_resume(tmp_path):
 
 
 def test_a_dict_of_validation_splits_is_evaluated_by_name(tmp_path):
-    parts = {name: labelled_dataset(40, seed=seed) for name, seed in (("near", 1), ("far", 2))}
+    parts = {name: toy_labels(40, seed=seed) for name, seed in (("near", 1), ("far", 2))}
     options = BARE | {"eval_strategy": "epoch", "save_strategy": "epoch"}
     options |= {"load_best_model_at_end": True, "metric_for_best_model": "far_map"}
     trainer = make_label_trainer("ce", tmp_path, eval_dataset=parts, **options)
@@ -286,7 +284,7 @@ def test_a_dict_of_validation_splits_is_evaluated_by_name(tmp_path):
 def test_what_a_trainer_has_no_answer_to_is_refused(tmp_path):
     trainer = make_label_trainer("ce", tmp_path, **BARE)
     with pytest.raises(ValueError, match=r"`evaluate\(dataset\)`.*score_matrix"):
-        trainer.predict(labelled_dataset())
+        trainer.predict(toy_labels())
     with pytest.raises(ValueError, match="`ignore_keys`"):
         trainer.evaluate(ignore_keys=["loss"])
     with pytest.raises(ValueError, match="`trial`"):

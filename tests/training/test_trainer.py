@@ -9,7 +9,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from label_trainers import make_label_trainer
 from noisy_xmodal import (
     NcrConfig,
@@ -22,6 +21,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.data.samplers import PeerBatchSampler
+from toy_pairs import REGION_SIZE, toy_pairs
 
 BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
@@ -29,7 +29,7 @@ BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": 
 def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> NcrTrainer:
     """A tiny NCR, four steps an epoch by default."""
     set_seed(0)
-    words = [caption for row in concept_dataset()["captions"] for caption in row]
+    words = [caption for row in toy_pairs()["captions"] for caption in row]
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     config = NcrConfig(
         region_size=REGION_SIZE,
@@ -45,7 +45,7 @@ def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> NcrTr
     return NcrTrainer(
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        train_dataset=concept_dataset(n_images, captions_per_image=captions_per_image),
+        train_dataset=toy_pairs(n_images, captions_per_image=captions_per_image),
         processing_class=processor,
     )
 
@@ -149,7 +149,7 @@ def test_no_device_is_asked_for_float64(tmp_path, monkeypatch, method):
 
 def test_a_trainer_of_pairs_predicts_nothing_for_rows(tmp_path):
     with pytest.raises(ValueError, match=r"`evaluate\(dataset\)`.*score_matrix"):
-        make_trainer(tmp_path).predict(concept_dataset(4))
+        make_trainer(tmp_path).predict(toy_pairs(4))
 
 
 @pytest.mark.parametrize(

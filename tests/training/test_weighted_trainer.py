@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import set_seed
 
-from concepts import REGION_SIZE, concept_dataset
 from noisy_xmodal import (
     MatchingConfig,
     MatchingModel,
@@ -21,13 +20,14 @@ from noisy_xmodal.data import PairCollator, PairDataset
 from noisy_xmodal.losses import info_nce_loss
 from noisy_xmodal.training.objectives import InfoNceObjective
 from noisy_xmodal.training.weighted_trainer import WeightedTrainer
+from toy_pairs import REGION_SIZE, toy_pairs
 
 RATE = 0.1
 
 
 @pytest.fixture(scope="module")
 def pairs() -> PairDataset:
-    return PairDataset(concept_dataset(4))
+    return PairDataset(toy_pairs(4))
 
 
 def make_trainer(pairs: PairDataset, out: Path, weights: np.ndarray | None) -> WeightedTrainer:

@@ -127,7 +127,7 @@ class ChunkSampler(Sampler[list[int]]):
         return iter(self.chunks)
 
 
-class DealtPairs(Dataset):
+class PeerPairs(Dataset):
     """A pair dataset that is asked for (pair id, peer) and says in each item whose it is.
 
     Args:

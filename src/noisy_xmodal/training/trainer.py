@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ..data.digests import Digests, text_digests
-from ..data.samplers import ChunkSampler, DealtPairs, PeerBatchSampler
+from ..data.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
 from ..modules.processor_facts import processor_facts, words_by_id
 from ..modules.text_limits import CutTexts
 from ..noise import Division, divide
@@ -191,7 +191,7 @@ class RobustTrainer(EvaluatingTrainer):
 
     def deal(self, samples: Any) -> Any:
         """Make a dataset that is asked for (pair id, peer), as the batch sampler gives them."""
-        return DealtPairs(samples)
+        return PeerPairs(samples)
 
     def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
         """One forward pass through the wrapper: an output and a batch for each network."""

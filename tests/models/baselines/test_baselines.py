@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from label_trainers import make_label_trainer, tiny_label_model, weights
-from label_world import N_CLASSES, labelled_dataset
 from noisy_xmodal.models.baselines.dscmr import likelihood
 from noisy_xmodal.models.common_space.modeling_common_space import CommonSpaceOutput
 from noisy_xmodal.training import LabelBatch
+from toy_labels import N_CLASSES, toy_labels
 
 N = 20
 
@@ -323,7 +323,7 @@ def test_dcca_is_minus_the_total_correlation_for_every_pair(tmp_path, ridge):
 def test_dcca_knows_no_labels(tmp_path):
     results = []
     for noise in (None, "sym_80"):
-        rows = labelled_dataset(noise=noise)
+        rows = toy_labels(noise=noise)
         trainer = make_label_trainer("dcca", tmp_path, train=rows, save_strategy="no")
         trainer.train()
         results.append(weights(trainer))

@@ -8,7 +8,7 @@ from noisy_xmodal import inject_noise
 N_CLASSES, IMAGE_SIZE, TEXT_SIZE = 4, 6, 5
 
 
-def labelled_dataset(
+def toy_labels(
     n_pairs: int = 120, noise: str | None = None, seed: int = 0, spread: float = 0.7
 ) -> datasets.Dataset:
     """Rows with both vectors; the class centres are the same for every seed.

@@ -13,7 +13,7 @@ from noisy_xmodal.noise import CompleteMismatch, Pairs
 N_CONCEPTS, REGION_SIZE = 20, 12
 
 
-def concept_dataset(
+def toy_pairs(
     n_images: int = 60,
     noise: CompleteMismatch | None = None,
     seed: int = 0,
