@@ -20,12 +20,12 @@ from noisy_xmodal import CommonSpaceConfig, RcarConfig
 from noisy_xmodal.auditing.by_model import check_judge, load_judge
 from noisy_xmodal.data import (
     DatasetError,
-    LabelledPairs,
+    LabelDataset,
     PairDataset,
     append_boxes,
-    load_labelled,
+    load_label_pairs,
     load_pairs,
-    validate_labelled,
+    validate_label_pairs,
     validate_pairs,
     with_vectors,
 )
@@ -129,7 +129,7 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
         return load(args.dataset_config_name or "clean")
     name = (args.dataset_name, args.dataset_config_name)
     if of_classes:
-        return load_labelled(
+        return load_label_pairs(
             *name,
             image_column=args.image_column,
             text_column=args.text_column,
@@ -190,7 +190,7 @@ def _holds(path: Path, check: Callable[[dict], bool]) -> bool:
 def texts_of(rows: Dataset, of_classes: bool) -> list[str]:
     """The texts of a split as a model reads them."""
     if of_classes:
-        return LabelledPairs(rows).texts(slice(None))
+        return LabelDataset(rows).texts(slice(None))
     return [caption for captions in rows["captions"] for caption in captions]
 
 
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     rows = dataset[args.split]
     if of_classes:
         rows = rows if config.backbone_config is not None else with_vectors(rows, args.split)
-        validate_labelled(rows, split=args.split)
+        validate_label_pairs(rows, split=args.split)
     else:
         if getattr(config, "box_size", 0):
             rows = append_boxes(rows, args.split)

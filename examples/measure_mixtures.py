@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from sklearn.mixture import GaussianMixture
 from transformers import HfArgumentParser
 
-from noisy_xmodal import BetaMixture, LabelledPairs, clean_posterior, load_labelled
+from noisy_xmodal import BetaMixture, LabelDataset, clean_posterior, load_label_pairs
 from noisy_xmodal.noise import select_clean
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
@@ -84,8 +84,8 @@ def made_up_cases() -> Iterator[Case]:
 def measured_cases(args: MixtureArguments) -> Iterator[Case]:
     """A run's losses in random halves: one is fitted, the other is unseen."""
     losses = load_file(str(Path(args.checkpoint) / PAIR_STATE_NAME))["loss"]
-    rows = load_labelled(args.dataset_name, args.dataset_config_name)["train"]
-    oracle = LabelledPairs(rows).is_noisy
+    rows = load_label_pairs(args.dataset_name, args.dataset_config_name)["train"]
+    oracle = LabelDataset(rows).is_noisy
     for name, values, is_noisy in zip(("image", "text"), losses, oracle, strict=True):
         for seed in range(10):
             seen = np.random.default_rng(seed).permutation(len(values)) % 2 == 0

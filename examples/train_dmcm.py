@@ -36,14 +36,14 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import (
     DatasetError,
-    LabelledPairs,
+    LabelDataset,
     counted_noise,
     held_out_line,
     hold_out_validation,
     inject_noise,
-    load_labelled,
+    load_label_pairs,
     noise_protocol,
-    validate_labelled,
+    validate_label_pairs,
     validation_facts,
     with_vectors,
 )
@@ -226,7 +226,7 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
         args.dataset_config_name = args.dataset_config_name or "sym_40"
         dataset = load_openmoji_labels(args.dataset_config_name)
     else:
-        dataset = load_labelled(
+        dataset = load_label_pairs(
             args.dataset_name,
             args.dataset_config_name,
             image_column=args.image_column,
@@ -240,7 +240,7 @@ def load_data(args: DataArguments, reads_raw: bool = False) -> DatasetDict:
             f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
         )
     for split, rows in dataset.items():
-        validate_labelled(rows, split=split)  # before rows change their numbers
+        validate_label_pairs(rows, split=split)  # before rows change their numbers
     if "validation" in dataset:
         refuse_share(args.validation_share, DataArguments)
     else:
@@ -380,7 +380,7 @@ def main(argv: list[str] | None = None) -> dict:
     set_seed(training.seed)
     dataset = load_data(data, reads_raw=method.backbone_name_or_path is not None)
     protocol = noise_protocol(dataset["train"])
-    pairs = LabelledPairs(dataset["train"])
+    pairs = LabelDataset(dataset["train"])
     kind = LABEL_METHODS[method.method]
     if "per_device_train_batch_size" in kind.recipe:
         training.per_device_train_batch_size = min(training.per_device_train_batch_size, len(pairs))

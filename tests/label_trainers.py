@@ -7,7 +7,7 @@ from transformers import set_seed
 
 from noisy_xmodal import (
     CommonSpaceProcessor,
-    LabelledPairs,
+    LabelDataset,
     LabelTrainer,
     LabelTrainingArguments,
     build_label_model,
@@ -21,7 +21,7 @@ def tiny_label_model(method: str, **fields: Any) -> Any:
     sizes: dict[str, Any] = {"hidden_sizes": [12], "embedding_size": 8}
     if "canonical_size" in LABEL_METHODS[method].shape:
         sizes |= {"embedding_size": 4, "canonical_size": 3}
-    return build_label_model(method, LabelledPairs(toy_labels()), **sizes | fields)
+    return build_label_model(method, LabelDataset(toy_labels()), **sizes | fields)
 
 
 def make_label_trainer(

@@ -16,7 +16,7 @@ from transformers import set_seed
 from noisy_xmodal import (
     DmcmProcessor,
     DmcmTrainer,
-    LabelledPairs,
+    LabelDataset,
     LabelTrainingArguments,
     NcrConfig,
     NcrModel,
@@ -107,7 +107,7 @@ def rcar(**given: Any) -> RobustTrainer:
 def dmcm(**given: Any) -> RobustTrainer:
     rows = toy_labels(N_ROWS, noise="sym_40")
     return DmcmTrainer(
-        build_label_model("dmcm", LabelledPairs(rows), hidden_sizes=[16], embedding_size=8),
+        build_label_model("dmcm", LabelDataset(rows), hidden_sizes=[16], embedding_size=8),
         LabelTrainingArguments(**given),
         rows,
         eval_dataset=toy_labels(19),

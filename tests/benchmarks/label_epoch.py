@@ -22,7 +22,7 @@ from work import Task, Work
 from noisy_xmodal import (
     LABEL_METHODS,
     CommonSpaceProcessor,
-    LabelledPairs,
+    LabelDataset,
     LabelTrainingArguments,
     build_label_model,
 )
@@ -80,7 +80,7 @@ class MrlEpoch(Work):
         )
         for name in ("image_label", "text_label"):
             rows = rows.cast_column(name, kind)
-        pairs = LabelledPairs(rows)
+        pairs = LabelDataset(rows)
         fields: dict = {"hidden_sizes": [self.sizes["hidden"]] * 2}
         if self.method == "dmcm":
             fields |= {"selection": "rate", "noise_rate": NOISE_RATE}

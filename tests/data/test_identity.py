@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisy_xmodal import LabelledPairs
+from noisy_xmodal import LabelDataset
 from noisy_xmodal.data import PairDataset, identity
 from noisy_xmodal.data.digests import joined
 from noisy_xmodal.data.grid_pairs import GridPairs
@@ -211,15 +211,15 @@ def test_features_beside_the_rows_count():
 
 def test_labels_and_vectors_count_and_true_labels_do_not():
     dataset = toy_labels(20, "sym_40")
-    own = LabelledPairs(dataset).identity()
-    plain = LabelledPairs(dataset.remove_columns("true_label")).identity()
+    own = LabelDataset(dataset).identity()
+    plain = LabelDataset(dataset.remove_columns("true_label")).identity()
     assert all((own[name] == plain[name]).all() for name in own)
     assert own.keys() == plain.keys()
-    other = LabelledPairs(toy_labels(20)).identity()
+    other = LabelDataset(toy_labels(20)).identity()
     assert (own["pair: class of its text"] != other["pair: class of its text"]).any()
-    vectors = LabelledPairs(dataset).image_features.copy(), LabelledPairs(dataset).text_features
+    vectors = LabelDataset(dataset).image_features.copy(), LabelDataset(dataset).text_features
     vectors[0][5, 0] += 1
-    changed = LabelledPairs(dataset).with_features(*vectors).identity()
+    changed = LabelDataset(dataset).with_features(*vectors).identity()
     name = "pair: vector in 'image_features'"
     assert np.flatnonzero(own[name] != changed[name]).tolist() == [5]
 

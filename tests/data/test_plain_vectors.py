@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisy_xmodal.data import LabelledPairs, as_labelled, inject_noise, noise_protocol, with_vectors
+from noisy_xmodal.data import (
+    LabelDataset,
+    as_label_pairs,
+    inject_noise,
+    noise_protocol,
+    with_vectors,
+)
 from noisy_xmodal.data.plain_vectors import (
     IMAGE_DIM,
     TEXT_DIM,
@@ -98,23 +104,23 @@ def rows_of(**sides) -> datasets.Dataset:
 
 def test_region_features_become_their_means() -> None:
     regions = [np.random.default_rng(n).random((n + 1, 3)).tolist() for n in range(4)]
-    rows = as_labelled(rows_of(regions=regions, captions=[["one"], ["two", "or"], ["3"], ["4"]]))
+    rows = as_label_pairs(rows_of(regions=regions, captions=[["one"], ["two", "or"], ["3"], ["4"]]))
     noisy = inject_noise(rows, "sym_60", label_column="image_label")
     done = with_vectors(noisy)
     for vector, of_row in zip(done["image_features"], regions, strict=True):
         np.testing.assert_allclose(vector, np.mean(of_row, axis=0), rtol=1e-6)
     np.testing.assert_array_equal(done[1]["text_features"], caption_features("two", "or"))
     assert noise_protocol(done) == noise_protocol(noisy)
-    assert LabelledPairs(done).image_features.shape == (4, 3)
+    assert LabelDataset(done).image_features.shape == (4, 3)
 
 
 def test_pictures_and_captions_are_described() -> None:
     pictures = [random_picture(seed) for seed in range(4)]
-    rows = as_labelled(rows_of(image=pictures, captions=[["a"], ["b"], ["c"], ["d"]]))
+    rows = as_label_pairs(rows_of(image=pictures, captions=[["a"], ["b"], ["c"], ["d"]]))
     done = with_vectors(rows)
     assert done.column_names[: len(rows.column_names)] == rows.column_names
     np.testing.assert_array_equal(done[2]["image_features"], picture_features(pictures[2]))
-    pairs = LabelledPairs(done)
+    pairs = LabelDataset(done)
     assert (pairs.image_features.shape, pairs.text_features.shape) == (
         (4, IMAGE_DIM),
         (4, TEXT_DIM),
@@ -122,7 +128,7 @@ def test_pictures_and_captions_are_described() -> None:
 
 
 def test_vectors_that_are_there_stay() -> None:
-    rows = as_labelled(rows_of(regions=[[[1, 2, 3]]] * 4, captions=[["a"]] * 4))
+    rows = as_label_pairs(rows_of(regions=[[[1, 2, 3]]] * 4, captions=[["a"]] * 4))
     done = with_vectors(rows.add_column("text_features", [[1.0, 2.0]] * 4))
     assert done["text_features"][0] == [1.0, 2.0]
     assert with_vectors(done).column_names == done.column_names

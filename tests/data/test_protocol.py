@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noisy_xmodal.data import LabelledPairs, PairDataset, counted_noise, inject_noise
+from noisy_xmodal.data import LabelDataset, PairDataset, counted_noise, inject_noise
 from noisy_xmodal.data.protocol import noise_protocol
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
@@ -24,13 +24,13 @@ def test_pairs_that_were_left_out_are_not_counted():
 def test_labels_that_were_left_out_are_not_counted():
     whole = inject_noise(toy_labels(60), "sym_40")
     some = whole.select(range(11))
-    counted = counted_noise(some, LabelledPairs(some))
+    counted = counted_noise(some, LabelDataset(some))
     wrong = [np.array(some[name]) != np.array(some["true_label"]) for name in _LABELS]
     assert counted["n_labels"] == 22
     assert counted["n_wrong"] == np.sum(wrong)
     assert counted["share_wrong_image"] == pytest.approx(np.mean(wrong[0]), abs=1e-6)
     assert counted["share_wrong_text"] == pytest.approx(np.mean(wrong[1]), abs=1e-6)
-    assert counted_noise(whole, LabelledPairs(whole)) == noise_protocol(whole)
+    assert counted_noise(whole, LabelDataset(whole)) == noise_protocol(whole)
 
 
 def test_without_an_oracle_the_pairs_alone_are_counted():

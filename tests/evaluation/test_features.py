@@ -13,7 +13,7 @@ from noisy_xmodal import (
     CommonSpaceConfig,
     CommonSpaceModel,
     CommonSpaceProcessor,
-    LabelledPairs,
+    LabelDataset,
     train_word_tokenizer,
 )
 from noisy_xmodal.evaluation import extract_features
@@ -34,8 +34,8 @@ def model() -> CommonSpaceModel:
 
 
 @pytest.fixture
-def pairs() -> LabelledPairs:
-    return LabelledPairs(picture_dataset(N_PAIRS))
+def pairs() -> LabelDataset:
+    return LabelDataset(picture_dataset(N_PAIRS))
 
 
 def count_pictures(model: CommonSpaceModel) -> list[int]:
@@ -52,7 +52,7 @@ def kept_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.safetensors"))
 
 
-def one_by_one(model: CommonSpaceModel, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:
+def one_by_one(model: CommonSpaceModel, pairs: LabelDataset) -> tuple[np.ndarray, np.ndarray]:
     """What the towers would read of each row, by a forward pass of its own."""
     processor, model = picture_processor(), model.eval()
     images, texts = [], []
@@ -100,7 +100,7 @@ def test_another_run_reads_what_is_kept(model, pairs, tmp_path):
     later = make_model()
     read = count_pictures(later)
     found = extract_features(
-        later, picture_processor(), LabelledPairs(picture_dataset(N_PAIRS)), cache_dir=tmp_path
+        later, picture_processor(), LabelDataset(picture_dataset(N_PAIRS)), cache_dir=tmp_path
     )
     assert read == []
     for values, expected in zip(found, first, strict=True):
@@ -133,7 +133,7 @@ def test_other_weights_are_other_vectors(model, pairs, tmp_path):
 def test_other_rows_are_other_vectors(model, pairs, tmp_path, rows):
     extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
     read = count_pictures(model)
-    other = LabelledPairs(rows)
+    other = LabelDataset(rows)
     found = extract_features(model, picture_processor(), other, cache_dir=tmp_path)
     assert read == [len(rows)]
     for values, expected in zip(found, one_by_one(model, other), strict=True):
@@ -144,7 +144,7 @@ def test_other_rows_are_other_vectors(model, pairs, tmp_path, rows):
 def test_rows_in_another_order_are_not_confused(model, pairs, tmp_path):
     straight = extract_features(model, picture_processor(), pairs, cache_dir=tmp_path)
     order = [3, 0, 4, 1, 2]
-    shuffled = LabelledPairs(pairs.dataset.select(order))
+    shuffled = LabelDataset(pairs.dataset.select(order))
     found = extract_features(model, picture_processor(), shuffled, cache_dir=tmp_path)
     for values, expected in zip(found, straight, strict=True):
         np.testing.assert_allclose(values, expected[order], atol=1e-5)
@@ -153,10 +153,10 @@ def test_rows_in_another_order_are_not_confused(model, pairs, tmp_path):
 def test_vectors_go_by_the_pictures_and_not_by_their_names(model, pairs, tmp_path):
     """A copied folder has the same vectors; a picture that is replaced has another."""
 
-    def rows(folder: Path) -> LabelledPairs:
+    def rows(folder: Path) -> LabelDataset:
         files = [str(folder / f"{row}.png") for row in range(N_PAIRS)]
         dataset = pairs.dataset.remove_columns("image").add_column("image", files)
-        return LabelledPairs(dataset.cast_column("image", datasets.Image()))
+        return LabelDataset(dataset.cast_column("image", datasets.Image()))
 
     (tmp_path / "photos").mkdir()
     for row, picture in enumerate(pairs.dataset["image"]):
@@ -226,7 +226,7 @@ def test_a_run_that_breaks_off_leaves_no_file(model, pairs, tmp_path):
 
 
 def test_a_processor_that_was_used_finds_the_same_file(tmp_path):
-    pairs, model = LabelledPairs(picture_dataset(5)), make_model("siglip")
+    pairs, model = LabelDataset(picture_dataset(5)), make_model("siglip")
     processor = picture_processor()
     for _ in range(3):
         extract_features(model, processor, pairs, cache_dir=tmp_path)
@@ -234,7 +234,7 @@ def test_a_processor_that_was_used_finds_the_same_file(tmp_path):
 
 
 def test_another_length_of_texts_is_another_file(tmp_path):
-    pairs, model = LabelledPairs(picture_dataset(5)), make_model("siglip")
+    pairs, model = LabelDataset(picture_dataset(5)), make_model("siglip")
     long = extract_features(model, picture_processor(max_length=12), pairs, cache_dir=tmp_path)[1]
     short = extract_features(model, picture_processor(max_length=3), pairs, cache_dir=tmp_path)[1]
     assert np.abs(long - short).max() > 1e-4

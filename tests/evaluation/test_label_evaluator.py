@@ -8,7 +8,7 @@ from noisy_xmodal import (
     CommonSpaceConfig,
     CommonSpaceModel,
     CommonSpaceProcessor,
-    LabelledPairs,
+    LabelDataset,
     LabelRetrievalEvaluator,
     build_label_model,
 )
@@ -19,11 +19,11 @@ from toy_labels import toy_labels
 
 
 @pytest.fixture
-def pairs() -> LabelledPairs:
-    return LabelledPairs(toy_labels(23, noise="sym_40"), "validation")
+def pairs() -> LabelDataset:
+    return LabelDataset(toy_labels(23, noise="sym_40"), "validation")
 
 
-def make_model(pairs: LabelledPairs, method: str = "dmcm", **fields) -> CommonSpaceModel:
+def make_model(pairs: LabelDataset, method: str = "dmcm", **fields) -> CommonSpaceModel:
     sizes = {"hidden_sizes": [7], "embedding_size": 8}
     return build_label_model(method, pairs, **sizes | fields)
 
@@ -46,7 +46,7 @@ def average_precision(similarity: np.ndarray, own: int, labels: np.ndarray, k: i
 
 
 def metrics_by_hand(
-    image_embeds: torch.Tensor, text_embeds: torch.Tensor, pairs: LabelledPairs, cutoffs: tuple
+    image_embeds: torch.Tensor, text_embeds: torch.Tensor, pairs: LabelDataset, cutoffs: tuple
 ) -> dict[str, float]:
     scores = (image_embeds.double() @ text_embeds.double().T).numpy()
     found = {}
@@ -143,19 +143,19 @@ def test_a_model_with_a_backbone_reads_the_pictures_of_rows_that_have_vectors_to
         both = both.add_column(f"{side}_features", vectors.tolist())
     model, processor = picture_model(kind), picture_processor()
     evaluator = LabelRetrievalEvaluator(processor, block_size=2, cutoffs=())
-    assert LabelledPairs(both).has_features
+    assert LabelDataset(both).has_features
     found = evaluator(model, both)
     assert found == evaluator(model, plain)
     with torch.no_grad():
-        raw = LabelledPairs(plain)
+        raw = LabelDataset(plain)
         output = model.eval()(**processor(images=raw.pictures(range(5)), text=raw.texts(range(5))))
     expected = metrics_by_hand(output.image_embeds, output.text_embeds, raw, ())
     assert found == pytest.approx(expected)
 
 
 def test_vectors_that_somebody_made_of_the_pictures_are_read():
-    """Given as `LabelledPairs`: those are what a frozen backbone gave."""
-    model, pairs = picture_model(), LabelledPairs(picture_dataset())
+    """Given as `LabelDataset`: those are what a frozen backbone gave."""
+    model, pairs = picture_model(), LabelDataset(picture_dataset())
     rng = np.random.default_rng(0)
     images, texts = (rng.standard_normal((5, WIDTHS["clip"])).astype(np.float32) for _ in "it")
     evaluator = LabelRetrievalEvaluator(picture_processor(), cutoffs=())

@@ -13,7 +13,7 @@ from transformers import BertConfig
 
 from noisy_xmodal import (
     CommonSpaceProcessor,
-    LabelledPairs,
+    LabelDataset,
     LabelRetrievalEvaluator,
     MatchingConfig,
     MatchingModel,
@@ -59,7 +59,7 @@ def make_case() -> dict[str, Any]:
     processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
     sizes = {"region_size": REGION_SIZE, "vocab_size": len(processor.tokenizer), "hidden_size": 8}
     text = BertConfig(**(TEXT_SIZES | {"vocab_size": len(processor.tokenizer)}))
-    labelled = LabelledPairs(toy_labels(N_IMAGES), "validation")
+    labelled = LabelDataset(toy_labels(N_IMAGES), "validation")
     return {
         "pairs": PairDataset(rows),
         "processor": processor,

@@ -60,7 +60,7 @@ def scored_texts(n_images: int = 20, n_texts: int = 60) -> tuple[np.ndarray, np.
     return scores, owners
 
 
-def labelled_pairs(n: int = 70) -> dict[str, Any]:
+def label_pairs(n: int = 70) -> dict[str, Any]:
     rng = np.random.default_rng(4)
     return {
         "image_embeds": rng.standard_normal((n, 6)).astype(np.float32),
@@ -141,7 +141,7 @@ def test_scores_are_compared_in_float32(load: Any) -> None:
 
 
 def test_class_map_is_that_of_every_query_by_itself(load: Any) -> None:
-    pairs = labelled_pairs()
+    pairs = label_pairs()
     metrics = load("class_map").compute(**pairs)
     assert metrics == class_retrieval_metrics(**pairs)
     images, texts, image_labels, text_labels = pairs.values()
@@ -154,7 +154,7 @@ def test_class_map_is_that_of_every_query_by_itself(load: Any) -> None:
 
 
 def test_class_map_in_batches_and_with_options(load: Any) -> None:
-    pairs = labelled_pairs()
+    pairs = label_pairs()
     pairs["text_labels"][pairs["text_labels"] == 4] = 0  # images of class 4 find nothing
     metric = load("class_map")
     for start in range(0, 70, 30):
@@ -207,7 +207,7 @@ def test_bad_recall_input_is_named(load: Any, change: dict[str, Any], message: s
     ],
 )
 def test_bad_class_input_is_named(load: Any, change: dict[str, Any], message: str) -> None:
-    good = {name: column[:3] for name, column in labelled_pairs().items()}
+    good = {name: column[:3] for name, column in label_pairs().items()}
     good |= {"image_embeds": np.ones((3, 2)), "text_embeds": np.ones((3, 2))}
     metric = load("class_map")
     with pytest.raises(ValueError, match=message):

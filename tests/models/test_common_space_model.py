@@ -17,7 +17,7 @@ from noisy_xmodal import (
     CommonSpaceModel,
     DmcmConfig,
     DmcmModel,
-    LabelledPairs,
+    LabelDataset,
     build_label_model,
 )
 from noisy_xmodal.modules.towers import ACTIVATIONS, FeatureScaling, LinearProjection
@@ -38,7 +38,7 @@ def make_model(kind: str, **fields: Any) -> CommonSpaceModel:
     sizes = dict(SMALL)
     if "canonical_size" in LABEL_METHODS[kind].shape:
         sizes["canonical_size"] = 5
-    return build_label_model(kind, LabelledPairs(toy_labels(8)), **sizes | fields).eval()
+    return build_label_model(kind, LabelDataset(toy_labels(8)), **sizes | fields).eval()
 
 
 def stir(model: CommonSpaceModel) -> CommonSpaceModel:
@@ -608,7 +608,7 @@ def test_a_method_builds_a_model_of_its_own_kind():
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    pairs = LabelledPairs(toy_labels(8))
+    pairs = LabelDataset(toy_labels(8))
     with pytest.raises(ValueError, match=r"no method 'ccl'; there are: dmcm, mrl, .*dccae"):
         build_label_model("ccl", pairs)
 

@@ -8,7 +8,7 @@ import torch
 from transformers import set_seed
 
 from noisy_xmodal import DmcmConfig, DmcmProcessor, LabelTrainingArguments, build_label_model
-from noisy_xmodal.data import LabelledPairs
+from noisy_xmodal.data import LabelDataset
 from noisy_xmodal.losses import classification_loss, multimodal_contrastive_loss
 from noisy_xmodal.models.dmcm.trainer_dmcm import DmcmTrainer
 from noisy_xmodal.noise import BetaMixture, clean_posterior
@@ -18,7 +18,7 @@ from toy_labels import N_CLASSES, toy_labels
 def make_trainer(out, train=None, fields=None, **options):
     """A tiny DMCM on the made-up world."""
     set_seed(0)
-    pairs = LabelledPairs(toy_labels(noise="sym_40") if train is None else train)
+    pairs = LabelDataset(toy_labels(noise="sym_40") if train is None else train)
     sizes = {"hidden_sizes": [12], "embedding_size": 8}
     model = build_label_model("dmcm", pairs, **sizes | (fields or {}))
     arguments = {

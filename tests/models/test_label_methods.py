@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, set_seed
 
 from label_trainers import make_label_trainer, tiny_label_model, weights
-from noisy_xmodal import LabelledPairs, build_label_model
+from noisy_xmodal import LabelDataset, build_label_model
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.models.label_methods import LABEL_METHODS
 from toy_labels import IMAGE_SIZE, N_CLASSES, toy_labels
@@ -188,7 +188,7 @@ def test_absent_oracle_changes_nothing_in_training(run, tmp_path):
 def test_batch_of_one_class_has_finite_losses_and_gradients(run):
     trainer = run.trainer
     trainer.model.eval()
-    inputs = LabelledPairs(toy_labels()).__getitems__(list(range(0, 120, N_CLASSES)))
+    inputs = LabelDataset(toy_labels()).__getitems__(list(range(0, 120, N_CLASSES)))
     assert set(inputs["image_label"].tolist()) == {0}
     trainer.model.zero_grad()
     loss = trainer.compute_loss(trainer.model, inputs)
@@ -258,7 +258,7 @@ def test_correlation_refuses_batches_that_are_too_small(tmp_path, method):
 
 def test_unknown_method_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="no method 'clip'") as caught:
-        build_label_model("clip", LabelledPairs(toy_labels(8)))
+        build_label_model("clip", LabelDataset(toy_labels(8)))
     assert all(name in str(caught.value) for name in LABEL_METHODS)
 
 
@@ -338,7 +338,7 @@ def test_bad_rows_are_refused_before_training(tmp_path, method, spoil, message):
 
 
 def test_fewer_prepared_pairs_than_a_batch_are_refused(tmp_path):
-    pairs = LabelledPairs(toy_labels(29))
+    pairs = LabelDataset(toy_labels(29))
     with pytest.raises(ValueError, match="29 pairs, fewer than a batch of 30"):
         make_label_trainer("ce", tmp_path, train=pairs)
 
@@ -392,7 +392,7 @@ def test_constants_out_of_range_are_refused(tmp_path, method, name, value):
 
 def test_prepared_pairs_that_are_not_finite_are_refused():
     with pytest.raises(DatasetError, match="NaN or infinite"):
-        LabelledPairs(not_a_number(toy_labels(8)))
+        LabelDataset(not_a_number(toy_labels(8)))
 
 
 def test_an_empty_validation_split_is_refused(tmp_path):
@@ -448,7 +448,7 @@ def test_dmcm_trains_its_own_model_alone(tmp_path):
 @pytest.mark.parametrize("method", ["dmcm", "mrl"])
 def test_fields_that_no_config_has_are_refused(method):
     with pytest.raises(ValueError, match="has no field 'betta'"):
-        build_label_model(method, LabelledPairs(toy_labels(8)), betta=0.3)
+        build_label_model(method, LabelDataset(toy_labels(8)), betta=0.3)
 
 
 def test_sample_weights_of_a_method_count(tmp_path):

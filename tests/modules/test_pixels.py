@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from noisy_xmodal import PairDataset
 from noisy_xmodal.auditing.duplicates import difference_hash
 from noisy_xmodal.auditing.pictures import look_at_images
-from noisy_xmodal.data import LabelledPairs
+from noisy_xmodal.data import LabelDataset
 from noisy_xmodal.data.pictures import image_problem, open_picture
 from noisy_xmodal.data.plain_vectors import picture_features
 from noisy_xmodal.modules.picture_files import read_pictures
@@ -277,7 +277,7 @@ def test_all_paths_see_the_same_pixels(content: bytes, mode: str | None, tmp_pat
     path.write_bytes(content)
     expected = np.asarray(on_white(opened(content)))
     rows = column(content, mode=mode)
-    pictures = [PairDataset(rows)[0]["image"], LabelledPairs(rows).pictures([0])[0]]
+    pictures = [PairDataset(rows)[0]["image"], LabelDataset(rows).pictures([0])[0]]
     pictures += read_pictures([path, opened(content)])
     for picture in pictures:
         assert picture.mode == "RGB"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from label_trainers import make_label_trainer, tiny_label_model
-from noisy_xmodal import LabelledPairs, LabelTrainingArguments
+from noisy_xmodal import LabelDataset, LabelTrainingArguments
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
 from noisy_xmodal.modules.text_limits import CutTexts
@@ -132,7 +132,7 @@ def test_model_keeps_the_scaling_that_it_came_with(tmp_path):
 
 
 def test_whole_batches_are_those_of_the_pairs():
-    pairs = LabelledPairs(toy_labels(12, noise="sym_40"))
+    pairs = LabelDataset(toy_labels(12, noise="sym_40"))
     batches = WholeBatches(pairs)
     found = batches.__getitems__([(7, 0), (3, 0), (7, 0)])
     assert len(batches) == 12
@@ -218,7 +218,7 @@ def test_evaluation_takes_rows_or_pairs_of_another_split(tmp_path):
     trainer.model.train()
     found = trainer.evaluate(unseen, metric_key_prefix="test")
     assert trainer.model.training
-    assert found == trainer.evaluate(LabelledPairs(unseen), metric_key_prefix="test")
+    assert found == trainer.evaluate(LabelDataset(unseen), metric_key_prefix="test")
     expected = trainer.evaluator(trainer.model, unseen)
     assert found == {f"test_{name}": value for name, value in expected.items()} | {"epoch": 0}
     assert found["test_map"] == pytest.approx((found["test_i2t_map"] + found["test_t2i_map"]) / 2)
@@ -274,7 +274,7 @@ def test_texts_that_a_backbone_does_not_read_to_their_end_are_counted(tmp_path, 
     kind = rows.features["captions"]
     rows = rows.remove_columns("captions").add_column("captions", texts, feature=kind)
     model = build_label_model(
-        "mrl", LabelledPairs(rows), backbone_config=config, freeze_backbone=True, hidden_sizes=[6]
+        "mrl", LabelDataset(rows), backbone_config=config, freeze_backbone=True, hidden_sizes=[6]
     )
     args = LabelTrainingArguments(
         output_dir=str(tmp_path), per_device_train_batch_size=3, use_cpu=True, disable_tqdm=True

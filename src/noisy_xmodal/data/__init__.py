@@ -6,9 +6,9 @@ from .boxes import append_boxes
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_pairs
 from .injection import inject_noise
-from .labelled_columns import validate_labelled
-from .labelled_pairs import LabelledPairs
-from .labelled_rows import as_labelled, load_labelled
+from .label_contract import validate_label_pairs
+from .label_dataset import LabelDataset
+from .label_loading import as_label_pairs, load_label_pairs
 from .messages import spell_options
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
@@ -18,12 +18,12 @@ from .splits import held_out_line, hold_out_validation, validation_facts
 
 __all__ = [
     "DatasetError",
-    "LabelledPairs",
+    "LabelDataset",
     "PairArguments",
     "PairCollator",
     "PairDataset",
     "append_boxes",
-    "as_labelled",
+    "as_label_pairs",
     "as_pairs",
     "config_names",
     "counted_noise",
@@ -33,13 +33,13 @@ __all__ = [
     "hold_out_validation",
     "inject_noise",
     "keep_good_pictures",
-    "load_labelled",
+    "load_label_pairs",
     "load_pairs",
     "load_training_pairs",
     "noise_protocol",
     "spell_options",
     "validate_columns",
-    "validate_labelled",
+    "validate_label_pairs",
     "validate_pairs",
     "validation_facts",
     "with_vectors",

@@ -53,7 +53,7 @@ class PairCollator:
 
 @dataclass
 class LabelCollator:
-    """Completes the batches of `LabelledPairs`; those of vectors are complete already.
+    """Completes the batches of `LabelDataset`; those of vectors are complete already.
 
     Attributes:
         processor: Called as `processor(images=..., text=...)` with lists of pictures and texts.

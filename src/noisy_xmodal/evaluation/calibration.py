@@ -14,7 +14,7 @@ import datasets
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import LabelledPairs, PairDataset
+from ..data import LabelDataset, PairDataset
 from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
 from ..modules.several import check_several
 from .pair_scores import pair_scores
@@ -150,7 +150,7 @@ def _strangers(
 def calibrate_on(
     model: Any,
     processor: Any,
-    rows: datasets.Dataset | PairDataset | LabelledPairs,
+    rows: datasets.Dataset | PairDataset | LabelDataset,
     seed: int = 0,
     max_pairs: int = _MOST_PAIRS,
 ) -> None:
@@ -175,7 +175,7 @@ def calibrate_on(
         chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:max_pairs])
     images: Sequence[Any]
     texts: Sequence[Any]
-    if isinstance(rows, LabelledPairs):
+    if isinstance(rows, LabelDataset):
         groups, text_groups = rows.image_labels[chosen], rows.text_labels[chosen]
         if rows.has_features or model.config.backbone_config is None:
             images, texts = list(rows.image_features[chosen]), list(rows.text_features[chosen])
@@ -189,11 +189,11 @@ def calibrate_on(
     calibrate(model, processor, images, texts, image_ids, seed)
 
 
-def _as_pairs(model: Any, rows: datasets.Dataset) -> PairDataset | LabelledPairs:
+def _as_pairs(model: Any, rows: datasets.Dataset) -> PairDataset | LabelDataset:
     if IMAGE_LABEL not in rows.column_names:
         return PairDataset(rows)
     reads_raw = model.config.backbone_config is not None
-    return LabelledPairs(rows).without_features() if reads_raw else LabelledPairs(rows)
+    return LabelDataset(rows).without_features() if reads_raw else LabelDataset(rows)
 
 
 class _Rows(Sequence):

@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import torch
 
-from ..data import DatasetError, LabelledPairs, PairDataset
+from ..data import DatasetError, LabelDataset, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
 from .processes import gather_rows, own_rows
@@ -101,7 +101,7 @@ class LabelRetrievalEvaluator:
         ends = ["", *(f"_{cutoff}" for cutoff in self.cutoffs)]
         return {f"{way}_map{end}": True for end in ends for way in ("i2t", "t2i")} | {"map": True}
 
-    def __call__(self, model: Any, dataset: datasets.Dataset | LabelledPairs) -> dict[str, float]:
+    def __call__(self, model: Any, dataset: datasets.Dataset | LabelDataset) -> dict[str, float]:
         """Embed and rank.
 
         Args:
@@ -116,21 +116,21 @@ class LabelRetrievalEvaluator:
         """
         return class_retrieval_metrics(*self._sides(model, dataset), self.cutoffs)
 
-    def curves(self, model: Any, dataset: datasets.Dataset | LabelledPairs) -> dict[str, Any]:
+    def curves(self, model: Any, dataset: datasets.Dataset | LabelDataset) -> dict[str, Any]:
         """Precision at levels of recall in both directions, see `precision_recall_curve`."""
         return precision_recall_curve(*self._sides(model, dataset))
 
     def _sides(
-        self, model: Any, dataset: datasets.Dataset | LabelledPairs
+        self, model: Any, dataset: datasets.Dataset | LabelDataset
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Vectors and labels of images and texts."""
-        pairs = dataset if isinstance(dataset, LabelledPairs) else LabelledPairs(dataset)
+        pairs = dataset if isinstance(dataset, LabelDataset) else LabelDataset(dataset)
         if pairs is not dataset and model.config.backbone_config is not None:
             pairs = pairs.without_features()
         return (*self.embed(model, pairs), pairs.image_labels, pairs.text_labels)
 
     @torch.inference_mode()
-    def embed(self, model: Any, pairs: LabelledPairs) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self, model: Any, pairs: LabelDataset) -> tuple[np.ndarray, np.ndarray]:
         """Unit vectors of all images and all texts of a split, (n, size) each."""
         if not len(pairs):
             raise DatasetError(f"Split '{pairs.split}' has no pairs to evaluate on.")
@@ -143,7 +143,7 @@ class LabelRetrievalEvaluator:
             model.train(was_training)
 
     def _embed_blocks(
-        self, model: Any, pairs: LabelledPairs, collate: LabelCollator
+        self, model: Any, pairs: LabelDataset, collate: LabelCollator
     ) -> tuple[np.ndarray, np.ndarray]:
         blocks = []
         n = len(pairs)

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
-from ..data import LabelledPairs
+from ..data import LabelDataset
 from ..data.digests import joined
 from .model_identity import model_parts
 
@@ -21,7 +21,7 @@ _VERSION = "2"
 def extract_features(
     model: Any,
     processor: Any,
-    pairs: LabelledPairs,
+    pairs: LabelDataset,
     device: torch.device | str = "cpu",
     split: str = "train",
     block_size: int = 64,
@@ -64,7 +64,7 @@ def extract_features(
 
 @torch.inference_mode()
 def _read_blocks(
-    model: Any, processor: Any, pairs: LabelledPairs, split: str, block_size: int
+    model: Any, processor: Any, pairs: LabelDataset, split: str, block_size: int
 ) -> dict[str, np.ndarray]:
     found: dict[str, list[np.ndarray]] = {"image": [], "text": []}
     for start in tqdm(range(0, len(pairs), block_size), desc=f"features of {split}", leave=False):
@@ -76,7 +76,7 @@ def _read_blocks(
     return {f"{name}_features": np.concatenate(blocks) for name, blocks in found.items()}
 
 
-def _fingerprint(model: Any, processor: Any, pairs: LabelledPairs) -> str:
+def _fingerprint(model: Any, processor: Any, pairs: LabelDataset) -> str:
     """A name for what the features depend on: pictures, texts, processor, tokenizer, weights."""
     rows = pairs.without_features().identity()
     content = (rows["pair: picture"], rows["pair: text"])

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ..data import LabelledPairs
+from ..data import LabelDataset
 from ..training import LabelTrainer
 from .baselines.class_loss import ClassLossTrainer
 from .baselines.dcca import DccaTrainer
@@ -32,7 +32,7 @@ LABEL_METHODS: dict[str, type[LabelTrainer]] = {
 }
 
 
-def build_label_model(method: str, pairs: LabelledPairs, **fields: Any) -> CommonSpaceModel:
+def build_label_model(method: str, pairs: LabelDataset, **fields: Any) -> CommonSpaceModel:
     """Build a method's model for the sizes and classes of some data.
 
     Args:

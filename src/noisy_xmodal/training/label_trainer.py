@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
 from transformers.utils import logging
 
-from ..data import DatasetError, LabelledPairs, validate_labelled
+from ..data import DatasetError, LabelDataset, validate_label_pairs
 from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
 from ..modules.gathering import gather_batch
@@ -58,7 +58,7 @@ class LabelTrainer(RobustTrainer):
     Args:
         model: A `CommonSpaceModel`.
         args: Arguments.
-        train_dataset: Rows by the column contract, or `LabelledPairs`.
+        train_dataset: Rows by the column contract, or `LabelDataset`.
         processing_class: The model's processor.
         eval_dataset: The same for validation.
         evaluator: What computes the validation metrics; mean average precision by default.
@@ -97,10 +97,10 @@ class LabelTrainer(RobustTrainer):
         self,
         model: PreTrainedModel,
         args: LabelTrainingArguments,
-        train_dataset: datasets.Dataset | LabelledPairs,
+        train_dataset: datasets.Dataset | LabelDataset,
         *,
         processing_class: ProcessorMixin,
-        eval_dataset: datasets.Dataset | LabelledPairs | None = None,
+        eval_dataset: datasets.Dataset | LabelDataset | None = None,
         evaluator: LabelRetrievalEvaluator | None = None,
         callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
@@ -119,7 +119,7 @@ class LabelTrainer(RobustTrainer):
         self.class_names: list[str] | None = None
         self.processor = processing_class
         self._reader = (model, processing_class, args)
-        pairs = self._as_labelled(train_dataset, "train", args.per_device_train_batch_size)
+        pairs = self._as_label_dataset(train_dataset, "train", args.per_device_train_batch_size)
         self.class_names = pairs.class_names
         _warn_of_absent_classes(pairs)
         _ = pairs.is_noisy  # an oracle with gaps is refused now, not by the first report
@@ -183,13 +183,13 @@ class LabelTrainer(RobustTrainer):
                 )
         return constants
 
-    def _as_labelled(self, dataset: Any, split: str, minimum: int) -> LabelledPairs:
+    def _as_label_dataset(self, dataset: Any, split: str, minimum: int) -> LabelDataset:
         model, processor, args = self._reader
         config = model.config
         reads_raw = config.backbone_config is not None
-        if not isinstance(dataset, LabelledPairs):
-            validate_labelled(dataset, split=split, minimum_pairs=minimum)
-            dataset = LabelledPairs(dataset, split)
+        if not isinstance(dataset, LabelDataset):
+            validate_label_pairs(dataset, split=split, minimum_pairs=minimum)
+            dataset = LabelDataset(dataset, split)
             dataset = dataset.without_features() if reads_raw else dataset
         self._check_classes(dataset, split)
         if not dataset.has_features and reads_raw and split == "train":
@@ -218,7 +218,7 @@ class LabelTrainer(RobustTrainer):
             )
         return dataset
 
-    def _check_classes(self, pairs: LabelledPairs, split: str) -> None:
+    def _check_classes(self, pairs: LabelDataset, split: str) -> None:
         known, config = self.class_names, self._reader[0].config
         if config.classifier == "none":
             return
@@ -231,18 +231,18 @@ class LabelTrainer(RobustTrainer):
             raise DatasetError(
                 f"Split '{split}' numbers its classes otherwise than the training split: "
                 f"{pairs.class_names[:5]} and {known[:5]} (the first 5). Bring both together with "
-                "as_labelled(dataset) of a DatasetDict."
+                "as_label_pairs(dataset) of a DatasetDict."
             )
 
     def saved_processor(self) -> ProcessorMixin:
         """The processor, whether it has a tokenizer or not."""
         return self.processor
 
-    def as_samples(self, dataset: datasets.Dataset | LabelledPairs, split: str) -> LabelledPairs:
+    def as_samples(self, dataset: datasets.Dataset | LabelDataset, split: str) -> LabelDataset:
         """Pairs of rows by the column contract; features of a frozen backbone are made once."""
-        return self._as_labelled(dataset, split, 1)
+        return self._as_label_dataset(dataset, split, 1)
 
-    def deal(self, samples: LabelledPairs) -> "WholeBatches":
+    def deal(self, samples: LabelDataset) -> "WholeBatches":
         """Whole batches: there is one network, which needs no dealing."""
         return WholeBatches(samples)
 
@@ -287,7 +287,7 @@ class WholeBatches(Dataset):
         pairs: The pairs.
     """
 
-    def __init__(self, pairs: LabelledPairs) -> None:
+    def __init__(self, pairs: LabelDataset) -> None:
         self.pairs = pairs
 
     def __len__(self) -> int:
@@ -303,7 +303,7 @@ def _fit_scaling(scaling: Any, features: np.ndarray) -> None:
         scaling.fit(torch.tensor(features))  # a copy: the array may be read-only
 
 
-def _warn_of_absent_classes(pairs: LabelledPairs) -> None:
+def _warn_of_absent_classes(pairs: LabelDataset) -> None:
     found = np.union1d(pairs.image_labels, pairs.text_labels)
     absent = sorted(set(range(pairs.n_classes)) - set(found.tolist()))
     if absent:

@@ -126,7 +126,7 @@ ARGUMENTS: Mapping[str, Rule] = {
     "remove_unused_columns": READ,  # refused in `arguments`
     "label_names": never_read(
         "what a pair is stands in the columns of the dataset; see `validate_pairs` and "
-        "`validate_labelled`. Leave it out."
+        "`validate_label_pairs`. Leave it out."
     ),
     "train_sampling_strategy": never_read(
         "batches are drawn at random, and by the division after the warm-up. Leave it out."

@@ -63,7 +63,7 @@ class DmcmTrainer(LabelTrainer):
     Args:
         model: The model; its config holds the method's constants.
         args: `warmup_epochs` and everything that transformers' arguments have.
-        train_dataset: Rows by the column contract, or `LabelledPairs`.
+        train_dataset: Rows by the column contract, or `LabelDataset`.
         kwargs: See `LabelTrainer`.
     """
 

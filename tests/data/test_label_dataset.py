@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisy_xmodal.data import DatasetError, LabelledPairs, inject_noise
+from noisy_xmodal.data import DatasetError, LabelDataset, inject_noise
 from noisy_xmodal.data.regions import vector_feature
 
 CLASSES = datasets.ClassLabel(names=["cat", "dog", "owl"])
@@ -55,7 +55,7 @@ def picture_rows() -> datasets.Dataset:
 
 
 def test_labels_and_vectors_are_in_memory(rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(rows)
+    pairs = LabelDataset(rows)
     assert len(pairs) == 30
     assert pairs.class_names == ["cat", "dog", "owl"]
     assert pairs.n_classes == 3
@@ -67,7 +67,7 @@ def test_labels_and_vectors_are_in_memory(rows: datasets.Dataset) -> None:
 
 
 def test_a_batch_is_ready(rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(rows)
+    pairs = LabelDataset(rows)
     batch = pairs.__getitems__([7, 0, 7, 29])
     assert {name: (value.dtype, tuple(value.shape)) for name, value in batch.items()} == {
         "pair_id": (torch.int64, (4,)),
@@ -85,13 +85,13 @@ def test_a_batch_is_ready(rows: datasets.Dataset) -> None:
 
 
 def test_the_oracle_is_in_no_batch(rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(inject_noise(rows, "sym_40"))
+    pairs = LabelDataset(inject_noise(rows, "sym_40"))
     names = {"pair_id", "image_label", "text_label", "image_features", "text_features"}
     assert set(pairs[0]) == set(pairs.__getitems__([1, 2])) == names
 
 
 def test_oracle(rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(inject_noise(rows, "sym_60", seed=3))
+    pairs = LabelDataset(inject_noise(rows, "sym_60", seed=3))
     true = np.arange(30) % 3
     assert (pairs.true_labels == true).all()
     assert pairs.is_noisy.shape == (2, 30)
@@ -103,21 +103,21 @@ def test_oracle(rows: datasets.Dataset) -> None:
 
 
 def test_nobody_knows(rows: datasets.Dataset) -> None:
-    assert LabelledPairs(rows).is_noisy is None
-    assert LabelledPairs(rows).true_labels is None
+    assert LabelDataset(rows).is_noisy is None
+    assert LabelDataset(rows).true_labels is None
     partly = rows.add_column("true_label", [-1] + [0] * 29, feature=CLASSES)
     with pytest.raises(DatasetError, match=r"Row 0 .* no class in column 'true_label'"):
-        _ = LabelledPairs(partly).is_noisy
+        _ = LabelDataset(partly).is_noisy
 
 
 @pytest.mark.parametrize("pair_id", [30, -1])
 def test_rows_out_of_range(rows: datasets.Dataset, pair_id: int) -> None:
     with pytest.raises(IndexError, match=rf"{pair_id} is outside 0 \.\. 29"):
-        LabelledPairs(rows)[pair_id]
+        LabelDataset(rows)[pair_id]
 
 
 def test_follows_a_selection(rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(rows.select([9, 4]))
+    pairs = LabelDataset(rows.select([9, 4]))
     assert pairs.image_features[:, 0].tolist() == [9, 4]
     assert pairs.text_labels.tolist() == [0, 1]
 
@@ -125,7 +125,7 @@ def test_follows_a_selection(rows: datasets.Dataset) -> None:
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_works_in_a_data_loader(rows: datasets.Dataset, n_workers: int) -> None:
     loader = torch.utils.data.DataLoader(
-        torch.utils.data.Subset(LabelledPairs(rows), range(10, 30)),
+        torch.utils.data.Subset(LabelDataset(rows), range(10, 30)),
         batch_size=8,
         collate_fn=torch.utils.data.default_convert,
         num_workers=n_workers,
@@ -138,7 +138,7 @@ def test_works_in_a_data_loader(rows: datasets.Dataset, n_workers: int) -> None:
 
 
 def test_pictures_and_texts(picture_rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(picture_rows)
+    pairs = LabelDataset(picture_rows)
     assert not pairs.has_features
     for name in ("image_features", "text_features"):
         with pytest.raises(DatasetError, match=rf"no '{name}': extract vectors"):
@@ -154,7 +154,7 @@ def test_pictures_and_texts(picture_rows: datasets.Dataset) -> None:
 
 
 def test_a_batch_of_pictures(picture_rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(picture_rows)
+    pairs = LabelDataset(picture_rows)
     batch = pairs.__getitems__([2, 0])
     assert set(batch) == {"pair_id", "image_label", "text_label", "image", "caption"}
     assert batch["caption"] == ["c", "Red. "]
@@ -163,7 +163,7 @@ def test_a_batch_of_pictures(picture_rows: datasets.Dataset) -> None:
 
 
 def test_vectors_of_ones_own(picture_rows: datasets.Dataset) -> None:
-    pairs = LabelledPairs(picture_rows)
+    pairs = LabelDataset(picture_rows)
     made = pairs.with_features(np.eye(3, dtype=np.float64), np.ones((3, 2), dtype=np.float16))
     assert made.has_features
     assert not pairs.has_features
@@ -171,7 +171,7 @@ def test_vectors_of_ones_own(picture_rows: datasets.Dataset) -> None:
     assert made[1]["image_features"].tolist() == [0, 1, 0]
     assert "caption" not in made[1]
     assert made.texts([2]) == ["c"]
-    assert LabelledPairs(picture_rows).with_features(torch.eye(3), torch.eye(3)).has_features
+    assert LabelDataset(picture_rows).with_features(torch.eye(3), torch.eye(3)).has_features
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_vectors_of_ones_own(picture_rows: datasets.Dataset) -> None:
 )
 def test_vectors_that_do_not_fit(picture_rows, image, text, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LabelledPairs(picture_rows).with_features(image, text)
+        LabelDataset(picture_rows).with_features(image, text)
 
 
 def test_what_a_dataset_lacks_is_named(rows: datasets.Dataset) -> None:
     with pytest.raises(DatasetError, match="has no 'image'"):
-        LabelledPairs(rows).pictures([0])
+        LabelDataset(rows).pictures([0])
     with pytest.raises(DatasetError, match="has no 'captions'"):
-        LabelledPairs(rows).texts([0])
+        LabelDataset(rows).texts([0])
     with pytest.raises(DatasetError, match="labels are missing in one modality"):
-        LabelledPairs(rows.remove_columns("text_label"))
+        LabelDataset(rows.remove_columns("text_label"))

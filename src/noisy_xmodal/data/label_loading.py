@@ -30,12 +30,12 @@ from .columns import (
     check_is_split,
     column_values,
 )
-from .labelled_columns import (
+from .label_contract import (
     LABEL_COLUMNS,
-    check_labelled_columns,
     is_vector,
     no_label_error,
     read_labels,
+    validate_label_columns,
 )
 from .labels import number_classes
 from .messages import spell_options
@@ -49,7 +49,7 @@ LABEL = "label"  # one class for both sides, as most datasets of pictures name i
 AnyDataset = TypeVar("AnyDataset", datasets.Dataset, datasets.DatasetDict)
 
 
-def as_labelled(
+def as_label_pairs(
     dataset: AnyDataset,
     *,
     image_column: str | None = None,
@@ -82,7 +82,7 @@ def as_labelled(
             has none.
     """
     if not isinstance(dataset, datasets.DatasetDict):
-        check_is_split(dataset, "as_labelled")
+        check_is_split(dataset, "as_label_pairs")
     several = isinstance(dataset, datasets.DatasetDict)
     splits = dict(dataset) if several else {str(dataset.split or TRAIN): dataset}
     if image_column is None:
@@ -96,11 +96,11 @@ def as_labelled(
         sides = _with_sides(rows.remove_columns(sorted(used)), image_column, text_column, split)
         done[split] = _with_labels(sides, labels[split], names)
         done[split].info.description = rows.info.description
-        check_labelled_columns(done[split], split)
+        validate_label_columns(done[split], split)
     return datasets.DatasetDict(done) if several else next(iter(done.values()))
 
 
-def load_labelled(
+def load_label_pairs(
     name_or_path: str | Path,
     config_name: str | None = None,
     *,
@@ -116,7 +116,7 @@ def load_labelled(
         name_or_path: A folder that this library wrote, a Hub dataset, a folder or a file: all that
             `load_pairs` opens.
         config_name: Configuration of a dataset that has several.
-        image_column: See `as_labelled`, also for the others.
+        image_column: See `as_label_pairs`, also for the others.
         text_column: Vectors or texts.
         label_column: Class of a row, for both sides.
         image_label_column: Class of the image.
@@ -127,7 +127,7 @@ def load_labelled(
 
     Raises:
         DatasetError: The dataset, configuration or a picture file does not exist, or a split
-            cannot be brought to the contract (see `as_labelled`).
+            cannot be brought to the contract (see `as_label_pairs`).
     """
     given = GivenColumns(image_column, text_column)
     parts = open_splits(name_or_path, config_name, given, _with_whole_paths)
@@ -139,7 +139,7 @@ def load_labelled(
         split: opened.dataset if rows is None else opened.dataset.select(rows)
         for split, (opened, rows) in parts.items()
     }
-    return as_labelled(
+    return as_label_pairs(
         datasets.DatasetDict(splits),
         image_column=image_column,
         text_column=text_column,

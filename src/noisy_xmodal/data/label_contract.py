@@ -34,7 +34,7 @@ def is_vector(feature: Any) -> bool:
     )
 
 
-def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> None:
+def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> None:
     """Checks the names and types of the columns, without reading a row.
 
     Args:
@@ -44,7 +44,7 @@ def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> N
     Raises:
         DatasetError: A column is missing or has another type; the message says which.
     """
-    check_is_split(dataset, "as_labelled")
+    check_is_split(dataset, "as_label_pairs")
     features = dataset.features
     for vectors, raw, option in (
         (IMAGE_FEATURES, IMAGE, "image_column"),
@@ -54,7 +54,7 @@ def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> N
             raise DatasetError(
                 f"Split '{split}' has neither '{vectors}' nor '{raw}'; its columns are "
                 f"{dataset.column_names}. Name the one that holds it for "
-                f"as_labelled with {option}=NAME."
+                f"as_label_pairs with {option}=NAME."
             )
         if vectors in features and not is_vector(features[vectors]):
             raise DatasetError(
@@ -69,12 +69,12 @@ def check_labelled_columns(dataset: datasets.Dataset, split: str = "train") -> N
     if TEXT_FEATURES not in features and not is_string_list(features[CAPTIONS]):
         raise DatasetError(
             f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
-            "strings. Bring it to that form with as_labelled(dataset)."
+            "strings. Bring it to that form with as_label_pairs(dataset)."
         )
     _check_label_columns(dataset, split)
 
 
-def validate_labelled(
+def validate_label_pairs(
     dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0
 ) -> None:
     """Checks every row: classes that exist, finite vectors of one size, enough pairs.
@@ -87,7 +87,7 @@ def validate_labelled(
     Raises:
         DatasetError: The first row that breaks the contract, and how many do; or too few rows.
     """
-    check_labelled_columns(dataset, split)
+    validate_label_columns(dataset, split)
     if len(dataset) < minimum_pairs:
         raise DatasetError(
             f"Split '{split}' has {len(dataset)} pairs, fewer than the {minimum_pairs} of one "
@@ -107,7 +107,7 @@ def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> N
     """Reads a column of classes.
 
     Args:
-        dataset: Rows that pass `check_labelled_columns`.
+        dataset: Rows that pass `validate_label_columns`.
         name: The column.
         split: The name of the split, for the messages.
 
@@ -147,7 +147,7 @@ def read_vectors(dataset: datasets.Dataset, name: str, split: str = "train") -> 
     """Reads a column of vectors; a view where it is stored as one piece of float32.
 
     Args:
-        dataset: Rows that pass `check_labelled_columns`.
+        dataset: Rows that pass `validate_label_columns`.
         name: The column.
         split: The name of the split, for the messages.
 
@@ -178,7 +178,7 @@ def _check_label_columns(dataset: datasets.Dataset, split: str) -> None:
         if not whole and not isinstance(kind, datasets.ClassLabel):
             raise DatasetError(
                 f"Column '{name}' of split '{split}' is {kind}, not class numbers. Number the "
-                "classes with as_labelled(dataset)."
+                "classes with as_label_pairs(dataset)."
             )
     named = [name for name in found if isinstance(features[name], datasets.ClassLabel)]
     for name in named[1:]:
@@ -186,7 +186,7 @@ def _check_label_columns(dataset: datasets.Dataset, split: str) -> None:
             raise DatasetError(
                 f"Columns '{named[0]}' and '{name}' of split '{split}' have different classes: "
                 f"{features[named[0]].names[:5]} and {features[name].names[:5]} (the first 5). "
-                "Bring them together with as_labelled(dataset)."
+                "Bring them together with as_label_pairs(dataset)."
             )
 
 

@@ -11,13 +11,13 @@ from PIL import Image
 
 from noisy_xmodal.data import (
     DatasetError,
-    as_labelled,
+    as_label_pairs,
     inject_noise,
-    load_labelled,
+    load_label_pairs,
     noise_protocol,
-    validate_labelled,
+    validate_label_pairs,
 )
-from noisy_xmodal.data.labelled_columns import read_vectors
+from noisy_xmodal.data.label_contract import read_vectors
 
 CLASSES = datasets.ClassLabel(names=["cat", "dog", "owl"])
 NUMBERS = datasets.Value("int64")
@@ -60,8 +60,8 @@ def picture_rows() -> datasets.Dataset:
 
 
 def test_rows_by_the_contract_pass() -> None:
-    validate_labelled(vector_rows(), minimum_pairs=6)
-    validate_labelled(vector_rows(image_label=(LABELS, NUMBERS), text_label=(LABELS, NUMBERS)))
+    validate_label_pairs(vector_rows(), minimum_pairs=6)
+    validate_label_pairs(vector_rows(image_label=(LABELS, NUMBERS), text_label=(LABELS, NUMBERS)))
 
 
 @pytest.mark.parametrize(
@@ -96,26 +96,26 @@ def test_rows_by_the_contract_pass() -> None:
 )
 def test_what_breaks_the_contract_is_named(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        validate_labelled(vector_rows(**columns))
+        validate_label_pairs(vector_rows(**columns))
 
 
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(DatasetError, match="6 pairs, fewer than the 7"):
-        validate_labelled(vector_rows(), minimum_pairs=7)
+        validate_label_pairs(vector_rows(), minimum_pairs=7)
 
 
 def test_several_splits_are_refused() -> None:
     with pytest.raises(DatasetError, match=r"DatasetDict .*dataset\[split\]"):
-        validate_labelled(datasets.DatasetDict({"train": vector_rows()}))
+        validate_label_pairs(datasets.DatasetDict({"train": vector_rows()}))
 
 
 def test_pictures_and_captions_pass_and_empty_captions_do_not() -> None:
-    rows = as_labelled(picture_rows(), image_column="photo")
-    validate_labelled(rows)
+    rows = as_label_pairs(picture_rows(), image_column="photo")
+    validate_label_pairs(rows)
     feature = rows.features["captions"]
     texts = [["a"], ["b", " "], ["c"], ["d"]]
     with pytest.raises(DatasetError, match="Caption 1 of row 1"):
-        validate_labelled(
+        validate_label_pairs(
             rows.remove_columns("captions").add_column("captions", texts, feature=feature)
         )
 
@@ -147,7 +147,7 @@ def test_one_piece_of_float32_is_not_copied() -> None:
 
 def test_rows_by_the_contract_stay_as_they_are() -> None:
     noisy = inject_noise(vector_rows(), "sym_40", seed=1)
-    done = as_labelled(noisy)
+    done = as_label_pairs(noisy)
     assert done.column_names == noisy.column_names
     assert done["image_label"][:] == noisy["image_label"][:]
     assert noise_protocol(done) == noise_protocol(noisy)
@@ -163,12 +163,12 @@ def test_rows_by_the_contract_stay_as_they_are() -> None:
 )
 def test_one_label_fills_both_sides(labels: list[Any], feature: Any, names: list[str]) -> None:
     rows = vector_rows(image_label=None, text_label=None, label=(labels, feature))
-    done = as_labelled(rows)
+    done = as_label_pairs(rows)
     assert "label" not in done.column_names
     for name in ("image_label", "text_label"):
         assert done.features[name].names == names
         assert done[name][:] == [1, 0, 1, 0, 1, 0]
-    named = as_labelled(rows.rename_column("label", "topic"), label_column="topic")
+    named = as_label_pairs(rows.rename_column("label", "topic"), label_column="topic")
     assert named["text_label"][:] == done["text_label"][:]
 
 
@@ -176,12 +176,12 @@ def test_splits_share_their_classes() -> None:
     strings = datasets.Value("string")
     train = vector_rows(image_label=None, text_label=None, label=(list("cabcab"), strings))
     test = vector_rows(2, image_label=None, text_label=None, label=(["c", "c"], strings))
-    done = as_labelled(datasets.DatasetDict(train=train, test=test))
+    done = as_label_pairs(datasets.DatasetDict(train=train, test=test))
     assert done["test"].features["image_label"].names == ["a", "b", "c"]
     assert done["test"]["image_label"][:] == [2, 2]
     other = vector_rows(2, image_label=None, text_label=None, label=(["c", "z"], strings))
     with pytest.raises(DatasetError, match=r"row 1 of split 'test'.* class 'z'"):
-        as_labelled(datasets.DatasetDict(train=train, test=other))
+        as_label_pairs(datasets.DatasetDict(train=train, test=other))
 
 
 def test_sides_with_classes_of_their_own_and_the_oracle_are_numbered_alike() -> None:
@@ -193,7 +193,7 @@ def test_sides_with_classes_of_their_own_and_the_oracle_are_numbered_alike() -> 
         told=(list("bcbcbc"), strings),
         true_label=(list("caacac"), strings),
     )
-    done = as_labelled(rows, image_label_column="seen", text_label_column="told")
+    done = as_label_pairs(rows, image_label_column="seen", text_label_column="told")
     assert done.features["text_label"].names == ["a", "b", "c"]
     assert done["image_label"][:] == [2, 0] * 3
     assert done["text_label"][:] == [1, 2] * 3
@@ -203,13 +203,13 @@ def test_sides_with_classes_of_their_own_and_the_oracle_are_numbered_alike() -> 
 def test_vectors_under_other_names() -> None:
     rows = vector_rows().rename_columns({"image_features": "vgg", "text_features": "lda"})
     rows = rows.add_column("text_features", ["in the way"] * 6)
-    done = as_labelled(rows, image_column="vgg", text_column="lda")
+    done = as_label_pairs(rows, image_column="vgg", text_column="lda")
     assert done["image_features"][:] == rows["vgg"][:]
     assert done["text_features"][:] == rows["lda"][:]
 
 
 def test_pictures_and_texts_are_found_and_not_merged() -> None:
-    done = as_labelled(datasets.concatenate_datasets([picture_rows(), picture_rows()]))
+    done = as_label_pairs(datasets.concatenate_datasets([picture_rows(), picture_rows()]))
     assert done["captions"][:] == [[c] for c in "abcdabcd"]
     assert done["image"][1].getpixel((0, 0)) == (1, 0, 0)
     assert done["image_label"][:] == [0, 1] * 4
@@ -217,10 +217,10 @@ def test_pictures_and_texts_are_found_and_not_merged() -> None:
 
 def test_vectors_of_one_side_alone() -> None:
     rows = vector_rows(text_features=None).add_column("note", list("abcdef"))
-    done = as_labelled(rows, text_column="note")
+    done = as_label_pairs(rows, text_column="note")
     assert done["captions"][:] == [[c] for c in "abcdef"]
     with pytest.raises(DatasetError, match=r"no column 'captions'.* with text_column="):
-        as_labelled(rows)
+        as_label_pairs(rows)
 
 
 @pytest.mark.parametrize(
@@ -245,17 +245,17 @@ def test_what_cannot_be_brought_to_the_contract(
     columns: dict[str, Any], options: dict[str, str], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
-        as_labelled(vector_rows(**columns), **options)
+        as_label_pairs(vector_rows(**columns), **options)
 
 
 def test_other_things_are_refused() -> None:
     with pytest.raises(DatasetError, match="not a list"):
-        as_labelled([1, 2])
+        as_label_pairs([1, 2])
 
 
 def test_texts_that_are_not_found_are_asked_for_by_the_option_there_is() -> None:
     with pytest.raises(DatasetError, match="with text_column="):
-        as_labelled(picture_rows().rename_column("text", "words"))
+        as_label_pairs(picture_rows().rename_column("text", "words"))
 
 
 def test_folders_of_parquet_and_files_are_loaded(tmp_path: Path) -> None:
@@ -264,11 +264,11 @@ def test_folders_of_parquet_and_files_are_loaded(tmp_path: Path) -> None:
     folder.mkdir()
     for split, part in rows.items():
         part.to_parquet(folder / f"{split}.parquet")
-    found = load_labelled(folder)
+    found = load_label_pairs(folder)
     assert list(found) == ["train", "test"]
     for split, part in rows.items():
         assert found[split].to_dict() == part.to_dict()
-    assert list(load_labelled(folder / "test.parquet")) == ["test"]
+    assert list(load_label_pairs(folder / "test.parquet")) == ["test"]
 
 
 def test_json_lines_of_vectors_are_loaded(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_json_lines_of_vectors_are_loaded(tmp_path: Path) -> None:
              enumerate(["train"] * 4 + ["val"] * 2)]  # fmt: skip
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    found = load_labelled(file, image_column="img", text_column="txt", label_column="topic")
+    found = load_label_pairs(file, image_column="img", text_column="txt", label_column="topic")
     assert {split: len(part) for split, part in found.items()} == {"train": 4, "validation": 2}
     assert read_vectors(found["validation"], "image_features").tolist() == [[4, 0.5], [5, 0.5]]
     assert found["validation"]["text_label"][:] == [0, 1]
@@ -287,14 +287,14 @@ def test_a_table_beside_pictures_is_loaded(tmp_path: Path) -> None:
         Image.new("RGB", (2, 2), (i, 0, 0)).save(tmp_path / f"{i}.png")
     table = ["file,text,label", *(f"{i}.png,text {i},{'ab'[i % 2]}" for i in range(4))]
     (tmp_path / "rows.csv").write_text("\n".join(table), encoding="utf-8")
-    found = load_labelled(tmp_path / "rows.csv")["train"]
+    found = load_label_pairs(tmp_path / "rows.csv")["train"]
     assert found["image"][3].getpixel((0, 0)) == (3, 0, 0)
     assert found["captions"][2] == ["text 2"]
     assert found["text_label"][:] == [0, 1, 0, 1]
     with pytest.raises(DatasetError, match="it has no configuration 'small'"):
-        load_labelled(tmp_path / "rows.csv", "small")
+        load_label_pairs(tmp_path / "rows.csv", "small")
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no file .*none\.parquet"):
-        load_labelled(tmp_path / "none.parquet")
+        load_label_pairs(tmp_path / "none.parquet")

@@ -28,17 +28,17 @@ from .columns import (
 )
 from .digests import Digests, array_digests, text_digests
 from .identity import image_digests, image_id_digests
-from .labelled_columns import (
+from .label_contract import (
     check_finite,
-    check_labelled_columns,
     class_names,
     read_labels,
     read_vectors,
+    validate_label_columns,
 )
 from .pictures import open_picture, stored_pictures
 
 
-class LabelledPairs(torch.utils.data.Dataset):
+class LabelDataset(torch.utils.data.Dataset):
     """The rows of a dataset with classes, one pair a row.
 
     Labels and vectors are held in memory; pictures and texts are read when asked for. A batch is
@@ -46,7 +46,7 @@ class LabelledPairs(torch.utils.data.Dataset):
     leaves it alone.
 
     Args:
-        dataset: Rows by the column contract, see `as_labelled`.
+        dataset: Rows by the column contract, see `as_label_pairs`.
         split: Its name, for the messages.
 
     Attributes:
@@ -65,7 +65,7 @@ class LabelledPairs(torch.utils.data.Dataset):
             DatasetError: A column is missing or has another type, or a row has no class, or no
                 vector of numbers.
         """
-        check_labelled_columns(dataset, split)
+        validate_label_columns(dataset, split)
         self.dataset = dataset
         self.split = split
         self.image_labels = read_labels(dataset, IMAGE_LABEL, split)
@@ -190,7 +190,7 @@ class LabelledPairs(torch.utils.data.Dataset):
 
     def with_features(
         self, image_features: ArrayLike, text_features: ArrayLike, derived: bool = False
-    ) -> "LabelledPairs":
+    ) -> "LabelDataset":
         """Copies the pairs with vectors of a person's own, such as those of a pretrained model.
 
         Args:
@@ -210,7 +210,7 @@ class LabelledPairs(torch.utils.data.Dataset):
         pairs._own_vectors = {} if derived else pairs._vectors
         return pairs
 
-    def without_features(self) -> "LabelledPairs":
+    def without_features(self) -> "LabelDataset":
         """Copies the pairs without their vectors, for a model that reads pictures and texts.
 
         Raises:
