@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.equal_texts import OwnTexts, text_numbers
+from noisy_xmodal.data.equal_texts import SharedTexts, text_numbers
 
 
 def test_texts_are_numbered_as_they_come_whatever_their_case_and_white_space():
@@ -17,14 +17,14 @@ def test_images_have_the_texts_of_their_own_pairs(n_texts):
     rng = np.random.default_rng(n_texts)
     row_of_pair = np.repeat(np.arange(15), rng.integers(1, 4, 15))
     captions = [f"text {number}" for number in rng.integers(0, n_texts, len(row_of_pair))]
-    own = OwnTexts(captions, row_of_pair)
+    own = SharedTexts(captions, row_of_pair)
     texts_of = [
         {c for c, r in zip(captions, row_of_pair, strict=True) if r == i} for i in range(15)
     ]
-    assert own.repeated.tolist() == [sum(c in texts for texts in texts_of) > 1 for c in captions]
+    assert own.is_shared.tolist() == [sum(c in texts for texts in texts_of) > 1 for c in captions]
     rows, pairs = np.arange(15), np.arange(len(captions))
-    found = own.are_given(rows[:, None], pairs[None])
+    found = own.match(rows[:, None], pairs[None])
     assert found.tolist() == [[c in texts for c in captions] for texts in texts_of]
     np.testing.assert_array_equal(
-        own.are_given(row_of_pair[::-1], pairs), found[row_of_pair[::-1], pairs]
+        own.match(row_of_pair[::-1], pairs), found[row_of_pair[::-1], pairs]
     )

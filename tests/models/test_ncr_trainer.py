@@ -111,7 +111,7 @@ def test_loss_pass_equals_a_loop_over_the_chunks(tmp_path):
         items = [pairs[pair_id] for pair_id in chunk]
         seen[chunk] += 1
         rows = np.array([item["image_row"] for item in items])
-        negatives = ~torch.from_numpy(pairs.own_texts.are_given(rows[:, None], np.array(chunk)))
+        negatives = ~torch.from_numpy(pairs.shared_texts.match(rows[:, None], np.array(chunk)))
         for k, peer in enumerate(trainer.model.peers):
             inputs = processor(
                 images=[item["regions"] for item in items], text=[item["caption"] for item in items]

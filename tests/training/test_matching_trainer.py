@@ -63,8 +63,8 @@ def test_warm_up_and_later_loss_are_the_objectives_own(tmp_path):
     rows = batch["image_row"]
     inputs = {k: v for k, v in batch.items() if k not in ("pair_id", "image_row", "peer")}
     scores = trainer.model(**inputs).scores
-    own_texts = trainer.train_dataset.own_texts
-    given = own_texts.are_given(rows[:, None].numpy(), batch["pair_id"][None].numpy())
+    shared_texts = trainer.train_dataset.shared_texts
+    given = shared_texts.match(rows[:, None].numpy(), batch["pair_id"][None].numpy())
     negatives = ~torch.from_numpy(given)
     for epoch, loss in ((0, mean_triplet_loss), (1, hardest_triplet_loss)):
         trainer.state.epoch = epoch

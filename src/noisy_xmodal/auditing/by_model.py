@@ -97,13 +97,13 @@ def judge_by_model(
             rows,
             logit_scale_of(model),
             seed,
-            pairs.own_texts,
+            pairs.shared_texts,
         )
     else:
         # RCAR scores by log-odds, which have no temperature.
         scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
         judged = judge_scores(
-            model, processor, images, captions, rows, scale, seed, pairs.own_texts, progress
+            model, processor, images, captions, rows, scale, seed, pairs.shared_texts, progress
         )
     fold_of_row = np.zeros(pairs.n_images, dtype=np.int64)
     return conclude([judged], [np.arange(len(rows))], rows, fold_of_row, seed=seed)

@@ -279,7 +279,9 @@ def _judge_fold(
             model, pairs.processor, samples.captions(), folder / "texts.npy", progress=progress
         )
         scale = logit_scale_of(model)
-        judged = judge_vectors(images, texts, samples.row_of_pair, scale, seed, samples.own_texts)
+        judged = judge_vectors(
+            images, texts, samples.row_of_pair, scale, seed, samples.shared_texts
+        )
         aside = kept.with_name(f".{kept.name}.partial")
         # Of an array with gaps, such as a column, safetensors would keep other numbers.
         whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}

@@ -1,6 +1,7 @@
-"""Captions of one text: which are they, and which images are given such a text.
+"""Captions with equal texts, and the images that share them.
 
-A text that stands on several images is right for each of them. No image takes it for a negative.
+A text that several images have as a caption is correct for each of them, so it is not a negative
+for any of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,28 +11,28 @@ from numpy.typing import NDArray
 
 
 def text_numbers(captions: Iterable[str]) -> NDArray[np.int64]:
-    """Number the texts in the order in which they come first.
+    """Numbers the texts in order of first occurrence.
 
     Args:
         captions: Captions; case and the width of white space do not matter.
 
     Returns:
-        The number of the text of each caption, (n_captions,); equal texts have the same.
+        The number of each caption's text, (n_captions,); equal texts have the same number.
     """
-    known: dict[str, int] = {}
-    numbers = [known.setdefault(" ".join(text.casefold().split()), len(known)) for text in captions]
+    ids: dict[str, int] = {}
+    numbers = [ids.setdefault(" ".join(text.casefold().split()), len(ids)) for text in captions]
     return np.array(numbers, dtype=np.int64)
 
 
-class OwnTexts:
-    """Which texts the images of a dataset are given, whatever pair they stand in.
+class SharedTexts:
+    """Which images of a dataset have which texts as captions.
 
     Args:
         captions: The caption of each pair.
-        row_of_pair: Row of its image, (n_pairs,).
+        row_of_pair: The row of each pair's image, (n_pairs,).
 
     Attributes:
-        repeated: True where the text of a pair is given to another image as well, bool (n_pairs,).
+        is_shared: (n_pairs,) bool, whether another image has the pair's text as well.
     """
 
     def __init__(self, captions: Sequence[str], row_of_pair: NDArray[np.int64]) -> None:
@@ -40,22 +41,22 @@ class OwnTexts:
         self._n_texts = int(self._text.max(initial=0)) + 1
         self._keys = np.unique(row_of_pair * self._n_texts + self._text)  # (n_distinct,)
         n_images = np.bincount(self._keys % self._n_texts, minlength=self._n_texts)  # (n_texts,)
-        self.repeated = n_images[self._text] > 1
+        self.is_shared = n_images[self._text] > 1
 
-    def are_given(self, rows: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether images are given the texts of pairs.
+    def match(self, rows: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether images have the texts of pairs as captions.
 
         Args:
-            rows: Rows of the images, in any shape.
-            pairs: Pair ids, in a shape that is broadcast with it.
+            rows: Rows of images, of any shape.
+            pairs: Pair ids, of a shape that broadcasts with `rows`.
 
         Returns:
-            bool, of the common shape; True for an image's own captions, too.
+            bool, of the broadcast shape; True for an image's own captions, too.
         """
         rows, pairs = np.broadcast_arrays(rows, pairs)
-        given = rows == self._row_of_pair[pairs]
-        some = self.repeated[pairs]
-        keys = rows[some] * self._n_texts + self._text[pairs[some]]
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        given[some] = self._keys[at] == keys
-        return given
+        matches = rows == self._row_of_pair[pairs]
+        shared = self.is_shared[pairs]
+        keys = rows[shared] * self._n_texts + self._text[pairs[shared]]
+        index = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        matches[shared] = self._keys[index] == keys
+        return matches

@@ -1,6 +1,6 @@
-"""Pairs, one by one: the torch Dataset over a dataset of images with captions.
+"""`PairDataset` adapts a `datasets.Dataset` of images with captions to torch, one item per pair.
 
-The oracle (`is_noisy`) is never part of an item: what a model or a loss is given cannot contain it.
+Items never contain the oracle (`is_noisy`), so it cannot reach a model or a loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from .columns import (
     visual_column,
 )
 from .digests import Digests, text_digests
-from .equal_texts import OwnTexts
+from .equal_texts import SharedTexts
 from .identity import image_digests, image_id_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
@@ -37,20 +37,20 @@ ImageTransform = Callable[..., Mapping[str, torch.Tensor]]
 
 
 class PairDataset(torch.utils.data.Dataset):
-    """The pairs of a dataset that keeps the column contract.
+    """The pairs of a dataset that follows the column contract.
 
-    Captions are held in memory; images and region features are read when asked for, each row once
-    per batch.
+    Captions are held in memory. Images and region features are read on access, each row once per
+    batch.
 
     Args:
-        dataset: Rows by the column contract.
-        image_transform: Turns a list of pictures into model inputs, one tensor a name, such as an
-            image processor. Items then hold these inputs in place of the picture.
-        cache_bytes: Memory for transformed pictures, so that pictures that fit are decoded and
-            transformed once and not once an epoch. Nothing may be random in the transform.
+        dataset: Rows that follow the column contract.
+        image_transform: Function from a list of pictures to model inputs, one tensor per name, such
+            as an image processor. Items then hold these inputs instead of the picture.
+        cache_bytes: Memory for transformed pictures. Pictures that fit are decoded and transformed
+            once instead of once per epoch, so the transform must be deterministic.
 
     Attributes:
-        row_of_pair: (n_pairs,) int64, the row of the image that each pair is given.
+        row_of_pair: (n_pairs,) int64, the row of each pair's image.
         caption_of_pair: (n_pairs,) int64, the position of the caption in that row.
         n_images: Number of rows.
     """
@@ -93,14 +93,14 @@ class PairDataset(torch.utils.data.Dataset):
         return self.__getitems__([pair_id])[0]
 
     def __getitems__(self, pair_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Fetches a batch; torch's DataLoader calls it where it exists.
+        """Fetches a batch; torch's `DataLoader` calls this method.
 
         Args:
-            pair_ids: Pairs to fetch, in any order, repeats allowed.
+            pair_ids: Pairs to fetch, in any order, with repeats if wanted.
 
         Returns:
-            A dict per pair: `pair_id`, `image_row`, `caption`, and `image` (a PIL picture in RGB),
-            what the transform makes of it, or `regions` (an (n_regions, dim) array).
+            A dict per pair: `pair_id`, `image_row`, `caption`, and either `image` (a PIL picture in
+            RGB), the outputs of the transform, or `regions` (an (n_regions, dim) array).
 
         Raises:
             IndexError: A pair id is outside 0 .. n_pairs - 1.
@@ -114,16 +114,16 @@ class PairDataset(torch.utils.data.Dataset):
         return [
             {
                 PAIR_ID: pair_id,
-                IMAGE_ROW: int(rows[at]),
+                IMAGE_ROW: int(rows[index]),
                 CAPTION: self._captions[pair_id],
-                **visuals[at],
+                **visuals[index],
             }
-            for pair_id, at in zip(ids.tolist(), position.tolist(), strict=True)
+            for pair_id, index in zip(ids.tolist(), position.tolist(), strict=True)
         ]
 
     @property
     def is_noisy(self) -> np.ndarray | None:
-        """The oracle, (n_pairs,) bool, or None where nothing is known.
+        """The oracle, (n_pairs,) bool, or None if the dataset has none.
 
         For metrics, evaluation and audit only.
 
@@ -143,13 +143,13 @@ class PairDataset(torch.utils.data.Dataset):
         return np.fromiter(chain.from_iterable(flags), dtype=bool, count=len(self))
 
     @cached_property
-    def own_texts(self) -> OwnTexts:
-        """Which texts the images are given, to know which of them are no negatives."""
-        return OwnTexts(self._captions, self.row_of_pair)
+    def shared_texts(self) -> SharedTexts:
+        """Which images share which texts; a shared text is not a negative for them."""
+        return SharedTexts(self._captions, self.row_of_pair)
 
     @property
     def images(self) -> "ImageRows":
-        """The pictures or region features by row, read when a slice of them is asked for."""
+        """The pictures or region features by row, read on access."""
         return ImageRows(self)
 
     def captions(self) -> list[str]:
@@ -157,10 +157,10 @@ class PairDataset(torch.utils.data.Dataset):
         return list(self._captions)
 
     def identity(self) -> dict[str, Digests]:
-        """What the pairs are made of, by "unit: property"; the oracle has no part in it.
+        """Digests of the content by "unit: property", without the oracle; see `data.identity`.
 
         Returns:
-            Digests, (n_pairs,) of pairs and (n_images,) of images, see `data.identity`.
+            (n_pairs,) for each property of pairs, (n_images,) for each property of images.
         """
         return {
             "image: picture": self._image_digests(),
@@ -173,45 +173,45 @@ class PairDataset(torch.utils.data.Dataset):
         return image_digests(self.dataset)
 
     def _model_visuals(self, rows: list[int]) -> list[dict[str, Any]]:
-        """What an item holds of each row's image."""
+        """The visual entries of an item, for each row."""
         if self._transform is None:
             return [{self.visual: visual} for visual in self.visuals(rows)]
-        found = {row: self._cache[row] for row in rows if row in self._cache}
-        missing = [row for row in rows if row not in found]
+        inputs_of = {row: self._cache[row] for row in rows if row in self._cache}
+        missing = [row for row in rows if row not in inputs_of]
         if missing:
             inputs = self._transform(self.visuals(missing), return_tensors="pt")
             for position, row in enumerate(missing):
                 # A clone: a view would keep the tensor of the whole batch alive.
-                found[row] = {name: value[position].clone() for name, value in inputs.items()}
-                size = sum(value.nbytes for value in found[row].values())
+                inputs_of[row] = {name: value[position].clone() for name, value in inputs.items()}
+                size = sum(value.nbytes for value in inputs_of[row].values())
                 if size <= self._cache_left:
-                    self._cache[row] = found[row]
+                    self._cache[row] = inputs_of[row]
                     self._cache_left -= size
-        return [found[row] for row in rows]
+        return [inputs_of[row] for row in rows]
 
     def visuals(self, rows: list[int]) -> list[Any]:
-        """Reads the pictures (as `on_white` makes them) or region features of some rows.
+        """Reads the pictures (composed by `on_white`) or region features of some rows.
 
         Args:
             rows: Row numbers.
 
         Raises:
-            DatasetError: Region features that `validate_pairs` left to this are not finite.
+            DatasetError: Region features that `validate_pairs` did not check are not finite.
         """
         if not rows:
             return []
         if self.visual == IMAGE:
             return [open_picture(stored) for stored in self._rows[rows][IMAGE]]
-        found = region_arrays(self._rows[rows].column(self.visual))
+        features = region_arrays(self._rows[rows].column(self.visual))
         if self._checks:
-            for row, regions in zip(rows, found, strict=True):
+            for row, regions in zip(rows, features, strict=True):
                 check_regions(regions, f"Row {row}")
-        # A copy a row: the views are read-only, and torch wants to own what it is given.
-        return [regions.copy() for regions in found]
+        # The views are read-only; torch needs writable memory.
+        return [regions.copy() for regions in features]
 
 
 class ImageRows(Sequence):
-    """The images of a `PairDataset` as a sequence that reads what it is asked for.
+    """The images of a `PairDataset` as a sequence that reads them on access.
 
     Args:
         pairs: The dataset.
@@ -230,15 +230,15 @@ class ImageRows(Sequence):
 
 
 def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Removes the pairs that the oracle marks as wrong, and the rows that are left with none.
+    """Removes the pairs that the oracle marks as wrong, and the rows without any pair left.
 
-    This USES THE ORACLE: it exists to measure upper marks ("what if we knew?"), never for a method.
+    This USES THE ORACLE. It measures upper bounds; a training method must not use it.
 
     Args:
         dataset: One split with an `is_noisy` column.
 
     Returns:
-        The dataset with clean pairs only; its pair ids are counted anew.
+        The clean pairs, with new pair ids.
 
     Raises:
         DatasetError: The dataset has no `is_noisy` column.

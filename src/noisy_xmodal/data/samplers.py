@@ -1,4 +1,4 @@
-"""Which pairs stand in which mini-batch: one stream of batches for each peer."""
+"""Samplers of pairs: mini-batches for peer networks, and fixed chunks for the loss pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,27 +10,28 @@ from .pair_dataset import PairDataset
 
 
 class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Batches in which every peer visits every pair exactly once an epoch, unless `drop_last`.
+    """Batches in which every peer visits every pair exactly once per epoch, unless `drop_last`.
 
-    Each peer has its own order, drawn from the seed, the epoch and the peer alone, so an epoch that
-    is resumed is the same epoch. With a division, every mini-batch of a peer holds clean and noisy
-    pairs in the proportion of the division (NCR, Algorithm 1, line 9). Their number never changes.
+    Each peer has its own order. It depends only on the seed, the epoch and the peer, so a resumed
+    epoch has the same batches. With a division, every mini-batch of a peer has clean and noisy
+    pairs in the proportion of the division (NCR, Algorithm 1, line 9). The number of batches is
+    constant.
 
     Args:
         n_pairs: Number of pairs.
-        batch_size: Pairs of one peer in a batch, over all processes; the batch as a whole has
-            `n_peers` times as many.
-        n_peers: Number of networks that train side by side.
+        batch_size: Pairs of one peer per batch, over all processes; the whole batch has `n_peers`
+            times as many.
+        n_peers: Number of networks that train together.
         seed: Seed of the orders.
-        clean_mask: Function of a peer that gives its division, bool (n_pairs,), or None while there
-            is none. It is asked at the beginning of each epoch.
+        clean_mask: Function from a peer to its division, bool (n_pairs,), or None before there is
+            one. It is called at the start of each epoch.
         process: Index of this process.
-        n_processes: Number of processes, which share every batch.
-        drop_last: Whether all batches have `batch_size` pairs. The pairs that are left over, others
-            in every epoch, are not visited then. Else batches differ in size by one at most.
+        n_processes: Number of processes that share each batch.
+        drop_last: Whether all batches have `batch_size` pairs. The remaining pairs, different ones
+            in each epoch, are then skipped. Otherwise batch sizes differ by at most one.
 
     Raises:
-        ValueError: If there are fewer pairs than a batch.
+        ValueError: There are fewer pairs than one batch needs.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         self._n_processes = n_processes
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
+        """Sets the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -70,7 +71,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
 
     @property
     def smallest(self) -> int:
-        """Pairs of one peer in the smallest batch, over all processes."""
+        """Pairs of one peer in the smallest batch, summed over processes."""
         return self.batch_size if self.drop_last else self.n_pairs // len(self)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -85,7 +86,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
             ]
 
     def _batches_of(self, peer: int) -> list[np.ndarray]:
-        """One epoch of one peer: arrays of pair ids."""
+        """The pair ids of each batch of one peer, for one epoch."""
         order = np.random.default_rng((self.seed, self.epoch, peer)).permutation(self.n_pairs)
         if self.drop_last:
             order = order[: len(self) * self.batch_size]
@@ -94,21 +95,21 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
             return np.array_split(order, len(self))
         clean = np.array_split(order[mask[order]], len(self))
         noisy = np.array_split(order[~mask[order]], len(self))
-        # Larger pieces come first in both lists; one of them reversed keeps the batches even.
+        # `array_split` puts larger parts first; reversing one list balances the batch sizes.
         return [np.concatenate(parts) for parts in zip(clean, noisy[::-1], strict=True)]
 
 
 class ChunkSampler(Sampler[list[int]]):
-    """The fixed chunks of the loss pass: the same pairs meet in every epoch and run.
+    """Fixed chunks for the loss pass: the same pairs share a chunk in every epoch and run.
 
-    A pair's loss depends on the negatives beside it. Chunks that are drawn once, from the seed
-    alone, and that differ in size by one at most make losses comparable between pairs and epochs,
-    and equal on any number of processes.
+    A pair's loss depends on the negatives in its chunk. Chunks depend on the seed alone and differ
+    in size by at most one, so losses are comparable between pairs and epochs, and equal for any
+    number of processes.
 
     Args:
         n_pairs: Number of pairs.
-        chunk_size: Pairs in a chunk, at most.
-        seed: Seed of the draw.
+        chunk_size: Maximum number of pairs in a chunk.
+        seed: Seed of the order.
         process: Index of this process.
         n_processes: Number of processes; each takes every n-th chunk.
     """
@@ -128,7 +129,7 @@ class ChunkSampler(Sampler[list[int]]):
 
 
 class PeerPairs(Dataset):
-    """A pair dataset that is asked for (pair id, peer) and says in each item whose it is.
+    """A pair dataset with keys (pair id, peer); each item names its `peer`.
 
     Args:
         pairs: The pairs.
@@ -140,9 +141,9 @@ class PeerPairs(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, dealt: tuple[int, int]) -> dict[str, Any]:
-        return self.__getitems__([dealt])[0]
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        return self.__getitems__([key])[0]
 
-    def __getitems__(self, dealt: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        items = self.pairs.__getitems__([pair_id for pair_id, _ in dealt])
-        return [item | {"peer": peer} for item, (_, peer) in zip(items, dealt, strict=True)]
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        items = self.pairs.__getitems__([pair_id for pair_id, _ in keys])
+        return [item | {"peer": peer} for item, (_, peer) in zip(items, keys, strict=True)]

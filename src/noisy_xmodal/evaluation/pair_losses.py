@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from ..data.equal_texts import OwnTexts
+from ..data.equal_texts import SharedTexts
 from ..modules.several import check_several
 from .scoring import ScoringModel, eval_mode
 
@@ -66,7 +66,7 @@ def judge_vectors(
     image_of_text: np.ndarray,
     scale: float,
     seed: int = 0,
-    own_texts: OwnTexts | None = None,
+    shared_texts: SharedTexts | None = None,
 ) -> JudgedPairs:
     """Losses of pairs by the vectors of two towers.
 
@@ -76,7 +76,7 @@ def judge_vectors(
         image_of_text: Row of the image of each text, ascending, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of references and random pairs.
-        own_texts: Which texts the images are given; by default all texts are different.
+        shared_texts: Which images share which texts; by default, none do.
 
     Raises:
         ValueError: If no image can be given a text that is none of its own.
@@ -95,7 +95,7 @@ def judge_vectors(
     )
     own = np.arange(len(texts))
     given = judge.evidence(image_of_text, own, image_of_text, own)
-    replaced, others = _random_pairs(rng, image_of_text, own_texts)
+    replaced, others = _random_pairs(rng, image_of_text, shared_texts)
     random_losses = judge.losses(image_of_text[replaced], others)
     some = np.sort(rng.permutation(len(others))[:_MOST_EXCHANGED])
     replaced, others = replaced[some], others[some]
@@ -200,7 +200,7 @@ def judge_scores(
     image_of_text: np.ndarray,
     scale: float,
     seed: int = 0,
-    own_texts: OwnTexts | None = None,
+    shared_texts: SharedTexts | None = None,
     progress: bool = False,
 ) -> JudgedPairs:
     """Losses of pairs by a model that has no vector an image, against the pairs of a chunk.
@@ -213,7 +213,7 @@ def judge_scores(
         image_of_text: Row of the image of each text, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of the chunks.
-        own_texts: See `judge_vectors`.
+        shared_texts: See `judge_vectors`.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -237,7 +237,9 @@ def judge_scores(
             logits = scores.cpu().double() * scale  # (n_distinct, n_pairs), where there is float64
             found = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
             losses[pairs] = found.diagonal()
-            random.append(found[_are_wrong(image_of_text, pairs[:, None], pairs[None], own_texts)])
+            random.append(
+                found[_are_wrong(image_of_text, pairs[:, None], pairs[None], shared_texts)]
+            )
             bar.update(len(pairs))
     random_losses = np.concatenate(random)
     if not len(random_losses):
@@ -273,23 +275,23 @@ def _log_mean_exp(vectors: np.ndarray, references: np.ndarray, scale: float) -> 
 
 
 def _are_wrong(
-    image_of_text: np.ndarray, own: np.ndarray, others: np.ndarray, own_texts: OwnTexts | None
+    image_of_text: np.ndarray, own: np.ndarray, others: np.ndarray, shared_texts: SharedTexts | None
 ) -> NDArray[np.bool_]:
     """Whether the images of texts are wrong with other texts, of the shape of both together."""
-    if own_texts is not None:
-        return ~own_texts.are_given(image_of_text[own], others)
+    if shared_texts is not None:
+        return ~shared_texts.match(image_of_text[own], others)
     return np.asarray(image_of_text[own] != image_of_text[others])
 
 
 def _random_pairs(
-    rng: np.random.Generator, image_of_text: np.ndarray, own_texts: OwnTexts | None
+    rng: np.random.Generator, image_of_text: np.ndarray, shared_texts: SharedTexts | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Texts, and a text that is wrong for the image of each, about as often as any other."""
     n = len(image_of_text)
     replaced, others = [], []
     for _ in range(max(1, -(-_LEAST_RANDOM // max(n, 1)))):
         drawn = rng.permutation(n)
-        differs = np.flatnonzero(_are_wrong(image_of_text, np.arange(n), drawn, own_texts))
+        differs = np.flatnonzero(_are_wrong(image_of_text, np.arange(n), drawn, shared_texts))
         replaced.append(differs)
         others.append(drawn[differs])
     found = np.concatenate(replaced), np.concatenate(others)

@@ -130,11 +130,11 @@ class PairTrainer(RobustTrainer):
         negatives = image_row[:, None] != image_row[None, :]
         if self.has_repeated_texts:
             rows, pairs = image_row.cpu().numpy(), pair_id.cpu().numpy()
-            given = self.train_dataset.own_texts.are_given(rows[:, None], pairs[None, :])
+            given = self.train_dataset.shared_texts.match(rows[:, None], pairs[None, :])
             negatives &= ~torch.from_numpy(given).to(negatives.device)
         return PairBatch(peer, pair_id, negatives, inputs)
 
     @cached_property
     def has_repeated_texts(self) -> bool:
         """Whether a training text is given to several images."""
-        return bool(self.train_dataset.own_texts.repeated.any())
+        return bool(self.train_dataset.shared_texts.is_shared.any())
