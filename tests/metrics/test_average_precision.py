@@ -151,11 +151,11 @@ def test_scores_of_any_range_are_exact(scale, outlier, dtype):
     np.testing.assert_allclose(values, by_places(scores, relevant), rtol=1e-9)
 
 
-@pytest.mark.parametrize("at_once", [1, 50, 2**17])
-@pytest.mark.parametrize("most_near", [0, 1e9])
-def test_parts_and_ways_of_sorting_agree(at_once, most_near, monkeypatch):
-    monkeypatch.setattr(relevant_ranks, "_AT_ONCE", at_once)
-    monkeypatch.setattr(relevant_ranks, "_MOST_NEAR", most_near)
+@pytest.mark.parametrize("block_entries", [1, 50, 2**17])
+@pytest.mark.parametrize("max_collisions", [0, 1e9])
+def test_parts_and_ways_of_sorting_agree(block_entries, max_collisions, monkeypatch):
+    monkeypatch.setattr(relevant_ranks, "_BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(relevant_ranks, "_MAX_COLLISIONS", max_collisions)
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=(9, 30)), 1)
     relevant = rng.random((9, 30)) < rng.random((9, 1))
@@ -340,7 +340,7 @@ def test_curve_falls():
         (np.zeros((1, 2)), [[1, 0]], None, "relevant as booleans"),
         ([["a"]], [[True]], None, "give real numbers"),
         ([[0.0, 1.0], [0.0, np.nan]], [[True, False]] * 2, None, "at query 1 and item 1"),
-        ([[0.0]], [[True]], 0, "A cutoff is 0"),
+        ([[0.0]], [[True]], 0, "a cutoff is 0"),
     ],
 )
 def test_bad_scores_are_refused(scores, relevant, k, message):
@@ -377,7 +377,7 @@ def test_bad_sides_are_refused(function, changes, message):
 
 def test_bad_options_are_refused():
     problem = small_problem(0)
-    with pytest.raises(ValueError, match="A cutoff is 0"):
+    with pytest.raises(ValueError, match="a cutoff is 0"):
         class_retrieval_metrics(*problem, cutoffs=(50, 0))
     with pytest.raises(ValueError, match="no_relevant is 'nan'"):
         class_retrieval_metrics(*problem, no_relevant="nan")

@@ -1,6 +1,6 @@
 """Losses: pure functions that return one value per pair or sample, never reduced.
 
-The one exception is the correlation loss, which only a whole batch has.
+The exception is the correlation loss, which is a property of a whole batch.
 """
 
 from .active_passive import ClassificationLoss, classification_loss

@@ -1,9 +1,9 @@
 """Sums of classification losses by name, such as an active and a passive one.
 
 Source: Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020,
-Section 4: an active loss only raises the probability of the class given ("nce", "ngce", "nfocal"),
-a passive one lowers those of the others too ("mae", "rce"). "ngce+mae" is Eq. 3 of Ding et al.,
-"Dual-Mix for Cross-Modal Retrieval with Noisy Labels" (DMCM).
+Section 4: an active loss ("nce", "ngce", "nfocal") only raises the probability of the target class;
+a passive loss ("mae", "rce") also lowers those of the other classes. "ngce+mae" is Eq. 3 of Ding et
+al., "Dual-Mix for Cross-Modal Retrieval with Noisy Labels" (DMCM).
 """
 
 import inspect
@@ -25,8 +25,8 @@ class ClassificationLoss:
 
     Attributes:
         name: Losses to add, each with an optional weight in front: "1*nce+0.5*rce".
-        options: Options of the losses, such as `rho`. One goes to all losses that know it, or to
-            one alone with its name in front: `mae_form`.
+        options: Options of the losses, such as `rho`. An option goes to every loss that has it, or
+            to one loss if its name is in front: `mae_form`.
 
     Raises:
         ValueError: If a name, a weight or an option is unknown or out of range.
@@ -37,21 +37,21 @@ class ClassificationLoss:
     _terms: list[tuple[float, Callable[..., Tensor]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = [loss for _, loss in _parts(self.name)]
-        known = {option for loss in parts for option in _options_of(loss)}
-        known_alone = {f"{loss}_{option}" for loss in parts for option in _options_of(loss)}
+        parts = _parse_sum(self.name)
+        shared = {option for _, loss in parts for option in _options_of(loss)}
+        prefixed = {f"{loss}_{option}" for _, loss in parts for option in _options_of(loss)}
         for option in self.options:
-            if option not in known | known_alone:
+            if option not in shared | prefixed:
                 raise ValueError(
-                    f"option {option!r} is known to no loss in {self.name!r}: choose from "
-                    f"{', '.join(sorted(known)) or 'none'}"
+                    f"no loss in {self.name!r} has an option {option!r}: choose from "
+                    f"{', '.join(sorted(shared)) or 'none'}"
                 )
         terms = [
-            (weight, partial(CLASSIFICATION_LOSSES[loss], **self._given_to(loss)))
-            for weight, loss in _parts(self.name)
+            (weight, partial(CLASSIFICATION_LOSSES[loss], **self._loss_options(loss)))
+            for weight, loss in parts
         ]
         object.__setattr__(self, "_terms", terms)
-        self(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long))  # refuses values out of range
+        self(torch.zeros(1, 2), torch.zeros(1, dtype=torch.long))  # raises on values out of range
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Add up the losses.
@@ -69,8 +69,8 @@ class ClassificationLoss:
         values = [weight * loss(logits, targets) for weight, loss in self._terms]
         return torch.stack(values).sum(dim=0)  # (n,)
 
-    def _given_to(self, loss: str) -> dict[str, Any]:
-        """The options of one loss; what is meant for it alone comes before what is for all."""
+    def _loss_options(self, loss: str) -> dict[str, Any]:
+        """The options of one loss; an option with its name in front takes precedence."""
         return {
             option: self.options.get(f"{loss}_{option}", self.options.get(option))
             for option in _options_of(loss)
@@ -79,7 +79,7 @@ class ClassificationLoss:
 
 
 def classification_loss(name: str, **options: Any) -> ClassificationLoss:
-    """Build a loss by name: one of `CLASSIFICATION_LOSSES`, or a weighted sum of some.
+    """Build a loss by name: one of `CLASSIFICATION_LOSSES`, or a weighted sum of several.
 
     ```python
     classification_loss("ngce+mae", rho=0.7)
@@ -100,7 +100,7 @@ def classification_loss(name: str, **options: Any) -> ClassificationLoss:
     return ClassificationLoss(name, options)
 
 
-def _parts(name: str) -> list[tuple[float, str]]:
+def _parse_sum(name: str) -> list[tuple[float, str]]:
     """Weight and name of each loss in a sum."""
     parts = []
     for term in name.split("+"):
@@ -110,11 +110,11 @@ def _parts(name: str) -> list[tuple[float, str]]:
                 f"loss {loss.strip()!r} in {name!r} is unknown: choose from "
                 f"{', '.join(CLASSIFICATION_LOSSES)}, joined by + and weighted as in 0.5*mae"
             )
-        parts.append((_weight(weight, name) if star else 1.0, loss.strip()))
+        parts.append((_parse_weight(weight, name) if star else 1.0, loss.strip()))
     return parts
 
 
-def _weight(text: str, name: str) -> float:
+def _parse_weight(text: str, name: str) -> float:
     try:
         weight = float(text)
     except ValueError:
@@ -125,5 +125,5 @@ def _weight(text: str, name: str) -> float:
 
 
 def _options_of(loss: str) -> list[str]:
-    """Names of the options of a loss, those after logits and targets."""
+    """Names of the parameters of a loss after logits and targets."""
     return list(inspect.signature(CLASSIFICATION_LOSSES[loss]).parameters)[2:]

@@ -1,4 +1,4 @@
-"""Class probabilities and target distributions: the rule that all classification losses share."""
+"""Class probabilities and target distributions, the common input of the classification losses."""
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ def class_distributions(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
         (n, K), of the same type and without gradient.
 
     Raises:
-        ValueError: If a shape does not fit, there are fewer than two classes, or a target is no
-            class or no distribution.
+        ValueError: If a shape does not fit, there are fewer than two classes, or a target is
+            neither a class nor a distribution.
     """
     if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ValueError(
@@ -52,9 +52,8 @@ def _checked_classes(targets: Tensor, n_classes: int) -> Tensor:
 
 
 def _checked_distribution(targets: Tensor) -> Tensor:
-    """Rounding in half precision is let pass."""
-    is_one = (targets.sum(dim=1) - 1).abs() < 1e-2  # (n,)
-    wrong = ~(is_one & (targets >= 0).all(dim=1))  # (n,), not a number is wrong too
+    is_one = (targets.sum(dim=1) - 1).abs() < 1e-2  # (n,), tolerates half precision
+    wrong = ~(is_one & (targets >= 0).all(dim=1))  # (n,), True for NaN
     if wrong.any():
         first = int(wrong.int().argmax())
         raise ValueError(

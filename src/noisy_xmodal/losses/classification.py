@@ -10,14 +10,14 @@ al., "Dual-Mix for Cross-Modal Retrieval with Noisy Labels" (DMCM), Eq. 2-3.
 | symbol          | in the code                                               |
 |-----------------|-----------------------------------------------------------|
 | p(k | x)        | exp(log_p[:, k]), softmax of the logits (DMCM Eq. 2)      |
-| y(k), q(k)      | q[:, k], 1 for the class given, or a soft label           |
-| p_y = <q, p>    | exp(log_p_y), probability of the class given              |
+| y(k), q(k)      | q[:, k], 1 for the target class, or a soft label          |
+| p_y = <q, p>    | exp(log_p_y), probability of the target class             |
 | rho             | rho (q of Zhang & Sabuncu)                                |
 | gamma           | gamma                                                     |
 | log 0 := A      | log_zero                                                  |
 
-All is computed from log-probabilities, so a probability of exactly 0 or 1 has a finite value and a
-finite gradient, with no clamp but the one in `robust_clustering_loss`.
+All losses are computed from log-probabilities, so a probability of exactly 0 or 1 has a finite loss
+and a finite gradient. Only `robust_clustering_loss` clamps.
 """
 
 import math
@@ -88,7 +88,7 @@ def generalized_cross_entropy_loss(logits: Tensor, targets: Tensor, rho: float =
 
 
 def normalized_cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over the sum of what it would be for each of the classes, 0 to 1.
+    """Cross-entropy over the sum of the cross-entropies of all classes, 0 to 1.
 
     Args:
         logits: Score of each sample with each class, (n, K).
@@ -109,9 +109,9 @@ def normalized_generalized_cross_entropy_loss(
 ) -> Tensor:
     """Generalized cross-entropy over its sum for all classes (the first term of DMCM Eq. 3).
 
-    Eq. 3 is read as one ratio per sample, (1 - p_y^rho) / (K - sum_k p(k)^rho). Printed is a ratio
-    of sums over the samples, which has no value of a sample for the mixture to divide, with a
-    trailing rho and a 1/N that fit neither reading. The two minus signs cancel and so do the two
+    Eq. 3 is implemented as one ratio per sample, (1 - p_y^rho) / (K - sum_k p(k)^rho). The paper
+    prints a ratio of sums over the samples, which gives no loss per sample for the mixture, with a
+    trailing rho and a 1/N that fit neither form. The two minus signs cancel and so do the two
     1/rho: the loss lies between 0 and 1.
 
     Args:
@@ -119,7 +119,7 @@ def normalized_generalized_cross_entropy_loss(
         targets: Class of each sample, (n,), or its distribution, (n, K).
         rho: Exponent, above 0 and at most 1.
         form: For soft labels: "reduced" takes p_y = <q, p> to the power, "expected" takes the mean
-            sum_k q(k) (1 - p(k)^rho) as printed. For classes both are the same.
+            sum_k q(k) (1 - p(k)^rho) as printed. Both are the same for classes.
 
     Returns:
         Loss of each sample, (n,).
@@ -130,21 +130,21 @@ def normalized_generalized_cross_entropy_loss(
     _check_rho(rho)
     _check_choice("form", form, ("reduced", "expected"))
     log_p, q = class_distributions(logits, targets)  # (n, K) each
-    of_class = -torch.expm1(rho * log_p)  # (n, K)
+    class_losses = -torch.expm1(rho * log_p)  # (n, K)
     if form == "expected":
-        of_target = (q * of_class).sum(dim=1)  # (n,)
+        target_loss = (q * class_losses).sum(dim=1)  # (n,)
     else:
-        of_target = -torch.expm1(rho * _log_mean(log_p, q))  # (n,)
-    return of_target / of_class.sum(dim=1)  # (n,)
+        target_loss = -torch.expm1(rho * _log_mean(log_p, q))  # (n,)
+    return target_loss / class_losses.sum(dim=1)  # (n,)
 
 
 def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
-    """Cross-entropy that turns away from what is already known, -sum_k q(k) (1 - p(k))^gamma log p.
+    """Cross-entropy that down-weights confident samples, -sum_k q(k) (1 - p(k))^gamma log p(k).
 
     Args:
         logits: Score of each sample with each class, (n, K).
         targets: Class of each sample, (n,), or its distribution, (n, K).
-        gamma: How far to turn away, 0 (cross-entropy) or more; Lin et al. find 2 best.
+        gamma: Strength of the down-weighting, 0 (cross-entropy) or more; Lin et al. find 2 best.
 
     Returns:
         Loss of each sample, (n,).
@@ -153,11 +153,11 @@ def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
         ValueError: If a shape or a target does not fit or gamma is negative.
     """
     log_p, q = class_distributions(logits, targets)  # (n, K) each
-    return (q * _focal_of_class(log_p, gamma)).sum(dim=1)  # (n,)
+    return (q * _class_focal_losses(log_p, gamma)).sum(dim=1)  # (n,)
 
 
 def normalized_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 0.5) -> Tensor:
-    """Focal loss over the sum of what it would be for each of the classes, 0 to 1.
+    """Focal loss over the sum of the focal losses of all classes, 0 to 1.
 
     Args:
         logits: Score of each sample with each class, (n, K).
@@ -171,20 +171,20 @@ def normalized_focal_loss(logits: Tensor, targets: Tensor, gamma: float = 0.5) -
         ValueError: If a shape or a target does not fit or gamma is negative.
     """
     log_p, q = class_distributions(logits, targets)  # (n, K) each
-    of_class = _focal_of_class(log_p, gamma)  # (n, K)
-    return (q * of_class).sum(dim=1) / of_class.sum(dim=1)  # (n,)
+    class_losses = _class_focal_losses(log_p, gamma)  # (n, K)
+    return (q * class_losses).sum(dim=1) / class_losses.sum(dim=1)  # (n,)
 
 
 def reverse_cross_entropy_loss(logits: Tensor, targets: Tensor, log_zero: float = -4.0) -> Tensor:
     """Cross-entropy with the two distributions exchanged, -sum_k p(k) log q(k).
 
-    For a class it is -A (1 - p_y). In a soft label no mass counts for less than A, so that a trace
-    of mass does not cost more than none.
+    For a class it is -A (1 - p_y). In a soft label log q(k) is at least A, so that a tiny
+    probability does not cost more than zero.
 
     Args:
         logits: Score of each sample with each class, (n, K).
         targets: Class of each sample, (n,), or its distribution, (n, K).
-        log_zero: A, what stands for the logarithm of 0, negative.
+        log_zero: A, the value used for the logarithm of 0, negative.
 
     Returns:
         Loss of each sample, (n,).
@@ -226,15 +226,15 @@ def symmetric_cross_entropy_loss(
 
 
 def robust_clustering_loss(logits: Tensor, targets: Tensor, eps: float = 1e-7) -> Tensor:
-    """log(1 - p_y), MRL's: samples that already fit weigh more, doubtful ones less.
+    """log(1 - p_y) of MRL: confident samples weigh more, doubtful ones less.
 
-    The values are negative, as they should be: 0 at p_y = 0, log(eps) once p_y reaches 1 - eps,
-    from where on there is no gradient.
+    The values are negative by definition: 0 at p_y = 0 and log(eps) from p_y = 1 - eps on, where
+    the gradient is 0.
 
     Args:
         logits: Score of each sample with each class, (n, K).
         targets: Class of each sample, (n,), or its distribution, (n, K).
-        eps: Least value of 1 - p_y, above 0 and below 1.
+        eps: Minimum of 1 - p_y, above 0 and below 1.
 
     Returns:
         Loss of each sample, (n,).
@@ -245,7 +245,7 @@ def robust_clustering_loss(logits: Tensor, targets: Tensor, eps: float = 1e-7) -
     if not 0 < eps < 1:
         raise ValueError(f"eps is {eps}: give a small number above 0, such as 1e-7")
     log_p, q = class_distributions(logits, targets)  # (n, K) each
-    log_rest = _log_mean(log_p, (1 - q).clamp(min=0))  # (n,), 1 - p_y without a difference
+    log_rest = _log_mean(log_p, (1 - q).clamp(min=0))  # (n,), log(1 - p_y) without cancellation
     return log_rest.clamp(min=math.log(eps))
 
 
@@ -254,8 +254,8 @@ def _log_mean(log_p: Tensor, weights: Tensor) -> Tensor:
     return (log_p + weights.log()).logsumexp(dim=1)
 
 
-def _focal_of_class(log_p: Tensor, gamma: float) -> Tensor:
-    """Focal loss of each class, (n, K); at p = 1 the slope of the power is kept from infinity."""
+def _class_focal_losses(log_p: Tensor, gamma: float) -> Tensor:
+    """Focal loss of each class, (n, K); the clamp keeps the gradient finite at p = 1."""
     if gamma < 0:
         raise ValueError(f"gamma is {gamma}: give 0 or more")
     others = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)  # (n, K), 1 - p
@@ -267,9 +267,9 @@ def _check_rho(rho: float) -> None:
         raise ValueError(f"rho is {rho}: give a number above 0 and at most 1")
 
 
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}: choose from {', '.join(map(repr, known))}")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: choose from {', '.join(map(repr, choices))}")
 
 
 CLASSIFICATION_LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -9,12 +9,12 @@ Natural Language Supervision", ICML 2021, Figure 3. Across and within modalities
 | symbol        | in the code                                                           |
 |---------------|-----------------------------------------------------------------------|
 | S_ij / tau    | logits[i, j], scores already divided by the temperature               |
-| y_i           | targets[i], mass of the target distribution on the own pair           |
+| y_i           | targets[i], probability of the matching pair in the target            |
 | z_j^i (DMCM)  | image_embeds[j] or text_embeds[j], by modality i (l)                  |
 | N, m (DMCM)   | n, 2                                                                  |
 | tau_2 (DMCM)  | temperature                                                           |
 
-Entries that are neither a pair nor a negative take no part in a softmax.
+Entries that are neither a pair nor a negative are excluded from every softmax.
 """
 
 import torch
@@ -39,21 +39,21 @@ def info_nce_loss(logits: Tensor, negatives: Tensor | None = None) -> Tensor:
         ValueError: If a shape does not fit.
     """
     mask = legitimate_negatives(logits, negatives)  # (b, b)
-    of_image = _log_softmax(logits, mask, dim=1).diagonal()  # (b,)
-    of_text = _log_softmax(logits, mask, dim=0).diagonal()  # (b,)
-    return -0.5 * (of_image + of_text)
+    image_terms = _log_softmax(logits, mask, dim=1).diagonal()  # (b,)
+    text_terms = _log_softmax(logits, mask, dim=0).diagonal()  # (b,)
+    return -0.5 * (image_terms + text_terms)
 
 
 def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None = None) -> Tensor:
-    """Symmetric cross-entropy against softened targets.
+    """Symmetric cross-entropy against soft targets.
 
-    The target distribution of an anchor puts targets[i] on its own pair and spreads the rest evenly
-    over its negatives; with targets of 1 this is `info_nce_loss`.
+    The target distribution of anchor i gives its pair the probability targets[i] and spreads the
+    rest evenly over its negatives; with targets of 1 this is `info_nce_loss`.
 
     Args:
         logits: Score of each image with each text over the temperature, (b, b); pairs on the
             diagonal.
-        targets: How far each pair is believed to match, (b,), 0 to 1.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
         negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
             entries off the diagonal.
 
@@ -83,20 +83,20 @@ def multimodal_contrastive_loss(
     temperature: float = 1.0,
     self_similarity: bool = False,
 ) -> Tensor:
-    """Each embedding told from all others of the batch, of both modalities (DMCM Eq. 7, MRL).
+    """InfoNCE across and within the modalities (DMCM Eq. 7, MRL).
 
-    An embedding and the one of its pair in the other modality belong together; all the rest, of
-    its own modality too, are negatives. The mean over the pairs is Eq. 7.
+    The positive of an embedding is the other embedding of its pair. All other embeddings of the
+    batch, of both modalities, are negatives. The mean over the pairs is Eq. 7.
 
     Args:
         image_embeds: Embedding of each image, (n, d), of unit length.
         text_embeds: Embedding of the text of each image, (n, d), of unit length.
         temperature: Divides the similarities, positive.
-        self_similarity: Count the similarity of an embedding with itself in numerator and
-            denominator, as printed; by default neither has it, as in the published code.
+        self_similarity: Whether numerator and denominator include the similarity of an embedding
+            with itself, as printed; by default they do not, as in the published code.
 
     Returns:
-        Loss of each pair, the sum of those of its two embeddings, (n,); 0 for a single pair.
+        Loss of each pair, the sum of the losses of its two embeddings, (n,); 0 for a single pair.
 
     Raises:
         ValueError: If a shape does not fit or the temperature is not positive.
@@ -111,22 +111,21 @@ def multimodal_contrastive_loss(
     n = len(image_embeds)
     embeds = torch.cat([image_embeds, text_embeds])  # (2n, d)
     embeds = embeds.to(torch.promote_types(embeds.dtype, torch.float32))
-    with torch.autocast(embeds.device.type, enabled=False):  # a low temperature needs the digits
+    with torch.autocast(embeds.device.type, enabled=False):  # a low temperature needs precision
         logits = embeds @ embeds.T / temperature  # (2n, 2n)
-    own = logits.diagonal()  # (2n,), of an embedding with itself
-    matched = logits.diagonal(n).repeat(2)  # (2n,), with its counterpart
+    positives = logits.diagonal(n).repeat(2)  # (2n,)
     if self_similarity:
-        matched = torch.logaddexp(own, matched)
+        positives = torch.logaddexp(logits.diagonal(), positives)
     else:
         logits = logits.masked_fill(
             torch.eye(2 * n, dtype=torch.bool, device=logits.device), float("-inf")
         )
-    losses = logits.logsumexp(dim=1) - matched  # (2n,)
+    losses = logits.logsumexp(dim=1) - positives  # (2n,)
     return losses[:n] + losses[n:]  # (n,)
 
 
 def _log_softmax(logits: Tensor, mask: Tensor, dim: int) -> Tensor:
-    """Log-softmax over pair and negatives, -inf elsewhere; the pair keeps every line finite."""
+    """Log-softmax over the pair and its negatives, (b, b); -inf elsewhere."""
     excluded = ~mask  # (b, b)
     excluded.fill_diagonal_(False)
     return logits.masked_fill(excluded, float("-inf")).log_softmax(dim=dim)  # (b, b)

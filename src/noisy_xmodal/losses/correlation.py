@@ -11,9 +11,9 @@ term serves Wang et al., "On Deep Multi-View Representation Learning" (DCCAE), I
 | T                        | whitened, L_x^-1 Sigma_12 L_y^-T with Sigma_11 = L_x L_x^T        |
 | corr(H_1, H_2) = |T|_tr  | minus `correlation_loss`                                          |
 
-Cholesky factors stand for the square roots of the paper. They differ by rotations, which leave
-singular values alone, and have a gradient where eigenvalues repeat. All is computed in float64, on
-the CPU.
+Cholesky factors replace the matrix square roots of the paper. They differ by rotations, which leave
+the singular values unchanged, and have a gradient where eigenvalues repeat. All computations are in
+float64 on the CPU.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class LinearCca:
-    """Linear maps of two views onto their canonical variables, from the most correlated on.
+    """Linear maps of two views onto their canonical variables, in descending order of correlation.
 
     Attributes:
-        x_mean: Mean of the first view, (d1,), float64 as all others.
+        x_mean: Mean of the first view, (d1,); all attributes are float64.
         x_weights: Direction of each variable in the first view, (d1, k).
         y_mean: Mean of the second view, (d2,).
         y_weights: Direction of each variable in the second view, (d2, k).
@@ -75,8 +75,8 @@ def canonical_correlations(x: Tensor, y: Tensor, ridge: float = 1e-3) -> Tensor:
     Args:
         x: First view of each sample, (n, d1).
         y: Second view of each sample, (n, d2).
-        ridge: What is added to the variances, 0 or more. It lowers all correlations, those along
-            directions of a variance near it most.
+        ridge: Added to the variances, 0 or more. It lowers all correlations, most strongly along
+            directions whose variance is near it.
 
     Returns:
         Correlations, (min(d1, d2),), descending, in float32 or better.
@@ -94,20 +94,20 @@ def correlation_loss(
 ) -> Tensor:
     """Minus the total correlation of two views, the loss of DCCA.
 
-    The one loss here that is not per sample: correlation is a property of a batch, and a batch
-    must hold many more samples than the views have dimensions.
+    Correlation is a property of a batch, so this loss has no value per sample. A batch must have
+    many more samples than the views have dimensions.
 
     Args:
         x: First view of each sample, (n, d1).
         y: Second view of each sample, (n, d2).
-        ridge: What is added to the variances, 0 or more.
-        n_components: Correlations to add up, from the largest on; by default all.
+        ridge: Added to the variances, 0 or more.
+        n_components: How many of the largest correlations to add up; by default all.
 
     Returns:
         Loss of the batch, a scalar from -min(d1, d2) to 0.
 
     Raises:
-        ValueError: As `canonical_correlations`, or if there are not that many components.
+        ValueError: As `canonical_correlations`, or if n_components is out of range.
     """
     correlations = canonical_correlations(x, y, ridge)  # (min(d1, d2),)
     n_components = len(correlations) if n_components is None else n_components
@@ -117,20 +117,20 @@ def correlation_loss(
 
 @torch.no_grad()
 def fit_linear_cca(x: Tensor, y: Tensor, n_components: int, ridge: float = 1e-3) -> LinearCca:
-    """Fit linear CCA, which makes what DCCA has learned comparable between the views.
+    """Fit linear CCA, which maps the outputs of DCCA into a common space.
 
     Args:
         x: First view of each sample, (n, d1).
         y: Second view of each sample, (n, d2).
         n_components: Canonical variables to keep, 1 to min(d1, d2).
-        ridge: What is added to the variances, 0 or more.
+        ridge: Added to the variances, 0 or more.
 
     Returns:
-        The maps, without gradient. On the samples of the fit the variables of a view have mean 0
-        and, but for the ridge, variance 1 and no correlation with each other.
+        The maps, without gradient. On the fitted samples the variables of a view have mean 0 and,
+        without ridge, variance 1 and no correlation with each other.
 
     Raises:
-        ValueError: As `canonical_correlations`, or if there are not that many components.
+        ValueError: As `canonical_correlations`, or if n_components is out of range.
     """
     whitened, x_factor, y_factor = _whitened_covariance(x, y, ridge)  # (d1, d2), (d1, d1), (d2, d2)
     _check_components(n_components, min(whitened.shape))
@@ -168,7 +168,7 @@ def _cholesky(centred: Tensor, ridge: float, name: str) -> Tensor:
     if failed_at.item():
         raise ValueError(
             f"the covariance of {name} is singular with ridge {ridge:g}: raise the ridge, or leave "
-            "out dimensions that are constant or that others make up"
+            "out dimensions that are constant or linear combinations of others"
         )
     return factor
 
@@ -210,7 +210,7 @@ def _project(samples: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
 
 
 def _double(values: Tensor) -> Tensor:
-    """The values as float64, on the CPU: not every device has that format, and they are few."""
+    """The values as float64 on the CPU, since not every device supports float64."""
     return values.cpu().double()
 
 

@@ -1,17 +1,17 @@
-"""Which entries of a score matrix are negatives: the rule that all in-batch losses share."""
+"""The mask of negatives in a score matrix, the common input of the in-batch losses."""
 
 import torch
 from torch import Tensor
 
 
 def legitimate_negatives(scores: Tensor, negatives: Tensor | None = None) -> Tensor:
-    """Check a batch's score matrix and say which of its entries are negatives.
+    """Check the score matrix of a batch and mark its negatives.
 
     Args:
         scores: Score of each image with each text, (b, b); pairs on the diagonal.
-        negatives: True where image i and text j are a legitimate negative, (b, b), bool; exclude
-            other captions of the same image here. By default all entries off the diagonal. The
-            diagonal is never a negative.
+        negatives: True where image i and text j are a negative, (b, b), bool; other captions of
+            the same image should be False. By default all entries off the diagonal. The diagonal
+            is never a negative.
 
     Returns:
         True where an entry is a negative, (b, b).

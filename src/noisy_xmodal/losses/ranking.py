@@ -10,8 +10,8 @@ Eq. 2 and Eq. 6; the hardest negative is that of Faghri et al., "VSE++", BMVC 20
 | T-hat, I-hat       | the texts and images that `negatives` allows          |
 | [x]_+              | relu                                                  |
 
-A pair's margin belongs to the pair in both of its directions: to row i with its image as anchor and
-to column i with its text as anchor. An anchor without negatives costs nothing in its direction.
+The margin of pair i applies in both directions: to row i with its image as anchor and to column i
+with its text as anchor. An anchor without negatives has cost 0 in its direction.
 """
 
 import torch
@@ -47,7 +47,7 @@ def mean_triplet_loss(
     """Hinge cost averaged over the negatives of each pair (Eq. 2 up to a factor).
 
     Each direction is divided by its number of negatives, so that losses of batches of different
-    size stay comparable; the optimum is that of the sum.
+    sizes are comparable. The optimum is that of `sum_triplet_loss`.
 
     Args:
         scores: Score of each image with each text, (b, b); pairs on the diagonal.
@@ -74,8 +74,8 @@ def hardest_triplet_loss(
 
     Args:
         scores: Score of each image with each text, (b, b); pairs on the diagonal.
-        margin: Margin of all pairs, or one per pair, (b,), in units of the scores; Eq. 6 takes
-            those of a function in `SOFT_MARGINS`.
+        margin: Margin of all pairs, or one per pair, (b,), in units of the scores; in Eq. 6 they
+            come from a function in `SOFT_MARGINS`.
         negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
             entries off the diagonal.
 
@@ -92,14 +92,14 @@ def hardest_triplet_loss(
 def _hinge_costs(
     scores: Tensor, margin: float | Tensor, negatives: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cost of every negative for its image anchor and for its text anchor, zero elsewhere."""
+    """Hinge cost of each negative per image anchor and per text anchor, and the negatives' mask."""
     mask = legitimate_negatives(scores, negatives)  # (b, b)
     if isinstance(margin, Tensor) and margin.ndim != 0 and margin.shape != scores.shape[:1]:
         raise ValueError(
             f"margin has shape {tuple(margin.shape)}: give a number or one margin per pair, "
             f"({len(scores)},)"
         )
-    bar = scores.diagonal() - margin  # (b,), what a negative must stay below
-    image_costs = torch.relu(scores - bar[:, None]).masked_fill(~mask, 0.0)  # (b, b), anchor: row
-    text_costs = torch.relu(scores - bar[None, :]).masked_fill(~mask, 0.0)  # (b, b), anchor: column
+    bound = scores.diagonal() - margin  # (b,)
+    image_costs = torch.relu(scores - bound[:, None]).masked_fill(~mask, 0.0)  # (b, b)
+    text_costs = torch.relu(scores - bound[None, :]).masked_fill(~mask, 0.0)  # (b, b)
     return image_costs, text_costs, mask

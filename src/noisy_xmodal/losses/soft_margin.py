@@ -1,7 +1,7 @@
-"""Soft margins: how a target between 0 and 1 sets the margin of a pair.
+"""Soft margins: the margin of a pair as a function of its target between 0 and 1.
 
 Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS 2021,
-Eq. 7 (exponential); the linear and the sine curve are the alternatives that its code offers.
+Eq. 7 (exponential); the linear and the sine curve are alternatives in its code.
 
 | symbol      | in the code             |
 |-------------|-------------------------|
@@ -19,10 +19,10 @@ from torch import Tensor
 
 
 def exponential_soft_margin(targets: Tensor, margin: float = 0.2, curve: float = 10.0) -> Tensor:
-    """Margin that grows exponentially with the target (Eq. 7): doubtful pairs get little.
+    """Margin that grows exponentially with the target (Eq. 7); doubtful pairs get a small margin.
 
     Args:
-        targets: How far each pair is believed to match, (b,), 0 to 1.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
         margin: Margin of a pair with target 1, in units of the scores.
         curve: Base of the exponential, positive and not 1; the higher, the later the rise.
 
@@ -40,10 +40,10 @@ def exponential_soft_margin(targets: Tensor, margin: float = 0.2, curve: float =
 
 
 def linear_soft_margin(targets: Tensor, margin: float = 0.2) -> Tensor:
-    """Margin in proportion to the target.
+    """Margin proportional to the target.
 
     Args:
-        targets: How far each pair is believed to match, (b,), 0 to 1.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
         margin: Margin of a pair with target 1, in units of the scores.
 
     Returns:
@@ -56,7 +56,7 @@ def sine_soft_margin(targets: Tensor, margin: float = 0.2) -> Tensor:
     """Margin that rises along half a sine wave, flat near targets of 0 and of 1.
 
     Args:
-        targets: How far each pair is believed to match, (b,), 0 to 1.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
         margin: Margin of a pair with target 1, in units of the scores.
 
     Returns:

@@ -1,14 +1,14 @@
 """Mean average precision of class-level retrieval, and its precision-recall curve.
 
-A query of one modality ranks all items of the other; those of its class are relevant, the item that
-it came with among them. Average precision (AP) is the mean of the precisions at the ranks of the
-relevant items. Where scores are equal, AP is the mean over all orders of these items, in closed
-form, so that the order of the gallery says nothing (McSherry and Najork, "Computing Information
+A query of one modality ranks all items of the other. Items of its class are relevant, including the
+item of its own pair. Average precision (AP) is the mean of the precisions at the ranks of the
+relevant items. With tied scores, AP is the mean over all orders of the tied items, in closed form,
+so that it does not depend on the order of the gallery (McSherry and Najork, "Computing Information
 Retrieval Performance Measures Efficiently in the Presence of Tied Scores", ECIR 2008).
 
-AP at a cutoff k is the mean over the relevant items that are within the first k, as the field's
-published evaluation has it; other conventions divide by min(k, number of relevant items). An order
-of equal scores that leaves none within the first k counts as 0.
+AP at a cutoff k is the mean over the relevant items within the first k, as in the field's published
+evaluation; other conventions divide by min(k, number of relevant items). An order of tied items
+that leaves no relevant item within the first k counts as 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,10 +35,10 @@ def average_precision(
     Args:
         scores: Score of each gallery item for each query, (n_queries, n_gallery), higher is better.
         relevant: True where an item is relevant to a query, (n_queries, n_gallery), bool.
-        k: Look at the first k items of each ranked list only; by default at all.
+        k: Length of the ranked lists; by default all items.
 
     Returns:
-        The values, (n_queries,), from 0 to 1; NaN for a query with nothing relevant in its list.
+        The values, (n_queries,), from 0 to 1; NaN for a query without a relevant item in its list.
 
     Raises:
         ValueError: If shapes do not fit, `relevant` is not boolean, a score is not a number, or k
@@ -76,24 +76,24 @@ def class_retrieval_metrics(
     """Mean average precision by cosine similarity, in both directions.
 
     Args:
-        image_embeds: One vector an image, (n_images, dim), of any length: they are normalised here
-            (one of zeros stays as it is) and compared in float32.
-        text_embeds: One vector a text, (n_texts, dim).
+        image_embeds: One vector per image, (n_images, dim), of any length: vectors are normalised
+            here (zero vectors stay) and compared in float32.
+        text_embeds: One vector per text, (n_texts, dim).
         image_labels: Class number of each image, (n_images,).
         text_labels: Class number of each text, (n_texts,).
-        cutoffs: Lengths of ranked lists to measure besides the whole.
-        no_relevant: What a query is worth that has nothing relevant in the gallery: "zero" counts
-            it as 0, as published; "skip" leaves it out. Where it has, but not within a cutoff, it
-            counts as 0.
-        block_size: Queries at a time; a block needs block_size x n_gallery entries.
+        cutoffs: Lengths of ranked lists to measure besides the whole list.
+        no_relevant: How to treat a query without a relevant item in the gallery: "zero" counts it
+            as 0, as published; "skip" leaves it out. A query whose relevant items are all beyond a
+            cutoff counts as 0.
+        block_size: Queries per block; a block needs block_size x n_gallery entries.
 
     Returns:
-        `i2t_map` (images ask, texts answer), `t2i_map` and `map`, their mean, and `i2t_map_50` and
+        `i2t_map` (images are the queries), `t2i_map` and `map`, their mean, and `i2t_map_50` and
         `t2i_map_50` for a cutoff of 50; all from 0 to 1.
 
     Raises:
         ValueError: If shapes or types do not fit, a side is empty, an embedding is not finite, a
-            label is negative, a cutoff is below 1, or no query is left.
+            label is negative, a cutoff is below 1, or "skip" leaves out every query.
     """
     sides = _checked_sides(image_embeds, text_embeds, image_labels, text_labels, block_size)
     _check_cutoffs(cutoffs)
@@ -101,21 +101,21 @@ def class_retrieval_metrics(
         raise ValueError(f"no_relevant is {no_relevant!r}: give one of {NO_RELEVANT}")
     suffixes = {"": None, **{f"_{cutoff}": cutoff for cutoff in cutoffs}}
     metrics: dict[str, float] = {}
-    for way, (queries, gallery) in {"i2t": sides, "t2i": sides[::-1]}.items():
+    for direction, (queries, gallery) in {"i2t": sides, "t2i": sides[::-1]}.items():
         values: dict[str, list[Any]] = {suffix: [] for suffix in suffixes}
-        answered = []
+        has_relevant = []
         for ranks in _rank_blocks(queries, gallery, block_size):
-            answered.append(np.isfinite(ranks.first).any(axis=1))  # (n_rows,)
+            has_relevant.append(np.isfinite(ranks.first).any(axis=1))  # (n_rows,)
             for suffix, cutoff in suffixes.items():
                 values[suffix].append(np.nan_to_num(_average_precision(ranks, cutoff)))  # (n_rows,)
-        counted = np.concatenate(answered) | (no_relevant == "zero")  # (n_queries,)
+        counted = np.concatenate(has_relevant) | (no_relevant == "zero")  # (n_queries,)
         if not counted.any():
             raise ValueError(
-                f"{way}: none of {len(counted)} queries has an item of its class in the gallery, "
-                "so that no_relevant='skip' leaves none: look at the labels"
+                f"{direction}: none of {len(counted)} queries has an item of its class in the "
+                "gallery, and no_relevant='skip' leaves all of them out: check the labels"
             )
         for suffix, blocks in values.items():
-            metrics[f"{way}_map{suffix}"] = float(np.concatenate(blocks)[counted].mean())
+            metrics[f"{direction}_map{suffix}"] = float(np.concatenate(blocks)[counted].mean())
     whole = {name: metrics.pop(name) for name in ("i2t_map", "t2i_map")}
     return {**whole, "map": (whole["i2t_map"] + whole["t2i_map"]) / 2, **metrics}
 
@@ -130,20 +130,20 @@ def precision_recall_curve(
 ) -> dict[str, list[float]]:
     """Interpolated precision at levels of recall, the mean over the queries, in both directions.
 
-    The precision of a query at a level is the highest at that recall or above. Items of equal score
-    are found at once, as scikit-learn's curve has it. Queries with nothing relevant in the gallery
+    The precision of a query at a level is the highest at that recall or above. Tied items are
+    retrieved together, as in scikit-learn's curve. Queries without a relevant item in the gallery
     are left out.
 
     Args:
         image_embeds: See `class_retrieval_metrics`, also for the next three.
-        text_embeds: One vector a text.
+        text_embeds: One vector per text.
         image_labels: Class number of each image.
         text_labels: Class number of each text.
         recall_levels: Levels from 0 to 1.
-        block_size: Queries at a time.
+        block_size: Queries per block.
 
     Returns:
-        `recall`, the levels, `i2t_precision` and `t2i_precision`, one value each a level.
+        The levels as `recall`, and `i2t_precision` and `t2i_precision` with one value per level.
 
     Raises:
         ValueError: See `class_retrieval_metrics`; or a level is outside 0 to 1.
@@ -153,25 +153,25 @@ def precision_recall_curve(
     if levels.ndim != 1 or not len(levels) or not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"recall_levels is {recall_levels}: give at least one, all from 0 to 1")
     curve = {"recall": levels.tolist()}
-    for way, (queries, gallery) in {"i2t": sides, "t2i": sides[::-1]}.items():
-        total, n_answered = np.zeros(len(levels)), 0
+    for direction, (queries, gallery) in {"i2t": sides, "t2i": sides[::-1]}.items():
+        total, n_counted = np.zeros(len(levels)), 0
         for ranks in _rank_blocks(queries, gallery, block_size):
             rows = np.isfinite(ranks.first).any(axis=1)  # (n_rows,)
             if rows.any():
                 total += _interpolated(ranks, levels)[rows].sum(axis=0)
-                n_answered += int(rows.sum())
-        if not n_answered:
+                n_counted += int(rows.sum())
+        if not n_counted:
             raise ValueError(
-                f"{way}: none of {len(queries[0])} queries has an item of its class in the "
-                "gallery: look at the labels"
+                f"{direction}: none of {len(queries[0])} queries has an item of its class in the "
+                "gallery: check the labels"
             )
-        curve[f"{way}_precision"] = (total / n_answered).tolist()
+        curve[f"{direction}_precision"] = (total / n_counted).tolist()
     return curve
 
 
 def _rank_blocks(queries: Side, gallery: Side, block_size: int) -> Iterator[Ranks]:
-    """Ranks of the relevant items, for a block of queries at a time; see `relevant_ranks`."""
-    by_class = np.argsort(gallery[1], kind="stable")  # (n_gallery,), the items class by class
+    """Ranks of the relevant items for one block of queries at a time; see `relevant_ranks`."""
+    by_class = np.argsort(gallery[1], kind="stable")  # (n_gallery,)
     classes = gallery[1][by_class]  # (n_gallery,)
     first = np.searchsorted(classes, queries[1])  # (n_queries,)
     n_relevant = np.searchsorted(classes, queries[1], side="right") - first  # (n_queries,)
@@ -187,12 +187,12 @@ def _rank_blocks(queries: Side, gallery: Side, block_size: int) -> Iterator[Rank
 
 
 def _distinct_rows(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that differ, and for each row its place among them.
+    """Indices of the distinct rows, and for each row the position of its distinct row.
 
-    Equal vectors must have equal scores, and a product of matrices rounds by the place of a column.
+    Equal vectors must get equal scores, but rounding in a matrix product depends on the column.
     """
-    known: dict[bytes, int] = {}
-    which = [known.setdefault(row.tobytes(), len(known)) for row in vectors]
+    numbers: dict[bytes, int] = {}
+    which = [numbers.setdefault(row.tobytes(), len(numbers)) for row in vectors]
     return np.unique(which, return_index=True)[1], np.array(which)
 
 
@@ -212,31 +212,31 @@ def _average_precision(ranks: Ranks, k: int | None) -> NDArray[np.float64]:
 def _mean_over_orders(
     first: NDArray[np.float64], n_tied: NDArray[np.int64], k: int | None
 ) -> NDArray[np.float64]:
-    """Mean average precision of queries over the orders of their equal scores, (n_queries,).
+    """Mean average precision of queries over the orders of their tied items, (n_queries,).
 
     Args:
         first: See `Ranks`, also for the next.
         n_tied: Likewise.
-        k: Look at the first k items only; within them each query can have something relevant.
+        k: Length of the ranked lists; every query has an order with a relevant item within it.
     """
-    row, at = np.nonzero(np.isfinite(first))  # (n_relevant,) each, the groups one after another
-    rank = first[row, at]  # (n_relevant,)
+    row, column = np.nonzero(np.isfinite(first))  # (n_relevant,) each, group after group
+    rank = first[row, column]  # (n_relevant,)
     starts = np.flatnonzero(np.diff(row, prepend=-1) | (np.diff(rank, prepend=0) != 0))
     row, before = row[starts], rank[starts] - 1  # (n_groups,) each, as the next three
-    size = n_tied[row, at[starts]]
-    found = at[starts]  # relevant items before the group
+    size = n_tied[row, column[starts]]
+    hits = column[starts]  # relevant items before the group
     n_relevant = np.diff(np.append(starts, len(rank)))
     places = size if k is None else np.clip(k - before, 0, size)  # of the group within the first k
     whole = places == size
     total, n_counted = (
         np.bincount(row[whole], weights=values[whole], minlength=len(first))  # (n_queries,)
-        for values in (_tied_precisions(before, size, n_relevant, found), n_relevant)
+        for values in (_tied_precisions(before, size, n_relevant, hits), n_relevant)
     )
     values = total / np.maximum(n_counted, 1)  # (n_queries,)
-    cut = np.flatnonzero((places > 0) & ~whole)  # one group a query at most
+    cut = np.flatnonzero((places > 0) & ~whole)  # at most one group per query
     if len(cut):
-        groups = (before, size, places, n_relevant, found)
-        values[row[cut]] = _cut_group_values(total[row[cut]], *(given[cut] for given in groups))
+        groups = (before, size, places, n_relevant, hits)
+        values[row[cut]] = _cut_group_values(total[row[cut]], *(array[cut] for array in groups))
     return values
 
 
@@ -246,17 +246,17 @@ def _cut_group_values(
     size: NDArray[Any],
     places: NDArray[Any],
     n_relevant: NDArray[Any],
-    found: NDArray[Any],
+    hits: NDArray[Any],
 ) -> NDArray[np.float64]:
-    """Mean average precision of queries whose cutoff is within a group of equal scores, (n,).
+    """Mean average precision of queries whose cutoff is within a group of tied items, (n,).
 
     Args:
-        total: Sum of the precisions before the group, (n,), as all that follows.
+        total: Sum of the precisions before the group, (n,); all arguments have this shape.
         before: Items before the group.
         size: Items of the group.
-        places: Places of the group that are within the cutoff.
+        places: Places of the group within the cutoff.
         n_relevant: Relevant items of the group.
-        found: Relevant items before it.
+        hits: Relevant items before the group.
     """
     n_within = np.arange(int(np.minimum(places, n_relevant).max()) + 1)  # (n_counts,)
     probability = np.exp(
@@ -265,31 +265,31 @@ def _cut_group_values(
         - _log_choose(size, places)[:, None]
     )  # (n, n_counts), hypergeometric
     sums = total[:, None] + _tied_precisions(
-        before[:, None], places[:, None], n_within, found[:, None]
+        before[:, None], places[:, None], n_within, hits[:, None]
     )  # (n, n_counts)
-    means: NDArray[np.float64] = sums / np.maximum(found[:, None] + n_within, 1)
+    means: NDArray[np.float64] = sums / np.maximum(hits[:, None] + n_within, 1)
     return np.asarray((probability * means).sum(axis=1))
 
 
-def _tied_precisions(before: Any, size: Any, n_relevant: Any, found: Any) -> NDArray[np.float64]:
-    """Mean sum of the precisions at the relevant items of a group of equal scores.
+def _tied_precisions(before: Any, size: Any, n_relevant: Any, hits: Any) -> NDArray[np.float64]:
+    """Expected sum of the precisions at the relevant items of a group of tied items.
 
-    At place j of the group an item is relevant with probability r / n, and then (r - 1) / (n - 1)
-    of the j - 1 items before it in the group are, on average. The sum over j has harmonic numbers.
+    The item at place j of the group is relevant with probability r / n; then on average a share of
+    (r - 1) / (n - 1) of the j - 1 items before it is relevant. The sum over j has harmonic numbers.
 
     Args:
         before: Items before the group.
         size: Items of the group, n.
-        n_relevant: Relevant ones among them, r.
-        found: Relevant ones before the group.
+        n_relevant: Relevant items of the group, r.
+        hits: Relevant items before the group.
     """
     harmonic = digamma(before + size + 1) - digamma(before + 1)  # sum of 1 / (before + j)
     others = (n_relevant - 1) / np.maximum(size - 1, 1) * (size - (before + 1) * harmonic)
-    return n_relevant / size * ((found + 1) * harmonic + others)
+    return n_relevant / size * ((hits + 1) * harmonic + others)
 
 
 def _log_choose(n: Any, k: Any) -> NDArray[np.float64]:
-    """Logarithm of the number of choices of k from n; minus infinity where there is none."""
+    """Logarithm of the binomial coefficient; minus infinity where it is 0."""
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
@@ -297,11 +297,11 @@ def _interpolated(ranks: Ranks, levels: NDArray[np.float64]) -> NDArray[np.float
     """Highest precision at each level of recall or above, (n_queries, n_levels)."""
     position = np.arange(1, ranks.first.shape[1] + 1)  # (max_relevant,)
     last = ranks.first + (0 if ranks.n_tied is None else ranks.n_tied - 1)
-    # Of a group of equal scores the first item has the precision of its last one.
+    # All tied items have the precision at the last of them.
     precision = position / last  # (n_queries, max_relevant)
     highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     n_relevant = np.isfinite(last).sum(axis=1)  # (n_queries,)
-    # The tolerance is for levels like 0.07, whose multiples are not exact.
+    # The tolerance covers levels such as 0.07, whose multiples are not exact.
     least = np.ceil(levels * n_relevant[:, None] - 1e-9).astype(np.int64)  # (n_queries, n_levels)
     return np.take_along_axis(highest, np.maximum(least, 1) - 1, axis=1)
 
@@ -319,7 +319,7 @@ def _checked_sides(
     text = _checked_side(text_embeds, text_labels, "text")
     if image[0].shape[1] != text[0].shape[1]:
         raise ValueError(
-            f"image_embeds has vectors of {image[0].shape[1]} numbers and text_embeds of "
+            f"image_embeds has {image[0].shape[1]} dimensions and text_embeds "
             f"{text[0].shape[1]}: give vectors of one common space"
         )
     return image, text
@@ -340,7 +340,7 @@ def _checked_side(embeds: ArrayLike, labels: ArrayLike, side: str) -> Side:
     if len(negative):
         raise ValueError(
             f"{side}_labels is {classes[negative[0]]} in row {negative[0]} ({len(negative)} are "
-            "negative): hidden labels are no labels, leave those rows out"
+            "negative): leave out rows with hidden labels"
         )
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
@@ -352,11 +352,11 @@ def _checked_side(embeds: ArrayLike, labels: ArrayLike, side: str) -> Side:
 
 
 def _normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Scales rows to length 1, whatever their size; rows of zeros stay."""
+    """Scale rows to length 1 without overflow; rows of zeros stay."""
     unit = np.empty(vectors.shape, dtype=np.float32)
     for start in range(0, len(vectors), 1024):
         block = vectors[start : start + 1024].astype(np.float64)  # (n_rows, dim)
-        largest = np.abs(block).max(axis=1, keepdims=True)  # (n_rows, 1), or squares would overflow
+        largest = np.abs(block).max(axis=1, keepdims=True)  # (n_rows, 1)
         block /= np.where(largest > 0, largest, 1)
         length = np.linalg.norm(block, axis=1, keepdims=True)  # (n_rows, 1)
         unit[start : start + 1024] = block / np.where(length > 0, length, 1) + 0.0  # no -0
@@ -364,6 +364,6 @@ def _normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _check_cutoffs(cutoffs: Sequence[int]) -> None:
-    wrong = [cutoff for cutoff in cutoffs if cutoff < 1]
-    if wrong:
-        raise ValueError(f"A cutoff is {wrong[0]}: look at the first 1 item or more")
+    for cutoff in cutoffs:
+        if cutoff < 1:
+            raise ValueError(f"a cutoff is {cutoff}: give 1 or more")

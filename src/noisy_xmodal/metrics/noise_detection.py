@@ -1,4 +1,4 @@
-"""How well a division finds the noisy pairs, where the truth is known."""
+"""Metrics of noise detection, for data with known noise."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,29 +8,29 @@ from scipy.stats import rankdata
 def detection_metrics(
     clean_probability: ArrayLike, is_noisy: ArrayLike, is_clean: ArrayLike
 ) -> dict[str, float | None]:
-    """Compare judged with true noise; the noisy pairs are the class to be found.
+    """Compare predicted and true noise; noisy pairs are the positive class.
 
     Args:
         clean_probability: Probability that each pair is clean, or any score that is higher for
             cleaner pairs (the negative loss), (n,).
-        is_noisy: True where a pair is wrong in truth, (n,), bool.
-        is_clean: True where a pair was judged clean, (n,), bool.
+        is_noisy: True where a pair is noisy, (n,), bool.
+        is_clean: True where a pair was predicted to be clean, (n,), bool.
 
     Returns:
-        `auroc`: Probability that a noisy pair scores below a clean one, ties counting half;
-            None where all pairs are noisy or all are clean.
-        `precision`: Share of truly noisy pairs among those judged noisy; None where none is.
-        `recall`: Share of pairs judged noisy among the truly noisy; None where there are none.
-        `share_noisy`: Share of pairs judged noisy.
-        `true_share_noisy`: Share of pairs that are noisy.
+        `auroc`: Probability that a noisy pair scores below a clean one, ties counting half; None
+            if all pairs are noisy or all are clean.
+        `precision`: Share of noisy pairs among those predicted noisy; None if there are none.
+        `recall`: Share of pairs predicted noisy among the noisy; None if there are none.
+        `share_noisy`: Share of pairs predicted noisy.
+        `true_share_noisy`: Share of noisy pairs.
 
     Raises:
-        ValueError: If the arrays are empty, of different lengths, not boolean where they must be,
-            or hold a score that is not a number.
+        ValueError: If the arrays are empty, differ in length or have the wrong type, or a score is
+            not a number.
     """
     scores = np.asarray(clean_probability, dtype=np.float64)  # (n,)
     noisy = _boolean(is_noisy, "is_noisy", scores.shape)  # (n,)
-    judged_noisy = ~_boolean(is_clean, "is_clean", scores.shape)  # (n,)
+    predicted_noisy = ~_boolean(is_clean, "is_clean", scores.shape)  # (n,)
     if scores.ndim != 1 or len(scores) == 0:
         raise ValueError(
             f"clean_probability has shape {scores.shape}: give a flat array with at least one pair"
@@ -40,13 +40,13 @@ def detection_metrics(
             f"clean_probability is not a number for {int(np.isnan(scores).sum())} pairs, first "
             f"pair {int(np.isnan(scores).argmax())}: score all pairs"
         )
-    found = int((noisy & judged_noisy).sum())
-    n_noisy, n_judged = int(noisy.sum()), int(judged_noisy.sum())
+    n_correct = int((noisy & predicted_noisy).sum())
+    n_noisy, n_predicted = int(noisy.sum()), int(predicted_noisy.sum())
     return {
         "auroc": _auroc(-scores, noisy),
-        "precision": found / n_judged if n_judged else None,
-        "recall": found / n_noisy if n_noisy else None,
-        "share_noisy": n_judged / len(scores),
+        "precision": n_correct / n_predicted if n_predicted else None,
+        "recall": n_correct / n_noisy if n_noisy else None,
+        "share_noisy": n_predicted / len(scores),
         "true_share_noisy": n_noisy / len(scores),
     }
 
@@ -66,37 +66,36 @@ def _boolean(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np
     if array.shape != shape or (array.size and array.dtype != np.bool_):
         raise ValueError(
             f"{name} has shape {array.shape} and type {array.dtype}: "
-            f"give booleans of shape {shape}, one per pair (leave out pairs of unknown truth)"
+            f"give booleans of shape {shape}, one per pair (leave out pairs whose truth is unknown)"
         )
     return array.astype(np.bool_)
 
 
 def ranking_metrics(doubt: ArrayLike, is_noisy: ArrayLike) -> dict[str, float | None]:
-    """How well an order of the pairs, most doubtful first, finds the noisy ones.
+    """Metrics of a ranking of the pairs, most doubtful first; noisy pairs are relevant.
 
     Args:
-        doubt: Higher for pairs that are more likely wrong, (n,); of equal ones the order is that of
-            the pairs.
-        is_noisy: True where a pair is wrong in truth, (n,), bool.
+        doubt: Higher for pairs that are more likely wrong, (n,); ties keep the order of the pairs.
+        is_noisy: True where a pair is noisy, (n,), bool.
 
     Returns:
-        `auroc` as in `detection_metrics`; `average_precision`: mean of the precision at each noisy
-        pair, None where there is none; `precision_at_100` and `precision_at_500`: share of noisy
-        pairs among the first so many, None where there are fewer pairs; `true_share`.
+        `auroc` as in `detection_metrics`; `average_precision`: mean of the precisions at the noisy
+        pairs, None if there are none; `precision_at_100` and `precision_at_500`: share of noisy
+        pairs among the first 100 and 500, None if there are fewer pairs; `true_share`.
 
     Raises:
-        ValueError: If the arrays are empty, of different lengths, or hold no numbers and booleans.
+        ValueError: If the arrays are empty, differ in length or have the wrong type.
     """
     scores = np.asarray(doubt, dtype=np.float64)  # (n,)
     noisy = _boolean(is_noisy, "is_noisy", scores.shape)  # (n,)
     if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
         raise ValueError(f"doubt has shape {scores.shape}: give a flat array of numbers")
-    found = noisy[np.argsort(-scores, kind="stable")]  # (n,)
-    precision = np.cumsum(found) / np.arange(1, len(found) + 1)  # (n,)
+    ranked = noisy[np.argsort(-scores, kind="stable")]  # (n,)
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)  # (n,)
     return {
         "auroc": _auroc(scores, noisy),
-        "average_precision": float(precision[found].mean()) if found.any() else None,
-        "precision_at_100": float(precision[99]) if len(found) >= 100 else None,
-        "precision_at_500": float(precision[499]) if len(found) >= 500 else None,
+        "average_precision": float(precision[ranked].mean()) if ranked.any() else None,
+        "precision_at_100": float(precision[99]) if len(ranked) >= 100 else None,
+        "precision_at_500": float(precision[499]) if len(ranked) >= 500 else None,
         "true_share": float(noisy.mean()),
     }

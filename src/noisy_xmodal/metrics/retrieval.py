@@ -1,13 +1,12 @@
-"""Retrieval metrics: recall at 1, 5 and 10, median rank and their sum, in both directions.
+"""Retrieval metrics: recall at 1, 5 and 10, their sum and median ranks, in both directions.
 
-Ranks start at 1. Ties are broken against the model: an item that ties with the right one counts as
-ranked before it, so a scorer that says the same of everything earns nothing.
+Ranks start at 1. Ties are broken against the model: an item that ties with the correct one counts
+as ranked before it, so a model that gives all pairs the same score has recall 0.
 
-From image to text the best-ranked of an image's own captions counts, and its other captions never
-stand in the way. As in the field, an image's own captions alone are right: a caption of another
-image with the very same text is a wrong answer, and ties. The evaluation is that of Faghri et al.,
-"VSE++", BMVC 2018, and of NCR (Huang et al., NeurIPS 2021) except for ties, which their sorting
-breaks arbitrarily.
+From image to text the best-ranked of an image's captions counts; its other captions are ignored. As
+usual in the field, only an image's own captions are correct: a caption of another image with the
+same text is wrong, and ties. The evaluation is that of Faghri et al., "VSE++", BMVC 2018, and of
+NCR (Huang et al., NeurIPS 2021) except for ties, which their sorting breaks arbitrarily.
 """
 
 import numpy as np
@@ -19,18 +18,18 @@ CUTOFFS = (1, 5, 10)
 def retrieval_ranks(
     scores: NDArray[np.floating], image_of_text: ArrayLike, block_size: int = 32
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rank of the right answer to each query, in both directions.
+    """Rank of the correct item of each query, in both directions.
 
     Args:
         scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
             memory-mapped.
         image_of_text: Image row that each text describes, (n_texts,).
-        block_size: Image rows in memory at a time, at most 255; a block needs block_size x n_texts
-            entries. A few rows stay in the processor's cache and are the fastest.
+        block_size: Image rows per block, at most 255; a block needs block_size x n_texts entries.
+            Small blocks that fit the CPU cache are fastest.
 
     Returns:
-        Ranks of the best own text of each image, (n_images,), and of the own image of each text,
-        (n_texts,), both starting at 1.
+        Rank of the best correct text of each image, (n_images,), and of the correct image of each
+        text, (n_texts,), both from 1.
 
     Raises:
         ValueError: If shapes do not fit, an image has no text, or a score is not a number.
@@ -61,7 +60,7 @@ def retrieval_ranks(
         hits = at_least[: stop - start]  # (n_rows, n_texts)
         np.greater_equal(block, best[start:stop, None], out=hits)
         image_ranks[start:stop] += [np.count_nonzero(line) for line in hits]
-        np.greater_equal(block, own_score, out=hits)  # its own image included
+        np.greater_equal(block, own_score, out=hits)  # True for the own image
         text_ranks += hits.view(np.uint8).sum(axis=0, dtype=np.uint8)  # (n_texts,)
     return image_ranks, text_ranks
 
@@ -69,14 +68,14 @@ def retrieval_ranks(
 def retrieval_metrics(
     scores: NDArray[np.floating], image_of_text: ArrayLike, fold_size: int | None = None
 ) -> dict[str, float]:
-    """Recalls, median ranks and their sum.
+    """Recalls, median ranks and the sum of recalls.
 
     Args:
         scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
             memory-mapped.
         image_of_text: Image row that each text describes, (n_texts,).
-        fold_size: Average the metrics over consecutive folds of this many images, each with its
-            own texts; 1000 is the field's "COCO 1K". By default all images at once.
+        fold_size: Number of images per fold: the metrics are averaged over consecutive folds, each
+            with its own texts; 1000 is the field's "COCO 1K". By default all images in one fold.
 
     Returns:
         `i2t_r1`, `i2t_r5`, `i2t_r10`, `t2i_r1`, `t2i_r5`, `t2i_r10` in percent, `i2t_medr` and
@@ -85,7 +84,7 @@ def retrieval_metrics(
 
     Raises:
         ValueError: If shapes do not fit, an image has no text, a score is not a number, or the
-            number of images is no multiple of the fold size.
+            number of images is not a multiple of the fold size.
     """
     rows = _checked_rows(scores, image_of_text)  # (n_texts,)
     n_images = scores.shape[0]
@@ -110,11 +109,11 @@ def retrieval_metrics(
 def metrics_of_ranks(
     image_to_text: NDArray[np.int64], text_to_image: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Recalls, median ranks and their sum, from the ranks of the right answers.
+    """Recalls, median ranks and the sum of recalls, from the ranks of the correct items.
 
     Args:
-        image_to_text: Rank of the best own text of each image, from 1, (n_images,).
-        text_to_image: Rank of the own image of each text, from 1, (n_texts,).
+        image_to_text: Rank of the best correct text of each image, from 1, (n_images,).
+        text_to_image: Rank of the correct image of each text, from 1, (n_texts,).
 
     Returns:
         See `retrieval_metrics`.
