@@ -1,0 +1,188 @@
+"""The README files: links lead somewhere, files exist, commands parse, and Python blocks run."""
+
+import ast
+import importlib
+import re
+import runpy
+import shlex
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import accelerate.commands.launch
+import datasets
+import numpy as np
+import pytest
+import torch.distributed.run
+import typer
+from PIL import Image
+
+import noisy_xmodal
+from noisy_xmodal import inject_noise
+from noisy_xmodal.cli import app
+from toy_labels import toy_labels
+
+ROOT = Path(__file__).parents[1]
+READMES = [
+    ROOT / folder / "README.md"
+    for folder in (".", "examples", "dataset_scripts", "model_cards", "tests")
+]
+#: A file that is named, but only saved models have.
+WRITTEN = "noisy_xmodal_shim.py"
+#: Options of a study that are not its own are those of the script that it runs.
+STUDIED = {"study_rcar.py": "train_rcar.py", "study_labels.py": "train_dmcm.py"}
+
+each_readme = pytest.mark.parametrize(
+    "readme", READMES, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+class ParsedError(BaseException):
+    """Ends a script as soon as its command line is parsed; has the words that are left."""
+
+
+def outside_code(text: str) -> str:
+    """The prose of a README, without fenced and indented blocks."""
+    return re.sub(r"^(```.*?^```|    .*?)$", "", text, flags=re.M | re.S)
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+def block_with(readme: Path, words: str) -> str:
+    (block,) = [block for block in python_blocks(readme.read_text()) if words in block]
+    return block
+
+
+def anchors(readme: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"(?s)```.*?```", "", readme.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands() -> list[str]:
+    """The command lines of the README files that run something of this repository."""
+    found = []
+    for readme in READMES:
+        text = readme.read_text()
+        lines = re.findall(r"^    (\S(?:.*\\\n)*.*)$", re.sub(r"(?s)```.*?```", "", text), re.M)
+        lines += re.findall(r"`((?:python|noisy-xmodal) [^`]+ --[^`]+)`", outside_code(text))
+        found += [re.sub(r"\s*\\\n\s*", " ", line) for line in lines]
+    runs = ("python ", "accelerate launch ", "torchrun ", "noisy-xmodal ")
+    return [line for line in found if line.startswith(runs)]
+
+
+@each_readme
+def test_links_lead_somewhere(readme):
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_code(readme.read_text())):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (readme.parent / path).resolve() if path else readme
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@each_readme
+def test_files_that_are_named_exist(readme):
+    folders = ("src", "examples", "dataset_scripts", "model_cards", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    ends = [*(path.as_posix() for path in files), f"/{WRITTEN}"]
+    for name in re.findall(r"`([\w/.-]+\.(?:py|md|txt))(?::[^`]*)?`", readme.read_text()):
+        assert (ROOT / name).exists() or any(end.endswith(f"/{name}") for end in ends), name
+
+
+@each_readme
+def test_python_blocks_import_what_exists(readme):
+    for block in python_blocks(readme.read_text()):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("noisy_xmodal"):
+                module = importlib.import_module(node.module)
+                for name in node.names:
+                    assert hasattr(module, name.name), f"{node.module}.{name.name}"
+
+
+def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]) -> None:
+    """Parse a command line by the script itself, and do nothing else."""
+    parse_known_args = ArgumentParser.parse_known_args
+
+    def parse_and_stop(parser, args=None, namespace=None):
+        namespace, rest = parse_known_args(parser, args, namespace)
+        if not rest or script.name in STUDIED:
+            raise ParsedError(rest)
+        return namespace, rest
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArgumentParser, "parse_known_args", parse_and_stop)
+        patch.setattr(sys, "argv", [str(script), *words])
+        patch.setattr(sys, "path", [str(script.parent), *sys.path])
+        with pytest.raises(ParsedError) as ended:
+            runpy.run_path(str(script), run_name="__main__")
+    if script.name in STUDIED and ended.value.args[0]:
+        trained = script.with_name(STUDIED[script.name])
+        parse_script(monkeypatch, trained, [*ended.value.args[0], "--output_dir", "out"])
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_commands_parse(line, monkeypatch):
+    program, *words = shlex.split(line, comments=True)
+    if program == "noisy-xmodal":
+        group = typer.main.get_command(app)
+        if words[0] in group.commands:
+            group.commands[words[0]].make_context(words[0], words[1:])
+        else:
+            assert words == ["--help"]
+        return
+    if program == "accelerate":
+        parsed = accelerate.commands.launch.launch_command_parser().parse_args(words[1:])
+        script, words = parsed.training_script, parsed.training_script_args
+    elif program == "torchrun":
+        parsed = torch.distributed.run.get_args_parser().parse_args(words)
+        script, words = parsed.training_script, parsed.training_script_args
+    else:
+        script, *words = words
+    parse_script(monkeypatch, ROOT / script, words)
+
+
+def pictures(n_rows: int, seed: int) -> datasets.Dataset:
+    """Pictures of one colour each, with the name of the colour."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 3, n_rows)
+    return datasets.Dataset.from_dict(
+        {
+            "image": [Image.new("RGB", (32, 32), ["red", "green", "blue"][c]) for c in colours],
+            "captions": [[f"number {k} in colour {c}"] for k, c in enumerate(colours)],
+            "image_id": [str(k) for k in range(n_rows)],
+        },
+        features=datasets.Features(
+            {
+                "image": datasets.Image(),
+                "captions": datasets.List(datasets.Value("string")),
+                "image_id": datasets.Value("string"),
+            }
+        ),
+    )
+
+
+def test_twenty_lines_of_python_run(monkeypatch, tmp_path, capsys):
+    splits = datasets.DatasetDict(
+        train=inject_noise(pictures(200, 0), "cmp_40"),
+        validation=pictures(20, 1),
+        test=pictures(20, 2),
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(noisy_xmodal, "load_openmoji", lambda config: splits, raising=False)
+    exec(block_with(READMES[0], "load_openmoji"), {})
+    assert "test_rsum" in capsys.readouterr().out
+
+
+def test_block_of_label_methods_runs(monkeypatch, tmp_path, capsys):
+    splits = datasets.DatasetDict(
+        train=toy_labels(120, "sym_40"), validation=toy_labels(40, seed=1), test=toy_labels(40)
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(noisy_xmodal, "load_openmoji_labels", lambda config: splits, raising=False)
+    exec(block_with(READMES[1], "load_openmoji_labels"), {})
+    assert "test_map" in capsys.readouterr().out
