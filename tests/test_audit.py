@@ -204,7 +204,7 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
     assert len(left_out) == 4
     for name, why in (
         ("03.jpg", "runcated"),
-        ("08.jpg", "no picture that Pillow can read"),
+        ("08.jpg", "not a picture that Pillow can read"),
         ("05.jpg", "its caption is empty"),
         ("nowhere.jpg", "there is no such file"),
     ):

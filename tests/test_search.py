@@ -129,7 +129,7 @@ def test_any_model_of_transformers_searches_pictures(clip: datasets.Dataset, que
         assert [result["row"] for result in found["results"]] == order
         assert [result["image_id"] for result in found["results"]] == [str(row) for row in order]
         assert len(found["left_out"]) == 1
-        assert found["left_out"][0].startswith("2: no picture that Pillow can read")
+        assert found["left_out"][0].startswith("2: not a picture that Pillow can read")
     assert not any("tokens" in note for note in found["notes"])
     with Image.open("out.png") as grid:
         assert grid.format == "PNG"

@@ -48,7 +48,7 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
     assert len(found.left_out) == 3  # nothing of the other split
     assert found.left_out[0] == "1 of 6 pictures have no row: ['5.png']"
     assert "9.png" in found.left_out[1]
-    assert "4.png: no picture" in found.left_out[2]
+    assert "4.png: not a picture" in found.left_out[2]
     other = load_rows(str(folder), split="test")
     assert other.captions[::2] == ["text 2", "text 3"]
     assert len(other.left_out) == 2
@@ -112,4 +112,4 @@ def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "pairs.parquet")
     found = load_rows(str(tmp_path / "pairs.parquet"))
     assert found.captions == ["a", "c"]
-    assert found.left_out == ["row-000001: no picture that Pillow can read (6 bytes)"]
+    assert found.left_out == ["row-000001: not a picture that Pillow can read (6 bytes)"]

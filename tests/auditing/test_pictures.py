@@ -59,7 +59,7 @@ def test_broken_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(seen.problems) == [1, 3, 4, 5]
     lines = name_problems(rows, seen.problems)
     assert [line.split(": ")[0] for line in lines] == ["name 1", "name 3", "name 4", "name 5"]
-    assert "no picture that Pillow can read (18 bytes)" in lines[0]
+    assert "not a picture that Pillow can read (18 bytes)" in lines[0]
     assert "truncated" in lines[1]
     assert "it cannot be read (No such file or directory)" in lines[2]
     assert seen.hashes.dtype == seen.digests.dtype == np.uint64

@@ -291,7 +291,7 @@ def test_one_id_for_two_paths(tmp_path: Path) -> None:
 
 
 def test_a_dict_of_splits_is_refused(plain: datasets.Dataset) -> None:
-    with pytest.raises(DatasetError, match=r"One split .* not a DatasetDict.*dataset\[split\]"):
+    with pytest.raises(DatasetError, match=r"one split .* not a DatasetDict.*dataset\[split\]"):
         as_pairs(datasets.DatasetDict(train=plain))
 
 

@@ -116,7 +116,10 @@ BOX = [0.1, 0.2, 0.3, 0.4]
         ([BOX] * 5, r"has 4 regions and 'boxes' of shape \(5, 4\)"),
         ([], r"has 4 regions and 'boxes' of shape \(0, 0\)"),
         ([BOX[:3]] * 4, r"has 4 regions and 'boxes' of shape \(4, 3\)"),
-        ([BOX] * 3 + [[10.0, 20.0, 110.0, 220.0]], "shares of the picture, 0 to 1: divide pixels"),
+        (
+            [BOX] * 3 + [[10.0, 20.0, 110.0, 220.0]],
+            "fractions of the picture, 0 to 1: divide",
+        ),
         ([BOX] * 3 + [[-0.1, 0.2, 0.3, 0.4]], "left, top, right and bottom"),
         ([BOX] * 3 + [[0.3, 0.2, 0.1, 0.4]], "left, top, right and bottom"),
         ([BOX] * 3 + [[0.1, 0.4, 0.3, 0.2]], "left, top, right and bottom"),

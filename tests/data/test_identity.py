@@ -13,7 +13,7 @@ from PIL import Image
 
 from noisy_xmodal import LabelDataset
 from noisy_xmodal.data import PairDataset, identity
-from noisy_xmodal.data.digests import joined
+from noisy_xmodal.data.digests import combined_digest
 from noisy_xmodal.data.grid_pairs import GridPairs
 from noisy_xmodal.data.identity import image_digests
 from toy_labels import toy_labels
@@ -92,8 +92,8 @@ def test_a_picture_that_is_replaced_under_its_name_is_another(photos, cache, cha
     before = image_digests(rows(photos), cache)
     after = image_digests(rows(change(photos)), cache)
     assert (after != before).tolist() == [False, True, False, False]
-    assert "1 of 4 pictures have changed since they were read last" in caplog.text
-    assert "1.bmp: what was made of them is made anew" in caplog.text
+    assert "1 of 4 pictures have changed since the last run" in caplog.text
+    assert "1.bmp. Everything derived from them is computed again." in caplog.text
 
 
 def test_a_picture_that_is_away_or_back_is_another(photos, cache):
@@ -226,6 +226,7 @@ def test_labels_and_vectors_count_and_true_labels_do_not():
 
 def test_a_name_is_of_all_parts_in_their_order():
     parts = (np.array([1, 2], np.uint64), "ab", "c")
-    names = {joined(*parts), joined(*parts[::-1]), joined(parts[0], "a", "bc"), joined(*parts[:2])}
+    others = (parts, parts[::-1], (parts[0], "a", "bc"), parts[:2])
+    names = {combined_digest(*other) for other in others}
     assert len(names) == 4
-    assert joined(*parts) == joined(np.array([1, 2], np.uint64), "ab", "c")
+    assert combined_digest(*parts) == combined_digest(np.array([1, 2], np.uint64), "ab", "c")

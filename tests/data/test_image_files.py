@@ -114,7 +114,7 @@ def test_contents_are_judged_as_files_are(tmp_path: Path, monkeypatch: pytest.Mo
     empty(paths[6])
     by_file = image_problems(paths, 8)
     assert [row for row, problem in enumerate(by_file) if problem] == [1, 6]
-    assert by_file[6] == "no picture that Pillow can read (0 bytes)"
+    assert by_file[6] == "not a picture that Pillow can read (0 bytes)"
     contents = image_problems((path.read_bytes() for path in paths), 8)
     assert [problem is None for problem in contents] == [problem is None for problem in by_file]
 
@@ -134,8 +134,8 @@ def test_missing_files_come_first(
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(
         DatasetError,
-        match=r"4 of 6 pictures are missing\. The first 3: 0.jpg, 1.jpg, 2.jpg\. They were "
-        r"looked for in [^,]*there\.",
+        match=r"4 of 6 pictures are missing\. The first 3: 0.jpg, 1.jpg, 2.jpg\. "
+        r"Searched: [^,]*there\.",
     ):
         check_images(paths, on_bad_image)
 

@@ -12,7 +12,7 @@ from .any_dataset import config_names, load_pairs
 from .builders import load_openmoji
 from .columns import DatasetError
 from .injection import inject_noise
-from .pictures import keep_good_pictures, left_out_line
+from .pictures import first_few, keep_good_pictures
 from .splits import held_out_line, hold_out_validation
 
 DEMO_CONFIG = "cmp_40"  # OpenMoji's, where none is named
@@ -158,7 +158,7 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
         )
         for split, lines in left_out.items():
             if lines:
-                print(f"Left out of {split}: {left_out_line(lines)}.")
+                print(f"Left out of {split}: {first_few(lines)}.")
         if args.on_bad_image != "ignore":
             for split, rows in dataset.items():
                 dataset[split], notes = keep_good_pictures(rows, split, args.on_bad_image)

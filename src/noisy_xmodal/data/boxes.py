@@ -1,4 +1,4 @@
-"""Boxes of regions, put behind their features."""
+"""Boxes of regions, appended to their features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from .columns import REGIONS, DatasetError
+from .feature_types import is_matrix
 from .regions import region_arrays, region_feature, vector_column
 
 BOXES, BOX_SIZE = "boxes", 4
@@ -16,19 +17,19 @@ BOXES, BOX_SIZE = "boxes", 4
 def append_boxes(
     dataset: datasets.Dataset, split: str = "train", column: str = BOXES
 ) -> datasets.Dataset:
-    """Puts the box of each region behind its features, for models with box geometry.
+    """Appends the box of each region to its features, for models with box geometry.
 
     Args:
-        dataset: One split with region features and a column of boxes: a list of four numbers a
-            region, left, top, right and bottom as shares of the picture.
+        dataset: One split with region features and a column of boxes: four numbers per region,
+            left, top, right and bottom as fractions of the picture.
         split: Its name, for the messages.
         column: The column of boxes.
 
     Returns:
-        The split with regions that are four numbers longer, without the column of boxes.
+        The split with four more numbers per region, without the column of boxes.
 
     Raises:
-        DatasetError: There are no regions or no boxes, or the boxes of a row do not fit.
+        DatasetError: Regions or boxes are missing, or the boxes of a row do not match its regions.
     """
     for name in (REGIONS, column):
         if name not in dataset.column_names:
@@ -37,10 +38,10 @@ def append_boxes(
                 "Box geometry needs region features with their boxes."
             )
 
-    if not _is_list_of_lists(dataset.features[column]):
+    if not is_matrix(dataset.features[column]):
         raise DatasetError(
             f"Column '{column}' of split '{split}' is {dataset.features[column]}, not a list of "
-            "boxes: give each row a list with four numbers a region."
+            "boxes: give each row a list with four numbers per region."
         )
     if not len(dataset):
         raise DatasetError(f"Split '{split}' has no rows.")
@@ -52,33 +53,32 @@ def append_boxes(
             raise DatasetError(
                 f"Column '{column}' of split '{split}', rows {rows[0]} to {rows[-1]}: {error}"
             ) from error
-        joined = []
-        for row, regions, found in zip(
-            rows, region_arrays(table.column(REGIONS)), boxes, strict=True
-        ):
-            _check_boxes(found, len(regions), row, split, column)
-            joined.append(np.concatenate([regions, found], axis=1, dtype=np.float32))
-        offsets = np.cumsum([0, *map(len, joined)]).astype(np.int32)
-        longer = pa.ListArray.from_arrays(offsets, vector_column(np.concatenate(joined)))
-        place = table.column_names.index(REGIONS)
-        return table.set_column(place, REGIONS, longer).drop_columns([column])
+        features = region_arrays(table.column(REGIONS))
+        for row, regions, row_boxes in zip(rows, features, boxes, strict=True):
+            _check_boxes(row_boxes, len(regions), row, split, column)
+        parts = zip(features, boxes, strict=True)
+        matrices = [np.concatenate(pair, axis=1, dtype=np.float32) for pair in parts]
+        offsets = np.cumsum([0, *map(len, matrices)]).astype(np.int32)
+        longer = pa.ListArray.from_arrays(offsets, vector_column(np.concatenate(matrices)))
+        index = table.column_names.index(REGIONS)
+        return table.set_column(index, REGIONS, longer).drop_columns([column])
 
     plain = dataset.with_format("arrow")
     size = region_arrays(plain[:1].column(REGIONS))[0].shape[1]
     features = dataset.features.copy()
     features[REGIONS] = region_feature(size + BOX_SIZE)
     del features[column]
-    found = plain.map(
+    result = plain.map(
         append, with_indices=True, batched=True, batch_size=256, features=features, desc="boxes"
     )
-    return found.with_format(None)
+    return result.with_format(None)
 
 
 class WithoutBoxes(Sequence):
-    """Region features of a split with boxes, for a model that does not read them.
+    """Region features without the boxes at their ends, for a model without box geometry.
 
     Args:
-        images: Features with a box behind each, (n_regions, size + 4) an image.
+        images: Features with boxes, (n_regions, size + 4) per image.
     """
 
     def __init__(self, images: Sequence) -> None:
@@ -88,28 +88,21 @@ class WithoutBoxes(Sequence):
         return len(self._images)
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._images[index]
+        images = self._images[index]
         if isinstance(index, slice):
-            return [regions[:, :-BOX_SIZE] for regions in found]
-        return found[:, :-BOX_SIZE]
-
-
-def _is_list_of_lists(feature: object) -> bool:
-    lists = (datasets.List, datasets.LargeList)
-    return isinstance(feature, datasets.Array2D) or (
-        isinstance(feature, lists) and isinstance(feature.feature, lists)
-    )
+            return [regions[:, :-BOX_SIZE] for regions in images]
+        return images[:, :-BOX_SIZE]
 
 
 def _check_boxes(boxes: np.ndarray, n_regions: int, row: int, split: str, column: str) -> None:
     if boxes.shape != (n_regions, BOX_SIZE):
         raise DatasetError(
             f"Row {row} of split '{split}' has {n_regions} regions and '{column}' of shape "
-            f"{boxes.shape}: give four numbers a region."
+            f"{boxes.shape}: give four numbers per region."
         )
     inside = (boxes >= 0).all() and (boxes <= 1).all()
     if not (inside and (boxes[:, :2] <= boxes[:, 2:]).all()):
         raise DatasetError(
             f"Row {row} of split '{split}' has '{column}' that are not left, top, right and bottom "
-            "as shares of the picture, 0 to 1: divide pixels by its width and height."
+            "as fractions of the picture, 0 to 1: divide pixels by its width and height."
         )

@@ -1,9 +1,8 @@
-"""Object sets out of captions: the nouns that people used for a picture.
+"""Object sets from the nouns in captions, as an optional substitute for annotated objects.
 
-A stand-in for annotated objects, where a person asks for it: "A black dog chases a white dog in the
-snow" gives dog and snow. The tagger is TextBlob's PatternTagger, a lexicon with rules, which needs
-no download; it takes some verbs and adjectives for nouns. Nouns of very few pictures are left out:
-those of one say nothing of overlap, and most rare ones are slips of the tagger or of the pen.
+"A black dog chases a white dog in the snow" gives dog and snow. TextBlob's PatternTagger, a lexicon
+with rules, needs no download; it tags some verbs and adjectives as nouns. Nouns of few pictures are
+dropped: a noun of one picture cannot overlap, and most rare nouns are tagging or spelling errors.
 """
 
 from collections import Counter
@@ -20,8 +19,8 @@ def caption_nouns(captions: Sequence[Sequence[str]]) -> list[list[str]]:
         captions: The captions of each image, in English.
 
     Returns:
-        For each image its nouns in the singular and in lower case, sorted, each once; those that
-        two images or more have in common, or one in 10,000 where that is more.
+        The distinct nouns of each image, singular, in lower case and sorted. A noun must occur in
+        at least two images, or in one of 10,000 images if that is more.
 
     Raises:
         ImportError: The package textblob is not installed.
@@ -31,7 +30,7 @@ def caption_nouns(captions: Sequence[Sequence[str]]) -> list[list[str]]:
         from textblob.en.taggers import PatternTagger
     except ImportError as error:
         raise ImportError(
-            "Nouns of captions are found with TextBlob, which is not installed: "
+            "Finding nouns in captions needs TextBlob, which is not installed: "
             "pip install noisy-xmodal[nouns]"
         ) from error
     tagger = PatternTagger()

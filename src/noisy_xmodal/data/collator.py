@@ -1,4 +1,4 @@
-"""From a list of pairs to the tensors of a batch."""
+"""Collators: from items of a dataset to the tensors of a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class PairCollator:
         """Collates `items`.
 
         Returns:
-            What the processor returns, with `pair_id` and `image_row`, and `peer` where items have
-            one, all (batch,) int64. Images that a transform has prepared already are stacked.
+            The outputs of the processor, `pair_id`, `image_row`, and `peer` if items have one, all
+            (batch,) int64. Images that a transform has already prepared are stacked.
 
         Raises:
-            ValueError: There is no item.
+            ValueError: There are no items.
         """
         if not items:
-            raise ValueError("PairCollator was given no items: a batch has at least one pair.")
+            raise ValueError("PairCollator got no items: a batch has at least one pair.")
         options = {"padding": True, "return_tensors": "pt"}
         captions = [item[CAPTION] for item in items]
         visual = next((name for name in (REGIONS, IMAGE) if name in items[0]), None)
@@ -42,9 +42,9 @@ class PairCollator:
                 self.processor(images=[item[visual] for item in items], text=captions, **options)
             )
         else:
-            ready = [name for name in items[0] if name not in (CAPTION, *ID_COLUMNS)]
+            names = [name for name in items[0] if name not in (CAPTION, *ID_COLUMNS)]
             batch = dict(self.processor(text=captions, **options))
-            batch |= {name: torch.stack([item[name] for item in items]) for name in ready}
+            batch |= {name: torch.stack([item[name] for item in items]) for name in names}
         for name in ID_COLUMNS:
             if name in items[0]:
                 batch[name] = torch.tensor([item[name] for item in items], dtype=torch.int64)
@@ -53,7 +53,7 @@ class PairCollator:
 
 @dataclass
 class LabelCollator:
-    """Completes the batches of `LabelDataset`; those of vectors are complete already.
+    """Processes the pictures and texts in batches of `LabelDataset`; vectors need no processing.
 
     Attributes:
         processor: Called as `processor(images=..., text=...)` with lists of pictures and texts.
@@ -62,9 +62,9 @@ class LabelCollator:
     processor: Callable[..., Mapping[str, Any]]
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Puts what the processor returns in place of pictures and texts."""
-        found = dict(batch)
-        if IMAGE in found:
-            pictures, texts = found.pop(IMAGE), found.pop(CAPTION)
-            found |= dict(self.processor(images=pictures, text=texts))
-        return found
+        """Replaces pictures and texts by the outputs of the processor."""
+        result = dict(batch)
+        if IMAGE in result:
+            pictures, texts = result.pop(IMAGE), result.pop(CAPTION)
+            result |= dict(self.processor(images=pictures, text=texts))
+        return result

@@ -1,4 +1,4 @@
-"""Digests of 64 bits, and names made of them."""
+"""Hashes of contents: 64-bit digests of items, and names for combinations of digests."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ Digests = NDArray[np.uint64]
 
 
 def digest_of(*parts: bytes | str) -> int:
-    """A number of 64 bits for some contents."""
+    """Hashes contents to a 64-bit number."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
@@ -19,18 +19,18 @@ def digest_of(*parts: bytes | str) -> int:
 
 
 def text_digests(texts: Iterable[str]) -> Digests:
-    """One digest a text, (n_texts,)."""
+    """Hashes each text, (n_texts,)."""
     return np.array([digest_of(text) for text in texts], dtype=np.uint64)
 
 
 def array_digests(rows: Iterable[np.ndarray]) -> Digests:
-    """One digest an array, of its shape, type and values, (n_rows,)."""
-    found = (digest_of(f"{row.shape} {row.dtype}", row.tobytes()) for row in rows)
-    return np.array(list(found), dtype=np.uint64)
+    """Hashes the shape, type and values of each array, (n_rows,)."""
+    digests = [digest_of(f"{row.shape} {row.dtype}", row.tobytes()) for row in rows]
+    return np.array(digests, dtype=np.uint64)
 
 
-def joined(*parts: Digests | str) -> str:
-    """A name for all of some digests and texts together, in this order."""
+def combined_digest(*parts: Digests | str) -> str:
+    """Hashes digests and texts, in this order, to a name of 32 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         content = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part.tobytes()
@@ -39,9 +39,9 @@ def joined(*parts: Digests | str) -> str:
 
 
 def file_state(path: str | os.PathLike[str]) -> int:
-    """What changes when a file does, whatever its times are set to; 0 where there is none."""
+    """Hashes size, times and inode of a file, which change with its content; 0 without a file."""
     try:
-        found = os.stat(path)
+        state = os.stat(path)
     except OSError:
         return 0
-    return digest_of(f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}")
+    return digest_of(f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}")

@@ -1,4 +1,4 @@
-"""Pairs whose pictures were turned into region features beforehand, kept in an array on disk."""
+"""Pairs with precomputed region features of their pictures, in an array on disk."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from .pair_dataset import PairDataset
 
 
 class GridPairs(PairDataset):
-    """The pairs of some rows of a dataset, with features of their images from an array.
+    """Pairs of a dataset with image features from an array.
 
     Args:
-        dataset: Rows by the column contract; of their images nothing is read.
-        features: (n_images, n_regions, size), usually mapped from a file.
-        rows: The rows of `dataset` and `features` to take, (n_rows,); all by default.
+        dataset: Rows that follow the column contract; their images are not read.
+        features: (n_images, n_regions, size), usually memory-mapped.
+        rows: The rows of `dataset` and `features` to use, (n_rows,); all by default.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class GridPairs(PairDataset):
 
 
 class FeatureRows(Sequence):
-    """Rows of an array as a list of arrays, read when a slice of them is asked for.
+    """The rows of an array as a sequence of arrays, read on access.
 
     Args:
         features: (n, ...).
@@ -50,5 +50,5 @@ class FeatureRows(Sequence):
         return len(self._features)
 
     def __getitem__(self, index: Any) -> Any:
-        found = np.asarray(self._features[index], dtype=np.float32)
-        return list(found) if isinstance(index, slice) else found
+        features = np.asarray(self._features[index], dtype=np.float32)
+        return list(features) if isinstance(index, slice) else features

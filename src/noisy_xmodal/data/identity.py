@@ -1,13 +1,11 @@
-"""What a dataset is made of, as one digest an item: by content, wherever it lies.
+"""The identity of a dataset: one digest of the content per item, independent of the location.
 
-A run goes on, and a cache is used, only if the digests are those of before. A folder that is copied
-or moved has the same ones; a picture that is replaced under its name has another.
+A run resumes, and a cache is reused, only if all digests match. Copying or moving a folder keeps
+its digests. Replacing a picture under the same name changes its digest.
 
-* Texts, vectors and pictures are digested whole. Every picture is read once for it; the digests of
-  picture files are kept beside their size and times, so that a file that has not changed since is
-  not read again.
-* Region features of more than `CHECKED_BYTES` are not read through: the content of `SAMPLED_ROWS`
-  rows, evenly spaced, stands for them.
+* Texts, vectors and pictures are hashed in full. Digests of picture files are cached with the sizes
+  and times of the files, so an unchanged file is read only once.
+* Region features of more than `CHECKED_BYTES` are represented by `SAMPLED_ROWS` evenly spaced rows.
 """
 
 import contextlib
@@ -24,13 +22,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .any_dataset.images import picture_places
-from .columns import IMAGE, IMAGE_ID, REGIONS, column_values, is_checked_as_read
-from .digests import Digests, array_digests, digest_of, file_state, joined, text_digests
+from .columns import IMAGE, IMAGE_ID, REGIONS, column_blocks, column_values, is_checked_as_read
+from .digests import Digests, array_digests, combined_digest, digest_of, file_state, text_digests
 from .regions import region_arrays
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Region features whose content counts where there are too many to read them through.
+#: Number of rows that represent large region features.
 SAMPLED_ROWS = 1000
 
 _THREADS, _BLOCK_ROWS, _BLOCK_BYTES = min(8, os.cpu_count() or 1), 256, 1 << 20
@@ -39,80 +37,78 @@ _THREADS, _BLOCK_ROWS, _BLOCK_BYTES = min(8, os.cpu_count() or 1), 256, 1 << 20
 def image_digests(
     dataset: datasets.Dataset, cache_dir: str | os.PathLike[str] | None = None
 ) -> Digests:
-    """One digest a row, of its picture or its region features.
+    """Hashes the picture or the region features of each row.
 
     Args:
-        dataset: Rows by the column contract.
-        cache_dir: Where the digests of picture files are kept; the cache of `datasets` by default.
+        dataset: Rows that follow the column contract.
+        cache_dir: Folder for the digests of picture files; by default, the cache of `datasets`.
 
     Returns:
-        (n_rows,). A picture that is no file has the digest of its path.
+        (n_rows,). A path without a file is hashed itself.
     """
     if REGIONS in dataset.column_names:
         return _region_digests(dataset)
     places = list(picture_places(dataset, IMAGE))
     digests = np.zeros(len(places), dtype=np.uint64)
-    inside = np.array([has_content for _, has_content, _ in places], dtype=bool)
-    if inside.any():
-        digests[inside] = _content_digests(dataset)[inside]
+    is_stored = np.array([has_content for _, has_content, _ in places], dtype=bool)
+    if is_stored.any():
+        digests[is_stored] = _content_digests(dataset)[is_stored]
     paths = [path or "" for _, has_content, path in places if not has_content]
     if paths:
         folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_pictures"
-        digests[~inside] = _file_digests(paths, folder)
+        digests[~is_stored] = _file_digests(paths, folder)
     return digests
 
 
 def image_id_digests(dataset: datasets.Dataset) -> Digests:
-    """One digest a row, of the image's name; none where the rows have no names."""
-    known = IMAGE_ID in dataset.column_names
-    return text_digests(map(str, column_values(dataset, IMAGE_ID)) if known else ())
+    """Hashes the image name of each row; empty if the rows have no names."""
+    has_names = IMAGE_ID in dataset.column_names
+    return text_digests(map(str, column_values(dataset, IMAGE_ID)) if has_names else ())
 
 
 def _content_digests(dataset: datasets.Dataset) -> Digests:
-    """Digests of the pictures that stand in the rows, (n_rows,); 0 where there is none."""
-    rows = dataset.select_columns([IMAGE]).with_format("arrow")
-    found: list[int] = []
+    """Digests of the pictures stored in the rows, (n_rows,); 0 where a row stores none."""
+    digests: list[int] = []
     with ThreadPool(_THREADS) as pool:
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            contents = pc.struct_field(rows[start : start + _BLOCK_ROWS].column(IMAGE), "bytes")
-            buffers = [content.as_buffer() for content in contents]
-            found += pool.map(lambda one: 0 if one is None else digest_of(one), buffers)
-    return np.array(found, dtype=np.uint64)
+        for _, column in column_blocks(dataset, IMAGE, _BLOCK_ROWS):
+            buffers = [content.as_buffer() for content in pc.struct_field(column, "bytes")]
+            digests += pool.map(lambda data: 0 if data is None else digest_of(data), buffers)
+    return np.array(digests, dtype=np.uint64)
 
 
 def _file_digests(paths: Sequence[str], folder: Path) -> Digests:
-    """Digests of files, (n_paths,), of which those that have changed are read."""
+    """Digests of files, (n_paths,); only files that changed since the last call are read."""
     states = np.array([file_state(path) for path in paths], dtype=np.uint64)
-    kept = folder / f"{joined(*map(os.path.abspath, paths))}.npy"
+    cache_file = folder / f"{combined_digest(*map(os.path.abspath, paths))}.npy"
     digests, stale = np.zeros(len(paths), np.uint64), np.ones(len(paths), dtype=bool)
-    known = _kept_digests(kept, len(paths))
-    if known is not None:
-        stale, digests = known[0] != states, known[1].copy()
+    cached = _load_digests(cache_file, len(paths))
+    if cached is not None:
+        stale, digests = cached[0] != states, cached[1].copy()
     if not stale.any():
         return digests
     with ThreadPool(_THREADS) as pool:
         digests[stale] = pool.map(_file_digest, np.array(paths, dtype=object)[stale], chunksize=16)
-    if known is not None and (n_changed := int((known[1] != digests).sum())):
+    if cached is not None and (n_changed := int((cached[1] != digests).sum())):
         _LOGGER.warning(
-            f"{n_changed:,} of {len(paths):,} pictures have changed since they were read last, the "
-            f"first is {paths[int(np.argmax(known[1] != digests))]}: what was made of them is made "
-            "anew."
+            f"{n_changed:,} of {len(paths):,} pictures have changed since the last run, the first "
+            f"is {paths[int(np.argmax(cached[1] != digests))]}. Everything derived from them is "
+            "computed again."
         )
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time alone
+    with contextlib.suppress(OSError):  # without the cache, the next run only takes longer
         folder.mkdir(parents=True, exist_ok=True)
-        aside = kept.with_name(f".{kept.stem}.{os.getpid()}.npy")
-        np.save(aside, np.stack([states, digests]), allow_pickle=False)
-        os.replace(aside, kept)
+        temporary = cache_file.with_name(f".{cache_file.stem}.{os.getpid()}.npy")
+        np.save(temporary, np.stack([states, digests]), allow_pickle=False)
+        os.replace(temporary, cache_file)
     return digests
 
 
-def _kept_digests(path: Path, n: int) -> NDArray[np.uint64] | None:
-    """States and digests of so many files, (2, n), from an earlier call."""
+def _load_digests(path: Path, n_files: int) -> NDArray[np.uint64] | None:
+    """The states and digests of an earlier call, (2, n_files), if there are any."""
     try:
-        found = np.load(path, allow_pickle=False)
+        cached = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == (2, n) and found.dtype == np.uint64 else None
+    return cached if cached.shape == (2, n_files) and cached.dtype == np.uint64 else None
 
 
 def _file_digest(path: str) -> int:
@@ -127,14 +123,14 @@ def _file_digest(path: str) -> int:
 
 
 def _region_digests(dataset: datasets.Dataset) -> Digests:
-    rows = dataset.select_columns([REGIONS]).with_format("arrow")
-    chosen = np.arange(len(rows))
+    rows, sample = dataset, np.arange(len(dataset))
     if is_checked_as_read(dataset):
-        chosen = np.unique(np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(np.int64))
-        rows = rows.select(chosen)
-    blocks = (rows[start : start + _BLOCK_ROWS] for start in range(0, len(rows), _BLOCK_ROWS))
+        sample = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_ROWS).astype(np.int64))
+        rows = dataset.select(sample)
     digests = np.zeros(len(dataset), dtype=np.uint64)
-    digests[chosen] = array_digests(
-        regions for block in blocks for regions in region_arrays(block.column(REGIONS))
+    digests[sample] = array_digests(
+        regions
+        for _, column in column_blocks(rows, REGIONS, _BLOCK_ROWS)
+        for regions in region_arrays(column)
     )
     return digests

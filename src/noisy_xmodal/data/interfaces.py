@@ -1,4 +1,4 @@
-"""What commands and scripts call the options that messages name."""
+"""Option names in messages, as the interface at hand (a command or a script) spells them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from ..entry.options import spelled
 from .messages import spell_options
 
-#: Keywords of the data layer's messages, and what else an interface may call them.
+#: Keywords in messages of the data layer, with other names that an interface may use.
 _KEYWORDS: dict[str, tuple[str, ...]] = {
     "config_name": ("source_config", "dataset_config_name"),
     "noise": ("inject_noise",),
@@ -23,25 +23,25 @@ _KEYWORDS: dict[str, tuple[str, ...]] = {
 
 
 def spelling(names: Mapping[str, str]) -> Callable[[str], str]:
-    """What writes the options of a message as an interface calls them.
+    """Returns a function that rewrites the options in a message for an interface.
 
     Args:
-        names: What the interface calls each of its options, by the name that scripts have for it.
+        names: The interface's spelling of each option, by the option's name in scripts.
     """
     keywords = {
         keyword: next((names[name] for name in (*others, keyword) if name in names), None)
         for keyword, others in _KEYWORDS.items()
     }
-    skipping = names.get("on_bad_image")
-    keywords["left_out"] = f"{skipping} skip" if skipping else None
+    on_bad_image = names.get("on_bad_image")
+    keywords["left_out"] = f"{on_bad_image} skip" if on_bad_image else None
     return lambda message: spell_options(spelled(message, names), keywords)
 
 
 def script_spelling(*kinds: Any) -> Callable[[str], str]:
-    """The same for a script.
+    """Returns `spelling` for a script.
 
     Args:
-        kinds: The dataclasses of its options.
+        kinds: The dataclasses of the script's options.
     """
     fields = (field.name for kind in kinds for field in dataclasses.fields(kind))
     return spelling({name: f"--{name}" for name in fields})

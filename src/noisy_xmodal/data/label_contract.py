@@ -1,7 +1,6 @@
-"""The columns of rows with classes: what they must look like, and how they are read."""
+"""The column contract for pairs with classes: checks, and reading of labels and vectors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .any_dataset.captions import is_string_list, read_captions
+from .any_dataset.captions import read_captions
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -21,17 +20,10 @@ from .columns import (
     DatasetError,
     check_is_split,
 )
+from .feature_types import is_integer, is_string_list, is_vector
 
 LABEL_COLUMNS = (IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL)
 _BLOCK_ROWS = 4096
-
-
-def is_vector(feature: Any) -> bool:
-    """Whether `feature` is a list of numbers."""
-    return isinstance(feature, (datasets.List, datasets.LargeList)) and (
-        isinstance(feature.feature, datasets.Value)
-        and feature.feature.dtype.startswith(("float", "int", "uint"))
-    )
 
 
 def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> None:
@@ -53,8 +45,8 @@ def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> N
         if vectors not in features and raw not in features:
             raise DatasetError(
                 f"Split '{split}' has neither '{vectors}' nor '{raw}'; its columns are "
-                f"{dataset.column_names}. Name the one that holds it for "
-                f"as_label_pairs with {option}=NAME."
+                f"{dataset.column_names}. Convert the dataset with as_label_pairs, and name the "
+                f"column with {option}=NAME."
             )
         if vectors in features and not is_vector(features[vectors]):
             raise DatasetError(
@@ -69,7 +61,7 @@ def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> N
     if TEXT_FEATURES not in features and not is_string_list(features[CAPTIONS]):
         raise DatasetError(
             f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
-            "strings. Bring it to that form with as_label_pairs(dataset)."
+            "strings. Convert the dataset with as_label_pairs(dataset)."
         )
     _check_label_columns(dataset, split)
 
@@ -77,15 +69,16 @@ def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> N
 def validate_label_pairs(
     dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0
 ) -> None:
-    """Checks every row: classes that exist, finite vectors of one size, enough pairs.
+    """Checks every row for valid classes and finite vectors of one size, and the number of rows.
 
     Args:
         dataset: One split.
         split: Its name, for the messages.
-        minimum_pairs: The least number of rows, usually one batch.
+        minimum_pairs: Minimum number of rows, usually the batch size.
 
     Raises:
-        DatasetError: The first row that breaks the contract, and how many do; or too few rows.
+        DatasetError: A row violates the contract (the message names the first and counts them), or
+            there are too few rows.
     """
     validate_label_columns(dataset, split)
     if len(dataset) < minimum_pairs:
@@ -115,36 +108,36 @@ def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> N
         Class numbers, (n_rows,).
 
     Raises:
-        DatasetError: A row has no class (None, or below 0), or one that does not exist.
+        DatasetError: A row has no class (None, or negative), or a class that does not exist.
     """
     column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
     labels = pc.fill_null(column.cast(pa.int64()), -1).to_numpy()  # (n_rows,)
-    hidden = np.flatnonzero(labels < 0)
-    if len(hidden):
+    missing = np.flatnonzero(labels < 0)
+    if len(missing):
         raise DatasetError(
-            f"Row {hidden[0]} of split '{split}' has no class in column '{name}' "
-            f"({column[int(hidden[0])]}), as {len(hidden)} rows have. Label them, or leave them "
-            "out."
+            f"Row {missing[0]} of split '{split}' has no class in column '{name}' "
+            f"({column[int(missing[0])]}), like {len(missing)} rows in all. Label them, or drop "
+            "them."
         )
     n_classes = len(class_names(dataset) or range(int(labels.max(initial=-1)) + 1))
     outside = np.flatnonzero(labels >= n_classes)
     if len(outside):
         raise DatasetError(
             f"Row {outside[0]} of split '{split}' has class {labels[outside[0]]} in column "
-            f"'{name}', but there are {n_classes} classes ({len(outside)} rows are so). Correct "
-            "the labels, or the names of the classes."
+            f"'{name}', but there are {n_classes} classes ({len(outside)} such rows in all). "
+            "Correct the labels, or the names of the classes."
         )
     return labels
 
 
 def class_names(dataset: datasets.Dataset) -> list[str] | None:
-    """The names of the classes; None where no column of classes has names."""
-    kinds = [dataset.features.get(name) for name in LABEL_COLUMNS]
-    return next((list(k.names) for k in kinds if isinstance(k, datasets.ClassLabel)), None)
+    """The names of the classes; None if no label column has names."""
+    features = [dataset.features.get(name) for name in LABEL_COLUMNS]
+    return next((list(f.names) for f in features if isinstance(f, datasets.ClassLabel)), None)
 
 
 def read_vectors(dataset: datasets.Dataset, name: str, split: str = "train") -> NDArray[np.float32]:
-    """Reads a column of vectors; a view where it is stored as one piece of float32.
+    """Reads a column of vectors, without a copy if it is one chunk of float32.
 
     Args:
         dataset: Rows that pass `validate_label_columns`.
@@ -155,7 +148,7 @@ def read_vectors(dataset: datasets.Dataset, name: str, split: str = "train") -> 
         The vectors, (n_rows, dim), C-contiguous.
 
     Raises:
-        DatasetError: A vector is missing, empty or of another size than the first.
+        DatasetError: A vector is missing, empty or differs in size from the first.
     """
     column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
     parts = _matrices(column, name, split)
@@ -171,50 +164,49 @@ def _check_label_columns(dataset: datasets.Dataset, split: str) -> None:
     missing = [name for name in (IMAGE_LABEL, TEXT_LABEL) if name not in features]
     if missing:
         raise no_label_error(dataset, missing, split)
-    found = [name for name in LABEL_COLUMNS if name in features]
-    for name in found:
-        kind = features[name]
-        whole = isinstance(kind, datasets.Value) and kind.dtype.startswith(("int", "uint"))
-        if not whole and not isinstance(kind, datasets.ClassLabel):
+    columns = [name for name in LABEL_COLUMNS if name in features]
+    for name in columns:
+        feature = features[name]
+        if not is_integer(feature) and not isinstance(feature, datasets.ClassLabel):
             raise DatasetError(
-                f"Column '{name}' of split '{split}' is {kind}, not class numbers. Number the "
+                f"Column '{name}' of split '{split}' is {feature}, not class numbers. Number the "
                 "classes with as_label_pairs(dataset)."
             )
-    named = [name for name in found if isinstance(features[name], datasets.ClassLabel)]
-    for name in named[1:]:
-        if features[name].names != features[named[0]].names:
+    columns = [name for name in columns if isinstance(features[name], datasets.ClassLabel)]
+    for name in columns[1:]:
+        if features[name].names != features[columns[0]].names:
             raise DatasetError(
-                f"Columns '{named[0]}' and '{name}' of split '{split}' have different classes: "
-                f"{features[named[0]].names[:5]} and {features[name].names[:5]} (the first 5). "
-                "Bring them together with as_label_pairs(dataset)."
+                f"Columns '{columns[0]}' and '{name}' of split '{split}' have different classes: "
+                f"{features[columns[0]].names[:5]} and {features[name].names[:5]} (the first 5). "
+                "Unify them with as_label_pairs(dataset)."
             )
 
 
 def no_label_error(dataset: datasets.Dataset, missing: Sequence[str], split: str) -> DatasetError:
-    """Says which columns of classes are missing, and what to do."""
+    """Creates the error for missing label columns."""
     if len(missing) == 1:
-        (there,) = {IMAGE_LABEL, TEXT_LABEL} - set(missing)
+        (present,) = {IMAGE_LABEL, TEXT_LABEL} - set(missing)
         return DatasetError(
-            f"Split '{split}' has '{there}' but no '{missing[0]}': labels are missing in one "
-            f"modality; its columns are {dataset.column_names}. Where both sides of a row are of "
-            f"one class: label_column='{there}'."
+            f"Split '{split}' has '{present}' but no '{missing[0]}': labels are missing in one "
+            f"modality; its columns are {dataset.column_names}. If both sides of a row have the "
+            f"same class, name its column with label_column='{present}'."
         )
     return DatasetError(
         f"Split '{split}' has no '{IMAGE_LABEL}' and '{TEXT_LABEL}'; its columns are "
-        f"{dataset.column_names}. Where one column holds the class of both sides: "
+        f"{dataset.column_names}. If one column holds the class of both sides, name it with "
         "label_column=NAME."
     )
 
 
 def _matrices(column: pa.ChunkedArray, name: str, split: str, dim: int = 0) -> list[np.ndarray]:
-    """Views the vectors of a column chunk by chunk; `dim` is the size to have, 0 for any."""
+    """Views of the vectors of a column, one per chunk, of size `dim` (of any size if 0)."""
     parts, first_row = [], 0
     for chunk in column.chunks:
         where = f"of split '{split}'"
         if chunk.null_count:
             row = first_row + int(np.argmax(chunk.is_null().to_numpy(zero_copy_only=False)))
             raise DatasetError(
-                f"Row {row} {where} has no vector in '{name}' (it is null). Extract its features, "
+                f"Row {row} {where} has no vector in '{name}' (it is null). Extract the features, "
                 "or drop the row."
             )
         sizes = pc.list_value_length(chunk).to_numpy()  # (n_rows,)
@@ -223,15 +215,15 @@ def _matrices(column: pa.ChunkedArray, name: str, split: str, dim: int = 0) -> l
         if len(wrong):
             raise DatasetError(
                 f"Row {first_row + wrong[0]} {where} has a vector of {sizes[wrong[0]]} numbers in "
-                f"'{name}', where the first has {dim}. Give all rows vectors of one size, at "
+                f"'{name}', but the first has {dim}. Give all rows vectors of one size, at "
                 "least 1."
             )
         values = chunk.flatten()  # (n_rows * dim,), honours the slice that `chunk` may be
         if values.null_count:
-            at = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
+            index = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
             raise DatasetError(
-                f"Row {first_row + at // dim} {where} has a null at position {at % dim} of its "
-                f"vector in '{name}'. Extract its features again, or drop the row."
+                f"Row {first_row + index // dim} {where} has a null at position {index % dim} of "
+                f"its vector in '{name}'. Extract the features again, or drop the row."
             )
         if len(chunk):
             parts.append(values.to_numpy().reshape(len(chunk), dim))
@@ -240,7 +232,7 @@ def _matrices(column: pa.ChunkedArray, name: str, split: str, dim: int = 0) -> l
 
 
 def check_finite(dataset: datasets.Dataset, name: str, split: str) -> None:
-    """Scans a column of vectors in blocks, so that no second copy of them is in memory.
+    """Checks a column of vectors in blocks, without a copy of the column.
 
     Raises:
         DatasetError: A vector has a NaN or infinite value.
@@ -256,6 +248,6 @@ def check_finite(dataset: datasets.Dataset, name: str, split: str) -> None:
         first_row += len(part)
     if bad:
         raise DatasetError(
-            f"Row {bad[0]} of split '{split}' has NaN or infinite values in '{name}', as "
-            f"{len(bad)} rows have. Extract the features of those again, or drop the rows."
+            f"Row {bad[0]} of split '{split}' has NaN or infinite values in '{name}', like "
+            f"{len(bad)} rows in all. Extract their features again, or drop the rows."
         )

@@ -1,6 +1,6 @@
-"""Pairs with classes: the torch Dataset over rows of image and text with a label each.
+"""`LabelDataset` adapts a `datasets.Dataset` of images and texts with classes to torch.
 
-The oracle (`true_label`) is never part of a batch: what a model or a loss is given cannot hold it.
+Batches never contain the oracle (`true_label`), so it cannot reach a model or a loss.
 """
 
 import copy
@@ -39,31 +39,30 @@ from .pictures import open_picture, stored_pictures
 
 
 class LabelDataset(torch.utils.data.Dataset):
-    """The rows of a dataset with classes, one pair a row.
+    """The rows of a dataset with classes, one pair per row.
 
-    Labels and vectors are held in memory; pictures and texts are read when asked for. A batch is
-    ready as it comes: give a `DataLoader` `collate_fn=torch.utils.data.default_convert`, which
-    leaves it alone.
+    Labels and vectors are held in memory; pictures and texts are read on access. Batches need no
+    collation: pass `collate_fn=torch.utils.data.default_convert` to a `DataLoader`.
 
     Args:
-        dataset: Rows by the column contract, see `as_label_pairs`.
+        dataset: Rows that follow the column contract, see `as_label_pairs`.
         split: Its name, for the messages.
 
     Attributes:
         dataset: The rows.
-        class_names: The names of the classes, in the order of their numbers; where the columns have
-            none, the numbers that occur.
-        n_classes: Their number.
-        image_labels: (n_pairs,) int64, the class that each image is given.
-        text_labels: (n_pairs,) int64, the class that each text is given.
+        class_names: The names of the classes in the order of their numbers, or the numbers if the
+            columns have no names.
+        n_classes: The number of classes.
+        image_labels: (n_pairs,) int64, the class of each image, maybe wrong.
+        text_labels: (n_pairs,) int64, the class of each text, maybe wrong.
     """
 
     def __init__(self, dataset: datasets.Dataset, split: str = "train") -> None:
         """Reads the labels and vectors of `dataset`.
 
         Raises:
-            DatasetError: A column is missing or has another type, or a row has no class, or no
-                vector of numbers.
+            DatasetError: A column is missing or has another type, or a row has no class or no
+                finite vector.
         """
         validate_label_columns(dataset, split)
         self.dataset = dataset
@@ -77,7 +76,7 @@ class LabelDataset(torch.utils.data.Dataset):
             if name in dataset.column_names:
                 check_finite(dataset, name, split)
                 self._vectors[name] = read_vectors(dataset, name, split)
-        self._own_vectors = self._vectors
+        self._source_vectors = self._vectors  # vectors that are part of the identity
 
     def __len__(self) -> int:
         return len(self.image_labels)
@@ -86,15 +85,15 @@ class LabelDataset(torch.utils.data.Dataset):
         return {name: values[0] for name, values in self.__getitems__([pair_id]).items()}
 
     def __getitems__(self, pair_ids: Sequence[int]) -> dict[str, Any]:
-        """Fetches a batch; torch's DataLoader calls it where it exists.
+        """Fetches a batch; torch's `DataLoader` calls this method.
 
         Args:
-            pair_ids: Rows to fetch, in any order, repeats allowed.
+            pair_ids: Rows to fetch, in any order, with repeats if wanted.
 
         Returns:
             `pair_id`, `image_label` and `text_label`, all (batch,) int64; `image_features` and
-            `text_features`, (batch, dim) float32, or, of a side that has no vectors, the list
-            `image` of pictures in RGB or the list `caption` of texts.
+            `text_features`, (batch, dim) float32. A side without vectors has the list `image` of
+            RGB pictures or the list `caption` of texts instead.
 
         Raises:
             IndexError: A row is outside 0 .. n_pairs - 1.
@@ -125,7 +124,7 @@ class LabelDataset(torch.utils.data.Dataset):
         Raises:
             DatasetError: The images are pictures.
         """
-        return self._side(IMAGE_FEATURES)
+        return self._side_vectors(IMAGE_FEATURES)
 
     @property
     def text_features(self) -> NDArray[np.float32]:
@@ -134,16 +133,16 @@ class LabelDataset(torch.utils.data.Dataset):
         Raises:
             DatasetError: The texts are captions.
         """
-        return self._side(TEXT_FEATURES)
+        return self._side_vectors(TEXT_FEATURES)
 
     @property
     def true_labels(self) -> NDArray[np.int64] | None:
-        """The oracle, (n_pairs,) int64: the class of each pair, or None where nobody knows.
+        """The oracle, (n_pairs,) int64: the correct class of each pair, or None.
 
         For metrics, evaluation and audit only.
 
         Raises:
-            DatasetError: Only some rows have one.
+            DatasetError: Only some rows have a true label.
         """
         if TRUE_LABEL not in self.dataset.column_names:
             return None
@@ -151,7 +150,9 @@ class LabelDataset(torch.utils.data.Dataset):
 
     @property
     def is_noisy(self) -> NDArray[np.bool_] | None:
-        """The oracle, (2, n_pairs) bool: wrong image labels, wrong text labels; or None.
+        """The oracle, (2, n_pairs) bool: which image labels and which text labels are wrong.
+
+        None if the dataset has no true labels.
 
         For metrics, evaluation and audit only.
 
@@ -162,10 +163,10 @@ class LabelDataset(torch.utils.data.Dataset):
         return None if true is None else np.stack([self.image_labels, self.text_labels]) != true
 
     def pictures(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[Any]:
-        """Reads the pictures of some rows, as `on_white` makes them.
+        """Reads the pictures of some rows, composed by `on_white`.
 
         Args:
-            rows: Row numbers, or a slice of them.
+            rows: Row numbers, or a slice.
 
         Raises:
             DatasetError: The dataset has no pictures.
@@ -174,44 +175,45 @@ class LabelDataset(torch.utils.data.Dataset):
         return [open_picture(stored) for stored in self._read(IMAGE, rows)]
 
     def texts(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[str]:
-        """Reads the texts of some rows: all captions of a row as one text.
+        """Reads the texts of some rows, with all captions of a row joined to one text.
 
-        A row is one document with one class, so none of its sentences is left out. One caption is
-        given as it is; several become sentences, with a full stop where one ends without a mark.
+        A row is one document with one class, so no caption is dropped. A single caption is not
+        changed. Of several, each becomes a sentence, with a full stop if it has no end mark.
 
         Args:
-            rows: Row numbers, or a slice of them.
+            rows: Row numbers, or a slice.
 
         Raises:
             DatasetError: The dataset has no captions.
             IndexError: A row is outside 0 .. n_pairs - 1.
         """
-        return [_joined(captions) for captions in self._read(CAPTIONS, rows)]
+        return [_join_captions(captions) for captions in self._read(CAPTIONS, rows)]
 
     def with_features(
         self, image_features: ArrayLike, text_features: ArrayLike, derived: bool = False
     ) -> "LabelDataset":
-        """Copies the pairs with vectors of a person's own, such as those of a pretrained model.
+        """Copies the pairs with other vectors, such as those of a pretrained model.
 
         Args:
-            image_features: One vector a row, (n_pairs, dim).
-            text_features: One vector a row, (n_pairs, another dim).
-            derived: Whether a model of the same run makes them of the pictures and texts, which are
-                the identity of the pairs then: another machine makes them a little otherwise.
+            image_features: One vector per row, (n_pairs, dim).
+            text_features: One vector per row, (n_pairs, another dim).
+            derived: Whether the same run computes the vectors from the pictures and texts. The
+                identity of the pairs then depends on the pictures and texts, because the vectors
+                differ slightly between machines.
 
         Raises:
-            ValueError: There is not one vector a row, or one is not finite.
+            ValueError: The number of vectors is wrong, or one is not finite.
         """
         pairs = copy.copy(self)
         pairs._vectors = {
             IMAGE_FEATURES: _checked_vectors(image_features, len(self), IMAGE_FEATURES),
             TEXT_FEATURES: _checked_vectors(text_features, len(self), TEXT_FEATURES),
         }
-        pairs._own_vectors = {} if derived else pairs._vectors
+        pairs._source_vectors = {} if derived else pairs._vectors
         return pairs
 
     def without_features(self) -> "LabelDataset":
-        """Copies the pairs without their vectors, for a model that reads pictures and texts.
+        """Copies the pairs without their vectors, for a model of pictures and texts.
 
         Raises:
             DatasetError: The dataset has no pictures, or no captions.
@@ -220,37 +222,37 @@ class LabelDataset(torch.utils.data.Dataset):
             if name not in self.dataset.column_names:
                 raise DatasetError(
                     f"Split '{self.split}' has no '{name}', which a model of pictures and texts "
-                    f"reads; its columns are {self.dataset.column_names}."
+                    f"needs; its columns are {self.dataset.column_names}."
                 )
         pairs = copy.copy(self)
-        pairs._vectors = pairs._own_vectors = {}
+        pairs._vectors = pairs._source_vectors = {}
         return pairs
 
     def identity(self) -> dict[str, Digests]:
-        """What the pairs are made of, by "unit: property"; the oracle has no part in it.
+        """Digests of the content by "unit: property", without the oracle; see `data.identity`.
 
         Returns:
-            Digests, (n_pairs,) of pairs and (n_classes,) of classes, see `data.identity`.
+            (n_pairs,) for each property of pairs, (n_classes,) for each property of classes.
         """
-        found = {
+        digests = {
             "pair: class of its image": self.image_labels.astype(np.uint64),
             "pair: class of its text": self.text_labels.astype(np.uint64),
             "pair: name": image_id_digests(self.dataset),
             "class: name": text_digests(self.class_names),
         }
-        for name, vectors in self._own_vectors.items():
-            found[f"pair: vector in '{name}'"] = array_digests(vectors)
-        if IMAGE_FEATURES not in self._own_vectors:
-            found["pair: picture"] = image_digests(self.dataset)
-        if TEXT_FEATURES not in self._own_vectors:
+        for name, vectors in self._source_vectors.items():
+            digests[f"pair: vector in '{name}'"] = array_digests(vectors)
+        if IMAGE_FEATURES not in self._source_vectors:
+            digests["pair: picture"] = image_digests(self.dataset)
+        if TEXT_FEATURES not in self._source_vectors:
             rows = column_values(self.dataset, CAPTIONS)
-            found["pair: text"] = text_digests("\0".join(captions) for captions in rows)
-        return found
+            digests["pair: text"] = text_digests("\0".join(captions) for captions in rows)
+        return digests
 
-    def _side(self, name: str) -> NDArray[np.float32]:
+    def _side_vectors(self, name: str) -> NDArray[np.float32]:
         if name not in self._vectors:
             raise DatasetError(
-                f"Split '{self.split}' has no '{name}': extract vectors of both sides, and give "
+                f"Split '{self.split}' has no '{name}': extract vectors of both sides, and add "
                 "them with pairs.with_features(image_features, text_features)."
             )
         return self._vectors[name]
@@ -282,7 +284,7 @@ def _numbers(*labels: NDArray[np.int64]) -> list[str]:
     return [str(number) for number in range(highest + 1)]
 
 
-def _joined(captions: Sequence[str]) -> str:
+def _join_captions(captions: Sequence[str]) -> str:
     if len(captions) == 1:
         return captions[0]
     texts = [text.strip() for text in captions]
@@ -292,7 +294,7 @@ def _joined(captions: Sequence[str]) -> str:
 def _checked_vectors(vectors: ArrayLike, n_rows: int, name: str) -> NDArray[np.float32]:
     array = np.ascontiguousarray(vectors, dtype=np.float32)
     if array.ndim != 2 or len(array) != n_rows or not array.shape[1]:
-        raise ValueError(f"{name} has shape {array.shape}: give ({n_rows}, dim), one vector a row")
+        raise ValueError(f"{name} has shape {array.shape}: give ({n_rows}, dim), a vector per row")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(bad):
         raise ValueError(

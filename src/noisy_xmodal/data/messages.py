@@ -1,7 +1,7 @@
-"""How messages quote values, and how they name options.
+"""Quoting of values and spelling of options in messages.
 
 Messages write an option as a Python keyword with its value: `image_column=NAME`, `split='dev'`. An
-interface where the option has another name puts that in its place with `spell_options`.
+interface with other option names replaces them with `spell_options`.
 """
 
 import re
@@ -15,10 +15,10 @@ _KEYWORD = re.compile(
 
 
 def quoted(value: object) -> str:
-    """A value of the data as a message shows it: on one line, and short.
+    """Formats a value for a message, on one short line.
 
     Args:
-        value: Any value; of a longer text the start is shown, and its length.
+        value: Any value; long texts are shortened to their start and length.
     """
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST]!r}... ({len(value):,} characters)"
@@ -26,48 +26,48 @@ def quoted(value: object) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text, or the start of a longer one and its length."""
+    """Shortens a long text to its start and length."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"
 
 
 def quoted_list(values: Iterable[object], most: int = 20) -> str:
-    """Values of the data, each as by `quoted`.
+    """Formats values for a message, each with `quoted`.
 
     Args:
         values: Any values.
-        most: How many are shown.
+        most: Maximum number of values in the message.
     """
-    listed = list(values)
-    more = f", ... ({len(listed)} in all)" if len(listed) > most else ""
-    return f"[{', '.join(map(quoted, listed[:most]))}{more}]"
+    items = list(values)
+    more = f", ... ({len(items)} in all)" if len(items) > most else ""
+    return f"[{', '.join(map(quoted, items[:most]))}{more}]"
 
 
 def spell_options(message: str, options: Mapping[str, str | None]) -> str:
-    """Names the options of a message as an interface does.
+    """Replaces the options in a message by an interface's names for them.
 
     Args:
         message: A message with options as Python keywords, `image_column=NAME`.
-        options: By keyword what the interface calls it: `--image-column`, another keyword
-            (`text_column`), an option with the value that stands for this one (`--bad skip`), or
-            None where the interface has no such option.
+        options: For each keyword, the interface's name: `--image-column`, another keyword
+            (`text_column`), an option with an equivalent value (`--bad skip`), or None if the
+            interface has no such option.
 
     Returns:
-        The message: `--image-column NAME`. Keywords that are not in `options` stay; sentences about
-        those that are None are left out.
+        The message with `--image-column NAME`. Keywords that are not in `options` stay; sentences
+        with keywords that are None are removed.
     """
 
-    def spelled(found: re.Match[str]) -> str:
-        name, value = options.get(found["name"]), found["value"]
+    def spell(match: re.Match[str]) -> str:
+        name, value = options.get(match["name"]), match["value"]
         if name is None:
-            return found[0]
+            return match[0]
         if not name.startswith("-"):
             return f"{name}={value}"
         return f"{name} {value}" if value and " " not in name else name
 
     sentences = _SENTENCE_END.split(message)
-    offered = [
+    applicable = [
         sentence
         for sentence in sentences
-        if all(options.get(found["name"], "") is not None for found in _KEYWORD.finditer(sentence))
+        if all(options.get(match["name"], "") is not None for match in _KEYWORD.finditer(sentence))
     ]
-    return _KEYWORD.sub(spelled, " ".join(offered or sentences))
+    return _KEYWORD.sub(spell, " ".join(applicable or sentences))

@@ -1,4 +1,4 @@
-"""The column of pictures, and whether they decode: asked of each before any long work."""
+"""Reading of the picture column, and a check that all pictures decode before long computations."""
 
 import io
 import os
@@ -16,24 +16,23 @@ from PIL import Image, UnidentifiedImageError
 from ..modules.pixels import on_white
 from .columns import IMAGE, IMAGE_ID, DatasetError, column_values
 
-SHOWN = 3
-
-_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes outside of Python's lock
+_N_EXAMPLES = 3  # in messages
+_THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without the GIL
 _BLOCK = 512
 
 
 def stored_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
-    """The column of pictures alone, not decoded, for `open_picture`.
+    """Selects the column of pictures, not decoded, for `open_picture`.
 
     Args:
-        dataset: Rows by the column contract.
+        dataset: Rows that follow the column contract.
     """
     rows = dataset.select_columns([IMAGE]).with_format(None)
     return rows.cast_column(IMAGE, datasets.Image(decode=False))
 
 
 def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
-    """The content of a picture's file, or where the file is.
+    """Returns the content of a picture, or the path of its file.
 
     Args:
         stored: `bytes` and `path`, as in a row of `stored_pictures`.
@@ -42,16 +41,16 @@ def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
 
 
 def open_picture(stored: dict[str, Any]) -> Image.Image:
-    """Reads a picture as `on_white` makes it.
+    """Reads a picture and composes it with `on_white`.
 
-    `datasets` would convert it to the mode of its column, if that has one, and forget the bit
-    depth that a TIFF file names.
+    `datasets` would convert the picture to the mode of its column, if that has one, and lose the
+    bit depth of a TIFF file.
 
     Args:
         stored: `bytes` and `path`, as in a row of `stored_pictures`.
     """
     if stored["bytes"] is None and "://" in stored["path"]:
-        return on_white(datasets.Image().decode_example(stored))  # which fetches it
+        return on_white(datasets.Image().decode_example(stored))  # downloads the picture
     source = picture_source(stored)
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
         return on_white(picture)
@@ -60,18 +59,18 @@ def open_picture(stored: dict[str, Any]) -> Image.Image:
 def keep_good_pictures(
     dataset: datasets.Dataset, split: str, on_bad_image: str = "error"
 ) -> tuple[datasets.Dataset, list[str]]:
-    """Decodes every picture of a dataset once.
+    """Checks that every picture of a dataset decodes.
 
     Args:
-        dataset: Rows by the column contract; left alone where they have no pictures.
+        dataset: Rows that follow the column contract; returned unchanged if they have no pictures.
         split: Its name, for the messages.
-        on_bad_image: "error" to refuse bad pictures, "skip" to leave their rows out.
+        on_bad_image: "error" to reject bad pictures, "skip" to drop their rows.
 
     Returns:
-        The rows with good pictures, and what to tell of the others: nothing, or one line.
+        The rows with good pictures, and a list with one line about the others, or an empty list.
 
     Raises:
-        DatasetError: A picture is bad and is not to be skipped, or none is good.
+        DatasetError: A picture is bad and `on_bad_image` is "error", or no picture is good.
     """
     if IMAGE not in dataset.column_names:
         return dataset, []
@@ -92,46 +91,45 @@ def keep_good_pictures(
 def image_problems(
     sources: Iterable[Path | bytes], total: int, title: str = "Checking pictures"
 ) -> list[str | None]:
-    """Says of many pictures what is wrong with each, with a progress bar.
+    """Checks many pictures with `image_problem`, in threads, with a progress bar.
 
     Args:
         sources: Files, or their contents; a few hundred are in memory at once.
-        total: Their number.
-        title: What the bar says.
+        total: The number of pictures.
+        title: The title of the progress bar.
 
     Returns:
-        For each picture what `image_problem` says.
+        The result of `image_problem` for each picture.
     """
-    waiting, problems = iter(sources), list[str | None]()
+    remaining, problems = iter(sources), list[str | None]()
     with (
         warnings.catch_warnings(),
         ThreadPool(_THREADS) as pool,
         tqdm(total=total, desc=title, unit="pictures") as bar,
     ):
-        # Pillow warns of what is refused here anyway.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        while block := list(islice(waiting, _BLOCK)):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # reported as a problem
+        while block := list(islice(remaining, _BLOCK)):
             problems += pool.map(image_problem, block, chunksize=16)
             bar.update(len(block))
     return problems
 
 
 def image_problem(source: Path | bytes) -> str | None:
-    """Says what is wrong with a picture, or nothing.
+    """Describes why a picture cannot be decoded; None if it can.
 
-    Its size is judged by the header, before any pixel is decoded. JPEG files are decoded at an
-    eighth of their size: all their data is still read, so that a missing end is found.
+    The size is checked before any pixel is decoded. JPEG files are decoded at an eighth of their
+    size, which still reads all their data and so detects truncated files.
 
     Args:
-        source: Its file, or the content of the file.
+        source: A file, or its content.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
                 return (
-                    f"a decompression bomb of {image.width:,} x {image.height:,} pixels, where "
-                    f"PIL.Image.MAX_IMAGE_PIXELS is {limit:,}"
+                    f"a decompression bomb of {image.width:,} x {image.height:,} pixels, more than "
+                    f"PIL.Image.MAX_IMAGE_PIXELS, {limit:,}"
                 )
             image.draft(None, (1, 1))
             image.load()
@@ -139,36 +137,35 @@ def image_problem(source: Path | bytes) -> str | None:
         return f"a decompression bomb ({error})"
     except UnidentifiedImageError:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        return f"no picture that Pillow can read ({size:,} bytes)"
-    except Exception as error:  # damaged files make Pillow's readers raise many kinds
+        return f"not a picture that Pillow can read ({size:,} bytes)"
+    except Exception as error:  # Pillow raises many types for damaged files
         return f"{error or type(error).__name__}"
     return None
 
 
 def refuse_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
-    """Refuses pictures with problems.
+    """Raises an error if there are pictures with problems.
 
     Args:
-        names: What to call each picture.
-        problems: What `image_problem` says of each.
+        names: The name of each picture, for the message.
+        problems: The result of `image_problem` for each.
 
     Raises:
-        DatasetError: There are any; the message counts them and names the first.
+        DatasetError: There are bad pictures; the message counts them and names the first ones.
     """
     bad = [f"{n}: {why}" for n, why in zip(names, problems, strict=True) if why is not None]
     if bad:
         raise DatasetError(
-            f"{len(bad):,} of {len(names):,} pictures are bad. {first_few(bad)}"
-            f"{'; '.join(bad[:SHOWN])}. Get them again, or leave them out with "
-            "on_bad_image='skip'."
+            f"{len(bad):,} of {len(names):,} pictures are bad. {first_few(bad)}. Get them again, "
+            "or leave them out with on_bad_image='skip'."
         )
 
 
 def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
-    """Says which pictures are left out, for the card.
+    """Lists the pictures that were left out, for the card.
 
     Args:
-        names: What to call each picture.
+        names: The name of each picture.
         keep: Whether each was kept.
     """
     out = [name for name, good in zip(names, keep, strict=True) if not good]
@@ -177,21 +174,13 @@ def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
     )
 
 
-def left_out_line(lines: Sequence[str]) -> str:
-    """Says in a line what `load_pairs` left out of a split.
-
-    Args:
-        lines: What it says, a line a row or kind, one at least.
-    """
-    return f"{first_few(lines)}{'; '.join(lines[:SHOWN])}"
-
-
-def first_few(found: Sequence[object]) -> str:
-    """What to write before `SHOWN` of more."""
-    return f"The first {SHOWN}: " if len(found) > SHOWN else ""
+def first_few(items: Sequence[str], separator: str = "; ") -> str:
+    """Joins the first items of a sequence, after "The first 3: " if there are more."""
+    start = f"The first {_N_EXAMPLES}: " if len(items) > _N_EXAMPLES else ""
+    return f"{start}{separator.join(items[:_N_EXAMPLES])}"
 
 
 def listing(names: Iterable[str]) -> str:
-    """The first `SHOWN` of some names."""
-    listed = list(names)
-    return ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
+    """Joins the first names, before ", ..." if there are more."""
+    items = list(names)
+    return ", ".join(items[:_N_EXAMPLES]) + (", ..." if len(items) > _N_EXAMPLES else "")

@@ -1,7 +1,7 @@
-"""Vectors of pictures and texts that need no pretrained network, only fixed functions.
+"""Vectors of pictures and texts from fixed functions, for use without a pretrained network.
 
-They know of no other picture and no other text, so that they serve for new ones too. A pretrained
-backbone describes both far better; these make rows usable where there is none.
+Each vector depends on its own picture or text alone, so new ones can be described later. A
+pretrained backbone describes both far better.
 """
 
 import datasets
@@ -12,7 +12,15 @@ from PIL import Image
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from ..modules.pixels import on_white
-from .columns import CAPTIONS, IMAGE, IMAGE_FEATURES, REGIONS, TEXT_FEATURES, column_values
+from .columns import (
+    CAPTIONS,
+    IMAGE,
+    IMAGE_FEATURES,
+    REGIONS,
+    TEXT_FEATURES,
+    column_blocks,
+    column_values,
+)
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays, vector_column
 
@@ -22,8 +30,8 @@ IMAGE_DIM = CELLS * CELLS * (ORIENTATIONS + 3)
 WORD_DIM, CHARACTER_DIM = 128, 384
 TEXT_DIM = WORD_DIM + CHARACTER_DIM
 
-_SIZE = 64  # pixels of a side that a picture is taken at
-_FAINT = 0.01  # gradients well below this leave their cell almost empty
+_SIZE = 64  # side length of a resized picture, in pixels
+_FAINT = 0.01  # gradients well below this hardly contribute to their cell
 _BLOCK_ROWS = 512
 
 _VECTORIZERS = (
@@ -41,15 +49,14 @@ _VECTORIZERS = (
 
 
 def picture_features(picture: Image.Image) -> NDArray[np.float32]:
-    """Describes a picture by the directions of its edges and by its colours.
+    """Describes a picture by its edge orientations and colours.
 
-    The picture is taken at 64 x 64 pixels and cut into 8 x 8 cells. A cell gives a histogram of
-    gradient orientations (8 of them, the opposite direction being the same; weighted by the
-    strength of the gradient, scaled to unit norm) and its mean red, green and blue, counted down
-    from white.
+    The picture is resized to 64 x 64 pixels and split into 8 x 8 cells. Each cell has a histogram
+    of 8 gradient orientations (opposite directions count as one, weights are gradient magnitudes,
+    the norm is 1) and its mean red, green and blue, subtracted from white.
 
     Args:
-        picture: Of any size and mode, seen as `on_white` makes it.
+        picture: A picture of any size and mode; composed by `on_white`.
 
     Returns:
         The histograms of all cells, row by row, then their colours: (704,), each from 0 to 1.
@@ -60,8 +67,8 @@ def picture_features(picture: Image.Image) -> NDArray[np.float32]:
     colours = np.asarray(picture, dtype=np.float32) / 255  # (64, 64, 3)
     down, right = np.gradient(colours.mean(axis=2))  # (64, 64) each
     turn = np.mod(np.arctan2(down, right), np.pi) * (ORIENTATIONS / np.pi)  # (64, 64)
-    apart = np.abs(turn[..., None] - np.arange(ORIENTATIONS))
-    shares = np.maximum(0, 1 - np.minimum(apart, ORIENTATIONS - apart))  # of two orientations
+    distance = np.abs(turn[..., None] - np.arange(ORIENTATIONS))
+    shares = np.maximum(0, 1 - np.minimum(distance, ORIENTATIONS - distance))  # of the nearest two
     histograms = _cell_means(np.hypot(down, right)[..., None] * shares)  # (64 cells, 8)
     histograms /= np.sqrt(np.square(histograms).sum(axis=1, keepdims=True) + _FAINT**2)
     features = np.concatenate([histograms.ravel(), 1 - _cell_means(colours).ravel()])
@@ -69,23 +76,23 @@ def picture_features(picture: Image.Image) -> NDArray[np.float32]:
 
 
 def caption_features(*captions: str) -> NDArray[np.float32]:
-    """Describes a text by its words and parts of words, hashed.
+    """Describes a text by hashed counts of its words and parts of words.
 
-    The first 128 numbers count words and pairs of words, the other 384 count the runs of 3 to 5
-    characters within words; a hash says which number, and with which sign. So relatives that share
-    a stem are near each other, and synonyms are not.
+    The first 128 numbers count words and pairs of words. The other 384 count character 3- to
+    5-grams within words. A hash chooses the position and the sign. Texts with common word stems
+    are therefore close to each other; synonyms are not.
 
     Args:
-        captions: What is said of one picture, at least one; their counts are summed.
+        captions: At least one caption of one picture; their counts are summed.
 
     Returns:
-        A vector of unit norm, (512,); zeros where the captions are blank.
+        A vector of unit norm, (512,); zeros if the captions are blank.
 
     Raises:
-        ValueError: No caption is given.
+        ValueError: There is no caption.
     """
     if not captions:
-        raise ValueError("caption_features got no caption: give at least one.")
+        raise ValueError("caption_features got no caption: pass at least one.")
     counts = np.concatenate(
         [np.asarray(v.transform(captions).sum(axis=0)).ravel() for v in _VECTORIZERS]
     )
@@ -94,16 +101,16 @@ def caption_features(*captions: str) -> NDArray[np.float32]:
 
 
 def with_vectors(dataset: datasets.Dataset, split: str = "train") -> datasets.Dataset:
-    """Gives rows a vector of each side, where they have none.
+    """Adds a vector of each side to rows that have none.
 
     Region features become their mean, pictures `picture_features`, captions `caption_features`.
 
     Args:
-        dataset: Rows by the column contract.
+        dataset: Rows that follow the column contract.
         split: Its name, for the progress bar.
 
     Returns:
-        The rows, with `image_features` and `text_features` beside what they had.
+        The rows with the additional columns `image_features` and `text_features`.
     """
     result = with_region_means(dataset)
     if IMAGE_FEATURES not in result.column_names and IMAGE in dataset.column_names:
@@ -118,14 +125,14 @@ def with_vectors(dataset: datasets.Dataset, split: str = "train") -> datasets.Da
 
 
 def with_region_means(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Gives rows of region features their mean as `image_features`, unless they have some."""
+    """Adds the mean region features as `image_features`, unless the rows have that column."""
     if REGIONS not in dataset.column_names or IMAGE_FEATURES in dataset.column_names:
         return dataset
-    rows = dataset.select_columns([REGIONS]).with_format("arrow")
-    means = []
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = rows[start : start + _BLOCK_ROWS].column(REGIONS)
-        means += [regions.mean(axis=0, dtype=np.float32) for regions in region_arrays(block)]
+    means = [
+        regions.mean(axis=0, dtype=np.float32)
+        for _, column in column_blocks(dataset, REGIONS, _BLOCK_ROWS)
+        for regions in region_arrays(column)
+    ]
     return _with_column(dataset, IMAGE_FEATURES, np.stack(means))
 
 
@@ -133,9 +140,9 @@ def _with_column(
     dataset: datasets.Dataset, name: str, vectors: NDArray[np.float32]
 ) -> datasets.Dataset:
     feature = datasets.List(datasets.Value("float32"), length=vectors.shape[1])
-    done = dataset.add_column(name, vector_column(vectors), feature=feature)
-    done.info.description = dataset.info.description
-    return done
+    result = dataset.add_column(name, vector_column(vectors), feature=feature)
+    result.info.description = dataset.info.description
+    return result
 
 
 def _cell_means(values: np.ndarray) -> np.ndarray:

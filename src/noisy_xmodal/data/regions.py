@@ -1,9 +1,9 @@
-"""Region features as a column: how (n_regions, dim) arrays are stored and read back.
+"""Storage of region features, (n_regions, dim) arrays, in Arrow columns.
 
-They are stored as lists of fixed-size lists: native Arrow, which keeps float16 through Parquet,
-lets images have different numbers of regions, and is read in place. (`datasets.Array2D` keeps
-dtype and shape too, but its rows are copied twice on the way out, and `with_format("numpy")` turns
-float16 into float32.) The reader below accepts both.
+The type is a list of fixed-size lists. It keeps float16 through Parquet, allows different numbers
+of regions per image, and is read without copies. (`datasets.Array2D` keeps dtype and shape too, but
+reading copies its rows twice, and `with_format("numpy")` turns float16 into float32.)
+`region_arrays` reads both types.
 """
 
 from itertools import pairwise
@@ -24,11 +24,11 @@ def region_feature(dim: int, dtype: str = "float32") -> datasets.List:
 
 
 def region_column(features: np.ndarray) -> pa.Array:
-    """Makes an Arrow column of `region_feature` type, without a Python object per region.
+    """Creates an Arrow column of `region_feature` type, without a Python object per region.
 
     Args:
-        features: Region features of some images, (n_images, n_regions, dim), or one vector an
-            image, (n_images, dim), which becomes one region.
+        features: Region features, (n_images, n_regions, dim), or one vector per image,
+            (n_images, dim), which becomes one region.
     """
     if features.ndim == 2:
         features = features[:, None, :]
@@ -38,7 +38,7 @@ def region_column(features: np.ndarray) -> pa.Array:
 
 
 def vector_feature(dim: int, dtype: str = "float32") -> datasets.List:
-    """The feature type of a column with one vector a row.
+    """The feature type of a column with one vector per row.
 
     Args:
         dim: Length of the vector.
@@ -48,18 +48,18 @@ def vector_feature(dim: int, dtype: str = "float32") -> datasets.List:
 
 
 def vector_column(vectors: np.ndarray) -> pa.Array:
-    """Makes an Arrow column of `vector_feature` type from vectors, (n_rows, dim)."""
+    """Creates an Arrow column of `vector_feature` type from vectors, (n_rows, dim)."""
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def region_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray]:
-    """Views the rows of an Arrow column of region features as NumPy arrays, in the stored dtype.
+    """Reads an Arrow column of region features as NumPy arrays, in the stored dtype.
 
     Args:
         column: Rows of lists of lists, or of `datasets.Array2D`.
 
     Returns:
-        One read-only array of shape (n_regions, dim) per row; views into `column`, not copies.
+        One read-only view of shape (n_regions, dim) per row.
 
     Raises:
         ValueError: A row, a region or a value is null, or the regions of a row differ in length.
@@ -71,7 +71,7 @@ def region_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray]:
 def _chunk_arrays(chunk: pa.Array) -> list[np.ndarray]:
     rows = chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk
     starts = _offsets(rows)
-    regions = rows.flatten()  # honours the slice that `rows` may be
+    regions = rows.flatten()  # respects the offset if `rows` is a slice
     values = regions.flatten()
     if rows.null_count or regions.null_count or values.null_count:
         raise ValueError("A row of region features holds a null: write full arrays.")
@@ -92,7 +92,7 @@ def _matrix(flat: np.ndarray, bounds: np.ndarray) -> np.ndarray:
 
 
 def _offsets(lists: pa.Array) -> np.ndarray:
-    """Where each list starts in `lists.flatten()`, with the end as the last entry."""
+    """The start of each list in `lists.flatten()`, and the end of the last one."""
     if pa.types.is_fixed_size_list(lists.type):
         return np.arange(len(lists) + 1) * lists.type.list_size
     offsets = lists.offsets.to_numpy()

@@ -1,4 +1,4 @@
-"""A validation split, where a dataset came without one."""
+"""Validation splits for datasets without one."""
 
 import json
 from itertools import chain
@@ -22,50 +22,49 @@ _MARK = "Held out of train: "  # a line of the description, before JSON
 def hold_out_validation(
     splits: datasets.DatasetDict, share: float, seed: int = 0
 ) -> datasets.DatasetDict:
-    """Moves some images, with all their captions, from train to a new split "validation".
+    """Moves a random sample of images, with all their captions, from train to "validation".
 
-    Noise that the training pairs already carry is then in validation too; `validation_facts` and
-    `held_out_line` say so.
+    If the training pairs are noisy, so is the validation split; `validation_facts` and
+    `held_out_line` report this.
 
     Args:
         splits: Splits with "train" and without "validation".
         share: Share of the images to move, above 0 and below 1.
-        seed: Seed of the choice.
+        seed: Seed of the sample.
 
     Returns:
         The splits; both parts keep the order of the rows.
 
     Raises:
-        DatasetError: The share leaves one of both without an image.
+        DatasetError: One of both splits would have no image.
     """
     train = splits["train"]
     n_held_out = round(share * len(train))
     if not 0 < n_held_out < len(train):
         raise DatasetError(
             f"A share of {share} of {len(train)} training images is {n_held_out} for validation: "
-            "give a share that leaves both splits some."
+            "choose a share that leaves images in both splits."
         )
     order = np.random.default_rng(seed).permutation(len(train))  # (n_images,)
     held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     validation = train.select(held_out)
     facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
-    told = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
-    validation.info.description = "\n".join(filter(None, told))
+    lines = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
+    validation.info.description = "\n".join(filter(None, lines))
     parts = {"train": train.select(kept), "validation": validation}
     return datasets.DatasetDict({**parts, **{k: v for k, v in splits.items() if k not in parts}})
 
 
 def validation_facts(splits: datasets.DatasetDict) -> dict[str, Any]:
-    """What the record of a run says of the split on which its best epoch was chosen.
+    """Describes the validation split for the record of a run, which chooses its best epoch on it.
 
     Args:
         splits: Splits with "validation".
 
     Returns:
-        `validation_held_out`, whether it was taken from the training rows, `validation_n_wrong`,
-        how many of its pairs (or class labels) are wrong by the oracle, and `validation_is_noisy`;
-        both None where there is no oracle: of a split that was held out, it is then as noisy as
-        the training rows.
+        `validation_held_out`, whether the rows come from the training split; `validation_n_wrong`,
+        the number of wrong pairs (or class labels) by the oracle; and `validation_is_noisy`. The
+        last two are None without an oracle; a held-out split is then as noisy as the training rows.
     """
     held_out = _held_out(splits)
     rows = splits["validation"]
@@ -78,7 +77,7 @@ def validation_facts(splits: datasets.DatasetDict) -> dict[str, Any]:
 
 
 def held_out_line(splits: datasets.DatasetDict) -> str | None:
-    """What to tell of a validation split that was held out; None of one that was there before.
+    """Describes a held-out validation split in one line; None if it was not held out.
 
     Args:
         splits: Splits with "validation".
@@ -113,5 +112,5 @@ def _n_wrong(rows: datasets.Dataset) -> int | None:
     if TRUE_LABEL not in rows.column_names:
         return None
     true = column_values(rows, TRUE_LABEL)
-    given = [column_values(rows, name) for name in (IMAGE_LABEL, TEXT_LABEL)]
-    return sum(own != label for side in given for own, label in zip(side, true, strict=True))
+    sides = [column_values(rows, name) for name in (IMAGE_LABEL, TEXT_LABEL)]
+    return sum(a != b for labels in sides for a, b in zip(labels, true, strict=True))

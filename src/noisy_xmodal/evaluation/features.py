@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
 from ..data import LabelDataset
-from ..data.digests import joined
+from ..data.digests import combined_digest
 from .model_identity import model_parts
 
 #: Raised when the same rows and models would give other vectors than before.
@@ -80,4 +80,4 @@ def _fingerprint(model: Any, processor: Any, pairs: LabelDataset) -> str:
     """A name for what the features depend on: pictures, texts, processor, tokenizer, weights."""
     rows = pairs.without_features().identity()
     content = (rows["pair: picture"], rows["pair: text"])
-    return joined(_VERSION, *content, *model_parts(model, processor, model.backbone))
+    return combined_digest(_VERSION, *content, *model_parts(model, processor, model.backbone))

@@ -15,7 +15,7 @@ from ..data.any_dataset.columns import GivenColumns
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
-from ..data.digests import joined, text_digests
+from ..data.digests import combined_digest, text_digests
 from ..data.identity import image_digests
 from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
@@ -199,7 +199,7 @@ def _good_rows(
     dataset: datasets.Dataset, split: str, folder: Path
 ) -> tuple[NDArray[np.int64], list[str]]:
     """The rows whose pictures decode, and a line for each of the others; looked at once."""
-    kept = folder / f"{joined(_VERSION, image_digests(dataset, folder))}.bad.json"
+    kept = folder / f"{combined_digest(_VERSION, image_digests(dataset, folder))}.bad.json"
     if kept.is_file():
         bad = {int(row): why for row, why in read_json(kept).items()}
     else:
@@ -219,4 +219,4 @@ def _fingerprint(model: Any, processor: Any, pairs: PairDataset, side: Side, fol
     content = (
         image_digests(pairs.dataset, folder) if side == "image" else text_digests(pairs.captions())
     )
-    return joined(_VERSION, side, content, *model_parts(model, processor))
+    return combined_digest(_VERSION, side, content, *model_parts(model, processor))

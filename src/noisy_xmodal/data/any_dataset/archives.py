@@ -23,7 +23,7 @@ from typing import IO, Any
 import datasets
 
 from ..columns import DatasetError
-from ..digests import file_state, joined
+from ..digests import combined_digest, file_state
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
@@ -199,7 +199,7 @@ def archive_folder(path: Path) -> Path:
     Raises:
         DatasetError: The archive is damaged, or larger than the free space.
     """
-    state = joined(_UNPACKING_VERSION, f"{path.absolute()} {file_state(path)}")
+    state = combined_digest(_UNPACKING_VERSION, f"{path.absolute()} {file_state(path)}")
     name = f"{path.name.split('.')[0]}-{state}"
     folder = cache_folder("noisy_xmodal_archives") / name
     if not folder.is_dir():

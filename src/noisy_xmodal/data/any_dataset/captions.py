@@ -13,8 +13,9 @@ from typing import Any
 
 import datasets
 
-from ..columns import IS_NOISY, DatasetError, column_values
-from ..messages import quoted, quoted_list
+from ..columns import IS_NOISY, DatasetError, check_captions, column_values
+from ..feature_types import is_string
+from ..messages import quoted
 
 TextReader = Callable[[Any], list[str | None]]
 
@@ -33,16 +34,6 @@ def plain_name(name: str) -> str:
     """Reduces a column name to what tells it apart: `Image-Path` and `image_path` are one."""
     # WebDataset's own fields, as `__url__` (the shard), are not what their bare names say.
     return name if name.startswith("__") else re.sub(r"[\W_]+", "", name).lower()
-
-
-def is_string(feature: Any) -> bool:
-    """Whether `feature` is a string."""
-    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
-
-
-def is_string_list(feature: Any) -> bool:
-    """Whether `feature` is a list of strings."""
-    return isinstance(feature, (datasets.List, datasets.LargeList)) and is_string(feature.feature)
 
 
 def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
@@ -143,7 +134,7 @@ def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -
     """
     lists = []
     for row, texts in enumerate(caption_lists(dataset, names)):
-        _check_captions(texts, row, names, split)
+        check_captions(texts, row, split, names)
         lists.append([text for text in texts if text is not None])
     return lists
 
@@ -261,19 +252,3 @@ def _python_list(text: str) -> Any:
     if repr(value) != text.strip():
         raise ValueError("not a printed list")
     return value
-
-
-def _check_captions(
-    texts: Sequence[str | None], row: int, names: Sequence[str], split: str
-) -> None:
-    where = f"column {quoted(names[0])}" if len(names) == 1 else f"columns {quoted_list(names)}"
-    if not texts:
-        raise DatasetError(
-            f"Row {row} of split '{split}' has no captions in {where}. Write one, or drop the row."
-        )
-    for position, text in enumerate(texts):
-        if text is None or not text.strip():
-            raise DatasetError(
-                f"Caption {position} of row {row} of split '{split}' is empty ({quoted(text)}) in "
-                f"{where}. Write it, or remove it."
-            )

@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
+from ..feature_types import is_integer, is_picture, is_regions, is_string
 from ..messages import quoted, quoted_list
-from .captions import caption_reader, is_string, plain_name
+from .captions import caption_reader, plain_name
 
 # Names as `plain_name` gives them; earlier ones are preferred.
 _CAPTION_NAMES = (
@@ -105,25 +106,10 @@ def holds_text(name: str) -> bool:
     return plain in (*_CAPTION_NAMES, *_ID_NAMES) or bool(_IMAGE_NAME.fullmatch(plain))
 
 
-def is_picture(feature: Any) -> bool:
-    """Whether a column of this type is, or can be cast to, `datasets.Image`."""
-    if isinstance(feature, dict):
-        kinds = {"bytes": is_binary, "path": is_string}
-        return bool(feature) and all(
-            name in kinds and kinds[name](value) for name, value in feature.items()
-        )
-    return isinstance(feature, datasets.Image) or is_string(feature) or is_binary(feature)
-
-
-def is_binary(feature: Any) -> bool:
-    """Whether `feature` is a string of bytes."""
-    return isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
-
-
 def _visual(features: dict[str, Any], given: GivenColumns, split: str) -> str:
     if given.image is not None:
         feature = _given(features, given.image, "image_column", split)
-        if not is_picture(feature) and not _is_regions(feature):
+        if not is_picture(feature) and not is_regions(feature):
             raise DatasetError(
                 f"Column '{given.image}' of split '{split}' is {_short(feature)}: no picture, "
                 f"path, bytes or region features. Its columns are {quoted_list(features)}; name "
@@ -243,18 +229,7 @@ def _without(features: dict[str, Any], *names: str | None) -> dict[str, Any]:
 
 
 def _is_name(feature: Any) -> bool:
-    return is_string(feature) or (
-        isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint"))
-    )
-
-
-def _is_regions(feature: Any) -> bool:
-    lists = (datasets.List, datasets.LargeList)
-    if isinstance(feature, lists) and isinstance(feature.feature, lists):
-        feature = feature.feature.feature
-    elif not isinstance(feature, datasets.Array2D):
-        return False
-    return feature.dtype in ("float16", "float32")
+    return is_string(feature) or is_integer(feature)
 
 
 def _is_class(feature: Any) -> bool:

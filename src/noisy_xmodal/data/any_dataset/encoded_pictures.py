@@ -7,7 +7,7 @@ import re
 import datasets
 
 from ..columns import column_values
-from .captions import is_string
+from ..feature_types import is_string
 
 _URL_SAFE = str.maketrans("-_", "+/")
 _LOOKED_AT = 20  # rows

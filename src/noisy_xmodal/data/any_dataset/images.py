@@ -12,11 +12,11 @@ import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..columns import DatasetError, column_values
+from ..columns import DatasetError, column_blocks, column_values
+from ..feature_types import is_binary, is_picture, is_string
 from ..messages import quoted
 from ..regions import region_arrays
-from .captions import is_string
-from .columns import PairColumns, is_binary, is_picture
+from .columns import PairColumns
 
 _BLOCK_ROWS = 256
 
@@ -130,7 +130,7 @@ def picture_places(
         The row, whether the image stands in it, and the path that it has.
     """
     feature = dataset.features[visual]
-    for first_row, column in _blocks(dataset, visual):
+    for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS):
         places = zip(*_block_paths(column, feature), strict=True)
         for row, (has_content, path) in enumerate(places, first_row):
             yield row, has_content, path
@@ -209,7 +209,7 @@ def _digests(dataset: datasets.Dataset, visual: str, rows: Sequence[int]) -> dic
     """Hashes the content of some rows."""
     wanted = set(rows)
     found = {}
-    for first_row, column in _blocks(dataset, visual) if wanted else ():
+    for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS) if wanted else ():
         here = [row for row in range(first_row, first_row + len(column)) if row in wanted]
         if not here:
             continue
@@ -224,9 +224,3 @@ def _digests(dataset: datasets.Dataset, visual: str, rows: Sequence[int]) -> dic
             {row: hashlib.sha256(data).digest() for row, data in zip(here, buffers, strict=True)}
         )
     return found
-
-
-def _blocks(dataset: datasets.Dataset, name: str) -> Iterator[tuple[int, pa.ChunkedArray]]:
-    rows = dataset.select_columns([name]).with_format("arrow")
-    for first_row in range(0, len(rows), _BLOCK_ROWS):
-        yield first_row, rows[first_row : first_row + _BLOCK_ROWS].column(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import datasets
 
-from ..digests import file_state, joined
+from ..digests import combined_digest, file_state
 
 
 def local_cache(paths: Iterable[str | os.PathLike[str]]) -> str | None:
@@ -29,4 +29,4 @@ def local_cache(paths: Iterable[str | os.PathLike[str]]) -> str | None:
     if not states:
         return None
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_files"
-    return str(folder / joined(*sorted(states)))
+    return str(folder / combined_digest(*sorted(states)))

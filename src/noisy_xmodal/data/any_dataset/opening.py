@@ -29,10 +29,10 @@ from datasets.exceptions import DatasetGenerationError
 
 from ...entry.errors import in_words
 from ..columns import DatasetError, column_values
+from ..feature_types import is_string
 from ..messages import quoted_list
 from .archives import ARCHIVE_SUFFIXES, archive_folder, is_tar_name
 from .audit_files import audit_files, refuse_audit_table
-from .captions import is_string
 from .columns import GivenColumns, NoPairsError
 from .local_cache import local_cache
 from .picture_files import PictureFiles, has_picture_suffix, pictures_in

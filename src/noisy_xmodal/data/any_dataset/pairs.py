@@ -23,14 +23,9 @@ from ..columns import (
     validate_columns,
     visual_column,
 )
-from .captions import (
-    is_string,
-    is_string_list,
-    merge_captions,
-    read_captions,
-    read_flags,
-)
-from .columns import GivenColumns, NoPairsError, PairColumns, find_columns, is_picture
+from ..feature_types import is_picture, is_string, is_string_list
+from .captions import merge_captions, read_captions, read_flags
+from .columns import GivenColumns, NoPairsError, PairColumns, find_columns
 from .delimited import what_it_says
 from .encoded_pictures import decode_pictures
 from .images import image_rows

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
 from ..columns import CAPTIONS, IMAGE, DatasetError
-from ..digests import file_state, joined
+from ..digests import combined_digest, file_state
 from .archives import TarReader, cache_folder, folder_aside
 from .columns import GivenColumns
 from .shard_files import shard_names, stats_file, stats_notes, without_suffix
@@ -88,7 +88,7 @@ def _state(files: Sequence[Path], given: GivenColumns) -> str:
     """A name for what the rows depend on: the files by path, size and time, and the columns."""
     beside = (path for shard in files for path in (shard, stats_file(shard)) if path.is_file())
     states = [f"{file.absolute()} {file_state(file)}" for file in beside]
-    return joined(_VERSION, repr(given), *states)
+    return combined_digest(_VERSION, repr(given), *states)
 
 
 def _write(files: Sequence[Path], given: GivenColumns, split: str, folder: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import datasets
 
 from ..columns import IMAGE_ID, DatasetError, column_values
+from ..feature_types import is_string
 from ..messages import quoted, quoted_list
 from .audit_files import audit_files
-from .captions import is_string, plain_name
+from .captions import plain_name
 from .columns import GivenColumns, find_columns, looks_like_pairs
 from .delimited import delimiter_of, read_delimited, split_line
 from .encoded_pictures import decode_pictures

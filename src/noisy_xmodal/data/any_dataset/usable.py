@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import datasets
 
 from ..columns import IS_NOISY, column_values
+from ..feature_types import is_string
 from ..messages import shortened
-from .captions import caption_lists, flags_of, is_string
+from .captions import caption_lists, flags_of
 from .columns import find_columns
 from .images import names_of_paths, picture_places
 from .tables import Opened

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..columns import IMAGE, IMAGE_ID, DatasetError
-from ..pictures import SHOWN, first_few, image_problems, left_out_note, listing, refuse_bad
+from ..pictures import first_few, image_problems, left_out_note, listing, refuse_bad
 from .clean_split import CleanSplit, Facts, rows_per_block
 
 _SAMPLE = 100  # pictures whose mean size stands for all
@@ -145,10 +145,9 @@ def check_present(paths: Sequence[Path]) -> None:
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        names = ", ".join(path.name for path in missing[:SHOWN])
+        names = first_few([path.name for path in missing], ", ")
         folders = listing(dict.fromkeys(str(path.parent) for path in missing))
         raise DatasetError(
-            f"{len(missing):,} of {len(paths):,} pictures are missing. {first_few(missing)}"
-            f"{names}. They were looked for in {folders}. Give the folder that holds them, or "
-            "complete it."
+            f"{len(missing):,} of {len(paths):,} pictures are missing. {names}. "
+            f"Searched: {folders}. Give the folder that contains them, or add the missing files."
         )

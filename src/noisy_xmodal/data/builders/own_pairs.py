@@ -28,7 +28,7 @@ from ..columns import (
     validate_pairs,
 )
 from ..injection import check_clean, drop_side_columns
-from ..pictures import keep_good_pictures, left_out_line
+from ..pictures import first_few, keep_good_pictures
 from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
 from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .raw_files import file_state
@@ -141,7 +141,7 @@ class OwnPairs(NoisyPairsBuilder):
             check_clean(dataset)
             good, notes[name] = keep_good_pictures(dataset, name, config.on_bad_image)
             if left_out.get(name):
-                notes[name].append(f"left out: {left_out_line(left_out[name])}")
+                notes[name].append(f"left out: {first_few(left_out[name])}")
             rows[name], dropped = drop_side_columns(good)
             if dropped:
                 notes[name].append(f"left out, as about single captions or files: {dropped}")
