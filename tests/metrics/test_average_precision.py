@@ -354,7 +354,7 @@ def test_bad_scores_are_refused(scores, relevant, k, message):
     [
         ({"image_embeds": np.zeros(4)}, r"image_embeds has shape \(4,\)"),
         ({"text_embeds": np.zeros((0, 2)), "text_labels": []}, "text_embeds .* at least one row"),
-        ({"text_embeds": np.ones((2, 3))}, "vectors of 2 numbers and text_embeds of 3"),
+        ({"text_embeds": np.ones((2, 3))}, "image_embeds has 2 dimensions and text_embeds 3"),
         ({"text_labels": [0]}, r"text_labels \(1,\)"),
         ({"image_labels": [0.0, 1.0]}, "image_labels has type float64"),
         ({"text_labels": [0, -1]}, "text_labels is -1 in row 1"),

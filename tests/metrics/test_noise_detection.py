@@ -63,7 +63,7 @@ def test_one_class_alone_has_no_auroc(noisy):
         ([0.1, np.nan], [True, False], [True, True], "not a number for 1 pairs, first pair 1"),
         ([0.1, 0.2], [True], [True, True], "is_noisy has shape"),
         ([0.1, 0.2], [1, -1], [True, True], "is_noisy .* int64: give booleans"),
-        ([0.1, 0.2], [True, None], [True, True], "unknown truth"),
+        ([0.1, 0.2], [True, None], [True, True], "truth is unknown"),
         ([0.1, 0.2], [True, False], [0.9, 0.1], "is_clean"),
         ([], [], [], "at least one pair"),
     ],
