@@ -41,7 +41,7 @@ from noisy_xmodal.evaluation import (
     RetrievalEvaluator,
 )
 from noisy_xmodal.models.two_towers import load_two_towers
-from noisy_xmodal.modules.text_limits import count_cut
+from noisy_xmodal.modules.text_limits import count_truncated
 from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
@@ -227,11 +227,15 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         validate_pairs(rows, split=args.split)
         check_judge(processor, PairDataset(rows), name)
     evaluator = build_evaluator(args, config, processor, device)
-    cut = None if processor.tokenizer is None else count_cut(processor, texts_of(rows, of_classes))
+    cut = (
+        None
+        if processor.tokenizer is None
+        else count_truncated(processor, texts_of(rows, of_classes))
+    )
     if cut is not None and cut.n_cut:
-        print(cut.line())
+        print(cut.message())
     metrics = evaluator(model, rows)
-    found = {"cut_texts": cut.facts()} if cut is not None and cut.n_cut else {}
+    found = {"cut_texts": cut.to_dict()} if cut is not None and cut.n_cut else {}
     write_json(args.results_file, metrics | found)
     if of_classes and args.precision_recall_file is not None:
         write_json(args.precision_recall_file, evaluator.curves(model, rows))

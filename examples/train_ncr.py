@@ -47,7 +47,7 @@ from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.options import json_option, typed_options
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.modules.text_limits import shorten_to
+from noisy_xmodal.modules.text_limits import set_max_length
 from noisy_xmodal.options import Rule, settle_unread
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.run import (
@@ -187,7 +187,7 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
         tokenizer = load_part(AutoTokenizer, model.text_model_name_or_path)
-        shorten_to(tokenizer, data.max_seq_length)
+        set_max_length(tokenizer, data.max_seq_length)
     else:
         captions = (caption for row in train["captions"] for caption in row)
         tokenizer = train_word_tokenizer(

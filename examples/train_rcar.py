@@ -66,8 +66,8 @@ from noisy_xmodal.evaluation import (
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.rcar.features_rcar import draw_pair_features
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.modules.pair_scoring import shown_scores
-from noisy_xmodal.modules.text_limits import shorten_to
+from noisy_xmodal.modules.pair_scoring import output_scores
+from noisy_xmodal.modules.text_limits import set_max_length
 from noisy_xmodal.options import Rule, settle_unread
 from noisy_xmodal.training.failures import check_output_folder, failures_explained
 from noisy_xmodal.training.files import write_json
@@ -278,7 +278,7 @@ def build_processor(train: Dataset, data: PairArguments, model: ModelArguments) 
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     if model.text_model_name_or_path:
         words = load_part(AutoTokenizer, model.text_model_name_or_path)
-        shorten_to(words, data.max_seq_length)
+        set_max_length(words, data.max_seq_length)
         return RcarProcessor(images, words)
     captions = (caption for row in train["captions"] for caption in row)
     words = train_word_tokenizer(
@@ -365,7 +365,7 @@ def draw(out: Path, trainer: RcarTrainer, rows: Dataset, seed: int) -> None:
         print(f"features.png is not drawn: {error}")
     pairs = PairDataset(rows.select(range(min(100, len(rows)))))
     scores = score_matrix(model, processor, pairs.images, pairs.captions())
-    shown = shown_scores(model, torch.from_numpy(scores)).numpy()
+    shown = output_scores(model, torch.from_numpy(scores)).numpy()
     examples = retrieved_examples(scores, pairs, seed=seed, shown=shown)
     write_json(out / "retrieved.json", examples)
     plot_retrieved(out / "retrieved.png", examples, pairs)

@@ -156,7 +156,7 @@ def test_captions_that_are_not_read_to_their_end_are_counted(
         text for own in load_pairs(place / "regions.parquet")["train"]["captions"] for text in own
     ]
     n_long = sum(len(text.split()) > 1 for text in captions)
-    line = f"{n_long} of 28 captions have more than 3 tokens; what comes after is not read."
+    line = f"{n_long} of 28 captions have more than 3 tokens and are truncated."
     assert n_long > 0
     assert line in found["warnings"]
     assert line in (place / "short" / "audit.html").read_text()

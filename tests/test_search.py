@@ -148,7 +148,7 @@ def test_texts_that_are_not_read_to_their_end_are_noted(clip: datasets.Dataset) 
     pictures(1, seed=8)[0].save("query.png")
     for _ in range(2):  # counted, then read from the cache
         found = find("clip", "long.parquet", "query.png", output="out.png")
-        line = f"{len(clip)} of {n_texts} captions have more than {limit} tokens; what comes"
+        line = f"{len(clip)} of {n_texts} captions have more than {limit} tokens and are"
         assert [note[: len(line)] for note in found["notes"]] == [line]
 
 

@@ -43,7 +43,7 @@ from .data.columns import IMAGE, IMAGE_ID, column_values
 from .entry.devices import device_of
 from .entry.outputs import only_one
 from .metrics.noise_detection import ranking_metrics
-from .modules.text_limits import count_cut
+from .modules.text_limits import count_truncated
 from .training.files import write_json
 from .training.interruption import TrainingInterrupted
 
@@ -106,9 +106,9 @@ def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]
         judged = _judge_by(judge, options, rows, device, work)
     else:
         judged = _cross_fit(options, rows, device, work, notes)
-    cut = count_cut(judged.processor, rows.captions)
+    cut = count_truncated(judged.processor, rows.captions)
     if cut.n_cut:
-        notes.append(cut.line())
+        notes.append(cut.message())
     table = _table(options, rows, judged)
     summary, refusal = _finish(options, rows, table, judged.judgement, notes, started)
     if not options.keep_work:

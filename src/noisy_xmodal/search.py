@@ -28,9 +28,9 @@ from .evaluation.reranking import rerank
 from .evaluation.scoring import eval_mode
 from .evaluation.vector_index import INDEX_KINDS
 from .models.two_towers import NotTwoTowersError, load_two_towers
-from .modules.pair_scoring import shown_scores
-from .modules.picture_files import read_pictures, read_regions
-from .modules.text_limits import count_cut
+from .modules.image_loading import load_images, load_regions
+from .modules.pair_scoring import output_scores
+from .modules.text_limits import count_truncated
 from .searching.collection import (
     Collection,
     Side,
@@ -152,12 +152,12 @@ def _notes(processor: Any, asked: Any, collection: Collection, side: Side, path:
     notes = []
     if isinstance(asked, str):
         notes += unknown_words(processor.tokenizer, asked)
-        cut = count_cut(processor, [asked])
+        cut = count_truncated(processor, [asked])
         if cut.n_cut:
             notes.append(f"The query has more than {cut.limit} tokens; the rest is not read.")
     if side == "text":
         cut = cut_captions(collection, processor, path)
-        notes += [cut.line()] if cut.n_cut else []
+        notes += [cut.message()] if cut.n_cut else []
     return notes
 
 
@@ -218,7 +218,7 @@ def _read_query(query: str | Path, direction: str, processor: Any) -> Any:
             f"with words by --direction {TEXT_TO_IMAGE}"
         )
     reads_regions = hasattr(processor.image_processor, "region_size")
-    return (read_regions if reads_regions else read_pictures)([query])[0]
+    return (load_regions if reads_regions else load_images)([query])[0]
 
 
 def _query_vector(model: Any, processor: Any, asked: Any, direction: str) -> NDArray[np.float32]:
@@ -280,7 +280,7 @@ def _reranked(
         raise ValueError(
             f"{type(model).__name__} gives a score that is not finite: look for a diverged model"
         )
-    shown = shown_scores(model, torch.from_numpy(scores)).tolist()
+    shown = output_scores(model, torch.from_numpy(scores)).tolist()
     order = np.argsort(-scores, kind="stable").tolist()
     return [
         answers[at]

@@ -79,9 +79,9 @@ def test_pictures_of_every_mode_have_a_hash(mode):
 def test_what_is_transparent_counts_as_white():
     empty = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
     empty.paste((0, 0, 0, 255), (10, 10, 20, 30))
-    on_white = Image.new("RGB", (40, 40), "white")
-    on_white.paste("black", (10, 10, 20, 30))
-    assert difference_hash(empty) == difference_hash(on_white) != 0
+    to_rgb = Image.new("RGB", (40, 40), "white")
+    to_rgb.paste("black", (10, 10, 20, 30))
+    assert difference_hash(empty) == difference_hash(to_rgb) != 0
 
 
 @pytest.mark.parametrize("distance", [0, 1, 2, 3, 5, 8])

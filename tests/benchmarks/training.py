@@ -96,7 +96,10 @@ class NcrStep(Work):
         places = torch.arange(ids.shape[1], device=ids.device)
         mask = places < torch.tensor(lengths, device=ids.device).unsqueeze(1)
         output = model(
-            input_ids=ids, attention_mask=mask.long(), regions=regions, few_pairs=model.training
+            input_ids=ids,
+            attention_mask=mask.long(),
+            regions=regions,
+            few_pairs=model.training,
         )
         negatives = ~torch.eye(len(ids), dtype=torch.bool, device=ids.device)
         return (

@@ -67,11 +67,11 @@ def test_picture_features_take_any_picture() -> None:
     square = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     assert not picture_features(square).any()  # transparent black is white
     square.paste("blue", (16, 16, 48, 48))
-    on_white = Image.new("RGB", (64, 64), "white")
-    on_white.paste("blue", (16, 16, 48, 48))
-    np.testing.assert_array_equal(picture_features(square), picture_features(on_white))
-    large = on_white.resize((256, 256), Image.Resampling.NEAREST)
-    assert np.abs(picture_features(large) - picture_features(on_white)).mean() < 0.05
+    to_rgb = Image.new("RGB", (64, 64), "white")
+    to_rgb.paste("blue", (16, 16, 48, 48))
+    np.testing.assert_array_equal(picture_features(square), picture_features(to_rgb))
+    large = to_rgb.resize((256, 256), Image.Resampling.NEAREST)
+    assert np.abs(picture_features(large) - picture_features(to_rgb)).mean() < 0.05
     grey = Image.new("L", (20, 30), 128)
     assert picture_features(grey).shape == (IMAGE_DIM,)
 

@@ -7,7 +7,7 @@ from PIL import Image
 from transformers import AutoProcessor, ViTImageProcessorPil
 
 from noisy_xmodal import RcarModel, RcarProcessor, RegionFeatureProcessor, train_word_tokenizer
-from noisy_xmodal.modules.text_limits import CutTexts, count_cut
+from noisy_xmodal.modules.text_limits import TruncationCount, count_truncated
 from tiny_rcar import REGION_SIZE, rcar_config
 
 #: 4, 6, 10 and 24 tokens with those around a caption.
@@ -52,8 +52,8 @@ def test_cut_texts_are_those_that_lose_a_word(processor, limit, n_cut):
     processor.limit_text(limit)
     found = processor(text=TEXTS)["attention_mask"].sum(dim=1)
     assert (found < whole).sum() == n_cut
-    assert count_cut(processor, TEXTS) == CutTexts(n_cut, 4, limit)
-    assert count_cut(processor, iter(TEXTS)) == CutTexts(n_cut, 4, limit)
+    assert count_truncated(processor, TEXTS) == TruncationCount(n_cut, 4, limit)
+    assert count_truncated(processor, iter(TEXTS)) == TruncationCount(n_cut, 4, limit)
 
 
 @pytest.mark.parametrize("kind", ["regions", "pixels"])
@@ -70,7 +70,7 @@ def test_the_limit_goes_with_the_folder(processor, tmp_path, kind):
         assert type(loaded) is RcarProcessor
         assert loaded.tokenizer.model_max_length == 6
         assert loaded.tokenizer.mask_token_id == processor.tokenizer.mask_token_id == 4
-        assert count_cut(loaded, TEXTS).n_cut == 2
+        assert count_truncated(loaded, TEXTS).n_cut == 2
         found = loaded(images=images, text=TEXTS)
         assert set(found) == set(expected)
         for name, value in expected.items():
@@ -102,4 +102,4 @@ def test_texts_without_words_are_refused_by_position():
 
 
 def test_of_no_texts_none_is_cut(processor):
-    assert count_cut(processor, []) == CutTexts(0, 0, 64)
+    assert count_truncated(processor, []) == TruncationCount(0, 0, 64)

@@ -35,7 +35,7 @@ from noisy_xmodal.data import DatasetError, append_boxes
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.metrics import retrieval_metrics
 from noisy_xmodal.models.rcar.trainer_rcar import RcarBatch
-from noisy_xmodal.modules.text_limits import CutTexts
+from noisy_xmodal.modules.text_limits import TruncationCount
 from noisy_xmodal.noise import CompleteMismatch, Division
 from noisy_xmodal.training import loss_course
 from tiny_rcar import pair_inputs
@@ -875,8 +875,8 @@ def test_long_captions_are_cut_counted_and_trained_on(tmp_path, caplog):
             tmp_path, train=train, num_train_epochs=1, warmup_epochs=0, mlm_epochs=1, **BARE
         )
     (message,) = [r.getMessage() for r in caplog.records if "captions" in r.getMessage()]
-    assert message.startswith("2 of 32 training captions have more than 16 tokens; what comes")
-    assert trainer.cut_texts == CutTexts(2, 32, 16)
+    assert message.startswith("2 of 32 training captions have more than 16 tokens and are")
+    assert trainer.cut_texts == TruncationCount(2, 32, 16)
     trainer.train()
     assert trainer.state.global_step == 4
     assert trainer.processing_class.tokenizer.model_max_length == 16

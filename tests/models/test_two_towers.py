@@ -37,7 +37,7 @@ from noisy_xmodal.models.two_towers import (
     load_two_towers,
     logit_scale_of,
 )
-from noisy_xmodal.modules.text_limits import CutTexts, count_cut
+from noisy_xmodal.modules.text_limits import TruncationCount, count_truncated
 from tiny_backbones import CAPTIONS, backbone_config, picture_processor, pictures
 from tiny_rcar import rcar_config
 
@@ -95,7 +95,7 @@ def test_siglip_is_padded_to_the_full_length_and_clip_to_the_longest(tmp_path: P
         lengths[kind] = [
             processor(text=text)["input_ids"].shape[1] for text in (["red cat"], "red cat", [LONG])
         ]
-        assert count_cut(processor, ["red cat", LONG, "dog"]) == CutTexts(1, 3, 12)
+        assert count_truncated(processor, ["red cat", LONG, "dog"]) == TruncationCount(1, 3, 12)
     assert lengths == {"clip": [4, 4, 12], "siglip": [12, 12, 12]}
 
 

@@ -69,7 +69,7 @@ def test_gates_are_open_to_the_last_bit(model: nn.Module) -> None:
         for name, module in model.named_modules()
         if name.endswith("squeeze_excite")
     ]
-    sigmoid = torch.sigmoid(torch.tensor(efficientnet_lite._OPEN))
+    sigmoid = torch.sigmoid(torch.tensor(efficientnet_lite._OPEN_GATE))
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         hidden = model(pixel_values=pixels).last_hidden_state

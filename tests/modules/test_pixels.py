@@ -17,8 +17,8 @@ from noisy_xmodal.auditing.pictures import look_at_images
 from noisy_xmodal.data import LabelDataset
 from noisy_xmodal.data.pictures import image_problem, open_picture
 from noisy_xmodal.data.plain_vectors import picture_features
-from noisy_xmodal.modules.picture_files import read_pictures
-from noisy_xmodal.modules.pixels import eight_bits, on_white
+from noisy_xmodal.modules.image_loading import load_images
+from noisy_xmodal.modules.pixels import eight_bits, to_rgb
 
 GRAY = np.arange(256, dtype=np.uint8).reshape(16, 16).T.copy()  # every level
 
@@ -113,7 +113,7 @@ DEEP: dict[str, Callable[[], Image.Image]] = {
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_deep_gray_looks_like_the_8_bit_original(kind: str) -> None:
-    found = on_white(DEEP[kind]())
+    found = to_rgb(DEEP[kind]())
     assert found.mode == "RGB"
     most = 6 if kind == "float a little beyond 1" else 1
     for channel in np.moveaxis(np.asarray(found), -1, 0):
@@ -140,7 +140,7 @@ def test_deep_gray_looks_like_the_8_bit_original(kind: str) -> None:
     ],
 )
 def test_the_range_of_numbers(values: np.ndarray, expected: list[int]) -> None:
-    found = np.asarray(on_white(Image.fromarray(values)))[0, :, 0]
+    found = np.asarray(to_rgb(Image.fromarray(values)))[0, :, 0]
     assert found.tolist() == expected
 
 
@@ -172,7 +172,7 @@ def test_what_is_transparent_is_laid_on_white(mode: str) -> None:
             picture.putalpha(Image.fromarray(source[..., 3]))
     assert picture.mode == mode
     expected = [[on_white_slowly(*map(float, pixel)) for pixel in row] for row in source.tolist()]
-    assert np.abs(np.asarray(on_white(picture)) - np.array(expected)).max() <= (
+    assert np.abs(np.asarray(to_rgb(picture)) - np.array(expected)).max() <= (
         2 if mode in ("RGBa", "La") else 1
     )
 
@@ -198,7 +198,7 @@ def test_what_is_transparent_is_laid_on_white(mode: str) -> None:
     ],
 )
 def test_a_colour_key_is_transparent(content: bytes, expected: list[int]) -> None:
-    assert np.asarray(on_white(opened(content)))[0].tolist() == [[level] * 3 for level in expected]
+    assert np.asarray(to_rgb(opened(content)))[0].tolist() == [[level] * 3 for level in expected]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "HSV", "LAB", "RGBX"])
@@ -209,7 +209,7 @@ def test_8_bit_pictures_are_as_pillow_makes_them(mode: str) -> None:
         if mode == "LAB"
         else picture.convert(mode)
     )
-    found = on_white(picture)
+    found = to_rgb(picture)
     assert np.array_equal(np.asarray(found), np.asarray(picture.convert("RGB")))
     assert (found is picture) == (mode == "RGB")
 
@@ -219,7 +219,7 @@ def test_the_first_frame_of_an_animation(form: str) -> None:
     frames = [Image.new("RGBA", (8, 8), colour) for colour in ((255, 0, 0, 255), (0, 255, 0, 255))]
     frames[0].paste((0, 0, 0, 0), (0, 0, 4, 8))
     options = {"save_all": True, "append_images": frames[1:], "lossless": True}
-    found = np.asarray(on_white(opened(saved(frames[0], form, **options))))
+    found = np.asarray(to_rgb(opened(saved(frames[0], form, **options))))
     assert found[0, 7].tolist() == [255, 0, 0]
     if form != "WEBP":  # whose animations Pillow writes without transparency
         assert found[0, 0].tolist() == [255, 255, 255]
@@ -240,13 +240,13 @@ def test_every_picture_is_turned_as_its_exif_data_says(kind: str, turn: int) -> 
         }[kind]
         form = kind.split()[0]
         plain, turned = saved(picture, form), saved(picture, form, exif=exif)
-    source = on_white(opened(plain))
+    source = to_rgb(opened(plain))
     marked = Image.fromarray(np.asarray(source))
     marked.getexif()[Image.ExifTags.Base.Orientation] = turn
     expected = np.asarray(ImageOps.exif_transpose(marked))
-    found = on_white(opened(turned))
+    found = to_rgb(opened(turned))
     assert np.array_equal(np.asarray(found), expected)
-    assert np.array_equal(np.asarray(on_white(found)), expected)  # turned once
+    assert np.array_equal(np.asarray(to_rgb(found)), expected)  # turned once
     assert np.array_equal(np.asarray(PairDataset(column(turned))[0]["image"]), expected)
 
 
@@ -275,10 +275,10 @@ def test_all_paths_see_the_same_pixels(content: bytes, mode: str | None, tmp_pat
     """Also where a column of `datasets` has a mode, to which it would convert by itself."""
     path = tmp_path / "picture"
     path.write_bytes(content)
-    expected = np.asarray(on_white(opened(content)))
+    expected = np.asarray(to_rgb(opened(content)))
     rows = column(content, mode=mode)
     pictures = [PairDataset(rows)[0]["image"], LabelDataset(rows).pictures([0])[0]]
-    pictures += read_pictures([path, opened(content)])
+    pictures += load_images([path, opened(content)])
     for picture in pictures:
         assert picture.mode == "RGB"
         assert np.array_equal(np.asarray(picture), expected)
@@ -291,7 +291,7 @@ def test_a_picture_inside_an_archive_is_fetched_by_datasets(tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
         archive.writestr("a.png", saved(Image.fromarray(RGBA), "PNG"))
     stored = {"bytes": None, "path": f"zip://a.png::{tmp_path / 'some.zip'}"}
-    expected = on_white(Image.fromarray(RGBA))
+    expected = to_rgb(Image.fromarray(RGBA))
     assert np.array_equal(np.asarray(open_picture(stored)), np.asarray(expected))
 
 
@@ -312,10 +312,10 @@ def test_a_picture_inside_an_archive_is_fetched_by_datasets(tmp_path) -> None:
 def test_arrays_of_every_kind_of_number_and_shape(array: np.ndarray, kind: str) -> None:
     given = array.astype(kind) * (257 if kind == "uint16" else 1)
     given = given / 255 if kind.startswith("float") else given
-    (found,) = read_pictures(given)
+    (found,) = load_images(given)
     assert np.array_equal(np.asarray(found), np.repeat(GRAY[..., None], 3, 2))
     if kind.startswith("float"):
-        (kept,) = read_pictures(given, scale_floats=False)
+        (kept,) = load_images(given, scale_floats=False)
         assert kept is given
 
 
@@ -326,14 +326,14 @@ def test_booleans_are_black_and_white() -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 6, 7)), r"image 0 is an array of float64 of the shape \(5, 6, 7\)"),
+        (np.zeros((5, 6, 7)), r"image 0 is an array of type float64 and shape \(5, 6, 7\)"),
         (np.zeros((2, 2), complex), "complex128"),
         (np.zeros((0, 5), np.uint8), r"shape \(0, 5\)"),
     ],
 )
 def test_arrays_that_are_no_picture_are_refused(array: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_pictures([array])
+        load_images([array])
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
@@ -342,5 +342,5 @@ def test_exif_data_that_cannot_be_read_says_nothing(form: str) -> None:
     broken = saved(picture, form, exif=b"Exif\0\0garbage")
     expected = np.asarray(opened(saved(picture, form)).convert("RGB"))
     assert image_problem(broken) is None
-    assert np.array_equal(np.asarray(on_white(opened(broken))), expected)
+    assert np.array_equal(np.asarray(to_rgb(opened(broken))), expected)
     assert np.array_equal(np.asarray(PairDataset(column(broken))[0]["image"]), expected)

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from noisy_xmodal import MatchingProcessor, RegionFeatureProcessor
 from noisy_xmodal.modules import train_word_tokenizer
-from noisy_xmodal.modules.text_limits import CutTexts, count_cut, shorten_to
+from noisy_xmodal.modules.text_limits import TruncationCount, count_truncated, set_max_length
 
 CAPTIONS = [
     "A dog runs.",
@@ -160,7 +160,7 @@ def test_all_of_a_caption_is_read_up_to_a_bound(n_words, limit):
     assert words.model_max_length == limit
     assert len(words(captions[1], truncation=True)["input_ids"]) == min(n_words + 2, 256)
     processor = MatchingProcessor(RegionFeatureProcessor(4), words)
-    assert count_cut(processor, captions) == CutTexts(int(n_words > 254), 2, limit)
+    assert count_truncated(processor, captions) == TruncationCount(int(n_words > 254), 2, limit)
 
 
 def test_a_common_opening_of_any_length_does_not_make_captions_alike():
@@ -178,9 +178,9 @@ def test_a_limit_without_room_for_a_word_is_refused(max_length):
 
 def test_a_pretrained_tokenizer_is_shortened_and_never_made_longer():
     words = train_word_tokenizer(["a dog"], max_length=10)
-    shorten_to(words, None)
+    set_max_length(words, None)
     assert words.model_max_length == 10
-    shorten_to(words, 6)
+    set_max_length(words, 6)
     assert words.model_max_length == 6
-    with pytest.raises(ValueError, match="--max_seq_length is 7, and the text encoder reads 6"):
-        shorten_to(words, 7)
+    with pytest.raises(ValueError, match="--max_seq_length is 7, .* a maximum of 6"):
+        set_max_length(words, 7)

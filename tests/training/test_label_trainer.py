@@ -11,7 +11,7 @@ from label_trainers import make_label_trainer, tiny_label_model
 from noisy_xmodal import LabelDataset, LabelTrainingArguments
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
-from noisy_xmodal.modules.text_limits import CutTexts
+from noisy_xmodal.modules.text_limits import TruncationCount
 from noisy_xmodal.training.label_trainer import WholeBatches
 from tiny_backbones import backbone_config, picture_dataset, picture_processor
 from toy_labels import IMAGE_SIZE, toy_labels
@@ -283,5 +283,5 @@ def test_texts_that_a_backbone_does_not_read_to_their_end_are_counted(tmp_path, 
         trainer = LABEL_METHODS["mrl"](
             model, args, rows, eval_dataset=rows, processing_class=picture_processor(max_length)
         )
-    assert trainer.cut_texts == CutTexts(5, 9, limit)
+    assert trainer.cut_texts == TruncationCount(5, 9, limit)
     assert f"5 of 9 training texts have more than {limit} tokens" in caplog.text

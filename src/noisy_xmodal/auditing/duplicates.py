@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..data.equal_texts import text_numbers
-from ..modules.pixels import on_white
+from ..modules.pixels import to_rgb
 
 LARGEST_DISTANCE = 8
 
@@ -29,7 +29,7 @@ def difference_hash(picture: Image.Image) -> int:
     Returns:
         A number below 2 ** 64. Copies of other size or compression differ in few bits.
     """
-    gray = on_white(picture).convert("L").resize((9, 8), Image.Resampling.LANCZOS)
+    gray = to_rgb(picture).convert("L").resize((9, 8), Image.Resampling.LANCZOS)
     cells = np.asarray(gray, dtype=np.int16)  # (8, 9)
     grows = cells[:, 1:] > cells[:, :-1]  # (8, 8)
     return int.from_bytes(np.packbits(grows).tobytes(), "big")

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from ..modules.pixels import on_white
+from ..modules.pixels import to_rgb
 
 THUMBNAIL_SIZE = 200  # pixels on the long side
 _QUALITY = 80
@@ -22,7 +22,7 @@ def thumbnail_uri(picture: Image.Image) -> str | None:
         The address, or None where the picture does not decode.
     """
     try:
-        small = on_white(picture).copy()
+        small = to_rgb(picture).copy()
         small.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
         file = io.BytesIO()
         # A new image, so that no EXIF data or colour profile comes along.

@@ -163,7 +163,7 @@ class LabelDataset(torch.utils.data.Dataset):
         return None if true is None else np.stack([self.image_labels, self.text_labels]) != true
 
     def pictures(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[Any]:
-        """Reads the pictures of some rows, composed by `on_white`.
+        """Reads the pictures of some rows, composed by `to_rgb`.
 
         Args:
             rows: Row numbers, or a slice.

@@ -190,7 +190,7 @@ class PairDataset(torch.utils.data.Dataset):
         return [inputs_of[row] for row in rows]
 
     def visuals(self, rows: list[int]) -> list[Any]:
-        """Reads the pictures (composed by `on_white`) or region features of some rows.
+        """Reads the pictures (composed by `to_rgb`) or region features of some rows.
 
         Args:
             rows: Row numbers.

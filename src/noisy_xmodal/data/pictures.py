@@ -13,7 +13,7 @@ import datasets
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 from PIL import Image, UnidentifiedImageError
 
-from ..modules.pixels import on_white
+from ..modules.pixels import to_rgb
 from .columns import IMAGE, IMAGE_ID, DatasetError, column_values
 
 _N_EXAMPLES = 3  # in messages
@@ -41,7 +41,7 @@ def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
 
 
 def open_picture(stored: dict[str, Any]) -> Image.Image:
-    """Reads a picture and composes it with `on_white`.
+    """Reads a picture and composes it with `to_rgb`.
 
     `datasets` would convert the picture to the mode of its column, if that has one, and lose the
     bit depth of a TIFF file.
@@ -50,10 +50,10 @@ def open_picture(stored: dict[str, Any]) -> Image.Image:
         stored: `bytes` and `path`, as in a row of `stored_pictures`.
     """
     if stored["bytes"] is None and "://" in stored["path"]:
-        return on_white(datasets.Image().decode_example(stored))  # downloads the picture
+        return to_rgb(datasets.Image().decode_example(stored))  # downloads the picture
     source = picture_source(stored)
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-        return on_white(picture)
+        return to_rgb(picture)
 
 
 def keep_good_pictures(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from ..modules.pixels import on_white
+from ..modules.pixels import to_rgb
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -56,12 +56,12 @@ def picture_features(picture: Image.Image) -> NDArray[np.float32]:
     the norm is 1) and its mean red, green and blue, subtracted from white.
 
     Args:
-        picture: A picture of any size and mode; composed by `on_white`.
+        picture: A picture of any size and mode; composed by `to_rgb`.
 
     Returns:
         The histograms of all cells, row by row, then their colours: (704,), each from 0 to 1.
     """
-    picture = on_white(picture)
+    picture = to_rgb(picture)
     if picture.size != (_SIZE, _SIZE):
         picture = picture.resize((_SIZE, _SIZE))
     colours = np.asarray(picture, dtype=np.float32) / 255  # (64, 64, 3)

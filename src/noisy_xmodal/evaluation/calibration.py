@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data import LabelDataset, PairDataset
 from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 from .pair_scores import pair_scores
 
 _MOST_PAIRS = 2_000
@@ -112,7 +112,7 @@ def calibrate(
             f"the score of {type(model).__name__} is the log-odds of a match already: it needs no "
             "calibration"
         )
-    check_several(texts, "texts")
+    check_list(texts, "texts")
     text_groups = groups if text_groups is None else text_groups
     if not len(groups) == len(text_groups) == len(texts):
         raise ValueError(f"found {len(texts)} texts and {len(groups)} groups: give a group a pair")

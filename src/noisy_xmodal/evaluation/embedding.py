@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 from .scoring import ScoringModel, eval_mode
 from .stored_rows import check_finite, stored_rows
 
@@ -91,7 +91,7 @@ def _embed(
     progress: bool,
     kind: str,
 ) -> NDArray[np.float32]:
-    check_several(items, f"{kind}s")
+    check_list(items, f"{kind}s")
     if len(items) == 0 or block_size < 1:
         raise ValueError(
             f"there are {len(items)} {kind}s to embed in blocks of {block_size}: give at least 1"

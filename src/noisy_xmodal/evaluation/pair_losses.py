@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from ..data.equal_texts import SharedTexts
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 from .scoring import ScoringModel, eval_mode
 
 #: References of each kind; more change the ranks of the pairs by little.
@@ -219,8 +219,8 @@ def judge_scores(
     Raises:
         ValueError: See `judge_vectors`.
     """
-    check_several(images, "images")
-    check_several(texts, "texts")
+    check_list(images, "images")
+    check_list(texts, "texts")
     order = np.random.default_rng(seed).permutation(len(texts))
     losses, random = np.empty(len(texts)), []
     with eval_mode(model), tqdm(total=len(texts), desc="judging", disable=not progress) as bar:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..modules.pair_scoring import image_inputs, paired_scores, text_inputs
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
+from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
 from .scoring import ScoringModel, eval_mode
 
 
@@ -34,8 +34,8 @@ def pair_scores(
     Raises:
         ValueError: If there is no pair, or not one text an image.
     """
-    check_several(images, "images")
-    check_several(texts, "texts")
+    check_list(images, "images")
+    check_list(texts, "texts")
     if len(images) != len(texts) or not len(images):
         raise ValueError(f"found {len(images)} images and {len(texts)} texts: give a text an image")
     blocks = []
@@ -46,5 +46,5 @@ def pair_scores(
             image, text = (
                 {name: value.to(model.device) for name, value in side.items()} for side in sides
             )
-            blocks.append(paired_scores(model, image, text).cpu().numpy())  # (n_rows,)
+            blocks.append(diagonal_scores(model, image, text).cpu().numpy())  # (n_rows,)
     return np.concatenate(blocks)

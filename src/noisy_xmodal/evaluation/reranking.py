@@ -19,7 +19,7 @@ from torch import Tensor
 from ..data import PairDataset
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 from .evaluators import RETRIEVAL_WAYS
 from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, by_length, encoded_blocks, eval_mode, score_matrix
@@ -145,8 +145,8 @@ def rerank(
             "model that has `score_pairs`, such as RcarModel, and score all pairs of this one "
             "with RetrievalEvaluator or score_matrix"
         )
-    check_several(images, "images")
-    check_several(texts, "texts")
+    check_list(images, "images")
+    check_list(texts, "texts")
     shape = (len(images), len(texts))
     if chosen.shape != shape or chosen.dtype != np.bool_:
         raise ValueError(

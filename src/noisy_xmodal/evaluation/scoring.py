@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 from .processes import gather_rows, is_shared, own_rows
 
 #: Memory for encoded texts.
@@ -80,8 +80,8 @@ def score_matrix(
     Raises:
         ValueError: If `images` or `texts` is no list but one image or text.
     """
-    check_several(images, "images")
-    check_several(texts, "texts")
+    check_list(images, "images")
+    check_list(texts, "texts")
     two_tower = model.is_two_tower
     own = own_rows(len(images), block_size)
     rows = np.arange(len(images))[own]  # (n_own,)

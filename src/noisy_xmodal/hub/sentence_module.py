@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMix
 
 from ..models.common_space.configuration_common_space import CommonSpaceConfig
 from ..models.ncr.configuration_ncr import NcrConfig
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
 
 _MODALITIES = ["text", "image"]
 
@@ -77,7 +77,7 @@ class ImageTextEncoder(InputModule):
                 "noisy_xmodal prepares pictures and texts as its own processor says. Change that "
                 "of `model[0].processor`, or `model.max_seq_length`."
             )
-        check_several(inputs, "inputs")
+        check_list(inputs, "inputs")
         modality = infer_batch_modality(list(inputs), supported_modalities=self.modalities)
         values = [item[modality] if isinstance(item, dict) else item for item in inputs]
         if modality == "image":

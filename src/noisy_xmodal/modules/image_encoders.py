@@ -1,4 +1,4 @@
-"""Image side: region features, or the grid of any vision model of transformers, as tokens."""
+"""Image encoders: region features, or the grid of any transformers vision model, as tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class RegionEncoder(nn.Module):
     Args:
         region_size: Size of a region's feature vector, 2048 for bottom-up attention.
         hidden_size: Size of the joint space.
-        dropout: Dropout on what is projected; none in SCAN, SGRAF and NCR.
+        dropout: Dropout before the projection; 0 in SCAN, SGRAF and NCR.
         normalize: Whether every token is scaled to unit length.
     """
 
@@ -32,7 +32,7 @@ class RegionEncoder(nn.Module):
         """Encode regions (n, n_regions, region_size); the mask (n, n_regions) is True where real.
 
         Raises:
-            ValueError: If the features do not have the size that the model was built for.
+            ValueError: If the features have another size than the model's `region_size`.
         """
         expected = self.projection.in_features
         if regions.dim() != 3 or regions.shape[-1] != expected:
@@ -56,7 +56,7 @@ class VisionEncoder(nn.Module):
         config: Configuration of any vision model that `AutoModel` builds and whose
             `last_hidden_state` is a grid (n, channels, height, width) or tokens (n, length, size).
         hidden_size: Size of the joint space.
-        dropout: Dropout on what is projected; none in SCAN, SGRAF and NCR.
+        dropout: Dropout before the projection; 0 in SCAN, SGRAF and NCR.
         normalize: Whether every token is scaled to unit length.
     """
 

@@ -1,4 +1,4 @@
-"""The score of image i with text i alone, by any matching model, and the inputs for it."""
+"""Scores of pairs (image i, text i) by any matching model, and the model's inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,18 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .several import check_several
+from .list_inputs import check_list
 
-#: Heads without vectors score a square of which the diagonal is wanted, so it is kept small.
-_SQUARE = 8
+#: Size of the score matrices of which a cross-modal head returns the diagonal.
+_BLOCK_SIZE = 8
 
 
 def image_inputs(processor: Any, images: Sequence[Any]) -> dict[str, Tensor]:
-    """What a model reads of images.
+    """Image inputs of a model.
 
     Args:
         processor: The model's processor.
-        images: Whatever the processor reads; feature vectors for a model of feature vectors.
+        images: Images in any form that the processor accepts, or feature vectors.
     """
     if _are_vectors(processor, images):
         return dict(processor(image_features=images))
@@ -26,13 +26,13 @@ def image_inputs(processor: Any, images: Sequence[Any]) -> dict[str, Tensor]:
 
 
 def text_inputs(processor: Any, texts: Sequence[Any]) -> dict[str, Tensor]:
-    """What a model reads of texts.
+    """Text inputs of a model.
 
     Args:
         processor: The model's processor.
-        texts: Captions; feature vectors for a model of feature vectors.
+        texts: Captions, or feature vectors.
     """
-    check_several(texts, "texts")
+    check_list(texts, "texts")
     if _are_vectors(processor, texts):
         return dict(processor(text_features=texts))
     return dict(processor(text=list(texts)))
@@ -41,12 +41,12 @@ def text_inputs(processor: Any, texts: Sequence[Any]) -> dict[str, Tensor]:
 def _are_vectors(processor: Any, items: Sequence[Any]) -> bool:
     if not hasattr(processor, "reads_vectors_only"):
         return False
-    kinds = list | tuple | np.ndarray | Tensor
-    return all(isinstance(item, kinds) and np.ndim(item) == 1 for item in items)
+    types = list | tuple | np.ndarray | Tensor
+    return all(isinstance(item, types) and np.ndim(item) == 1 for item in items)
 
 
-def shown_scores(model: Any, scores: Tensor) -> Tensor:
-    """What is reported of scores: RCAR's probability; those of other models as they are.
+def output_scores(model: Any, scores: Tensor) -> Tensor:
+    """Scores for users: match probabilities of a model that has them (RCAR), else the scores.
 
     Args:
         model: The model.
@@ -55,12 +55,13 @@ def shown_scores(model: Any, scores: Tensor) -> Tensor:
     return model.match_probability(scores) if hasattr(model, "match_probability") else scores
 
 
-def paired_scores(model: Any, images: Mapping[str, Tensor], texts: Mapping[str, Tensor]) -> Tensor:
+def diagonal_scores(
+    model: Any, images: Mapping[str, Tensor], texts: Mapping[str, Tensor]
+) -> Tensor:
     """Score image i of a batch with text i.
 
     Args:
-        model: Any matching model: one that scores single pairs by joint passes, a two-tower one,
-            or one with another head.
+        model: Any matching model: two-tower, single-stream or with a cross-modal head.
         images: Inputs of `encode_image`, n rows each.
         texts: Inputs of `encode_text`, n rows each.
 
@@ -72,12 +73,12 @@ def paired_scores(model: Any, images: Mapping[str, Tensor], texts: Mapping[str, 
         return (vectors[0].float() * vectors[1].float()).sum(dim=-1)  # (n,)
     n_pairs = len(next(iter(texts.values())))
     if hasattr(model, "score_pairs"):
-        own = torch.arange(n_pairs)[:, None].expand(n_pairs, 2)  # (n, 2)
+        pairs = torch.arange(n_pairs)[:, None].expand(n_pairs, 2)  # (n, 2)
         image, text = model.encode_image(**images), model.encode_text(**texts)
-        return model.score_pairs(image, text, own.to(model.device)).float()
+        return model.score_pairs(image, text, pairs.to(model.device)).float()
     parts = []
-    for start in range(0, n_pairs, _SQUARE):
-        rows = slice(start, start + _SQUARE)
+    for start in range(0, n_pairs, _BLOCK_SIZE):
+        rows = slice(start, start + _BLOCK_SIZE)
         image = model.encode_image(**{name: value[rows] for name, value in images.items()})
         text = model.encode_text(**{name: value[rows] for name, value in texts.items()})
         parts.append(model.score(image, text).diagonal().float())

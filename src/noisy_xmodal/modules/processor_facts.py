@@ -1,4 +1,4 @@
-"""How a processor turns pictures and texts into numbers, as texts that can be compared."""
+"""The settings of a processor as strings, to compare two processors."""
 
 import json
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from .pixels import PIXELS_VERSION
 
 
 def processor_facts(processor: Any) -> dict[str, str]:
-    """Everything that decides what a model reads of an image and of a text, but the words.
+    """All settings that affect the inputs of a model, except the vocabulary.
 
     Args:
         processor: A processor; one of feature vectors has no tokenizer.
 
     Returns:
-        Values as JSON, by names such as "image_processor.image_mean" and "tokenizer.normalizer".
-        How a tokenizer was called last has no part in it.
+        Values as JSON by names such as "image_processor.image_mean" and "tokenizer.normalizer".
+        They do not depend on the last call of the tokenizer.
     """
     facts = flat_json(processor.to_json_string()) | {"conversion of pictures": str(PIXELS_VERSION)}
     tokenizer = processor.tokenizer
@@ -31,7 +31,7 @@ def processor_facts(processor: Any) -> dict[str, str]:
 
 
 def words_by_id(processor: Any) -> list[str]:
-    """The word of each id of a processor's tokenizer; none without one."""
+    """The words of a processor's tokenizer by id; an empty list without a tokenizer."""
     if processor.tokenizer is None:
         return []
     ids = processor.tokenizer.get_vocab()
@@ -47,7 +47,7 @@ def _rules(tokenizer: Any) -> dict[str, str]:
     backend.no_padding()
     rules = json.loads(backend.to_str())
     if isinstance(rules["model"].get("vocab"), dict):
-        del rules["model"]["vocab"]  # words by their ids, which is what `words_by_id` gives
+        del rules["model"]["vocab"]  # `words_by_id` has it
     return {name: json.dumps(value) for name, value in rules.items()}
 
 

@@ -1,8 +1,8 @@
-"""A single-stream transformer: image and text tokens in one sequence that attends to itself.
+"""A single-stream transformer: self-attention over one sequence of image and text tokens.
 
 Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, with normalisation before each
-part (Xiong et al., ICML 2020), which trains from scratch without a warm-up of the learning rate.
-Tokens carry no position here: whoever makes them says what they are.
+part (Xiong et al., ICML 2020), which trains from scratch without a learning rate warm-up. Position
+embeddings, if any, are part of the input tokens.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 class SingleStreamLayer(GradientCheckpointingLayer):
-    """Self-attention and a feed-forward network, each on normalised tokens and added to them.
+    """Pre-norm self-attention and feed-forward network, each with a residual connection.
 
     Args:
         hidden_size: Size of a token.
         n_heads: Attention heads.
         intermediate_size: Size of the feed-forward network's hidden layer.
-        dropout: Dropout on what each part adds.
+        dropout: Dropout on the output of each part.
         attention_dropout: Dropout on the attention weights.
         layer_norm_eps: Added to variances.
     """
@@ -49,7 +49,7 @@ class SingleStreamLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(dropout)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Queries, keys and values of tokens (..., hidden), which depend on no other token."""
+        """Queries, keys and values of tokens (..., hidden), each independent of other tokens."""
         return self.query_key_value(self.attention_norm(tokens))  # (..., 3 * hidden)
 
     def forward(
@@ -59,13 +59,13 @@ class SingleStreamLayer(GradientCheckpointingLayer):
         n_queries: int | None = None,
         projected: Tensor | None = None,
     ) -> Tensor:
-        """Let tokens attend to each other.
+        """Apply the layer.
 
         Args:
             tokens: (n, length, hidden).
-            mask: True where a token is real, (n, length); None where all are.
-            n_queries: Compute the first tokens only; the others are attended to all the same.
-            projected: What `project` gives for the tokens, where it is known already.
+            mask: True for real tokens, (n, length); None if all are real.
+            n_queries: Compute only the first n_queries tokens, which attend to all tokens.
+            projected: Output of `project` for the tokens, if it is already computed.
 
         Returns:
             (n, n_queries or length, hidden).
@@ -90,7 +90,7 @@ class SingleStreamLayer(GradientCheckpointingLayer):
         return tokens + self.dropout(self.feed_forward(self.feed_forward_norm(tokens)))
 
     def _project_few(self, tokens: Tensor, n_queries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of the first tokens, keys and values of all."""
+        """Queries of the first tokens, keys and values of all tokens."""
         normalised = self.attention_norm(tokens)
         size = tokens.shape[-1]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
@@ -103,7 +103,7 @@ class SingleStreamLayer(GradientCheckpointingLayer):
 
 
 class SingleStreamEncoder(nn.Module):
-    """A stack of `SingleStreamLayer`s and a last normalisation.
+    """A stack of `SingleStreamLayer`s and a final layer norm.
 
     Args:
         layers: The layers, at least one.
@@ -131,9 +131,9 @@ class SingleStreamEncoder(nn.Module):
 
         Args:
             tokens: (n, length, hidden).
-            mask: True where a token is real, (n, length); None where all are.
-            n_outputs: Compute the first tokens only in the last layer.
-            projected: What the first layer's `project` gives for the tokens, where it is known.
+            mask: True for real tokens, (n, length); None if all are real.
+            n_outputs: Compute only the first n_outputs tokens in the last layer.
+            projected: Output of the first layer's `project`, if it is already computed.
 
         Returns:
             (n, n_outputs or length, hidden).

@@ -1,4 +1,4 @@
-"""Text side: a bi-GRU over words, plain word vectors, or any text encoder of transformers."""
+"""Text encoders: a bi-GRU over words, word embeddings, or any transformers text model."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +9,7 @@ from .encoded import Encoded
 
 
 class BiGruEncoder(nn.Module):
-    """Word vectors read in both directions by a GRU whose two outputs are averaged.
+    """Word embeddings and a bidirectional GRU whose two outputs are averaged.
 
     Source: SCAN (Lee et al., ECCV 2018), section 3.3; dropout on the words as in SGRAF.
 
@@ -36,7 +36,7 @@ class BiGruEncoder(nn.Module):
         self.normalize = normalize
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode word ids (n, length); the mask is 1 where real and padding is on the right."""
+        """Encode word ids (n, length), padded on the right; the mask is 1 for real tokens."""
         words = self.dropout(self.words(input_ids))  # (n, length, word_size)
         lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()  # (n,)
         packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
@@ -52,12 +52,12 @@ class BiGruEncoder(nn.Module):
 
 
 class WordEncoder(nn.Module):
-    """Word embeddings without context: the cheapest text side, for a head that pools.
+    """Word embeddings without context: the cheapest text encoder, for heads that pool.
 
     Args:
         vocab_size: Number of words of the tokenizer.
         word_size: Size of a word's embedding.
-        hidden_size: Size of the joint space; another size than the words' costs a projection.
+        hidden_size: Size of the joint space; a linear projection is added if it is not `word_size`.
         dropout: Dropout on the word embeddings.
         normalize: Whether every token is scaled to unit length.
     """
@@ -79,7 +79,7 @@ class WordEncoder(nn.Module):
         self.normalize = normalize
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode word ids (n, length); the mask is 1 where real."""
+        """Encode word ids (n, length); the mask is 1 for real tokens."""
         tokens = self.projection(self.dropout(self.words(input_ids)))  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)
@@ -103,17 +103,17 @@ class TransformerTextEncoder(nn.Module):
 
     @property
     def length_limit(self) -> int | None:
-        """The most tokens that the model has positions for; None where there is no limit."""
+        """Maximum number of tokens; None without a limit."""
         limit = getattr(self.backbone.config, "max_position_embeddings", None)
-        if limit is None or limit < 1:  # XLNet says -1
+        if limit is None or limit < 1:  # XLNet has -1
             return None
         table = getattr(self.backbone, "embeddings", None)
         padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
-        # RoBERTa counts positions from behind its padding token's.
+        # RoBERTa counts positions from padding_idx + 1.
         return limit if padding is None else limit - padding - 1
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Encode token ids (n, length); the mask is 1 where real."""
+        """Encode token ids (n, length); the mask is 1 for real tokens."""
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
         tokens = self.projection(hidden.last_hidden_state)  # (n, length, hidden)
         if self.normalize:

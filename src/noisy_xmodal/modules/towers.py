@@ -21,7 +21,7 @@ def build_tower(
     activation: str = "relu",
     batch_norm: bool = False,
 ) -> nn.Sequential:
-    """Linear layers with an activation between them; the last one is a plain linear layer.
+    """Build a multi-layer perceptron that ends with a linear layer.
 
     Args:
         input_size: Size of a feature vector.
@@ -42,12 +42,12 @@ def build_tower(
 def build_decoder(
     output_size: int, hidden_sizes: Sequence[int], input_size: int, activation: str = "relu"
 ) -> nn.Sequential:
-    """The mirror image of `build_tower` without batch normalisation, back to a feature vector."""
+    """Build the decoder of a `build_tower`: the layers in reverse order, without batch norm."""
     return build_tower(input_size, list(reversed(hidden_sizes)), output_size, activation)
 
 
 class FeatureScaling(nn.Module):
-    """Centres and scales every feature by numbers that are kept with the model.
+    """Centres and scales every feature with statistics saved in the model.
 
     Args:
         size: Size of a feature vector.
@@ -63,17 +63,17 @@ class FeatureScaling(nn.Module):
 
     @property
     def is_identity(self) -> bool:
-        """Whether it changes nothing, as when it is new."""
+        """Whether it changes nothing, as before `fit`."""
         return not bool(self.mean.any()) and bool((self.scale == 1).all())
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Give every number of (n, size) mean 0 and variance 1; one that never varies becomes 0."""
-        values = features.cpu().double()  # not every device has float64
-        spread = values.std(dim=0, correction=0)  # (size,)
-        varies = spread > 1e-7 * values.abs().amax(dim=0)  # against rounding, each by itself
+        """Standardise the features (n, size) to mean 0 and variance 1; constant ones become 0."""
+        values = features.cpu().double()  # not every device supports float64
+        std = values.std(dim=0, correction=0)  # (size,)
+        varies = std > 1e-7 * values.abs().amax(dim=0)  # (size,), beyond rounding
         self.mean.copy_(values.mean(dim=0).float())
-        self.scale.copy_(torch.where(varies, 1 / spread.clamp(min=1e-30), 0.0).float())
+        self.scale.copy_(torch.where(varies, 1 / std.clamp(min=1e-30), 0.0).float())
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale (n, size)."""
@@ -81,7 +81,7 @@ class FeatureScaling(nn.Module):
 
 
 class LinearProjection(nn.Module):
-    """A linear map that is fitted, not trained by gradients.
+    """A linear map that is fitted instead of trained by gradients.
 
     Args:
         input_size: Size of its input.
@@ -103,15 +103,15 @@ class LinearProjection(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """A direction for every class; logits are the inner products with unit vectors.
+    """One unit vector per class; logits are inner products with them.
 
-    They are scaled to unit length in the forward pass. The published code of MRL rescales the
-    weights before each step instead; both keep them on the sphere.
+    The weights are scaled to unit length in the forward pass. The published code of MRL rescales
+    them before each step instead, which is equivalent.
 
     Args:
         n_classes: Number of classes.
         size: Size of the common space.
-        learned: Whether they are trained.
+        learned: Whether the vectors are trained.
     """
 
     weight: Tensor

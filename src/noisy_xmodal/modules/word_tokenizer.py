@@ -1,12 +1,12 @@
-"""A word-level vocabulary learned from captions, as a transformers tokenizer."""
+"""Train a word-level tokenizer on captions."""
 
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from .several import check_several
-from .text_limits import LONGEST, SHORTEST, token_counts
+from .list_inputs import check_list
+from .text_limits import MAX_DEFAULT_LENGTH, MIN_DEFAULT_LENGTH, token_counts
 
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>", "<unk>")
 MASK_TOKEN = "<mask>"
@@ -19,31 +19,31 @@ def train_word_tokenizer(
     boundaries: bool = True,
     mask: bool = False,
 ) -> PreTrainedTokenizerFast:
-    """Learn a lower-cased word vocabulary, as the field's bi-GRU models use it.
+    """Train a lower-case word tokenizer, as the field's bi-GRU models use it.
 
-    Words are ordered by frequency and then alphabetically, so the same captions in any order give
-    the same vocabulary.
+    Words are ordered by frequency and then alphabetically, so the vocabulary does not depend on the
+    order of the captions.
 
     Args:
-        captions: Training captions only; a vocabulary that has seen test captions leaks.
-        min_frequency: Words seen less often become `<unk>` (4 in SCAN, SGRAF and NCR).
-        max_length: Tokens that are read of a caption, `<start>` and `<end>` included. By default
-            as many as the longest caption has, but at least 64 and at most 256; `count_cut` of
-            `modules.text_limits` says how many are longer.
-        boundaries: Whether `<start>` and `<end>` stand around a caption.
+        captions: Captions of the training split only; test captions would leak.
+        min_frequency: Words that occur less often become `<unk>` (4 in SCAN, SGRAF and NCR).
+        max_length: Maximum number of tokens of a caption, `<start>` and `<end>` included. By
+            default the length of the longest caption, but at least 64 and at most 256; see
+            `count_truncated` of `modules.text_limits`.
+        boundaries: Whether `<start>` and `<end>` are added to a caption.
         mask: Whether there is a `<mask>`, for masked language modelling.
 
     Returns:
-        A tokenizer with `<pad>` = 0, `<start>` = 1, `<end>` = 2, `<unk>` = 3 and, where asked for,
+        A tokenizer with `<pad>` = 0, `<start>` = 1, `<end>` = 2, `<unk>` = 3 and, with `mask`,
         `<mask>` = 4.
 
     Raises:
-        ValueError: If no word is frequent enough, or `max_length` leaves no room for one.
+        ValueError: If no word is frequent enough, or `max_length` is too small for a word.
     """
-    around = 2 if boundaries else 0
-    if max_length is not None and max_length <= around:
-        raise ValueError(f"`max_length` is {max_length}: give at least {around + 1} tokens.")
-    check_several(captions, "captions")
+    n_boundaries = 2 if boundaries else 0
+    if max_length is not None and max_length <= n_boundaries:
+        raise ValueError(f"`max_length` is {max_length}: give at least {n_boundaries + 1} tokens.")
+    check_list(captions, "captions")
     captions = list(captions)
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
@@ -72,11 +72,11 @@ def train_word_tokenizer(
         bos_token="<start>",
         eos_token="<end>",
         mask_token=MASK_TOKEN if mask else None,
-        model_max_length=max_length or LONGEST,
+        model_max_length=max_length or MAX_DEFAULT_LENGTH,
         padding_side="right",
         model_input_names=["input_ids", "attention_mask"],
     )
     if max_length is None:
         longest = max(token_counts(words, captions), default=0)
-        words.model_max_length = min(max(longest, SHORTEST), LONGEST)
+        words.model_max_length = min(max(longest, MIN_DEFAULT_LENGTH), MAX_DEFAULT_LENGTH)
     return words

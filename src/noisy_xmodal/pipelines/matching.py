@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..modules.pair_scoring import image_inputs, paired_scores, text_inputs
+from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
 from .base import PairPipeline, as_inputs, is_text_input
 
 
@@ -82,7 +82,7 @@ class ImageTextMatchPipeline(PairPipeline):
         ready = self._ready(inputs)
         texts = {name: value for name, value in ready.items() if is_text_input(name)}
         images = {name: value for name, value in ready.items() if not is_text_input(name)}
-        return {"scores": paired_scores(self.model, images, texts)}  # (n,)
+        return {"scores": diagonal_scores(self.model, images, texts)}  # (n,)
 
     def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
         """Turn the score of one pair into a probability and a label."""

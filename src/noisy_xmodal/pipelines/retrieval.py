@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..modules.pair_scoring import image_inputs, shown_scores, text_inputs
-from ..modules.several import check_several
+from ..modules.list_inputs import check_list
+from ..modules.pair_scoring import image_inputs, output_scores, text_inputs
 from .base import PairPipeline, as_inputs
 from .indexed import Collection, encode_all, moved, read_dataset
 
@@ -104,7 +104,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
             raise ValueError("pass either `images` or `texts` to index")
         side = "text" if images is None else "image"
         items = texts if images is None else images
-        check_several(items, f"{side}s")
+        check_list(items, f"{side}s")
         is_dataset = hasattr(items, "column_names")
         if self.retriever is not None:
             items = items if is_dataset else list(items)  # both read it
@@ -230,7 +230,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
     def postprocess(self, outputs: dict[str, Tensor], top_k: int = 5) -> list[dict[str, Any]]:
         """Put the answers to one query in order."""
         scores = outputs["scores"][0]  # (n_items,)
-        return self._indexed().best(scores, shown_scores(self.model, scores), top_k)
+        return self._indexed().best(scores, output_scores(self.model, scores), top_k)
 
     def _indexed(self) -> Collection:
         if self._collection is None:

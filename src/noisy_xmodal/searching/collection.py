@@ -21,7 +21,7 @@ from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.model_identity import model_parts
 from ..evaluation.vector_index import VectorIndex
-from ..modules.text_limits import CutTexts, count_cut
+from ..modules.text_limits import TruncationCount, count_truncated
 from ..training.files import read_json, write_json
 
 #: Raised when the same rows and models would give other vectors than before.
@@ -130,7 +130,7 @@ def collection_vectors(
     return embed_texts(model, processor, pairs.captions(), path, progress=progress), path
 
 
-def cut_captions(collection: Collection, processor: Any, path: Path) -> CutTexts:
+def cut_captions(collection: Collection, processor: Any, path: Path) -> TruncationCount:
     """How many captions are not read to their end; counted once and kept beside their vectors.
 
     Args:
@@ -140,9 +140,9 @@ def cut_captions(collection: Collection, processor: Any, path: Path) -> CutTexts
     """
     kept = path.with_suffix(".cut.json")
     if kept.is_file():
-        return CutTexts(**read_json(kept))
-    cut = count_cut(processor, collection.pairs.captions())
-    write_json(kept, cut.facts())
+        return TruncationCount(**read_json(kept))
+    cut = count_truncated(processor, collection.pairs.captions())
+    write_json(kept, cut.to_dict())
     return cut
 
 

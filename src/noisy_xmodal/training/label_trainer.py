@@ -16,7 +16,7 @@ from ..data import DatasetError, LabelDataset, validate_label_pairs
 from ..data.collator import LabelCollator
 from ..evaluation import LabelRetrievalEvaluator, extract_features
 from ..modules.gathering import gather_batch
-from ..modules.text_limits import count_cut, limit_tokens
+from ..modules.text_limits import count_truncated, limit_tokens
 from ..options import Rule, refuse_unread
 from .arguments import LabelTrainingArguments
 from .trainer import RobustTrainer
@@ -195,9 +195,9 @@ class LabelTrainer(RobustTrainer):
         if not dataset.has_features and reads_raw and split == "train":
             texts = getattr(config.backbone_config, "text_config", None)
             limit_tokens(processor.tokenizer, getattr(texts, "max_position_embeddings", None))
-            self.cut_texts = count_cut(processor, dataset.texts(slice(None)))
+            self.cut_texts = count_truncated(processor, dataset.texts(slice(None)))
             if self.cut_texts.n_cut:
-                logger.warning(self.cut_texts.line("training texts"))
+                logger.warning(self.cut_texts.message("training texts"))
         if not dataset.has_features:
             if not reads_raw:
                 raise DatasetError(

@@ -16,7 +16,7 @@ from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE
 from ..evaluation import RetrievalEvaluator
 from ..modules.gathering import gather_batch
-from ..modules.text_limits import count_cut, limit_tokens
+from ..modules.text_limits import count_truncated, limit_tokens
 from .arguments import RobustTrainingArguments
 from .trainer import RobustTrainer
 
@@ -80,9 +80,9 @@ class PairTrainer(RobustTrainer):
                 "Split 'train' has one image: a wrong pair needs another image. Add data."
             )
         limit_tokens(processing_class.tokenizer, getattr(model, "text_length_limit", None))
-        self.cut_texts = count_cut(processing_class, pairs.captions())
+        self.cut_texts = count_truncated(processing_class, pairs.captions())
         if self.cut_texts.n_cut:
-            logger.warning(self.cut_texts.line("training captions"))
+            logger.warning(self.cut_texts.message("training captions"))
         if pairs.visual == IMAGE:
             pairs = PairDataset(
                 pairs.dataset, processing_class.image_processor, args.image_cache_mb * 2**20

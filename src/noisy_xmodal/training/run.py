@@ -103,7 +103,7 @@ def train_and_evaluate(
         "last": found["last"],
         "best": found["best"],
         "train_pairs": len(trainer.train_dataset),
-        "cut_texts": None if trainer.cut_texts is None else trainer.cut_texts.facts(),
+        "cut_texts": None if trainer.cut_texts is None else trainer.cut_texts.to_dict(),
         "train_seconds": round(seconds, 1),
         "resumed_at": trainer._initial_global_step or None,
         "machine": {

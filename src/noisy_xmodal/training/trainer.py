@@ -22,7 +22,7 @@ from transformers.utils import logging
 from ..data.digests import Digests, text_digests
 from ..data.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
 from ..modules.processor_facts import processor_facts, words_by_id
-from ..modules.text_limits import CutTexts
+from ..modules.text_limits import TruncationCount
 from ..noise import Division, divide
 from .arguments import RobustTrainingArguments
 from .callbacks import (
@@ -72,7 +72,7 @@ class RobustTrainer(EvaluatingTrainer):
     #: Posterior from which `divide` here counts a pair as clean.
     clean_threshold: float = 0.5
     #: How many training texts are longer than what is read of them; None where there are no texts.
-    cut_texts: CutTexts | None = None
+    cut_texts: TruncationCount | None = None
 
     def __init__(
         self,

@@ -161,7 +161,7 @@ def test_wrong_width_and_wrong_mask_are_refused(name, options):
     with pytest.raises(ValueError, match=r"hidden_size=8.*found \(2, 3, 7\)"):
         head(narrow, texts())
     short = Encoded(torch.ones(2, 3, SIZE), torch.ones(2, 4, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r"one entry a token, \(2, 3\), found \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"one entry per token, \(2, 3\), found \(2, 4\)"):
         head(images(), short)
 
 
@@ -196,7 +196,7 @@ def test_scores_for_few_pairs_have_the_same_gradients(name, options, n_chosen):
     chosen = torch.randperm(slope.numel(), generator=torch.Generator().manual_seed(0))[:n_chosen]
     slope.view(-1)[chosen] = torch.linspace(-1, 2, n_chosen, dtype=torch.double)
     found = []
-    for score in (head, head.scores_for_few):
+    for score in (head, head.sparse_gradient_scores):
         torch.manual_seed(0)  # of dropout
         scores = score(image, text)
         gradients = torch.autograd.grad((scores * slope).sum(), leaves, materialize_grads=True)

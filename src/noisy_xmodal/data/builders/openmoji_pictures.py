@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from PIL import Image
 
-from ...modules.pixels import on_white
+from ...modules.pixels import to_rgb
 from .openmoji_captions import CodePoints, code_points, n_tones
 
 SIZE = 64
@@ -64,7 +64,7 @@ def rasterise(file: Traversable) -> Image.Image:
         background="#ffffff",
         skip_system_fonts=True,
     )
-    return on_white(Image.open(io.BytesIO(bytes(drawn))))
+    return to_rgb(Image.open(io.BytesIO(bytes(drawn))))
 
 
 def png(picture: Image.Image) -> bytes:

@@ -192,7 +192,7 @@ class MatchingModel(MatchingPreTrainedModel):
             text_embeds = self.head.embed_text(text)  # (n_texts, hidden)
             scores = image_embeds @ text_embeds.T  # (n_images, n_texts)
         else:
-            score = self.head.scores_for_few if few_pairs else self.score
+            score = self.head.sparse_gradient_scores if few_pairs else self.score
             scores = score(image, text)  # (n_images, n_texts)
         scores = scores.float()
         logits = scores * self.logit_scale.float().clamp(max=math.log(100)).exp()

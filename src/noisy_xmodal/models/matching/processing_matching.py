@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import numpy as np
 from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, TensorType
 
-from ...modules.picture_files import read_regions
+from ...modules.image_loading import load_regions
 from ...modules.text_limits import limit_tokens
 from ..processing import options_by_side, picture_inputs, token_inputs
 from ..sharing import Installed, SharedProcessor
@@ -57,7 +57,7 @@ class RegionFeatureProcessor(Installed, BaseImageProcessor):
                 f"`{next(iter(kwargs))}` is no option of region features, which are taken as they "
                 "are: pass `return_tensors` or nothing."
             )
-        arrays = read_regions(images)
+        arrays = load_regions(images)
         for position, array in enumerate(arrays):
             if array.ndim != 2 or array.shape[1] != self.region_size or not len(array):
                 raise ValueError(

@@ -1,6 +1,6 @@
-"""Similarity heads: how encoded images and encoded texts become a score a pair.
+"""Similarity heads, which score pairs of encoded images and encoded texts.
 
-To add one: a file with a subclass of `SimilarityHead`, and a line in `SIMILARITY_HEADS`.
+To add a head, write a file with a subclass of `SimilarityHead` and add it to `SIMILARITY_HEADS`.
 """
 
 import inspect
@@ -24,29 +24,29 @@ SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
 
 
 def build_similarity(name: str, **options: Any) -> SimilarityHead:
-    """Builds a similarity head by its name.
+    """Build a similarity head by name.
 
     Args:
         name: A key of `SIMILARITY_HEADS`.
         options: Arguments of the head's constructor; every head needs `hidden_size`.
 
     Returns:
-        The head, with weights not yet initialised by a model.
+        The head, before a model initialises its weights.
 
     Raises:
         ValueError: If the name or an option is unknown, or `hidden_size` is missing.
     """
     if name not in SIMILARITY_HEADS:
         raise ValueError(
-            f"Unknown similarity head {name!r}. Known heads: {', '.join(SIMILARITY_HEADS)}."
+            f"Unknown similarity head {name!r}. Available heads: {', '.join(SIMILARITY_HEADS)}."
         )
     head = SIMILARITY_HEADS[name]
-    known = list(inspect.signature(head).parameters)
-    unknown = [option for option in options if option not in known]
+    parameters = inspect.signature(head).parameters
+    unknown = [option for option in options if option not in parameters]
     if unknown:
         raise ValueError(
             f"The similarity head {name!r} has no option {', '.join(map(repr, unknown))}. "
-            f"Its options: {', '.join(known)}."
+            f"Its options: {', '.join(parameters)}."
         )
     if "hidden_size" not in options:
         raise ValueError(f"The similarity head {name!r} needs hidden_size.")
@@ -54,14 +54,14 @@ def build_similarity(name: str, **options: Any) -> SimilarityHead:
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Refuses options of a head that its other options leave without effect.
+    """Check that every option of a head has an effect in combination with the others.
 
     Args:
-        name: A key of `SIMILARITY_HEADS`; of others nothing is known.
+        name: A key of `SIMILARITY_HEADS`; other names are not checked.
         options: Arguments of the head's constructor.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If an option has no effect.
     """
     if name in SIMILARITY_HEADS:
         head = SIMILARITY_HEADS[name]

@@ -1,4 +1,4 @@
-"""The similarity vectors of SGRAF: how an image and a text align, as a set of nodes.
+"""The similarity vectors of SGRAF, the nodes of an image-text pair.
 
 Diao et al., "Similarity Reasoning and Filtration for Image-Text Matching", AAAI 2021, section
 "Similarity Representation Learning". Published code: joint width 1024, m = 256.
@@ -24,7 +24,7 @@ from .squared_difference import squared_difference_map
 
 
 class GlobalAttention(nn.Module):
-    """Weighted mean of tokens, each weighed by how it goes with their plain mean.
+    """Weighted mean of tokens; the weights are computed from each token and the plain mean.
 
     Args:
         hidden_size: Width of the tokens.
@@ -45,11 +45,11 @@ class GlobalAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Pools the real tokens.
+        """Pool the real tokens.
 
         Args:
             tokens: (n, length, hidden_size), zeros in padded positions.
-            mask: True where real, (n, length).
+            mask: True for real tokens, (n, length).
 
         Returns:
             (n, hidden_size), L2-normalised.
@@ -84,9 +84,9 @@ class AlignmentNodes(nn.Module):
         super().__init__()
         self.smoothing = smoothing
         self.num_regions = num_regions
-        # The published BatchNorm1d(num_regions) keeps statistics for each region position and
-        # needs them all in every image. LayerNorm, our substitute, looks at one vector at a
-        # time: regions may differ in number, and a batch may hold a single image.
+        # The published BatchNorm1d(num_regions) has statistics for each region position and needs
+        # the same number of regions in every image. LayerNorm works for any number of regions and
+        # for batches of one image.
         token_norm: nn.Module = nn.LayerNorm(hidden_size)
         mean_norm: nn.Module = nn.LayerNorm(hidden_size)
         if num_regions is not None:
@@ -97,7 +97,7 @@ class AlignmentNodes(nn.Module):
         self.local_map = nn.Linear(hidden_size, similarity_size)
 
     def image_vectors(self, image: Encoded) -> Tensor:
-        """The self-attended images v_bar, which all texts share.
+        """The self-attended images v_bar, which do not depend on the texts.
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.
@@ -112,7 +112,7 @@ class AlignmentNodes(nn.Module):
         return self.image_attention(image.tokens, image.mask)
 
     def text_vectors(self, words: Tensor) -> Tensor:
-        """The self-attended texts t_bar, which all images share.
+        """The self-attended texts t_bar, which do not depend on the images.
 
         Args:
             words: Texts of one length, without padding, (n_texts, n_words, hidden_size).
@@ -126,22 +126,22 @@ class AlignmentNodes(nn.Module):
     def forward(
         self, image: Encoded, image_vectors: Tensor, words: Tensor, text_vectors: Tensor
     ) -> Tensor:
-        """Aligns every image with every text, as a whole and word by word.
+        """Compute the global node and the word nodes of every image with every text.
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.
-            image_vectors: What `image_vectors` makes of them, (n_images, hidden_size).
+            image_vectors: Output of `image_vectors`, (n_images, hidden_size).
             words: Texts of one length, without padding, (n_texts, n_words, hidden_size).
-            text_vectors: What `text_vectors` makes of them, (n_texts, hidden_size).
+            text_vectors: Output of `text_vectors`, (n_texts, hidden_size).
 
         Returns:
             Nodes, the global one first, (n_images, n_texts, 1 + n_words, similarity_size).
         """
         ones = image_vectors.new_ones(len(image_vectors), 1, len(text_vectors))
-        whole = squared_difference_map(
+        global_node = squared_difference_map(
             ones, image_vectors.unsqueeze(1), text_vectors, self.global_map
         )  # (n_images, n_texts, similarity_size)
-        nodes = torch.cat([whole.unsqueeze(2), self._local_nodes(image, words)], dim=2)
+        nodes = torch.cat([global_node.unsqueeze(2), self._local_nodes(image, words)], dim=2)
         return l2_normalize(nodes)
 
     def _check_region_count(self, region_mask: Tensor) -> None:
@@ -157,7 +157,7 @@ class AlignmentNodes(nn.Module):
 
     def _local_nodes(self, image: Encoded, words: Tensor) -> Tensor:
         attention = cross_attention(words, image, self.smoothing)
-        # Weights over the norm of what they attend to: their sum of regions has unit length.
+        # With weights divided by the attended norm, the attended region vectors have unit length.
         unit = (attention.weights / attention.norms.unsqueeze(1)).flatten(2)
         flat = squared_difference_map(
             unit, image.tokens, words.flatten(0, 1), self.local_map

@@ -1,11 +1,11 @@
-"""What every similarity head is, and the masked arithmetic that heads share.
+"""Base classes of the similarity heads, and masked arithmetic.
 
-A head gives one score to every (image, text) pair of a batch. It must be
+A head scores every (image, text) pair of a batch. Its scores must be
 
 - chunk-invariant: in eval mode a pair's score depends on that pair alone, so that a large score
-  matrix can be computed block by block;
-- padding-invariant: what stands in padded positions, and how many of them there are, changes
-  nothing. Heads therefore read their tokens through `SimilarityHead.real_tokens`.
+  matrix can be computed in blocks;
+- padding-invariant: neither the number nor the values of padded positions affect them. Heads
+  therefore read their tokens through `SimilarityHead.real_tokens`.
 """
 
 from abc import ABC, abstractmethod
@@ -20,16 +20,16 @@ from ..encoded import Encoded
 
 EPSILON = 1e-8
 
-#: Size that an intermediate result may have before a block of images is split; by measurement.
+#: Maximum size of an intermediate result before a block of images is split (measured).
 CACHED_BYTES = 8 * 2**20
 
 
 def l2_normalize(vectors: Tensor, dim: int = -1) -> Tensor:
-    """Divides by the Euclidean norm plus `EPSILON`, the convention of SCAN and SGRAF.
+    """Divide by the Euclidean norm plus `EPSILON`, the convention of SCAN and SGRAF.
 
     Args:
         vectors: Any shape.
-        dim: The dimension whose norm becomes 1; null vectors stay null.
+        dim: The dimension whose norm becomes 1; zero vectors stay zero.
 
     Returns:
         Same shape as `vectors`.
@@ -42,7 +42,7 @@ def masked_softmax(logits: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
 
     Args:
         logits: Any shape.
-        mask: True where real, broadcastable to `logits`; at least one True along `dim`.
+        mask: True for real positions, broadcastable to `logits`; at least one True along `dim`.
         dim: The dimension that sums to 1.
 
     Returns:
@@ -56,8 +56,8 @@ def masked_mean(values: Tensor, mask: Tensor, dim: int) -> Tensor:
 
     Args:
         values: Any shape.
-        mask: True where real, broadcastable to `values`; at least one True along `dim`.
-        dim: The dimension that is averaged away.
+        mask: True for real positions, broadcastable to `values`; at least one True along `dim`.
+        dim: The dimension to average over.
 
     Returns:
         `values` without dimension `dim`.
@@ -66,22 +66,22 @@ def masked_mean(values: Tensor, mask: Tensor, dim: int) -> Tensor:
     return total / mask.sum(dim).to(values.dtype)
 
 
-def in_cached_parts(image: Encoded, numbers: int) -> list[Encoded]:
-    """Splits a block of images so that what is computed of a part stays in a CPU's caches.
+def split_for_cache(image: Encoded, n_entries: int) -> list[Encoded]:
+    """Split a block of images so that intermediate results fit the CPU cache.
 
-    Arithmetic that waits for memory takes several times as long. With gradients everything has to
-    be kept, and a GPU wants all work at once: there the block stays whole.
+    Memory-bound arithmetic is several times slower. The block stays whole with gradients, which
+    keep all intermediate results, and on a GPU, which is faster with large blocks.
 
     Args:
         image: Tokens (n_images, n_regions, hidden_size) and their mask.
-        numbers: Size of the largest intermediate result of one image.
+        n_entries: Number of entries of the largest intermediate result of one image.
 
     Returns:
         At least one part, in order.
     """
     if torch.is_grad_enabled() or image.tokens.device.type != "cpu":
         return [image]
-    size = max(1, CACHED_BYTES // max(1, numbers * image.tokens.element_size()))
+    size = max(1, CACHED_BYTES // max(1, n_entries * image.tokens.element_size()))
     parts = zip(image.tokens.split(size), image.mask.split(size), strict=True)
     return [Encoded(*part) for part in parts]
 
@@ -90,13 +90,13 @@ class SimilarityHead(nn.Module, ABC):
     """Scores every image of a batch against every text of it.
 
     Attributes:
-        is_two_tower: True if the score is a product of two embeddings that never see each other,
-            so that a gallery can be embedded once and indexed.
-        hidden_size: Width of the tokens that the head takes.
+        is_two_tower: Whether the score is an inner product of an image embedding and a text
+            embedding, so that a gallery can be embedded once and indexed.
+        hidden_size: Width of the tokens.
     """
 
     is_two_tower: bool = False
-    #: When an argument of the constructor is read, where it is not always.
+    #: Rules for constructor arguments that only have an effect in some configurations.
     rules: ClassVar[Mapping[str, Rule]] = {}
 
     def __init__(self, hidden_size: int) -> None:
@@ -105,7 +105,7 @@ class SimilarityHead(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
-        """Scores all pairs.
+        """Score all pairs.
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size) and their mask.
@@ -115,15 +115,15 @@ class SimilarityHead(nn.Module, ABC):
             Scores, (n_images, n_texts), higher where more similar.
         """
 
-    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
-        """Scores all pairs for a loss whose gradient reaches few of them; same as `forward`.
+    def sparse_gradient_scores(self, image: Encoded, text: Encoded) -> Tensor:
+        """Score all pairs for a loss with a sparse gradient; same scores as `forward`.
 
-        A head whose scores of pairs are independent may save the others' backward pass.
+        A head whose pairs are independent may skip the backward pass of pairs without gradient.
         """
         return self(image, text)
 
     def real_tokens(self, encoded: Encoded) -> Tensor:
-        """Tokens with zeros in the padded positions, whatever stood there before.
+        """Tokens with zeros in the padded positions.
 
         Args:
             encoded: Tokens (n, length, hidden_size) and their mask (n, length).
@@ -142,20 +142,20 @@ class SimilarityHead(nn.Module, ABC):
             )
         if mask.shape != tokens.shape[:2]:
             raise ValueError(
-                f"The mask must have one entry a token, {tuple(tokens.shape[:2])}, "
+                f"The mask must have one entry per token, {tuple(tokens.shape[:2])}, "
                 f"found {tuple(mask.shape)}."
             )
         return tokens.masked_fill(~mask.unsqueeze(-1), 0)  # (n, length, hidden_size)
 
 
 class TwoTowerHead(SimilarityHead):
-    """A head whose score is the inner product of one vector an image and one vector a text."""
+    """A head whose score is the inner product of an image vector and a text vector."""
 
     is_two_tower = True
 
     @abstractmethod
     def embed_image(self, image: Encoded) -> Tensor:
-        """One unit vector an image, (n_images, hidden_size).
+        """One unit vector per image, (n_images, hidden_size).
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size) and their mask.
@@ -163,7 +163,7 @@ class TwoTowerHead(SimilarityHead):
 
     @abstractmethod
     def embed_text(self, text: Encoded) -> Tensor:
-        """One unit vector a text, (n_texts, hidden_size).
+        """One unit vector per text, (n_texts, hidden_size).
 
         Args:
             text: Tokens (n_texts, n_words, hidden_size) and their mask.

@@ -1,6 +1,6 @@
-"""Cosine of pooled tokens: the two-tower head of VSE++, CLIP and their kin.
+"""Cosine of pooled tokens: the two-tower head of VSE++, CLIP and similar models.
 
-VSE++: Faghri et al., BMVC 2018 ("last" on the text side, a GRU's final state).
+VSE++: Faghri et al., BMVC 2018 (text pooling "last", the final state of a GRU).
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from .base import (
 
 
 class Pooling(nn.Module, ABC):
-    """Turns the tokens of each image or text into one vector."""
+    """Pools the tokens of each image or text into one vector."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class Pooling(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Pools the real tokens.
+        """Pool the real tokens.
 
         Args:
             tokens: (n, length, hidden_size).
-            mask: True where real, (n, length).
+            mask: True for real tokens, (n, length).
 
         Returns:
             (n, hidden_size)
@@ -53,7 +53,7 @@ class MaxPooling(Pooling):
 
 
 class AttentionPooling(Pooling):
-    """Weighted mean whose weights are a softmax of one learned score a token."""
+    """Weighted mean; the weights are a softmax over one learned score per token."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__(hidden_size)
@@ -65,7 +65,7 @@ class AttentionPooling(Pooling):
 
 
 class LastPooling(Pooling):
-    """The last real token, which for a one-directional GRU has read the whole text."""
+    """The last real token, for a one-directional GRU its final state."""
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         positions = torch.arange(mask.shape[1], device=mask.device)  # (length,)
@@ -94,14 +94,14 @@ def _perceptron(hidden_size: int) -> nn.Sequential:
 
 
 class CosineSimilarity(TwoTowerHead):
-    """Cosine between one pooled vector an image and one a text.
+    """Cosine between one pooled vector per image and one per text.
 
     Args:
         hidden_size: Width of the tokens.
-        image_pooling: How region vectors become one: "mean", "max", "attention" or "last".
+        image_pooling: Pooling of the region vectors: "mean", "max", "attention" or "last".
         text_pooling: The same for word vectors.
-        projection: Whether a two-layer perceptron follows the pooling, on both sides. It gives
-            depth to encoders that have none, at the price of one token.
+        projection: Whether a two-layer perceptron follows the pooling on both sides. It adds depth
+            to shallow encoders at the cost of one token.
 
     Raises:
         ValueError: If a pooling is unknown.
@@ -122,7 +122,7 @@ class CosineSimilarity(TwoTowerHead):
         self.text_projection = _perceptron(hidden_size) if projection else nn.Identity()
 
     def embed_image(self, image: Encoded) -> Tensor:
-        """One unit vector an image.
+        """One unit vector per image.
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size) and their mask.
@@ -134,7 +134,7 @@ class CosineSimilarity(TwoTowerHead):
         return l2_normalize(self.image_projection(pooled))
 
     def embed_text(self, text: Encoded) -> Tensor:
-        """One unit vector a text.
+        """One unit vector per text.
 
         Args:
             text: Tokens (n_texts, n_words, hidden_size) and their mask.

@@ -1,4 +1,4 @@
-"""The weightless cross attention of SCAN ("clipped_l2norm"), which SGRAF shares.
+"""The parameter-free cross attention of SCAN ("clipped_l2norm"), also used by SGRAF.
 
 Lee et al., "Stacked Cross Attention for Image-Text Matching", ECCV 2018, section 3.1.
 Query tokens attend to context tokens: words to regions (text-image), or regions to words
@@ -9,10 +9,11 @@ Query tokens attend to context tokens: words to regions (text-image), or regions
     a_ij = exp(smoothing s'_ij) / sum_i exp(...)        each query token, over the CONTEXT tokens
     v_j = sum_i a_ij c_i                                the attended vector of query token j
 
-The paper clips affinities at zero; its released code, followed here, leaks a slope of 0.1.
+The paper clips affinities at zero; its published code, followed here, uses a leaky ReLU with slope
+0.1.
 
-No attended vector is needed for its length, |v_j|^2 = a_j' G a_j with the Gram matrix
-G = C C' of the context: the scores of SCAN never hold a (pairs, tokens, hidden_size) tensor.
+The norm of an attended vector follows from the Gram matrix G = C C' of the context,
+|v_j|^2 = a_j' G a_j, so the scores of SCAN need no (pairs, tokens, hidden_size) tensor.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class CrossAttention(NamedTuple):
     Attributes:
         weights: a_ij, (n_contexts, context_length, n_queries, query_length); sums to 1 over the
             real context tokens, zero at padded ones.
-        affinity: s_ij before it leaks, of the same shape.
+        affinity: s_ij before the leaky ReLU, of the same shape.
         norms: |v_j|, at least `EPSILON`, (n_contexts, n_queries, query_length).
     """
 
@@ -47,19 +48,19 @@ class CrossAttention(NamedTuple):
 
 
 def cross_attention(query: Tensor, context: Encoded, smoothing: float) -> CrossAttention:
-    """Lets all query sequences attend to all context sequences.
+    """Attend from all query sequences to all context sequences.
 
     Args:
-        query: (n_queries, query_length, hidden_size), zeros in padded positions, so that they
-            add nothing to the norm over the query tokens.
+        query: (n_queries, query_length, hidden_size), zeros in padded positions, which add nothing
+            to the norm over the query tokens.
         context: Tokens (n_contexts, context_length, hidden_size), zeros in padded positions, and
             their mask.
         smoothing: Inverse temperature of the softmax.
 
     Returns:
-        The attention; its entries at padded query tokens are finite and mean nothing.
+        The attention; its entries at padded query tokens are finite and arbitrary.
     """
-    # Full precision whatever the rest runs in: half a mantissa of the squares below could cancel.
+    # Always in full precision: the squares below could cancel half of the mantissa.
     dtype = torch.promote_types(torch.promote_types(query.dtype, context.tokens.dtype), torch.float)
     with torch.autocast(query.device.type, enabled=False):
         return _attend(query.to(dtype), context.tokens.to(dtype), context.mask, smoothing)
@@ -74,6 +75,6 @@ def _attend(query: Tensor, context: Tensor, mask: Tensor, smoothing: float) -> C
     gram = context @ context.transpose(1, 2)  # (n_contexts, context_length, context_length)
     mixed = (gram @ weights.flatten(2)).view_as(weights)
     squares = (weights * mixed).sum(1)  # (n_contexts, n_queries, query_length)
-    # Clamped before the root: rounding can leave a null vector's square below zero, and the
-    # root's slope at zero is infinite.
+    # The square of a zero vector can be negative after rounding, and the root has an infinite
+    # slope at zero.
     return CrossAttention(weights, affinity, torch.sqrt(squares.clamp(min=EPSILON**2)))

@@ -1,4 +1,4 @@
-"""SCAN: stacked cross attention, a score without weights of its own.
+"""SCAN: stacked cross attention, a score without trained weights.
 
 Lee et al., "Stacked Cross Attention for Image-Text Matching", ECCV 2018, section 3.1.
 After the attention of `cross_attention.py` every query token q_j has an attended vector v_j:
@@ -7,8 +7,8 @@ After the attention of `cross_attention.py` every query token q_j has an attende
     LSE score = log(sum_j exp(lambda_lse r_j)) / lambda_lse          "lse"
     AVG score = mean_j r_j                                           "mean"
 
-ScanTextToImage: the words are the queries and the regions their context (t-i in the paper's
-tables). ScanImageToText: the other way round (i-t).
+ScanTextToImage: the words are the queries and the regions the context (t-i in the paper's tables).
+ScanImageToText: the regions are the queries and the words the context (i-t).
 """
 
 from abc import abstractmethod
@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ...options import Rule
 from ..encoded import Encoded
-from .base import EPSILON, SimilarityHead, in_cached_parts, masked_mean
+from .base import EPSILON, SimilarityHead, masked_mean, split_for_cache
 from .cross_attention import cross_attention
-from .text_groups import by_length, in_order
+from .text_groups import group_by_length, ungroup
 
 
 def log_sum_exp(relevance: Tensor, mask: Tensor, sharpness: float) -> Tensor:
@@ -30,7 +30,7 @@ def log_sum_exp(relevance: Tensor, mask: Tensor, sharpness: float) -> Tensor:
 
     Args:
         relevance: (..., length).
-        mask: True where real, broadcastable to `relevance`.
+        mask: True for real tokens, broadcastable to `relevance`.
         sharpness: lambda_lse of the paper.
 
     Returns:
@@ -40,11 +40,11 @@ def log_sum_exp(relevance: Tensor, mask: Tensor, sharpness: float) -> Tensor:
 
 
 def average(relevance: Tensor, mask: Tensor, sharpness: float) -> Tensor:
-    """Mean over the last dimension; `sharpness` plays no part.
+    """Mean over the last dimension.
 
     Args:
         relevance: (..., length).
-        mask: True where real, broadcastable to `relevance`.
+        mask: True for real tokens, broadcastable to `relevance`.
         sharpness: Not used.
 
     Returns:
@@ -57,7 +57,7 @@ AGGREGATIONS = {"lse": log_sum_exp, "mean": average}
 
 
 class _Scan(SimilarityHead):
-    """The part that both directions share."""
+    """Base of both directions."""
 
     rules: ClassVar[Mapping[str, Rule]] = {
         "lambda_lse": Rule(
@@ -97,17 +97,17 @@ class _Scan(SimilarityHead):
 
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         real = Encoded(self.real_tokens(image), image.mask)
-        groups = by_length(Encoded(self.real_tokens(text), text.mask))
+        groups = group_by_length(Encoded(self.real_tokens(text), text.mask))
         n_words = sum(group.words.shape[:2].numel() for group in groups)
         parts = [
-            in_order([self.score(part, group.words) for group in groups], groups)
-            for part in in_cached_parts(real, n_words * image.mask.shape[1])
+            ungroup([self.score(part, group.words) for group in groups], groups)
+            for part in split_for_cache(real, n_words * image.mask.shape[1])
         ]
         return torch.cat(parts)  # (n_images, n_texts)
 
     @abstractmethod
     def score(self, image: Encoded, words: Tensor) -> Tensor:
-        """Scores all images against texts of one length.
+        """Score all images against texts of one length.
 
         Args:
             image: Tokens (n_images, n_regions, hidden_size), zeros where padded, and their mask.

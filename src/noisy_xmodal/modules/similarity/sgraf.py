@@ -26,49 +26,49 @@ from torch import Tensor, nn
 
 from ..encoded import Encoded
 from .alignment import AlignmentNodes
-from .base import EPSILON, SimilarityHead, in_cached_parts, l2_normalize
-from .few_pairs import scores_for_few
-from .text_groups import TextGroup, by_length, in_order
+from .base import EPSILON, SimilarityHead, l2_normalize, split_for_cache
+from .sparse_gradients import sparse_gradient_scores
+from .text_groups import TextGroup, group_by_length, ungroup
 
 
 class GraphReasoning(nn.Module):
-    """One step of reasoning over the complete graph of a pair's nodes."""
+    """One step of reasoning over the complete graph of the nodes of a pair."""
 
     def __init__(self, similarity_size: int) -> None:
         super().__init__()
         self.query = nn.Linear(similarity_size, similarity_size)
         self.key = nn.Linear(similarity_size, similarity_size)
         self.update = nn.Linear(similarity_size, similarity_size)
-        # It adds the same to all edges of a node, and the softmax takes it out again.
+        # The bias adds a constant to all edges of a node, which the softmax cancels.
         self.key.bias.requires_grad_(False)
 
-    def asking(self) -> tuple[Tensor, Tensor]:
-        """Weight (similarity_size, similarity_size) and bias of queries that meet bare nodes.
+    def query_map(self) -> tuple[Tensor, Tensor]:
+        """Weight (similarity_size, similarity_size) and bias of queries that include the key map.
 
-        (W_in s_p + b) . W_out s_q = (W_out' W_in s_p + W_out' b) . s_q: one product a node.
+        (W_in s_p + b) . W_out s_q = (W_out' W_in s_p + W_out' b) . s_q: one product per node.
         """
         return self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight
 
     def forward(
-        self, nodes: Tensor, asking: tuple[Tensor, Tensor], only_global: bool = False
+        self, nodes: Tensor, query_map: tuple[Tensor, Tensor], only_global: bool = False
     ) -> Tensor:
-        """Updates the nodes of each pair from one another.
+        """Update the nodes of each pair.
 
         Args:
             nodes: (n_images, n_texts, n_nodes, similarity_size), the global one first.
-            asking: What `asking` returns, made once for many calls.
-            only_global: Whether to update the global nodes alone.
+            query_map: Output of `query_map`, computed once for many calls.
+            only_global: Whether to update only the global nodes.
 
         Returns:
             (n_images, n_texts, n_nodes, similarity_size), with one node if `only_global`.
         """
-        queries = nn.functional.linear(nodes[:, :, :1] if only_global else nodes, *asking)
+        queries = nn.functional.linear(nodes[:, :, :1] if only_global else nodes, *query_map)
         edges = (queries @ nodes.transpose(-1, -2)).softmax(-1)
         return torch.relu(self.update(edges @ nodes))
 
 
 class AttentionFiltration(nn.Module):
-    """Mean of a pair's nodes under gates that can shut each node out."""
+    """Weighted mean of the nodes of a pair; a gate weights each node."""
 
     def __init__(self, similarity_size: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class AttentionFiltration(nn.Module):
         self.gate_norm = nn.BatchNorm1d(1)
 
     def forward(self, groups: list[Tensor]) -> list[Tensor]:
-        """Sums each pair's nodes under their gates.
+        """Average the nodes of each pair.
 
         Args:
             groups: Nodes of texts of one length, (n_images, n_texts, n_nodes, similarity_size).
@@ -85,7 +85,7 @@ class AttentionFiltration(nn.Module):
             For each group, (n_images, n_texts, similarity_size), L2-normalised.
         """
         logits = [self.gate(nodes) for nodes in groups]  # (n_images, n_texts, n_nodes, 1)
-        # One batch of all pairs' nodes, whatever the lengths of their texts.
+        # The batch norm covers the nodes of all pairs.
         flat = torch.cat([part.flatten() for part in logits]).unsqueeze(1)
         gates = torch.sigmoid(self.gate_norm(flat)).split([part.numel() for part in logits])
         return [
@@ -100,7 +100,7 @@ class AttentionFiltration(nn.Module):
 
 
 class _AlignmentHead(SimilarityHead):
-    """Nodes, one similarity vector a pair, one score: what SAF and SGR share."""
+    """Base of SAF and SGR: nodes, one similarity vector per pair, one score."""
 
     def __init__(
         self,
@@ -119,12 +119,12 @@ class _AlignmentHead(SimilarityHead):
 
     @property
     def pairs_are_independent(self) -> bool:
-        """Whether a pair's score depends on that pair alone, so that parts can be scored apart."""
+        """Whether a pair's score depends only on that pair, so that blocks can be scored alone."""
         return True
 
     @abstractmethod
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
-        """Sums up each pair's nodes.
+        """Reduce the nodes of each pair to one vector.
 
         Args:
             groups: Nodes of texts of one length, (n_images, n_texts, n_nodes, similarity_size).
@@ -135,15 +135,15 @@ class _AlignmentHead(SimilarityHead):
 
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         real = Encoded(self.real_tokens(image), image.mask)
-        groups = by_length(Encoded(self.real_tokens(text), text.mask))
-        wholes = self.alignment.image_vectors(real)  # (n_images, hidden_size)
+        groups = group_by_length(Encoded(self.real_tokens(text), text.mask))
+        image_vectors = self.alignment.image_vectors(real)  # (n_images, hidden_size)
         texts = [(group.words, self.alignment.text_vectors(group.words)) for group in groups]
-        return torch.sigmoid(self._logits(real, wholes, groups, texts))  # (n_images, n_texts)
+        return torch.sigmoid(self._logits(real, image_vectors, groups, texts))
 
     def _logits(
         self,
         image: Encoded,
-        wholes: Tensor,
+        image_vectors: Tensor,
         groups: list[TextGroup],
         texts: list[tuple[Tensor, Tensor]],
     ) -> Tensor:
@@ -151,18 +151,18 @@ class _AlignmentHead(SimilarityHead):
         n_nodes = max(words.shape[:2].numel() + len(words) for words, _ in texts)
         parts = [image]
         if self.pairs_are_independent:
-            parts = in_cached_parts(image, n_nodes * self.score.in_features)
+            parts = split_for_cache(image, n_nodes * self.score.in_features)
         logits = [
-            in_order(self._compare(part, whole, texts), groups)
-            for part, whole in zip(parts, wholes.split(len(parts[0].mask)), strict=True)
+            ungroup(self._group_logits(part, vectors, texts), groups)
+            for part, vectors in zip(parts, image_vectors.split(len(parts[0].mask)), strict=True)
         ]
         return torch.cat(logits)
 
-    def _compare(
-        self, image: Encoded, wholes: Tensor, texts: list[tuple[Tensor, Tensor]]
+    def _group_logits(
+        self, image: Encoded, image_vectors: Tensor, texts: list[tuple[Tensor, Tensor]]
     ) -> list[Tensor]:
         """Logits of some images with each group of texts, (n_images, n_texts of the group)."""
-        nodes = [self.alignment(image, wholes, words, vectors) for words, vectors in texts]
+        nodes = [self.alignment(image, image_vectors, words, vectors) for words, vectors in texts]
         return [self.score(vectors).squeeze(-1) for vectors in self.similarity_vectors(nodes)]
 
 
@@ -174,8 +174,8 @@ class SafSimilarity(_AlignmentHead):
         similarity_size: Width of the similarity vectors.
         smoothing: Inverse temperature of the word-to-region attention.
         dropout: In the two global attentions.
-        num_regions: Number of regions that every image has (36 in the paper), which turns the
-            published batch norms on; None for any number.
+        num_regions: Number of regions of every image (36 in the paper), for the published batch
+            norms; None for any number.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class SafSimilarity(_AlignmentHead):
 
     @property
     def pairs_are_independent(self) -> bool:
-        """Not in training mode: the batch norm of the gates is one over all pairs."""
+        """False in training mode: the batch norm of the gates covers all pairs."""
         return not self.training
 
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
@@ -214,8 +214,8 @@ class SgrSimilarity(_AlignmentHead):
         steps: Reasoning steps, each with its own weights.
         smoothing: Inverse temperature of the word-to-region attention.
         dropout: In the two global attentions.
-        num_regions: Number of regions that every image has (36 in the paper), which turns the
-            published batch norms on; None for any number.
+        num_regions: Number of regions of every image (36 in the paper), for the published batch
+            norms; None for any number.
 
     Raises:
         ValueError: If `steps` is not positive.
@@ -244,60 +244,60 @@ class SgrSimilarity(_AlignmentHead):
 
     def similarity_vectors(self, groups: list[Tensor]) -> list[Tensor]:
         steps = cast("list[GraphReasoning]", list(self.reasoning))
-        asking = [step.asking() for step in steps]
-        return [self._reason(nodes, asking) for nodes in groups]
+        maps = [step.query_map() for step in steps]
+        return [self._reason(nodes, maps) for nodes in groups]
 
-    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
-        """Scores all pairs; see `SimilarityHead.scores_for_few`.
+    def sparse_gradient_scores(self, image: Encoded, text: Encoded) -> Tensor:
+        """Score all pairs; see `SimilarityHead.sparse_gradient_scores`.
 
-        What belongs to an image or a text alone is computed once, with its dropout; beyond it no
-        pair knows of another.
+        Image and text vectors are computed once, with dropout; the rest is independent per pair.
         """
         real = Encoded(self.real_tokens(image), image.mask)
-        groups = by_length(Encoded(self.real_tokens(text), text.mask))
-        wholes = self.alignment.image_vectors(real)  # (n_images, hidden_size)
+        groups = group_by_length(Encoded(self.real_tokens(text), text.mask))
+        image_vectors = self.alignment.image_vectors(real)  # (n_images, hidden_size)
         words = [group.words for group in groups]
-        vectors = [self.alignment.text_vectors(group.words) for group in groups]
+        text_vectors = [self.alignment.text_vectors(group.words) for group in groups]
         place = {
-            row: (at, position)
-            for at, group in enumerate(groups)
+            row: (number, position)
+            for number, group in enumerate(groups)
             for position, row in enumerate(group.rows.tolist())
         }
 
-        def score_all(tokens: Tensor, wholes: Tensor, *texts: Tensor) -> Tensor:
-            return self._logits(Encoded(tokens, real.mask), wholes, groups, _paired(texts))
+        def score_all(tokens: Tensor, image_vectors: Tensor, *texts: Tensor) -> Tensor:
+            return self._logits(Encoded(tokens, real.mask), image_vectors, groups, _zip_half(texts))
 
         def score_some(
-            rows: Tensor, columns: Tensor, tokens: Tensor, wholes: Tensor, *texts: Tensor
+            rows: Tensor, columns: Tensor, tokens: Tensor, image_vectors: Tensor, *texts: Tensor
         ) -> Tensor:
-            pairs = _paired(texts)
-            found, counts = torch.unique_consecutive(columns, return_counts=True)
+            pairs = _zip_half(texts)
+            unique, counts = torch.unique_consecutive(columns, return_counts=True)
             parts = [
                 part.split(counts.tolist())
-                for part in (tokens[rows], real.mask[rows], wholes[rows])
+                for part in (tokens[rows], real.mask[rows], image_vectors[rows])
             ]
             nodes = []
-            for text, own, mask, whole in zip(found.tolist(), *parts, strict=True):
-                at, i = place[text]
-                words, vectors = (part[i : i + 1] for part in pairs[at])
-                nodes.append(self.alignment(Encoded(own, mask), whole, words, vectors))
-            found_vectors = [vectors.squeeze(1) for vectors in self.similarity_vectors(nodes)]
-            return self.score(torch.cat(found_vectors)).squeeze(-1)  # (n_pairs,)
+            for text, part_tokens, mask, vectors in zip(unique.tolist(), *parts, strict=True):
+                number, i = place[text]
+                word, text_vector = (part[i : i + 1] for part in pairs[number])
+                image_part = Encoded(part_tokens, mask)
+                nodes.append(self.alignment(image_part, vectors, word, text_vector))
+            similarity = [vectors.squeeze(1) for vectors in self.similarity_vectors(nodes)]
+            return self.score(torch.cat(similarity)).squeeze(-1)  # (n_pairs,)
 
         shared = (self.alignment.local_map, self.alignment.global_map, self.reasoning, self.score)
         weights = [p for module in shared for p in module.parameters() if p.requires_grad]
-        tensors = [real.tokens, wholes, *words, *vectors]
-        return torch.sigmoid(scores_for_few(score_all, score_some, tensors, weights))
+        tensors = [real.tokens, image_vectors, *words, *text_vectors]
+        return torch.sigmoid(sparse_gradient_scores(score_all, score_some, tensors, weights))
 
-    def _reason(self, nodes: Tensor, asking: list[tuple[Tensor, Tensor]]) -> Tensor:
-        for step, queries in zip(self.reasoning[:-1], asking[:-1], strict=True):
-            nodes = step(nodes, queries)
-        # The score reads the global nodes alone, so the last step updates no other.
-        return self.reasoning[-1](nodes, asking[-1], only_global=True).squeeze(2)
+    def _reason(self, nodes: Tensor, maps: list[tuple[Tensor, Tensor]]) -> Tensor:
+        for step, query_map in zip(self.reasoning[:-1], maps[:-1], strict=True):
+            nodes = step(nodes, query_map)
+        # The score only uses the global nodes, so the last step updates only them.
+        return self.reasoning[-1](nodes, maps[-1], only_global=True).squeeze(2)
 
 
 class SgrafSimilarity(SimilarityHead):
-    """Mean of an SGR and an SAF score, each with its own weights (the paper's "independent" one).
+    """Mean of an SGR and an SAF score with separate weights ("independent" in the paper).
 
     Args:
         hidden_size: Width of the tokens.
@@ -305,8 +305,8 @@ class SgrafSimilarity(SimilarityHead):
         steps: Reasoning steps of SGR.
         smoothing: Inverse temperature of the word-to-region attention.
         dropout: In the global attentions.
-        num_regions: Number of regions that every image has (36 in the paper), which turns the
-            published batch norms on; None for any number.
+        num_regions: Number of regions of every image (36 in the paper), for the published batch
+            norms; None for any number.
     """
 
     def __init__(
@@ -332,12 +332,12 @@ class SgrafSimilarity(SimilarityHead):
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         return (self.saf(image, text) + self.sgr(image, text)) / 2  # (n_images, n_texts)
 
-    def scores_for_few(self, image: Encoded, text: Encoded) -> Tensor:
-        """Scores all pairs; SAF's batch norm has all of them know of each other."""
-        return (self.saf(image, text) + self.sgr.scores_for_few(image, text)) / 2
+    def sparse_gradient_scores(self, image: Encoded, text: Encoded) -> Tensor:
+        """Score all pairs; only SGR skips pairs, since SAF's batch norm covers all of them."""
+        return (self.saf(image, text) + self.sgr.sparse_gradient_scores(image, text)) / 2
 
 
-def _paired(texts: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
-    """Words and vectors of each group, from all words and then all vectors."""
+def _zip_half(texts: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+    """Words and vectors of each group; the first half of `texts` are words, the second vectors."""
     middle = len(texts) // 2
     return list(zip(texts[:middle], texts[middle:], strict=True))

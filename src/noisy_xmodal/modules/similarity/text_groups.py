@@ -1,7 +1,6 @@
-"""Texts of one length together, so that a head meets no padding.
+"""Group texts by length, so that heads compute without padding.
 
-Captions differ so much in length that of a padded batch more than half can be padding. Texts of one
-length need none: what a head computes of them are plain products.
+Captions differ so much in length that more than half of a padded batch can be padding.
 """
 
 from collections.abc import Sequence
@@ -14,10 +13,10 @@ from ..encoded import Encoded
 
 
 class TextGroup(NamedTuple):
-    """The texts of a batch that have one length.
+    """The texts of a batch with the same length.
 
     Attributes:
-        rows: Their places in the batch, (n_texts,).
+        rows: Their positions in the batch, (n_texts,).
         words: Their real tokens, (n_texts, n_words, hidden_size).
     """
 
@@ -25,11 +24,11 @@ class TextGroup(NamedTuple):
     words: Tensor
 
 
-def by_length(text: Encoded) -> list[TextGroup]:
-    """Groups the texts of a batch, the shortest first.
+def group_by_length(text: Encoded) -> list[TextGroup]:
+    """Group the texts of a batch, the shortest first.
 
     Args:
-        text: Tokens (n_texts, length, hidden_size) and their mask, wherever the real ones stand.
+        text: Tokens (n_texts, length, hidden_size) and their mask; padding may be anywhere.
     """
     lengths = text.mask.sum(1)  # (n_texts,)
     order = torch.argsort(lengths, stable=True)  # (n_texts,)
@@ -37,8 +36,8 @@ def by_length(text: Encoded) -> list[TextGroup]:
     length = text.mask.shape[1]
     places = order[real // length] * length + real % length  # (n_words,), in the flat batch
     words = text.tokens.flatten(0, 1).index_select(0, places)  # (n_words, hidden_size)
-    found, counts = torch.unique_consecutive(lengths[order], return_counts=True)
-    sizes = list(zip(found.tolist(), counts.tolist(), strict=True))
+    unique, counts = torch.unique_consecutive(lengths[order], return_counts=True)
+    sizes = list(zip(unique.tolist(), counts.tolist(), strict=True))
     return [
         TextGroup(rows, part.unflatten(0, (len(rows), -1)))
         for rows, part in zip(
@@ -49,11 +48,11 @@ def by_length(text: Encoded) -> list[TextGroup]:
     ]
 
 
-def in_order(parts: Sequence[Tensor], groups: Sequence[TextGroup]) -> Tensor:
-    """Puts the columns of the groups back to where their texts stand in the batch.
+def ungroup(parts: Sequence[Tensor], groups: Sequence[TextGroup]) -> Tensor:
+    """Reorder the columns of the groups to the order of the batch.
 
     Args:
-        parts: What was found of each group, (n_images, n_texts of the group).
+        parts: Scores of each group, (n_images, n_texts of the group).
         groups: The groups.
 
     Returns:

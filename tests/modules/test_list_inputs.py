@@ -1,4 +1,4 @@
-"""One string is never taken for a list of its letters."""
+"""A string is not a list of its letters."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from noisy_xmodal.evaluation.calibration import calibrate
 from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
 from noisy_xmodal.evaluation.pair_scores import pair_scores
 from noisy_xmodal.models.matching.processing_matching import RegionFeatureProcessor
+from noisy_xmodal.modules.list_inputs import check_list, tokenizer_input
 from noisy_xmodal.modules.pair_scoring import text_inputs
-from noisy_xmodal.modules.several import check_several, text_or_texts
 from noisy_xmodal.pipelines import ImageTextRetrievalPipeline
 
 
@@ -23,7 +23,7 @@ from noisy_xmodal.pipelines import ImageTextRetrievalPipeline
 )
 def test_one_thing_is_no_list(one: Any) -> None:
     with pytest.raises(ValueError, match=f"`texts` is one {type(one).__name__}: pass a list"):
-        check_several(one, "texts")
+        check_list(one, "texts")
 
 
 def test_lists_of_all_kinds_are_lists() -> None:
@@ -35,9 +35,9 @@ def test_lists_of_all_kinds_are_lists() -> None:
             return ["a cat"][index]
 
     for several in (["a"], ("a",), np.array(["a"]), iter("a"), {"a": 1}.keys(), OldSequence(), []):
-        check_several(several, "texts")
-    assert text_or_texts(OldSequence()) == ["a cat"]
-    assert text_or_texts("a cat") == "a cat"
+        check_list(several, "texts")
+    assert tokenizer_input(OldSequence()) == ["a cat"]
+    assert tokenizer_input("a cat") == "a cat"
 
 
 def test_everything_that_takes_texts_refuses_one_string(tiny_config, tmp_path: Path) -> None:
