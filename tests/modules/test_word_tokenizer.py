@@ -182,5 +182,5 @@ def test_a_pretrained_tokenizer_is_shortened_and_never_made_longer():
     assert words.model_max_length == 10
     set_max_length(words, 6)
     assert words.model_max_length == 6
-    with pytest.raises(ValueError, match="--max_seq_length is 7, .* a maximum of 6"):
+    with pytest.raises(ValueError, match=r"--max_seq_length is 7, .* a maximum of 6"):
         set_max_length(words, 7)
