@@ -13,13 +13,16 @@ import accelerate.commands.launch
 import datasets
 import numpy as np
 import pytest
+import torch
 import torch.distributed.run
 import typer
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 
 import noisy_xmodal
 from noisy_xmodal import inject_noise
 from noisy_xmodal.cli import app
+from noisy_xmodal.modules.encoded import Encoded
 from toy_labels import toy_labels
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +149,28 @@ def test_commands_parse(line, monkeypatch):
     parse_script(monkeypatch, ROOT / script, words)
 
 
+def test_similarity_head_of_the_readme():
+    """Against loops over pairs, words and regions, with padding on both sides."""
+    scope: dict = {}
+    exec(block_with(READMES[0], "SimilarityHead"), scope)
+    generator = torch.Generator().manual_seed(0)
+    image = [torch.randn(length, 5, generator=generator) for length in (4, 2, 3)]
+    text = [torch.randn(length, 5, generator=generator) for length in (1, 3)]
+    expected = [
+        [sum(max(float(region @ word) for region in i) for word in t) / len(t) for t in text]
+        for i in image
+    ]
+    encoded = [
+        Encoded(
+            pad_sequence(side, batch_first=True, padding_value=9.0),
+            pad_sequence([torch.ones(len(tokens)) for tokens in side], batch_first=True).bool(),
+        )
+        for side in (image, text)
+    ]
+    scores = scope["BestRegion"](hidden_size=5)(*encoded)
+    torch.testing.assert_close(scores, torch.tensor(expected))
+
+
 def pictures(n_rows: int, seed: int) -> datasets.Dataset:
     """Pictures of one colour each, with the name of the colour."""
     rng = np.random.default_rng(seed)
@@ -184,5 +209,7 @@ def test_block_of_label_methods_runs(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(noisy_xmodal, "load_openmoji_labels", lambda config: splits, raising=False)
-    exec(block_with(READMES[1], "load_openmoji_labels"), {})
+    block, epochs = block_with(READMES[1], "load_openmoji_labels"), "num_train_epochs=20"
+    assert epochs in block
+    exec(block.replace(epochs, "num_train_epochs=3"), {})
     assert "test_map" in capsys.readouterr().out
