@@ -59,7 +59,7 @@ class Case:
 
     @property
     def first(self) -> str:
-        return self.builder.BUILDER_CONFIGS[0].name
+        return self.builder.config_names()[0]
 
 
 def regions(folder: Path) -> None:

@@ -149,11 +149,11 @@ def test_only_train_is_corrupted() -> None:
 
 def test_noise_on_noise_is_refused() -> None:
     noisy = inject_noise(own_pairs(), "cmp_40")
-    with pytest.raises(DatasetError, match="carries noise already"):
+    with pytest.raises(DatasetError, match="has noise already"):
         inject_noise(noisy, "cmp_20")
     natural = own_pairs()
     natural.info.description = 'Noise protocol: {"type": "natural", "share_wrong": null}'
-    with pytest.raises(DatasetError, match="noisy as it comes, and nobody knows where"):
+    with pytest.raises(DatasetError, match="collected with noise, and nobody knows where"):
         inject_noise(natural, "cmp_20")
     noisy.info.description = ""
     with pytest.raises(DatasetError, match="marks 16 captions as wrong"):
@@ -162,7 +162,7 @@ def test_noise_on_noise_is_refused() -> None:
 
 def test_what_cannot_be_done_says_why() -> None:
     data = own_pairs()
-    with pytest.raises(ValueError, match="configuration name 'cmp' is unknown"):
+    with pytest.raises(ValueError, match="config name 'cmp' is unknown"):
         inject_noise(data, "cmp")
     with pytest.raises(DatasetError, match="go together"):
         inject_noise(data, "noise_index")
@@ -170,7 +170,7 @@ def test_what_cannot_be_done_says_why() -> None:
         inject_noise(data, "sym_40")
     with pytest.raises(DatasetError, match="without streaming"):
         inject_noise(data.to_iterable_dataset(), "cmp_40")
-    with pytest.raises(DatasetError, match="one class a row"):
+    with pytest.raises(DatasetError, match="one class per row"):
         inject_noise(data, "sym_40", label_column="things")
     with pytest.raises(DatasetError, match="seed is -1"):
         inject_noise(data, "cmp_40", seed=-1)

@@ -138,7 +138,7 @@ def test_pictures_that_a_table_names_are_never_replaced(photos: Path, tmp_path: 
 def test_data_that_is_noisy_already_is_refused(photos: Path, tmp_path: Path) -> None:
     options = {"source": str(photos), "caption_column": "what it shows"}
     write_dataset(OwnPairs, tmp_path / "noisy", ["cmp_40"], **options)
-    with pytest.raises(DatasetError, match="carries noise already"):
+    with pytest.raises(DatasetError, match="has noise already"):
         write_dataset(OwnPairs, tmp_path / "out", ["cmp_20"], source=str(tmp_path / "noisy"))
     protocols = json.loads((tmp_path / "noisy" / "noise_protocol.json").read_text())
     assert protocols["cmp_40"]["n_wrong"] == 8

@@ -403,7 +403,7 @@ def test_out_must_have_a_place(write_split: Writer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DatasetError, match=r"cannot be made: .*file is a file"):
         write_precomp(write_split(), tmp_path / "file" / "out", ["clean"])
-    with pytest.raises(DatasetError, match="seed is -3: give a whole number"):
+    with pytest.raises(DatasetError, match="seed is -3: give a non-negative integer"):
         write_precomp(write_split(), tmp_path / "out", ["clean"], seed=-3)
 
 

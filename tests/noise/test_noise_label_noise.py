@@ -10,8 +10,8 @@ from noisy_xmodal.noise import NoisyLabels, SymmetricLabelNoise
 MANY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 
-def draw(labels, n_classes, *, seed=0, **noise):
-    noise = SymmetricLabelNoise(**noise)
+def draw(labels, n_classes, *, seed=0, shared=False, **noise):
+    noise = SymmetricLabelNoise(level="shared" if shared else "modality", **noise)
     return noise.apply(labels, n_classes, np.random.default_rng(seed))
 
 

@@ -82,7 +82,7 @@ def check_refusal(message, world, own, n_moved):
     """Each refusal must be right by slow loops."""
     counts, matrix, ratio, level, seed = world
     assert message.startswith(f"ratio={ratio} at {level} level selects {n_moved} of {len(own)} ")
-    if "takes at least 2" in message:
+    if "needs at least 2" in message:
         assert n_moved < 2
     elif "an odd number" in message:
         assert n_moved % 2
@@ -216,7 +216,7 @@ def test_ratio_zero_leaves_all_pairs():
 @pytest.mark.parametrize(
     ("sets", "ratio", "message"),
     [
-        (["ab", "bc", "b", "c"], 0.2, "selects 1 of 4 captions, but an exchange takes at least 2"),
+        (["ab", "bc", "b", "c"], 0.2, "selects 1 of 4 captions, but an exchange needs at least 2"),
         (["ab", "bc", "b", "c"], 0.01, "selects 0 of 4 captions, .*: raise the ratio"),
         (["a", "ab", "b", ""], 0.75, "3 of 4 captions, an odd number, .* even number, such as 2"),
         (["a", "ab", "c", ""], 1.0, r"only 2 found .* \(1 are of .*: lower the ratio to 0\.5 or"),
@@ -232,7 +232,7 @@ def test_impossible_requests_say_what_is_possible(sets, ratio, message):
 @pytest.mark.parametrize(
     ("object_sets", "message"),
     [
-        (np.ones((2, 4), dtype=bool), r"shape \(2, 4\), but the pairs are of 3 images"),
+        (np.ones((2, 4), dtype=bool), r"shape \(2, 4\), but the pairs have 3 images"),
         (np.ones(3, dtype=bool), r"shape \(3,\)"),
         (np.ones((3, 2)), "type float64: give booleans"),
         ([[0, 1], [1, 0], [1, 3]], "3 for class 1 at row 2: give 1"),

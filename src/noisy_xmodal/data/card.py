@@ -8,19 +8,20 @@ import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..noise import NOISE_TYPES
 from .columns import CAPTIONS, ORACLE_COLUMNS, TRUE_LABEL
 from .protocol import NATURAL
 
 
 @dataclass(frozen=True)
 class CardText:
-    """What a dataset says about itself.
+    """The description of a dataset.
 
     Attributes:
-        title: The name people read.
+        title: The display name.
         body: Markdown: what it is, how its splits are made, what to know before use.
         credit: Markdown: licence and credit.
-        license: Licence id of the Hub; None where the raw data is the user's own.
+        license: Licence id of the Hub; None if the raw data belongs to the user.
         language: Language codes of the captions.
         tags: Tags of the Hub.
     """
@@ -42,9 +43,9 @@ def render_card(
     """Renders the card of a Parquet folder.
 
     Args:
-        text: What the dataset says about itself.
-        infos: The info of each config; its description carries the noise protocol.
-        entries: For each config what its reader is told: `data_files` and other options.
+        text: The description of the dataset.
+        infos: The info of each config; its description holds the noise protocol.
+        entries: The reader's options of each config: `data_files` and others.
         protocols: The noise protocol of each config; empty for one without a train split.
 
     Returns:
@@ -80,7 +81,7 @@ def render_card(
 
 
 def _add_descriptions(data: DatasetCardData, infos: Mapping[str, datasets.DatasetInfo]) -> None:
-    """Writes the descriptions, which `datasets` reads from the YAML but does not write there."""
+    """Adds the descriptions, which `datasets` reads from the YAML but does not write there."""
     entries = data["dataset_info"]
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("config_name", next(iter(infos)))
@@ -139,41 +140,29 @@ def _protocol_table(protocols: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _explain(protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """Says what the types of noise in the table are."""
+    """Explains the noise types in the table."""
     kinds = {str(protocol["type"]) for protocol in protocols.values() if protocol}
-    lines = [
+    sentences = [
         "Only the train split is corrupted; evaluation splits are the same clean files in every "
         "config."
     ]
     if NATURAL in kinds:
-        lines = [
+        sentences = [
             "The pairs are as they were collected: some are wrong, in all splits, and nobody knows "
             "which. So there is no column `is_noisy`."
         ]
-    if kinds & {"complete_mismatch", "partial_mismatch", "noise_index"}:
-        lines.append(
-            "At level `caption` single captions move to other images; at level `image` the whole "
-            "caption list of an image moves, which is far harder at the same percentage."
-        )
-    if "partial_mismatch" in kinds:
-        sets = sorted({str(p["objects"]) for p in protocols.values() if "objects" in p})
-        sets = [_SOURCES.get(name, name) for name in sets]
-        lines.append(
-            "In a partial mismatch captions move among pictures whose sets of objects overlap but "
-            f"differ, the more likely the more alike. The sets come from: {', '.join(sets)}."
-        )
-    if "symmetric_label_noise" in kinds:
-        lines.append(
-            "Symmetric label noise redraws the class of the share asked of the rows, uniformly "
-            "over all classes, the true one included: of K classes, (K - 1) / K of the share asked "
-            "is really wrong. At level `modality` image and text are drawn independently; at level "
-            "`shared` both get the same label."
-        )
-    return " ".join(lines)
+    for noise_type in (noise_type for kind, noise_type in NOISE_TYPES.items() if kind in kinds):
+        title = noise_type.title
+        sentences += noise_type.sentences or (f"{title[0].upper()}{title[1:]}.",)
+        if "objects" in noise_type.needs:
+            sets = sorted({str(p["objects"]) for p in protocols.values() if "objects" in p})
+            names = ", ".join(_SOURCES.get(name, name) for name in sets)
+            sentences.append(f"The sets come from: {names}.")
+    return " ".join(dict.fromkeys(sentences))
 
 
 def _protocol_line(name: str, protocol: Mapping[str, Any]) -> str:
-    asked, share, n_wrong = (protocol[key] for key in ("ratio", "share_wrong", "n_wrong"))
+    ratio, share, n_wrong = (protocol[key] for key in ("ratio", "share_wrong", "n_wrong"))
     unit = "labels" if "n_labels" in protocol else "pairs"
     n_all = f"{protocol[f'n_{unit}']:,} {unit}"
     n_same = protocol.get("n_same_text")
@@ -182,7 +171,7 @@ def _protocol_line(name: str, protocol: Mapping[str, Any]) -> str:
         f"`{name}`",
         protocol["type"],
         protocol["level"],
-        "-" if asked is None else f"{asked:.1%}",
+        "-" if ratio is None else f"{ratio:.1%}",
         "unknown" if share is None else f"{share:.2%}",
         f"unknown, of {n_all}" if n_wrong is None else f"{n_wrong:,} of {n_all}",
         "-" if protocol["seed"] is None else str(protocol["seed"]),

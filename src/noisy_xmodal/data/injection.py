@@ -1,11 +1,11 @@
-"""Noise for data in memory: the noise of the builders, for any dataset of a person's own.
+"""Noise for datasets in memory: the same noise as that of the dataset builders.
 
     noisy = inject_noise(load_pairs("photos/captions.csv"), "cmp_40", seed=0)
 
-A dataset that was written with `cmp_40` and the same seed holds the same captions in the same
-places. Only the columns that noise touches are new, so six noisy variants of one dataset cost six
-times its captions. (Of a selection of rows, as `select` and `shuffle` make, `datasets` first writes
-a copy to its cache, once.)
+A dataset that was written with `cmp_40` and the same seed has the same captions in the same places.
+Only the columns that noise changes are new, so six noisy variants of a dataset need six times the
+memory of its captions. (After `select` or `shuffle`, `datasets` first writes a copy of the rows to
+its cache, once.)
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import datasets
 import pyarrow.compute as pc
 
-from ..noise import NoiseType, SymmetricLabelNoise, parse_noise, read_noise_index
+from ..noise import LabelNoise, NoiseType, parse_noise, read_noise_index
 from .any_dataset import as_pairs
 from .caption_nouns import caption_nouns
 from .columns import (
@@ -33,14 +33,7 @@ from .columns import (
     DatasetError,
     column_values,
 )
-from .corruption import (
-    ANNOTATIONS,
-    CleanRows,
-    Corrupted,
-    ObjectSource,
-    check_seed,
-    corrupt,
-)
+from .corruption import ANNOTATIONS, CleanRows, ObjectSource, check_seed, corrupt
 from .labels import number_classes
 from .protocol import INDEX, NATURAL, TRAIN, noise_protocol, with_protocol
 
@@ -62,42 +55,42 @@ def inject_noise(
     objects_from: str | None = None,
     noise_index: str | os.PathLike[str] | None = None,
 ) -> AnyDataset:
-    """Makes pairs or labels of a clean dataset wrong, by an exact count and a seed.
+    """Makes an exact number of pairs or labels of a clean dataset wrong.
 
     Args:
         dataset: Clean rows: images with captions under any column names (see `as_pairs`), or, for
-            noise on labels, rows with a class. Of a `DatasetDict` only "train" is corrupted.
-        noise: A name such as "cmp_40", "cmp_image_40", "part_40", "sym_60" or "noise_index", or an
-            injector of `noisy_xmodal.noise`.
+            noise on labels, rows with a class. Of a `DatasetDict` only "train" gets noise.
+        noise: A name such as "cmp_40", "cmp_image_40", "part_40", "sym_60" or "noise_index", or a
+            noise of `noisy_xmodal.noise`.
         seed: Seed of the draw.
-        image_column: The column of the image; found by type and name where it is left out.
+        image_column: The column of the image; by default chosen by type and name.
         caption_column: The column of the captions, likewise.
-        id_column: The column that names the image, likewise.
+        id_column: The column of the image's name, likewise.
         label_column: The column of the class, for noise on labels; `image_label` by default.
         object_column: The column of the object sets, for partial noise.
-        objects_from: Make object sets from "tags" or "captions" (their nouns) instead.
-        noise_index: A published noise-index file, with the noise "noise_index".
+        objects_from: Derive object sets from "tags" or "captions" (their nouns) instead.
+        noise_index: A published noise-index file, for the noise "noise_index".
 
     Returns:
         The dataset with `captions` and `is_noisy`, or `image_label`, `text_label` and `true_label`,
-        and with the noise protocol in its info (see `noise_protocol`). A caption that stays is
-        flagged False: the flags say what this call moved.
+        and with the noise protocol in its info (see `noise_protocol`). `is_noisy` is True for the
+        captions that this call moved.
 
     Raises:
-        DatasetError: The dataset lacks what the noise is about, is noisy already, or is streamed.
+        DatasetError: The dataset lacks what the noise needs, is noisy already, or is streamed.
         ValueError: The noise cannot be applied to these rows.
     """
     if isinstance(dataset, datasets.IterableDataset | datasets.IterableDatasetDict):
         raise DatasetError(
-            "Noise moves captions between rows, so that all rows are needed: load the dataset "
-            "without streaming."
+            "Noise moves captions between rows, so it needs all rows: load the dataset without "
+            "streaming."
         )
     if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
         raise DatasetError(f"Give a Dataset or a DatasetDict, not a {type(dataset).__name__}.")
     check_seed(seed)
     if (noise == INDEX) != (noise_index is not None):
         raise DatasetError(f"The noise '{INDEX}' and a file noise_index=PATH go together.")
-    injector = _injector(noise)
+    parsed = None if noise == INDEX else parse_noise(noise) if isinstance(noise, str) else noise
     splits = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {TRAIN: dataset}
     if TRAIN not in splits:
         raise DatasetError(
@@ -106,38 +99,43 @@ def inject_noise(
         )
     for rows in splits.values():
         check_clean(rows)
-    if isinstance(injector, SymmetricLabelNoise) or _has_vectors_only(splits[TRAIN]):
-        done = _inject_labels(splits, injector, seed, label_column or IMAGE_LABEL)
+    if isinstance(parsed, LabelNoise) or (noise != INDEX and _has_vectors_only(splits[TRAIN])):
+        results = _inject_labels(splits, parsed, seed, label_column or IMAGE_LABEL)
     else:
-        pairs = {}
-        for name, rows in splits.items():
-            found = as_pairs(
-                rows,
-                image_column=image_column,
-                caption_column=caption_column,
-                id_column=id_column,
-                split=name,
-            )
-            pairs[name], dropped = drop_side_columns(found, keep=(object_column,))
-            if dropped:
-                _LOGGER.warning(
-                    "Left out of split '%s', as they tell of single captions or files: %s",
-                    name,
-                    dropped,
-                )
-        objects = {
-            "object_sources": _object_sources(pairs[TRAIN], object_column),
-            "objects_from": objects_from or ANNOTATIONS,
+        names = {
+            "image_column": image_column,
+            "caption_column": caption_column,
+            "id_column": id_column,
         }
-        done = {name: _inject_captions(rows, None, seed) for name, rows in pairs.items()}
-        done[TRAIN] = _inject_captions(pairs[TRAIN], injector, seed, noise_index, **objects)
-    return datasets.DatasetDict(done) if isinstance(dataset, datasets.DatasetDict) else done[TRAIN]
+        pairs = {
+            name: _without_side_columns(as_pairs(rows, split=name, **names), name, object_column)
+            for name, rows in splits.items()
+        }
+        results = {name: _inject_captions(rows, None, seed) for name, rows in pairs.items()}
+        results[TRAIN] = _inject_captions(
+            pairs[TRAIN],
+            parsed,
+            seed,
+            noise_index,
+            object_sources=_object_sources(pairs[TRAIN], object_column),
+            objects_from=objects_from or ANNOTATIONS,
+        )
+    if isinstance(dataset, datasets.DatasetDict):
+        return datasets.DatasetDict(results)
+    return results[TRAIN]
 
 
-def _injector(noise: str | NoiseType) -> NoiseType | None:
-    if noise == INDEX:
-        return None
-    return parse_noise(noise) if isinstance(noise, str) else noise
+def _without_side_columns(
+    pairs: datasets.Dataset, split: str, object_column: str
+) -> datasets.Dataset:
+    kept, dropped = drop_side_columns(pairs, keep=(object_column,))
+    if dropped:
+        _LOGGER.warning(
+            "Left out of split '%s', because they describe single captions or files: %s",
+            split,
+            dropped,
+        )
+    return kept
 
 
 def _inject_captions(
@@ -148,30 +146,16 @@ def _inject_captions(
     **objects: Any,
 ) -> datasets.Dataset:
     captions = column_values(pairs, CAPTIONS)
-    rows = CleanRows.of_captions(captions, **objects)
-    if noise_index is None:
-        done = corrupt(noise, rows, seed)
-    else:
-        index = read_noise_index(noise_index, [len(texts) for texts in captions], len(captions))
-        done = corrupt(index, rows, seed, noise_index=os.path.basename(noise_index))
-    return _with_captions(pairs, captions, done)
-
-
-def _with_captions(
-    pairs: datasets.Dataset, captions: list[list[str]], done: Corrupted
-) -> datasets.Dataset:
-    assert done.pairs is not None  # rows with captions
-    flat = [text for texts in captions for text in texts]
-    caption_ids, wrong = done.pairs.rows(), done.pairs.is_noisy
-    new = {
-        CAPTIONS: [[flat[i] for i in ids] for ids in caption_ids],
-        IS_NOISY: [wrong[ids].tolist() for ids in caption_ids],
-    }
-    kinds = {
+    details = {}
+    if noise_index is not None:
+        noise = read_noise_index(noise_index, [len(texts) for texts in captions], len(captions))
+        details["noise_index"] = os.path.basename(noise_index)
+    noisy = corrupt(noise, CleanRows.of_captions(captions, **objects), seed, **details)
+    types = {
         CAPTIONS: datasets.List(datasets.Value("string")),
         IS_NOISY: datasets.List(datasets.Value("bool")),
     }
-    return _replace(pairs, new, kinds, done.protocol)
+    return _replace(pairs, noisy.columns(captions), types, noisy.protocol)
 
 
 def _inject_labels(
@@ -179,112 +163,116 @@ def _inject_labels(
 ) -> dict[str, datasets.Dataset]:
     values, names = {}, None
     for split, rows in splits.items():
-        if column not in rows.column_names:
-            raise DatasetError(
-                f"Noise on labels needs a column of classes, but split '{split}' has no "
-                f"'{column}'; its columns are {rows.column_names}. Give label_column=NAME."
-            )
-        if not isinstance(rows.features[column], datasets.ClassLabel | datasets.Value):
-            raise DatasetError(
-                f"Column '{column}' of split '{split}' is {rows.features[column]}: one class a row "
-                "is needed. Give label_column=NAME."
-            )
-        values[split] = column_values(rows, column)
-        hidden = [row for row, value in enumerate(values[split]) if value is None or value == -1]
-        if hidden:
-            raise DatasetError(
-                f"Row {hidden[0]} of split '{split}' has no class in column '{column}' "
-                f"({values[split][hidden[0]]}), as {len(hidden)} rows have: hidden labels are no "
-                "labels. Leave the split or the rows out."
-            )
+        values[split] = _classes(rows, split, column)
         if isinstance(rows.features[column], datasets.ClassLabel):
             names = rows.features[column].names
             values[split] = [names[value] for value in values[split]]
     labels, names = number_classes(values, f"column '{column}'", names)
-    kind = datasets.ClassLabel(names=list(names))
-    kinds = dict.fromkeys((IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL), kind)
-    done = {}
+    types = dict.fromkeys(
+        (IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL), datasets.ClassLabel(names=list(names))
+    )
+    results = {}
     for split, rows in splits.items():
         clean = CleanRows(None, labels=labels[split], n_classes=len(names))
-        found = corrupt(noise if split == TRAIN else None, clean, seed)
-        assert found.labels is not None  # rows with labels
-        given = found.labels
-        new = {IMAGE_LABEL: given.image, TEXT_LABEL: given.text, TRUE_LABEL: given.true}
-        done[split] = _replace(rows, new, kinds, found.protocol)
-    return done
+        noisy = corrupt(noise if split == TRAIN else None, clean, seed)
+        results[split] = _replace(rows, noisy.columns(), types, noisy.protocol)
+    return results
+
+
+def _classes(rows: datasets.Dataset, split: str, column: str) -> list[Any]:
+    """The class of each row as the column has it; refuses other columns and rows without one."""
+    if column not in rows.column_names:
+        raise DatasetError(
+            f"Noise on labels needs a column of classes, but split '{split}' has no '{column}'; "
+            f"its columns are {rows.column_names}. Give label_column=NAME."
+        )
+    if not isinstance(rows.features[column], datasets.ClassLabel | datasets.Value):
+        raise DatasetError(
+            f"Column '{column}' of split '{split}' is {rows.features[column]}, but noise needs one "
+            "class per row. Give label_column=NAME."
+        )
+    values = column_values(rows, column)
+    hidden = [row for row, value in enumerate(values) if value is None or value == -1]
+    if hidden:
+        raise DatasetError(
+            f"Row {hidden[0]} of split '{split}' has no class in column '{column}' "
+            f"({values[hidden[0]]}), as {len(hidden)} rows have: hidden labels cannot be used. "
+            "Leave the split or the rows out."
+        )
+    return values
 
 
 def _replace(
     dataset: datasets.Dataset,
     new: dict[str, Any],
-    kinds: dict[str, Any],
+    types: dict[str, Any],
     protocol: dict[str, Any],
 ) -> datasets.Dataset:
-    """Puts new columns in place of old ones, which keeps the rest unread."""
+    """Replaces some columns without reading the others."""
     names = [*dataset.column_names, *(name for name in new if name not in dataset.column_names)]
     result = dataset.remove_columns([name for name in new if name in dataset.column_names])
     for name, values in new.items():
-        result = result.add_column(name, values, feature=kinds[name])
+        result = result.add_column(name, values, feature=types[name])
     result = result.select_columns(names)
     result.info.description = with_protocol(dataset.info.description or "", protocol)
     return result
 
 
 def check_clean(dataset: datasets.Dataset) -> None:
-    """Refuses a dataset that is known to hold noise.
+    """Checks that a dataset has no noise as far as its protocol and `is_noisy` say.
 
     Raises:
-        DatasetError: Its protocol or its column `is_noisy` says so.
+        DatasetError: It has noise.
     """
     protocol = noise_protocol(dataset)
     if protocol is not None and protocol["type"] == NATURAL:
         raise DatasetError(
-            "This dataset is noisy as it comes, and nobody knows where: noise on top of it could "
-            "not be counted. Start from a dataset that is known to be clean."
+            "This dataset was collected with noise, and nobody knows where: noise on top of it "
+            "could not be counted. Start from a clean dataset."
         )
     if protocol is not None and protocol["type"] != "clean":
         raise DatasetError(
-            f"This dataset carries noise already ({protocol['type']}, of which "
-            f"{protocol['share_wrong']} is wrong): load its config 'clean'."
+            f"This dataset has noise already ({protocol['type']}, wrong share "
+            f"{protocol['share_wrong']}): load its config 'clean'."
         )
     if IS_NOISY in dataset.column_names and isinstance(dataset.features[IS_NOISY], datasets.List):
         n_wrong = sum(sum(map(bool, flags or ())) for flags in column_values(dataset, IS_NOISY))
         if n_wrong:
             raise DatasetError(
                 f"Column '{IS_NOISY}' marks {n_wrong} captions as wrong already. Noise on top of "
-                "it could not be counted: give clean pairs."
+                "them could not be counted: give clean pairs."
             )
 
 
 def _has_vectors_only(rows: datasets.Dataset) -> bool:
-    """Whether there is nothing but labels to corrupt, as the text is a vector."""
+    """Whether only labels can get noise, because the text is a vector."""
     return IMAGE_LABEL in rows.column_names and TEXT_FEATURES in rows.column_names
 
 
 def drop_side_columns(
     pairs: datasets.Dataset, keep: tuple[str, ...] = ()
 ) -> tuple[datasets.Dataset, list[str]]:
-    """Drops columns that tell of single captions, and would stay behind when captions move.
+    """Drops columns about single captions, which would not move with the captions.
 
-    Those are lists with one entry a caption (sentence ids, raters), structures (the JSON of a
-    WebDataset), and WebDataset's own fields (which file a row came from).
+    Those are lists with one entry per caption (sentence ids, raters), structures (the JSON of a
+    WebDataset), and WebDataset's own fields (the source file of a row).
 
     Args:
         pairs: Rows by the column contract.
-        keep: Columns that are none of these.
+        keep: More columns to keep.
 
     Returns:
         The rows without them, and their names.
     """
-    known = (IMAGE, REGIONS, CAPTIONS, IMAGE_ID, IS_NOISY, OBJECTS, TAGS, *keep)
+    kept = (IMAGE, REGIONS, CAPTIONS, IMAGE_ID, IS_NOISY, OBJECTS, TAGS, *keep)
     n_captions = _list_lengths(pairs, CAPTIONS)
     several = max(n_captions, default=0) > 1
     dropped = []
-    for name in [name for name in pairs.column_names if name not in known]:
+    for name in [name for name in pairs.column_names if name not in kept]:
         feature = pairs.features[name]
         lists = isinstance(feature, datasets.List) and feature.length == -1
-        goes_along = several and lists and _list_lengths(pairs, name) == n_captions
-        if name.startswith("__") or isinstance(feature, dict) or goes_along:
+        per_caption = several and lists and _list_lengths(pairs, name) == n_captions
+        if name.startswith("__") or isinstance(feature, dict) or per_caption:
             dropped.append(name)
     return pairs.remove_columns(dropped), dropped
 
@@ -295,7 +283,7 @@ def _list_lengths(dataset: datasets.Dataset, name: str) -> list[int]:
 
 
 def _object_sources(pairs: datasets.Dataset, column: str) -> dict[str, ObjectSource]:
-    """The ways to get object sets that the rows offer; nothing is read before it is needed."""
+    """Functions that return the object sets of the rows, by source."""
     sources: dict[str, ObjectSource] = {
         "captions": lambda: caption_nouns(column_values(pairs, CAPTIONS))
     }

@@ -1,26 +1,26 @@
-"""The noise protocol: which noise a dataset carries, stored so that it travels with the data.
+"""The noise protocol: which noise a dataset has, stored with the data.
 
-`datasets` keeps the description of a dataset through its cache, and reads it back from the card of
-a Parquet folder (`dataset_info` in the YAML), streaming included. So the last line of the
-description is the protocol as JSON.
+`datasets` keeps the description of a dataset in its cache, and reads it from the card of a Parquet
+folder (`dataset_info` in the YAML), also when streaming. So the last line of the description is the
+protocol as JSON.
 """
 
 import json
 from typing import Any
 
-from ..noise import NoiseIndex, NoiseType, NoisyLabels, Pairs, SymmetricLabelNoise
+from ..noise import LabelNoise, NoiseIndex, NoiseType, NoisyLabels, Pairs
 
 NOISE_VERSION = "1.1.0"  # raised whenever a seed draws other noise than before
-TRAIN = "train"  # the split that noise is for
+TRAIN = "train"  # the split that gets noise
 CLEAN = "clean"
-NATURAL = "natural"  # config of data that is noisy as it comes
-INDEX = "noise_index"  # config whose noise comes from a file
+NATURAL = "natural"  # config of data that was collected with noise
+INDEX = NoiseIndex.kind  # config with the noise of a file
 
 _MARK = "Noise protocol: "
 
 
 def describe_noise(
-    source: NoiseType | NoiseIndex | None,
+    noise: NoiseType | None,
     pairs: Pairs | None,
     labels: NoisyLabels | None = None,
     **details: Any,
@@ -28,36 +28,35 @@ def describe_noise(
     """Describes the noise of a train split.
 
     Args:
-        source: Where the noise comes from; None for clean data.
-        pairs: The pairs after noise, where rows have captions.
-        labels: The labels after noise, where rows have classes.
-        details: More entries: configuration name, seed.
+        noise: The noise; None for clean data.
+        pairs: The pairs after noise, if rows have captions.
+        labels: The labels after noise, if rows have classes.
+        details: More entries: config name, seed.
 
     Returns:
-        A flat dict ready for JSON: type, level, the ratio that was asked (None where nobody asked),
-        the share that is really wrong, of how many, the version of the noise, and `details`.
-        Label noise counts labels (two a row); all else counts captions. `n_same_text`, where it is
-        not 0, says how many of the wrong captions have a text that describes their new image, too,
-        as another image has the very same: published index files have some.
+        A flat dict ready for JSON: type, level, requested ratio (None without a request), the
+        share that is wrong, of how many, the version of the noise, and `details`. Label noise
+        counts labels (two per row), all else counts captions. `n_same_text`, if it is not 0, is
+        the number of wrong captions whose text also describes their new image, because another
+        image has the same text: published index files have some.
     """
-    asked: dict[str, Any] = {"type": "clean", "level": "none", "ratio": 0.0}
-    if isinstance(source, NoiseIndex):
-        asked = {"type": "noise_index", "level": source.level, "ratio": None}
-    elif source is not None:
-        asked = source.protocol()
-    if labels is not None and (pairs is None or isinstance(source, SymmetricLabelNoise)):
+    request: dict[str, Any] = {"type": CLEAN, "level": "none", "ratio": 0.0}
+    if noise is not None:
+        request = noise.protocol()
+    if labels is not None and (pairs is None or isinstance(noise, LabelNoise)):
         n_image, n_text = int(labels.image_is_wrong.sum()), int(labels.text_is_wrong.sum())
-        found = _label_shares(n_image, n_text, len(labels.true))
+        shares = _label_shares(n_image, n_text, len(labels.true))
+    elif pairs is None:
+        shares = _share(0, 0, "pair")
     else:
-        n_captions = 0 if pairs is None else len(pairs.image)
-        found = _share(0 if pairs is None else int(pairs.is_noisy.sum()), n_captions, "pair")
-        n_same = 0 if pairs is None else pairs.n_same_text
-        found |= {"n_same_text": n_same} if n_same else {}
-    return {**asked, **found, **details, "version": NOISE_VERSION}
+        shares = _share(int(pairs.is_noisy.sum()), len(pairs.image), "pair")
+        if pairs.n_same_text:
+            shares["n_same_text"] = pairs.n_same_text
+    return {**request, **shares, **details, "version": NOISE_VERSION}
 
 
 def describe_natural_noise(n_pairs: int, **details: Any) -> dict[str, Any]:
-    """Describes a train split that is noisy as it comes: nobody knows how much of it is wrong."""
+    """Describes a train split that was collected with noise: the wrong share is unknown."""
     unknown = {"level": "caption", "ratio": None, "share_wrong": None, "n_wrong": None}
     return {"type": NATURAL, **unknown, "n_pairs": n_pairs, **details, "version": NOISE_VERSION}
 
@@ -75,7 +74,7 @@ def _label_shares(n_image: int, n_text: int, n_rows: int) -> dict[str, Any]:
 
 
 def with_protocol(description: str, protocol: dict[str, Any]) -> str:
-    """Appends `protocol` to a dataset description, as its last line, in place of any other."""
+    """Writes `protocol` as the last line of a dataset description, in place of any other."""
     lines = [line for line in description.splitlines() if not line.startswith(_MARK)]
     return "\n".join([*lines, f"{_MARK}{json.dumps(protocol)}"])
 
@@ -85,10 +84,10 @@ def noise_protocol(dataset: Any) -> dict[str, Any] | None:
 
     Args:
         dataset: A `datasets.Dataset`, or anything else with an `info.description`; of a
-            `DatasetDict` its train split, else its first.
+            `DatasetDict` the train split, else the first.
 
     Returns:
-        The protocol (see `describe_noise`), or None where the dataset carries none.
+        The protocol (see `describe_noise`), or None if the dataset has none.
     """
     if isinstance(dataset, dict):
         dataset = dataset.get(TRAIN) or next(iter(dataset.values()))
@@ -99,13 +98,14 @@ def noise_protocol(dataset: Any) -> dict[str, Any] | None:
 
 
 def counted_noise(dataset: Any, pairs: Any) -> dict[str, Any] | None:
-    """Reads the noise protocol of a split, and counts anew in the rows that it has now.
+    """Reads the noise protocol of a split, with the counts of the rows that it has now.
 
-    Rows that were held out or left out since the noise came are not among them.
+    Rows that were held out or left out after the noise do not count.
 
     Args:
         dataset: The split.
-        pairs: Its pairs, with `is_noisy`, (n_pairs,) or of images' and texts' labels (2, n_pairs).
+        pairs: Its pairs, with `is_noisy`, (n_pairs,), or for the labels of images and texts
+            (2, n_pairs).
 
     Returns:
         As `noise_protocol`.

@@ -18,6 +18,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
 TEMPLATE = "model_card_template.md"
@@ -134,14 +135,7 @@ TRAINING_OPTIONS = (
     *("bf16", "fp16"),
 )
 
-_NOISE_KINDS = {
-    "clean": "none",
-    "complete_mismatch": "complete mismatch: texts moved to other images",
-    "partial_mismatch": "partial mismatch: texts moved to images that share some objects",
-    "symmetric_label_noise": "symmetric label noise: classes drawn anew, uniformly",
-    "noise_index": "texts moved as a published noise index says",
-    "natural": "natural: the data as it was collected",
-}
+_NOISE_TITLES = {"clean": "none", "natural": "natural: the data as it was collected"}
 
 _LABELS = {
     "n_wrong": "number that is wrong",
@@ -317,7 +311,9 @@ def _protocol_rows(protocol: Mapping[str, Any] | None) -> dict[str, str]:
     """The noise protocol in words, for a table."""
     if protocol is None:
         return {"noise": "unknown: the data carries no noise protocol"}
-    rows = {"noise": _NOISE_KINDS.get(protocol["type"], protocol["type"])}
+    kind = protocol["type"]
+    titles = _NOISE_TITLES | {name: noise.title for name, noise in NOISE_TYPES.items()}
+    rows = {"noise": titles.get(kind, kind)}
     for key, value in protocol.items():
         if key == "ratio":
             rows["asked for"] = "-" if value is None else f"{100 * value:g} %"

@@ -1,40 +1,69 @@
-"""The field's noise-index files: .npy arrays that say which image each caption was given to.
+"""Published noise-index files: .npy arrays with the image row of each caption after noise.
 
-| level   | entries    | entry i                                          | published by       |
-|---------|------------|--------------------------------------------------|--------------------|
-| caption | n_captions | image row that caption i was given to            | NCR and followers  |
-| image   | n_images   | image row that the caption list of i was given to | DECL, RCL          |
-| image   | n_captions | the same, expanded to one entry per caption      | L2RM               |
+| level   | entries    | entry i                                      | published by       |
+|---------|------------|----------------------------------------------|--------------------|
+| caption | n_captions | image row of caption i                       | NCR and followers  |
+| image   | n_images   | image row of the caption list of image i     | DECL, RCL          |
+| image   | n_captions | the same, expanded to one entry per caption  | L2RM               |
 
-The length does not tell the level (third line), so it is found by content: a file is at image
-level when all captions of each image go together. With one caption per image the two levels are
-the same thing, which is called "caption" here.
+The length does not determine the level (third line), so the content does: a file is at image level
+when all captions of each image move together. With one caption per image both levels are the same,
+which is called "caption" here.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .base import CAPTION_LEVELS, CaptionNoise
 from .pairs import Pairs
-
-INDEX_LEVELS = ("caption", "image", "none")
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseIndex:
-    """The content of a noise-index file.
+class NoiseIndex(CaptionNoise):
+    """The content of a noise-index file, as noise: nothing is drawn.
 
     Attributes:
+        ratio: Share of wrong captions in the file.
+        level: "caption" or "image", or "none" if no caption moved.
         pairs: The pairs after noise, one entry per caption whatever the file's form.
-        level: "caption" or "image", or "none" where no caption moved.
     """
 
-    pairs: Pairs
-    level: str
+    kind = "noise_index"
+    title = "texts moved as a published noise index says"
+    sentences = (CAPTION_LEVELS,)
+    prefixes: ClassVar = {}
+    percentages = ()
+    levels = ("caption", "image", "none")
+    is_drawn = False
+
+    pairs: Pairs = field(kw_only=True)
+
+    @classmethod
+    def config_names(cls) -> list[str]:
+        """The one config name, "noise_index"."""
+        return [cls.kind]
+
+    def protocol(self) -> dict[str, Any]:
+        """What to store with the data, ready for JSON; no ratio, as none was requested."""
+        return super().protocol() | {"ratio": None}
+
+    def apply(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
+        """Move captions as the file says.
+
+        Args:
+            pairs: Clean pairs of the split that the file was read for.
+            rng: Not used.
+
+        Returns:
+            Noisy pairs; `pairs` does not change.
+        """
+        return replace(self.pairs, text=pairs.text)
 
 
 def read_noise_index(
@@ -48,11 +77,11 @@ def read_noise_index(
         n_images: Number of image rows of the split that the file belongs to.
 
     Returns:
-        The pairs and the level that was found.
+        The noise of the file, with its level.
 
     Raises:
-        ValueError: If the file is no plain integer array, does not fit the split, or gives an image
-            the wrong number of captions.
+        ValueError: If the file is not a plain integer array, does not fit the split, or gives an
+            image the wrong number of captions.
     """
     clean = Pairs.from_counts(_counts(captions_per_image, n_images))
     n_captions = len(clean.image)
@@ -66,10 +95,10 @@ def read_noise_index(
         whole_lists = True
     first = np.searchsorted(clean.source_image, np.arange(n_images))  # (n_images,)
     if whole_lists:
-        found, expected, unit = image[first], np.ones(n_images, dtype=np.int64), "caption lists"
+        rows, expected, unit = image[first], np.ones(n_images, dtype=np.int64), "caption lists"
     else:
-        found, expected, unit = image, np.bincount(clean.source_image), "captions"
-    received = np.bincount(found, minlength=n_images)  # (n_images,)
+        rows, expected, unit = image, np.bincount(clean.source_image), "captions"
+    received = np.bincount(rows, minlength=n_images)  # (n_images,)
     wrong = np.flatnonzero(received != expected)
     if len(wrong):
         raise ValueError(
@@ -79,17 +108,18 @@ def read_noise_index(
         )
     pairs = Pairs(image=image, source_image=clean.source_image)
     if not pairs.is_noisy.any():
-        return NoiseIndex(pairs, "none")
-    return NoiseIndex(pairs, "image" if whole_lists else "caption")
+        return NoiseIndex(0.0, "none", pairs=pairs)
+    level = "image" if whole_lists else "caption"
+    return NoiseIndex(float(pairs.is_noisy.mean()), level, pairs=pairs)
 
 
 def write_noise_index(
     path: str | os.PathLike[str], pairs: Pairs, level: str, *, expand: bool = False
 ) -> None:
-    """Write pairs as a noise-index file, whole or not at all.
+    """Write pairs as a noise-index file, completely or not at all.
 
     Args:
-        path: The file to write or replace; the name is used as it is.
+        path: The file to write or replace; no suffix is added.
         pairs: The pairs after noise.
         level: "image" writes one entry per image; "caption" and "none" one per caption.
         expand: At image level, write one entry per caption (the form that L2RM published).
@@ -97,8 +127,8 @@ def write_noise_index(
     Raises:
         ValueError: If the level is unknown or does not describe the pairs.
     """
-    if level not in INDEX_LEVELS:
-        raise ValueError(f"level is {level!r}: choose one of {', '.join(INDEX_LEVELS)}")
+    if level not in NoiseIndex.levels:
+        raise ValueError(f"level is {level!r}: choose one of {', '.join(NoiseIndex.levels)}")
     if level == "none" and pairs.is_noisy.any():
         raise ValueError(
             f"level is 'none' but {int(pairs.is_noisy.sum())} captions moved: "
@@ -108,7 +138,7 @@ def write_noise_index(
     if level == "image":
         if not _moves_whole_lists(pairs, pairs.image):
             raise ValueError(
-                "level is 'image' but captions of one image were given to different images: "
+                "level is 'image' but captions of one image moved to different images: "
                 "write it at level 'caption'"
             )
         if not expand:
@@ -142,7 +172,7 @@ def _moves_whole_lists(clean: Pairs, image: NDArray[np.int64]) -> bool:
 
 
 def _load_entries(path: Path, lengths: list[int], n_images: int) -> NDArray[np.int64]:
-    """Read the array and check all that concerns single entries."""
+    """Read the array and check its entries one by one."""
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise ValueError(f"{path} is not a .npy file: save the index with numpy.save")

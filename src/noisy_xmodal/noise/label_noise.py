@@ -10,161 +10,106 @@ CVPR 2021.
 | K      | n_classes   |
 | N      | n           |
 
-Two choices stand behind one percentage in the literature, and results are comparable only where
-both are the same:
+The literature makes two choices, and results are comparable only where both are the same:
 
-| choice               | here                  | used by               |
-|----------------------|-----------------------|-----------------------|
-| each modality apart  | shared=False          | MRL, DMCM             |
-| one label per pair   | shared=True           | RSHNL, NIRNL          |
-| true class drawn too | exclude_true=False    | MRL, DMCM             |
-| another class always | exclude_true=True     | share asked is found  |
+| choice                        | here               | used by                     |
+|-------------------------------|--------------------|-----------------------------|
+| a draw for each modality      | level="modality"   | MRL, DMCM                   |
+| one label for image and text  | level="shared"     | RSHNL, NIRNL                |
+| draw from all classes         | exclude_true=False | MRL, DMCM                   |
+| draw from the other classes   | exclude_true=True  | the ratio is the wrong share |
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_labels, check_ratio
-
-
-@dataclass(frozen=True, eq=False)
-class NoisyLabels:
-    """The labels that the two modalities of a pair are given, and the true ones.
-
-    Attributes:
-        image: Class that each image is given, (n,), int64, read-only.
-        text: Class that each text is given, (n,), int64, read-only.
-        true: Class that both are of, (n,), int64, read-only.
-    """
-
-    image: NDArray[np.int64]
-    text: NDArray[np.int64]
-    true: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for field in ("image", "text", "true"):
-            copy = check_labels(getattr(self, field), field).astype(np.int64)  # (n,)
-            copy.flags.writeable = False
-            object.__setattr__(self, field, copy)
-        sizes = len(self.image), len(self.text), len(self.true)
-        if len(set(sizes)) > 1:
-            raise ValueError(
-                f"image, text and true have {sizes[0]}, {sizes[1]} and {sizes[2]} entries: "
-                "give one of each per pair"
-            )
-
-    @classmethod
-    def clean(cls, labels: ArrayLike) -> "NoisyLabels":
-        """Labels without noise.
-
-        Args:
-            labels: Class of each pair, (n,).
-
-        Returns:
-            Labels of which image, text and true are the same.
-        """
-        true = check_labels(labels)
-        return cls(image=true, text=true, true=true)
-
-    @property
-    def image_is_wrong(self) -> NDArray[np.bool_]:
-        """True where the image is given a class that it is not of, (n,)."""
-        return self.image != self.true
-
-    @property
-    def text_is_wrong(self) -> NDArray[np.bool_]:
-        """True where the text is given a class that it is not of, (n,)."""
-        return self.text != self.true
+from .base import LabelNoise
+from .labels import NoisyLabels, check_labels
 
 
 @dataclass(frozen=True)
-class SymmetricLabelNoise:
-    """Symmetric label noise: an exact number of labels drawn anew, uniformly over the classes.
+class SymmetricLabelNoise(LabelNoise):
+    """Symmetric label noise: an exact number of labels drawn again, uniformly over the classes.
 
     By default the draw includes the true class, as in MRL and DMCM, so that the ratio is the share
-    drawn and r(K - 1)/K the expected share that is wrong. With K = 10 classes a ratio of .2, .4,
-    .6 or .8 makes .18, .36, .54 or .72 of the labels wrong. With `exclude_true` the ratio is the
-    share that is wrong.
+    drawn and r(K - 1)/K the expected wrong share. With K = 10 classes a ratio of .2, .4, .6 or .8
+    makes .18, .36, .54 or .72 of the labels wrong. With `exclude_true` the ratio is the wrong
+    share.
 
     Attributes:
-        ratio: Share of the labels to draw anew, in each modality, 0 to 1.
-        shared: Give both modalities the same labels, in place of a draw for each.
+        ratio: Share of the labels to draw again, in each modality, 0 to 1.
+        level: "modality" for a draw for each modality, "shared" for one label for both.
         exclude_true: Draw among the other classes only.
 
     Raises:
-        ValueError: If the ratio is outside 0 to 1.
+        ValueError: If the ratio is outside 0 to 1 or the level is unknown.
     """
 
-    ratio: float
-    shared: bool = False
+    kind = "symmetric_label_noise"
+    title = "symmetric label noise: classes drawn anew, uniformly"
+    sentences = (
+        "Symmetric label noise redraws the class of the share asked of the rows, uniformly over "
+        "all classes, the true one included: of K classes, (K - 1) / K of the share asked is "
+        "really wrong. At level `modality` image and text are drawn independently; at level "
+        "`shared` both get the same label.",
+    )
+    prefixes: ClassVar = {
+        "sym": {"level": "modality", "exclude_true": False},
+        "sym_shared": {"level": "shared", "exclude_true": False},
+        "sym_other": {"level": "modality", "exclude_true": True},
+        "sym_shared_other": {"level": "shared", "exclude_true": True},
+    }
+    unlisted = ("sym_other", "sym_shared_other")
+
     exclude_true: bool = False
 
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-
-    @property
-    def level(self) -> str:
-        """What a label belongs to: "shared" by the pair, or "modality"."""
-        return "shared" if self.shared else "modality"
-
-    @property
-    def name(self) -> str:
-        """Name of the dataset configuration with this noise, such as "sym_40"."""
-        prefix = "sym" + "_shared" * self.shared + "_other" * self.exclude_true
-        return f"{prefix}_{100 * self.ratio:g}"
-
     def protocol(self) -> dict[str, Any]:
-        """What to store with the data: type, level, ratio asked and convention, ready for JSON."""
-        return {
-            "type": "symmetric_label_noise",
-            "level": self.level,
-            "ratio": float(self.ratio),
-            "exclude_true": bool(self.exclude_true),
-        }
+        """What to store with the data, ready for JSON: type, level, ratio and `exclude_true`."""
+        return {**super().protocol(), "exclude_true": bool(self.exclude_true)}
 
     def apply(self, labels: ArrayLike, n_classes: int, rng: np.random.Generator) -> NoisyLabels:
-        """Draw exactly round(ratio * n) labels anew, first of the images, then of the texts.
+        """Draw exactly round(ratio * n) labels again, first of the images, then of the texts.
 
         Args:
-            labels: True class of each pair, (n,), whole numbers from 0 to n_classes - 1.
+            labels: True class of each pair, (n,), integers from 0 to n_classes - 1.
             n_classes: Number of classes, those without a pair included.
             rng: Source of randomness.
 
         Returns:
-            The labels of both modalities; `labels` is left as it is.
+            The labels of both modalities; `labels` does not change.
 
         Raises:
-            ValueError: If the labels are no flat integer array, one of them is outside the
+            ValueError: If the labels are not a flat integer array, one of them is outside the
                 classes, or the true class is excluded and there is no other.
         """
-        given = check_labels(labels)  # (n,)
+        clean = check_labels(labels)  # (n,)
         needed = 2 if self.exclude_true else 1
         if n_classes < needed:
             raise ValueError(
                 f"n_classes is {n_classes}, but with exclude_true={self.exclude_true} a label is "
                 f"drawn from at least {needed}: give the number of all classes"
             )
-        outside = np.flatnonzero((given < 0) | (given >= n_classes))
+        outside = np.flatnonzero((clean < 0) | (clean >= n_classes))
         if len(outside):
             raise ValueError(
-                f"labels has {given[outside[0]]} at item {outside[0]}, but classes run from 0 to "
+                f"labels has {clean[outside[0]]} at item {outside[0]}, but classes run from 0 to "
                 f"{n_classes - 1}: number the classes from 0, or give the right n_classes"
             )
-        true = given.astype(np.int64)  # (n,)
+        true = clean.astype(np.int64)  # (n,)
         image = self._draw(true, n_classes, rng)  # (n,)
-        text = image if self.shared else self._draw(true, n_classes, rng)  # (n,)
+        text = image if self.level == "shared" else self._draw(true, n_classes, rng)  # (n,)
         return NoisyLabels(image=image, text=text, true=true)
 
     def _draw(
         self, true: NDArray[np.int64], n_classes: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        chosen = rng.permutation(len(true))[: round(self.ratio * len(true))]  # (n_chosen,)
-        drawn = rng.integers(n_classes - self.exclude_true, size=len(chosen))  # (n_chosen,)
+        items = rng.permutation(len(true))[: round(self.ratio * len(true))]  # (n_drawn,)
+        draws = rng.integers(n_classes - self.exclude_true, size=len(items))  # (n_drawn,)
         if self.exclude_true:
-            drawn += drawn >= true[chosen]  # the classes from the true one on move up by one
-        given = true.copy()  # (n,)
-        given[chosen] = drawn
-        return given
+            draws += draws >= true[items]  # skip the true class
+        labels = true.copy()  # (n,)
+        labels[items] = draws
+        return labels

@@ -96,6 +96,18 @@ class Pairs:
         """Number of image rows."""
         return int(self.source_image[-1]) + 1 if len(self.source_image) else 0
 
+    def check_clean(self) -> None:
+        """Check that no caption has moved.
+
+        Raises:
+            ValueError: If one has.
+        """
+        if self.is_noisy.any():
+            raise ValueError(
+                f"pairs holds {int(self.is_noisy.sum())} noisy pairs already: give clean pairs, "
+                "or the ratio would no longer be the share of wrong captions"
+            )
+
     @property
     def is_noisy(self) -> NDArray[np.bool_]:
         """True where a caption is given to an image that it does not describe, (n_pairs,)."""

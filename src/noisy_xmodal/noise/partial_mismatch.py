@@ -4,29 +4,29 @@ Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment
 2023, Section 4.1.1 and Eq. 13: J(A, B) = |A ∩ B| / |A ∪ B| for the sets of object classes of two
 images.
 
-A wrong caption is then still right in part: its image overlaps with the image it came from and
+A wrong caption is then still partly right: its new image overlaps with the image it came from and
 differs from it, 0 < J < 1. The paper replaces "randomly according to the similarity matrix" and
 leaves the rest open:
 
 | open in the paper          | here                                                            |
 |----------------------------|-----------------------------------------------------------------|
-| exchanged or copied        | exchanged: every caption is given to one image, so the noise is |
-|                            | a permutation, as in complete mismatch, and stays comparable    |
+| exchanged or copied        | exchanged: every caption has one image, so the noise is a       |
+|                            | permutation, comparable to complete mismatch                    |
 | single captions or lists   | captions; lists at image level                                  |
 | image or text replaced     | the same thing, where pairs are exchanged                       |
-| partner of a caption       | any caption left, in proportion to J of the two images          |
+| partner of a caption       | any remaining caption, in proportion to J of the two images     |
 | J = 1, J = 0, empty sets   | never partners                                                  |
 """
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import floor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import check_clean, check_level, check_ratio
+from .base import CAPTION_LEVELS, CaptionNoise
 from .pairs import Pairs
 from .partners import Partners
 from .same_texts import exchange_same_texts, has_text
@@ -35,14 +35,14 @@ _UNITS = {"caption": "captions", "image": "caption lists"}
 
 
 @dataclass(frozen=True)
-class PartialMismatch:
+class PartialMismatch(CaptionNoise):
     """Partial mismatch: captions exchanged between images with overlapping sets of objects.
 
-    Captions are exchanged by twos: a random caption that has not moved gets its partner among the
-    others that have not, drawn in proportion to the Jaccard similarity of their images; a caption
-    without a partner left stays. Where an odd number moves, three captions go round in a triangle
-    first. Few captions have a similar partner late in the draw, so close to the largest possible
-    ratio the draw of one seed may get further than that of another.
+    Captions are exchanged two by two: a random caption that has not moved gets a partner among the
+    others that have not moved, drawn in proportion to the Jaccard similarity of their images. A
+    caption without a possible partner stays. If an odd number moves, three captions are exchanged
+    in a cycle first. Late in the draw few captions have a similar partner, so the largest possible
+    ratio depends a little on the seed.
 
     Attributes:
         ratio: Share of the captions (caption level) or images (image level) to make wrong, 0 to 1.
@@ -52,45 +52,43 @@ class PartialMismatch:
         ValueError: If the ratio is outside 0 to 1 or the level is unknown.
     """
 
-    ratio: float
-    level: str = "caption"
-
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        check_level(self.level)
-
-    @property
-    def name(self) -> str:
-        """Name of the dataset configuration with this noise, such as "part_40"."""
-        prefix = "part" if self.level == "caption" else "part_image"
-        return f"{prefix}_{100 * self.ratio:g}"
-
-    def protocol(self) -> dict[str, Any]:
-        """What to store with the data: type, level and ratio asked, ready for JSON."""
-        return {"type": "partial_mismatch", "level": self.level, "ratio": float(self.ratio)}
+    kind = "partial_mismatch"
+    title = "partial mismatch: texts moved to images that share some objects"
+    sentences = (
+        CAPTION_LEVELS,
+        "In a partial mismatch captions move among pictures whose sets of objects overlap but "
+        "differ, the more likely the more alike.",
+    )
+    needs: ClassVar = {
+        **CaptionNoise.needs,
+        "objects": "draws partners by the objects in the pictures, but this dataset has no object "
+        "sets. Noise that needs no object sets: cmp_N, cmp_image_N. To derive object sets from "
+        "other columns, choose objects_from='tags' or 'captions' (the nouns of the captions).",
+    }
+    prefixes: ClassVar = {"part": {"level": "caption"}, "part_image": {"level": "image"}}
 
     def apply(self, pairs: Pairs, rng: np.random.Generator, object_sets: ArrayLike) -> Pairs:
         """Exchange captions, or whole caption lists, between images that overlap and differ.
 
         Exactly round(ratio * n) of the n captions (or images) are wrong afterwards. At caption
-        level every image keeps its number of captions. At image level a list moves whole, and an
-        image takes the number of captions of the list that it gets. Where the pairs know their
-        texts, no image gets a text that describes it, see `CompleteMismatch.apply`.
+        level every image keeps its number of captions. At image level whole lists move, with
+        their numbers of captions. Where the texts of the pairs are known, no image gets a text
+        that describes it, see `CompleteMismatch.apply`.
 
         Args:
             pairs: Clean pairs.
             rng: Source of randomness.
             object_sets: True (or 1) where an image shows an object of a class,
-                (n_images, n_classes), see `object_matrix`. Images without any take no part.
+                (n_images, n_classes), see `object_matrix`. Images without any keep their captions.
 
         Returns:
-            Noisy pairs; `pairs` is left as it is.
+            Noisy pairs; `pairs` does not change.
 
         Raises:
-            ValueError: If the pairs are noisy already, the object sets are no such matrix, or they
-                have too few partners for the ratio.
+            ValueError: If the pairs are noisy already, the object sets are not such a matrix, or
+                there are too few partners for the ratio.
         """
-        check_clean(pairs)
+        pairs.check_clean()
         objects = _check_objects(object_sets, pairs.n_images)  # (n_images, n_classes)
         owner = pairs.source_image if self.level == "caption" else np.arange(pairs.n_images)
         n_moved = self._count(len(owner))
@@ -100,35 +98,34 @@ class PartialMismatch:
         n_objects = objects.sum(axis=1)  # (n_images,)
         order = rng.permutation(np.flatnonzero(n_objects[owner]))  # (n_items_with_objects,)
         place = self._exchange(partners, order.tolist(), n_moved)
-        given = owner[place]  # (n_captions,) or (n_images,)
+        holder = owner[place]  # (n_captions,) or (n_images,)
         if pairs.text is not None:
             same = has_text(pairs, self.level)
-            moved = np.flatnonzero(given != owner)  # (n_moved,)
-            given = exchange_same_texts(
-                given,
-                moved,
+            holder = exchange_same_texts(
+                holder,
+                np.flatnonzero(holder != owner),
                 lambda items, images: (
                     same(items, images) | ~_overlap(objects, owner[items], images)
                 ),
                 rng,
             )
-        image = given if self.level == "caption" else given[pairs.source_image]  # (n_captions,)
+        image = holder if self.level == "caption" else holder[pairs.source_image]  # (n_captions,)
         return replace(pairs, image=image)
 
     def _count(self, n_items: int) -> int:
         n_moved = round(self.ratio * n_items)
         if n_moved == 1 or (n_moved == 0 and self.ratio > 0):
             raise ValueError(
-                f"{self._asked(n_moved, n_items)}, but an exchange takes at least 2: raise the "
+                f"{self._selection(n_moved, n_items)}, but an exchange needs at least 2: raise the "
                 "ratio or use more images"
             )
         return n_moved
 
     def _exchange(self, partners: Partners, order: list[int], n_moved: int) -> NDArray[np.int64]:
-        """Exchange items, in the given order, until enough have moved.
+        """Exchange items, in this order, until enough have moved.
 
         Returns:
-            The item whose place each item takes, (n_items,).
+            The item that each item replaces, (n_items,).
         """
         place = np.arange(len(partners.taken))  # (n_items,)
         n_done = 0
@@ -136,8 +133,8 @@ class PartialMismatch:
             sets = partners.draw_triangle(order)
             if sets is None:
                 raise ValueError(
-                    f"{self._asked(n_moved, len(place))}, an odd number, which takes three images "
-                    "of which each overlaps with and differs from both others, and there are none: "
+                    f"{self._selection(n_moved, len(place))}, an odd number, which needs three "
+                    "images that overlap with and differ from one another, and there are none: "
                     f"choose a ratio that selects an even number, such as {n_moved - 1}"
                 )
             first, second, third = (partners.take(own) for own in sets)
@@ -159,12 +156,12 @@ class PartialMismatch:
             return place
         advice = f"lower the ratio to {floor(1000 * n_done / len(place)) / 1000:g} or less, or give"
         raise ValueError(
-            f"{self._asked(n_moved, len(place))}, but only {n_done} found a partner "
+            f"{self._selection(n_moved, len(place))}, but only {n_done} found a partner "
             f"({len(place) - len(order)} are of images without objects): "
             f"{advice if n_done > 1 else 'give'} object sets that overlap without being equal"
         )
 
-    def _asked(self, n_moved: int, n_items: int) -> str:
+    def _selection(self, n_moved: int, n_items: int) -> str:
         return (
             f"ratio={self.ratio} at {self.level} level selects {n_moved} of {n_items} "
             f"{_UNITS[self.level]}"
@@ -174,11 +171,11 @@ class PartialMismatch:
 def object_matrix(
     sets: Sequence[Iterable[Hashable]],
 ) -> tuple[NDArray[np.bool_], list[Any]]:
-    """Turn lists of object classes into the matrix that `PartialMismatch.apply` takes.
+    """Convert lists of object classes into the matrix that `PartialMismatch.apply` takes.
 
     Args:
         sets: The classes of the objects in each image, all by name or all by number; repeated
-            ones count once, and an image without objects has an empty list.
+            classes count once, and an image without objects has an empty list.
 
     Returns:
         True where an image shows an object of a class, (n_images, n_classes), and the classes in
@@ -187,13 +184,13 @@ def object_matrix(
     Raises:
         ValueError: If an image has no list, or names and numbers are mixed.
     """
-    for row, found in enumerate(sets):
-        if found is None or isinstance(found, (str, bytes)):
+    for row, names in enumerate(sets):
+        if names is None or isinstance(names, (str, bytes)):
             raise ValueError(
-                f"sets has {found!r} at row {row}: give a list of classes for each image, an empty "
-                "one where the image shows none"
+                f"sets has {names!r} at row {row}: give a list of classes for each image, an empty "
+                "list for an image without objects"
             )
-    distinct: list[set[Any]] = [set(found) for found in sets]
+    distinct: list[set[Any]] = [set(names) for names in sets]
     try:
         classes = sorted(set().union(*distinct))
     except TypeError as error:
@@ -202,15 +199,15 @@ def object_matrix(
         ) from error
     column = {name: number for number, name in enumerate(classes)}
     matrix = np.zeros((len(distinct), len(classes)), dtype=bool)  # (n_images, n_classes)
-    for row, names in enumerate(distinct):
-        matrix[row, [column[name] for name in names]] = True
+    for row, classes_of_row in enumerate(distinct):
+        matrix[row, [column[name] for name in classes_of_row]] = True
     return matrix, classes
 
 
 def _overlap(
     objects: NDArray[np.bool_], some: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Whether images share objects without having the same, 0 < J < 1, (n,)."""
+    """Whether the object sets of images overlap and differ, 0 < J < 1, (n,)."""
     both = (objects[some] & objects[others]).sum(axis=1)  # (n,)
     either = (objects[some] | objects[others]).sum(axis=1)  # (n,)
     return (both > 0) & (both < either)
@@ -220,7 +217,7 @@ def _check_objects(object_sets: ArrayLike, n_images: int) -> NDArray[np.bool_]:
     array = np.asarray(object_sets)
     if array.ndim != 2 or len(array) != n_images:
         raise ValueError(
-            f"object_sets has shape {array.shape}, but the pairs are of {n_images} images: give "
+            f"object_sets has shape {array.shape}, but the pairs have {n_images} images: give "
             "one row per image and one column per class, see object_matrix"
         )
     if array.dtype == bool:

@@ -1,7 +1,7 @@
-"""What all dataset builders share: config names, noise, and rows in blocks.
+"""The base of all dataset builders: config names, noise, and rows in blocks.
 
-A dataset subclass opens its clean splits (`open_splits`) and says what it is (`card_text`);
-everything about noise is here, and applies to the train split alone.
+A subclass opens its clean splits (`open_splits`) and describes itself (`card_text`). Noise is
+applied here, to the train split only.
 """
 
 from abc import abstractmethod
@@ -15,13 +15,7 @@ import pyarrow as pa
 from datasets.builder import Key
 from datasets.fingerprint import Hasher
 
-from ...noise import (
-    NoiseIndex,
-    NoiseType,
-    PartialMismatch,
-    parse_noise,
-    read_noise_index,
-)
+from ...noise import NOISE_TYPES, NoiseIndex, NoiseType, parse_noise, read_noise_index
 from ..caption_nouns import caption_nouns
 from ..card import CardText
 from ..columns import (
@@ -40,7 +34,7 @@ from ..corruption import (
     Corrupted,
     check_seed,
     corrupt,
-    no_object_sets,
+    missing,
 )
 from ..protocol import (
     CLEAN,
@@ -54,35 +48,22 @@ from ..protocol import (
 from .clean_split import CleanSplit, block_table, row_blocks
 from .raw_files import file_state
 
-PERCENTAGES = {
-    "cmp": tuple(range(10, 90, 10)),
-    "cmp_image": tuple(range(10, 90, 10)),
-    "part": tuple(range(10, 90, 10)),
-    "part_image": tuple(range(10, 90, 10)),
-    "sym": (20, 40, 60, 80),
-    "sym_shared": (20, 40, 60, 80),
-}
-CAPTION_NOISE = ("cmp", "cmp_image", "part", "part_image")
-LABEL_NOISE = ("sym", "sym_shared")
-
-# A published index shuffles the captions that it selects, so a few come back to their image.
+# A published index shuffles the captions that it selects, so a few return to their image.
 _RATIO_TOLERANCE = 0.05
 
 
 @dataclass
 class NoisyPairsConfig(datasets.BuilderConfig):
-    """One noise setting of a dataset.
+    """One noise setting of a dataset; the config name is the name of the noise.
 
     Attributes:
-        noise: "clean", or a noise name such as "cmp_40", "part_20" or "sym_60".
         seed: Seed of the noise.
-        noise_index: A noise-index file that gives the noise instead of drawing it.
-        objects_from: Make the object sets of partial noise from "tags" or "captions" (their
-            nouns), where the dataset has none of its own.
+        noise_index: A noise-index file to read the noise from instead of drawing it.
+        objects_from: Derive the object sets of partial noise from "tags" or "captions" (their
+            nouns), if the dataset has no object sets.
         on_bad_image: "error", or "skip" to leave out pictures that do not decode.
     """
 
-    noise: str = CLEAN
     seed: int = 0
     noise_index: str | None = None
     objects_from: str | None = None
@@ -93,15 +74,16 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
     """Base of the dataset builders.
 
     Attributes:
-        NOISE: Prefixes of the config names that the dataset offers beside `clean`.
-        NATURALLY_NOISY: The data is noisy as it comes: its one config is `natural`, and rows have
-            no `is_noisy`, as nobody knows.
-        DEFAULT_CONFIGS: What is written when no configs are named.
+        FACTS: The attributes of `Facts` that rows can have and noise can need: of "captions",
+            "objects" and "labels". They decide which noise types the dataset offers.
+        NATURALLY_NOISY: The data was collected with noise: its one config is `natural`, and rows
+            have no `is_noisy`, because it is unknown.
+        DEFAULT_CONFIGS: The configs to write by default.
     """
 
     BUILDER_CONFIG_CLASS: type[NoisyPairsConfig] = NoisyPairsConfig
     VERSION = datasets.Version("1.0.0")
-    NOISE: ClassVar[tuple[str, ...]] = ("cmp", "cmp_image")
+    FACTS: ClassVar[tuple[str, ...]] = ("captions", "objects")
     NATURALLY_NOISY: ClassVar[bool] = False
     DEFAULT_CONFIGS: ClassVar[tuple[str, ...]] = (CLEAN, "cmp_20", "cmp_40", "cmp_60")
     SUMMARY: ClassVar[str] = ""
@@ -109,28 +91,15 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
     LICENSE: ClassVar[str] = ""
     CITATION: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        names = [CLEAN, *(f"{p}_{percent}" for p in cls.NOISE for percent in PERCENTAGES[p])]
-        if set(CAPTION_NOISE) & set(cls.NOISE):
-            names.append(INDEX)
-        if cls.NATURALLY_NOISY:
-            names = [NATURAL]
-            cls.DEFAULT_CONFIGS = (NATURAL,)
-        cls.DEFAULT_CONFIG_NAME = names[0]
-        cls.BUILDER_CONFIGS = [
-            cls.BUILDER_CONFIG_CLASS(name=name, version=cls.VERSION, noise=name) for name in names
-        ]
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        known = [config.name for config in self.BUILDER_CONFIGS]
-        name = kwargs.get("config_name")
-        if name is not None and name not in known:
+        names = self.config_names()
+        name = kwargs["config_name"] = kwargs.get("config_name") or names[0]
+        if name not in names:
             raise DatasetError(
                 f"{type(self).__name__} has no config '{name}'. Known configs: "
                 f"{offered_configs(type(self))}."
             )
-        if "hash" not in kwargs:  # what the cache goes by, beside the config and its options
+        if "hash" not in kwargs:  # part of the cache key, with the config and its options
             index = kwargs.get("noise_index")
             state = file_state(Path(index).parent, Path(index).name) if index else None
             kwargs["hash"] = Hasher.hash([NOISE_VERSION, self.source_version(kwargs), state])
@@ -140,8 +109,20 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         self._check_options()
 
     @classmethod
+    def noise_types(cls) -> list[type[NoiseType]]:
+        """The noise types that the dataset offers, which need only what it has."""
+        types = () if cls.NATURALLY_NOISY else NOISE_TYPES.values()
+        return [noise_type for noise_type in types if set(noise_type.needs) <= set(cls.FACTS)]
+
+    @classmethod
+    def config_names(cls) -> list[str]:
+        """The names of all configs, the default one first."""
+        first = NATURAL if cls.NATURALLY_NOISY else CLEAN
+        return [first, *(name for t in cls.noise_types() for name in t.config_names())]
+
+    @classmethod
     def source_version(cls, options: Mapping[str, Any]) -> str | None:
-        """Names the state of the raw data; a change of it makes the cache build anew.
+        """Names the state of the raw data; when it changes, the cache is rebuilt.
 
         Args:
             options: The arguments of the builder.
@@ -154,10 +135,10 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             ("objects_from", (None, *DERIVED_SETS)),
             ("on_bad_image", ("error", "skip")),
         ):
-            found = getattr(self.config, name)
-            if found not in allowed:
-                choices = " or ".join(repr(value) for value in allowed if value is not None)
-                raise DatasetError(f"{name} is {found!r}: choose {choices}.")
+            value = getattr(self.config, name)
+            if value not in allowed:
+                choices = " or ".join(repr(choice) for choice in allowed if choice is not None)
+                raise DatasetError(f"{name} is {value!r}: choose {choices}.")
 
     @abstractmethod
     def open_splits(self) -> dict[str, CleanSplit]:
@@ -169,32 +150,34 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
 
     @abstractmethod
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card of a written folder says."""
+        """Returns the text of the card of a written folder."""
 
     def has_objects(self) -> bool:
-        """Whether the raw data says what pictures show; a guess that reads no rows."""
+        """Whether the raw data has object sets; a guess that reads no rows."""
         return True
 
     def check_noise(self) -> None:
-        """Refuses what can be refused before any row is read.
+        """Checks the noise as far as possible before any row is read.
 
         Raises:
-            DatasetError: A noise-index file that is not there, or partial noise without objects.
-            ImportError: Nouns of captions are wanted and the package that finds them is missing.
+            DatasetError: There is no such noise-index file, or the noise needs object sets and
+                there are none.
+            ImportError: Object sets are derived from captions, and the package for it is missing.
         """
         config = self.config
         if config.noise_index is not None and not Path(config.noise_index).is_file():
             raise DatasetError(f"There is no noise-index file {config.noise_index}.")
-        if isinstance(self.noise, PartialMismatch):
+        noise = self.noise
+        if noise is not None and "objects" in noise.needs:
             if config.objects_from is None and not self.has_objects():
-                raise no_object_sets(config.noise, ANNOTATIONS)
+                raise missing(noise, "objects")
             if config.objects_from == "captions":
                 caption_nouns([])
 
     @property
     def noise(self) -> NoiseType | None:
-        """What this config draws; None where it draws nothing."""
-        name = self.config.noise
+        """The noise that this config draws; None if it draws none."""
+        name = self.config.name
         return None if name in (INDEX, NATURAL) else parse_noise(name)
 
     @property
@@ -202,18 +185,18 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         """The folder of the raw files.
 
         Raises:
-            DatasetError: No `data_dir` was given, or it is no folder.
+            DatasetError: There is no `data_dir`, or it is not a folder.
         """
         if self.config.data_dir is None:
             raise DatasetError(f"{type(self).__name__} reads files: give data_dir=FOLDER.")
         folder = Path(self.config.data_dir)
         if not folder.is_dir():
-            raise DatasetError(f"There is no folder {folder}: give the one that holds the files.")
+            raise DatasetError(f"There is no folder {folder}: give the folder of the files.")
         return folder
 
     @property
     def clean_splits(self) -> dict[str, CleanSplit]:
-        """The clean splits, opened at first use; builders of one dataset may share them."""
+        """The clean splits, opened at first use; builders of a dataset can share them."""
         if self._clean_splits is None:
             self._clean_splits = self.open_splits()
         return self._clean_splits
@@ -229,8 +212,8 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             Pairs and labels after noise with the protocol; all empty without a train split.
 
         Raises:
-            DatasetError: The rows lack what the noise is about, or the noise-index file is not
-                what the config name says.
+            DatasetError: The rows lack what the noise needs, or the noise-index file does not fit
+                the config name.
             ValueError: The noise or the index does not fit the data.
         """
         if self._corrupted is None:
@@ -251,18 +234,14 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             object_sources=facts.object_sources(),
             objects_from=config.objects_from or ANNOTATIONS,
         )
+        details = {"config": config.name}
+        noise = self.noise
         if config.noise_index is not None:
-            index = _read_index(config, self.noise, rows)
-            return corrupt(
-                index,
-                rows,
-                config.seed,
-                config=config.name,
-                noise_index=Path(config.noise_index).name,
-            )
-        if config.noise == INDEX:
+            noise = _read_index(config, noise, rows)
+            details["noise_index"] = Path(config.noise_index).name
+        elif config.name == INDEX:
             raise DatasetError(f"Config '{INDEX}' needs a file: give noise_index=PATH.")
-        return corrupt(self.noise, rows, config.seed, config=config.name)
+        return corrupt(noise, rows, config.seed, **details)
 
     def features_of(self, splits: dict[str, CleanSplit]) -> datasets.Features:
         """Returns the types of all columns of the dataset."""
@@ -282,17 +261,17 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
         return datasets.Features(columns)
 
     def describe(self) -> None:
-        """Fills in what `info` says of this config: types of columns, noise protocol."""
+        """Fills `info` with the column types and the noise protocol of this config."""
         self.check_noise()
         self.info.features = self.features_of(self.clean_splits)
         protocol = self.corrupted().protocol
         self.info.description = with_protocol(self.SUMMARY, protocol) if protocol else self.SUMMARY
 
     def fact_columns(self, split: str) -> dict[str, Any]:
-        """Returns the columns that come from facts, after noise, for all rows of a split.
+        """Returns the columns of the facts of a split, after noise.
 
         Returns:
-            For each column a list or an array with one entry a row.
+            For each column a list or an array with one entry per row.
         """
         facts = self.clean_splits[split].facts
         corrupted = self.corrupted() if split == TRAIN else Corrupted(None, None, {})
@@ -301,19 +280,11 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
             columns[CAPTIONS] = facts.captions
             if not self.NATURALLY_NOISY:
                 columns[IS_NOISY] = [[False] * len(texts) for texts in facts.captions]
-        if corrupted.pairs is not None:
-            flat = [text for texts in facts.captions or () for text in texts]
-            rows, wrong = corrupted.pairs.rows(), corrupted.pairs.is_noisy
-            columns[CAPTIONS] = [[flat[i] for i in ids] for ids in rows]
-            columns[IS_NOISY] = [wrong[ids].tolist() for ids in rows]
         if facts.objects is not None:
             columns[OBJECTS] = facts.objects
         if facts.labels is not None:
-            given = corrupted.labels
-            columns[IMAGE_LABEL] = facts.labels if given is None else given.image
-            columns[TEXT_LABEL] = facts.labels if given is None else given.text
-            columns[TRUE_LABEL] = facts.labels
-        return columns
+            columns |= dict.fromkeys((IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL), facts.labels)
+        return columns | corrupted.columns(facts.captions)
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
@@ -340,33 +311,29 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
 
 def offered_configs(builder_class: type[NoisyPairsBuilder]) -> str:
     """Lists the configs of a dataset: "clean; cmp_N and cmp_image_N with N of 10 20 ...; ..."."""
-    parts = [config.name for config in builder_class.BUILDER_CONFIGS[:1]]
-    offered = () if builder_class.NATURALLY_NOISY else builder_class.NOISE
-    for percentages in dict.fromkeys(PERCENTAGES[prefix] for prefix in offered):
-        names = " ".join(f"{p}_N" for p in offered if PERCENTAGES[p] == percentages)
+    types = builder_class.noise_types()
+    parts = builder_class.config_names()[:1]
+    for percentages in dict.fromkeys(t.percentages for t in types if t.percentages):
+        same = (t for t in types if t.percentages == percentages)
+        names = " ".join(f"{p}_N" for t in same for p in t.listed())
         parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
-    if builder_class.BUILDER_CONFIGS[-1].name == INDEX:
-        parts.append(INDEX)
+    parts += [name for t in types if not t.percentages for name in t.config_names()]
     return "; ".join(parts)
 
 
 def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRows) -> NoiseIndex:
-    """Reads the index file, and refuses it under a name that promises another noise."""
+    """Reads the index file, and checks that it has the noise of the config name."""
     counts = rows.captions_per_image
     if counts is None or config.noise_index is None:
-        raise DatasetError("A noise index gives captions to images, but these rows have none.")
+        raise DatasetError("A noise index moves captions between images, but there are none here.")
     index = read_noise_index(config.noise_index, counts, len(counts))
-    if config.noise == INDEX:
+    if config.name == INDEX:
         return index
-    share = float(index.pairs.is_noisy.mean())
-    level, ratio = "none", 0.0
-    if noise is not None:
-        asked = noise.protocol()
-        level, ratio = str(asked["level"]), float(asked["ratio"])
-    if index.level != level or abs(share - ratio) > _RATIO_TOLERANCE:
+    level, ratio = ("none", 0.0) if noise is None else (noise.level, noise.ratio)
+    if index.level != level or abs(index.ratio - ratio) > _RATIO_TOLERANCE:
         raise DatasetError(
             f"Config '{config.name}' says {ratio:.0%} noise at level '{level}', but "
-            f"{config.noise_index} holds {share:.1%} at level '{index.level}'. Name the config "
+            f"{config.noise_index} has {index.ratio:.1%} at level '{index.level}'. Name the config "
             f"that fits, or use '{INDEX}'."
         )
     return index

@@ -32,6 +32,7 @@ import datasets
 
 from ..card import CardText
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
+from ..protocol import NATURAL
 from ..regions import region_feature
 from .array_file import open_array
 from .base import NoisyPairsBuilder
@@ -47,7 +48,7 @@ class CC152K(NoisyPairsBuilder):
     """Builder of CC152K; `data_dir` is needed."""
 
     NATURALLY_NOISY = True
-    NOISE = ()
+    DEFAULT_CONFIGS = (NATURAL,)
     SUMMARY = "CC152K: image-text pairs of Conceptual Captions, noisy as they were harvested."
     HOMEPAGE = "https://github.com/XLearning-SCU/2021-NeurIPS-NCR"
     LICENSE = "Captions: free for any purpose, naming Google LLC. Pictures: their owners'."

@@ -1,6 +1,6 @@
-"""The command line that the scripts of `dataset_scripts/` share.
+"""The command line of the scripts in `dataset_scripts/`.
 
-A script names its builder and the options that are its own:
+A script names its builder and its additional options:
 
     @dataclass
     class Arguments(WriteArguments):
@@ -25,7 +25,7 @@ from .parquet_folder import write_dataset
 
 @dataclass(kw_only=True)
 class WriteArguments:
-    """What every dataset script is asked."""
+    """The options of all dataset scripts."""
 
     out: str = field(metadata={"help": "Folder to write; load_dataset(OUT, CONFIG) opens it."})
     configs: list[str] | None = field(
@@ -34,7 +34,7 @@ class WriteArguments:
     seed: int = field(default=0, metadata={"help": "Seed of the noise; the splits are fixed."})
     overwrite: bool = field(default=False, metadata={"help": "Replace OUT where it exists."})
     push_to_hub: str | None = field(
-        default=None, metadata={"help": "ORG/NAME of a dataset repository to send OUT to."}
+        default=None, metadata={"help": "ORG/NAME of a dataset repository to upload OUT to."}
     )
     private: bool = field(default=False, metadata={"help": "Make that repository private."})
     compact: bool = field(
@@ -48,7 +48,7 @@ class WriteArguments:
 
 @dataclass(kw_only=True)
 class CaptionNoiseArguments(WriteArguments):
-    """What scripts of datasets with captions are asked besides."""
+    """The options of scripts for datasets with captions."""
 
     noise_index: str | None = field(
         default=None,
@@ -60,15 +60,15 @@ class CaptionNoiseArguments(WriteArguments):
     objects_from: str | None = field(
         default=None,
         metadata={
-            "help": "Make the object sets of part_N from 'tags' or 'captions' (their nouns), where "
-            "the dataset has none of its own."
+            "help": "Derive the object sets of part_N from 'tags' or 'captions' (their nouns), if "
+            "the dataset has none."
         },
     )
 
 
 @dataclass(kw_only=True)
 class PictureArguments(WriteArguments):
-    """What scripts of datasets with pictures are asked besides."""
+    """The options of scripts for datasets with pictures."""
 
     on_bad_image: str = field(
         default="error",
@@ -81,12 +81,12 @@ def main(
     arguments_class: type[WriteArguments],
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Reads the options, writes the folder, and says what is in it.
+    """Reads the options, writes the folder and prints its content.
 
     Args:
         builder_class: The dataset.
-        arguments_class: Its options, whose names are those of `write_dataset` and of the builder.
-        argv: The options as given; those of the process by default.
+        arguments_class: Its options, with the names of `write_dataset` and of the builder.
+        argv: The options; by default those of the process.
     """
     enter(
         lambda: _write(builder_class, arguments_class, argv),
@@ -104,10 +104,12 @@ def _write(
     arguments = read_options(arguments_class, WRITE, argv, description, _epilog(builder_class))
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
     configs = arguments.configs or builder_class.DEFAULT_CONFIGS
-    if "objects_from" in options and not any(name.startswith("part") for name in configs):
+    need_objects = [t for t in builder_class.noise_types() if "objects" in t.needs]
+    names = [name for noise_type in need_objects for name in noise_type.config_names()]
+    if "objects_from" in options and set(names).isdisjoint(configs):
         raise OptionError(
-            "--objects_from does nothing without a config of partial noise: add one to --configs, "
-            "such as part_20, or leave it out"
+            "--objects_from does nothing without a config of noise that needs object sets: add one "
+            f"to --configs, such as {names[1]}, or leave it out"
         )
     splits = write_dataset(builder_class, **options)
     for name, split in splits.items():

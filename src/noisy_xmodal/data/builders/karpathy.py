@@ -12,7 +12,7 @@ import datasets
 from ..card import CardText
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
 from ..regions import region_feature
-from .base import CAPTION_NOISE, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts, split_lines
 from .image_files import ImageSplit, check_present, check_splits
 from .karpathy_files import (
@@ -49,7 +49,6 @@ class KarpathyBuilder(NoisyPairsBuilder):
         CREDIT: Markdown for the card: where the raw files come from, and their terms.
     """
 
-    NOISE = CAPTION_NOISE
     DATASET: ClassVar[str]
     LISTINGS: ClassVar[tuple[str, ...]]
     MOST_CAPTIONS: ClassVar[int | None] = None

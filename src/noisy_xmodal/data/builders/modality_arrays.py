@@ -31,7 +31,7 @@ from ..labels import number_classes
 from ..protocol import CLEAN
 from ..regions import vector_column, vector_feature
 from .array_file import ArrayFile
-from .base import LABEL_NOISE, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .modality_files import (
     RawSplit,
@@ -119,7 +119,7 @@ class VectorBuilder(NoisyPairsBuilder):
         CREDIT: Source and terms, for the card.
     """
 
-    NOISE: ClassVar[tuple[str, ...]] = LABEL_NOISE
+    FACTS: ClassVar[tuple[str, ...]] = ("labels",)
     DEFAULT_CONFIGS = (CLEAN, "sym_20", "sym_40", "sym_60", "sym_80")
     TITLE: ClassVar[str]
     ABOUT: ClassVar[str]

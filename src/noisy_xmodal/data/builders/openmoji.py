@@ -15,7 +15,7 @@ from datasets.utils import tqdm
 
 from ..card import CardText
 from ..columns import IMAGE, IMAGE_ID, TAGS, DatasetError
-from .base import CAPTION_NOISE, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .openmoji_captions import (
     MAX_CAPTIONS,
@@ -62,7 +62,6 @@ class OpenMojiSplit(CleanSplit):
 class OpenMoji(NoisyPairsBuilder):
     """Builder of the OpenMoji dataset; partial noise is by its tags, with objects_from="tags"."""
 
-    NOISE = CAPTION_NOISE
     DEFAULT_CONFIGS = (
         *("clean", "cmp_20", "cmp_40", "cmp_60"),
         *("cmp_image_20", "cmp_image_40", "cmp_image_60"),

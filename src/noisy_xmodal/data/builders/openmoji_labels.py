@@ -28,7 +28,7 @@ from ..columns import IMAGE
 from ..labels import number_classes
 from ..plain_vectors import caption_features, picture_features
 from ..protocol import CLEAN
-from .base import LABEL_NOISE, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .modality_arrays import VectorSplit
 from .openmoji import OpenMoji, image_id_of, merged_captions
@@ -87,7 +87,7 @@ class OpenMojiLabelsSplit(VectorSplit):
 class OpenMojiLabels(NoisyPairsBuilder):
     """Builder of OpenMoji with classes."""
 
-    NOISE = LABEL_NOISE
+    FACTS = ("labels",)
     DEFAULT_CONFIGS = (CLEAN, "sym_20", "sym_40", "sym_60", "sym_80")
     SUMMARY = "OpenMoji pictures and their English names, as vectors too, with 9 classes."
     HOMEPAGE = OpenMoji.HOMEPAGE

@@ -29,7 +29,7 @@ from ..columns import (
 )
 from ..injection import check_clean, drop_side_columns
 from ..pictures import first_few, keep_good_pictures
-from .base import CAPTION_NOISE, NoisyPairsBuilder, NoisyPairsConfig
+from .base import NoisyPairsBuilder, NoisyPairsConfig
 from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .raw_files import file_state
 
@@ -100,7 +100,6 @@ class OwnPairs(NoisyPairsBuilder):
     """Builder over any pairs of images and captions; `source` is needed."""
 
     BUILDER_CONFIG_CLASS = OwnPairsConfig
-    NOISE = CAPTION_NOISE
     SUMMARY = "Image-caption pairs."
 
     @classmethod

@@ -33,7 +33,6 @@ import datasets
 
 from ..columns import IMAGE, IMAGE_ID, DatasetError
 from ..labels import number_classes
-from .base import LABEL_NOISE
 from .clean_split import CleanSplit, Facts
 from .image_files import ImageSplit, check_splits
 from .modality_arrays import VectorBuilder
@@ -50,7 +49,7 @@ _FEWEST = 10  # of a class, so that each split has one
 class PascalSentence(VectorBuilder):
     """Builder of Pascal Sentence; `data_dir` is needed."""
 
-    NOISE = ("cmp", "cmp_image", *LABEL_NOISE)
+    FACTS = ("captions", "labels")
     SUMMARY = "Pascal Sentence: photographs of 20 classes with five sentences each."
     HOMEPAGE = "http://vision.cs.uiuc.edu/pascal-sentences/"
     CITATION = """@inproceedings{rashtchian2010collecting,

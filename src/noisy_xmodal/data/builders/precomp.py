@@ -15,7 +15,7 @@ import datasets
 from ..card import CardText
 from ..columns import IMAGE_ID, REGIONS
 from ..regions import region_feature
-from .base import CAPTION_NOISE, LABEL_NOISE, NoisyPairsBuilder
+from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, split_lines
 from .precomp_files import PrecompSplit, open_precomp_splits
 
@@ -23,7 +23,7 @@ from .precomp_files import PrecompSplit, open_precomp_splits
 class Precomp(NoisyPairsBuilder):
     """Builder of the layout that `precomp_files` describes; `data_dir` is needed."""
 
-    NOISE = (*CAPTION_NOISE, *LABEL_NOISE)
+    FACTS = ("captions", "objects", "labels")
     SUMMARY = "Region features with captions, in the layout of SCAN and VSE++."
 
     def has_objects(self) -> bool:
