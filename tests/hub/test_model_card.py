@@ -13,6 +13,7 @@ from loopback_cards import complaints
 from noisy_xmodal.hub import render_model_card, write_model_card
 from noisy_xmodal.hub.model_card import CARD_KINDS, EMBEDDED_DATA, hub_id
 from noisy_xmodal.hub.published import PAPERS
+from noisy_xmodal.noise import NOISE_TYPES, CaptionNoise
 
 METRICS = CARD_KINDS["pairs"].metrics
 
@@ -136,6 +137,17 @@ def test_the_run_can_be_repeated_from_the_card(results):
         'AutoModel.from_pretrained("my-ncr")',
     ):
         assert fact in text, fact
+
+
+def test_a_noise_type_of_the_table_brings_its_title(results, monkeypatch):
+    class Swap(CaptionNoise):
+        title = "swap: texts exchanged with the next image"
+
+    monkeypatch.setitem(NOISE_TYPES, "swap", Swap)
+    results["noise"]["type"] = "swap"
+    assert f"| noise | {Swap.title} |" in render_model_card(results, "my-ncr").text
+    results["noise"]["type"] = "swop"
+    assert "| noise | swop |" in render_model_card(results, "my-ncr").text
 
 
 def numbers(value: Any) -> set[str]:
