@@ -22,7 +22,7 @@ from noisy_xmodal import RcarModel
 from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.entry.errors import load_part
-from noisy_xmodal.evaluation.scoring import by_length
+from noisy_xmodal.evaluation.scoring import length_order
 from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.run import run_script
 
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> dict:
     rows = dataset[args.split]
     pairs = PairDataset(append_boxes(rows, args.split) if model.config.box_size else rows)
     images, texts = pairs.images[: args.n_images], pairs.captions()[: args.n_texts]
-    texts = [texts[place] for place in by_length(texts)]
+    texts = [texts[place] for place in length_order(texts)]
     image_blocks = blocks_of(processor, "images", images, args.block_size, device)
     text_blocks = blocks_of(processor, "text", texts, args.block_size, device)
     all_images = blocks_of(processor, "images", images, len(images), device)[0]

@@ -26,7 +26,7 @@ from noisy_xmodal.auditing.features import audit_features, vision_model_name
 from noisy_xmodal.auditing.loading import load_rows
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
-from noisy_xmodal.evaluation.pair_losses import judge_vectors
+from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
 from noisy_xmodal.metrics.noise_detection import ranking_metrics
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.models.two_towers import logit_scale_of
@@ -121,7 +121,7 @@ def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]
     image = embed_images(model, pairs.processor, pairs.images, work / "images.npy")
     text = embed_texts(model, pairs.processor, rows.captions, work / "texts.npy")
     scale = logit_scale_of(model)
-    losses = judge_vectors(image, text, pairs.row_of_pair, scale).losses
+    losses = pair_losses_from_vectors(image, text, pairs.row_of_pair, scale).losses
     cosine = (image[pairs.row_of_pair] * text).sum(axis=1)
     chance = np.random.default_rng(options.recipe.seed).random(len(cosine))
     truth = pairs.pairs.is_noisy

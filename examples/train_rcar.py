@@ -59,8 +59,8 @@ from noisy_xmodal.entry.options import typed_options
 from noisy_xmodal.evaluation import (
     RerankEvaluator,
     RetrievalEvaluator,
-    plot_retrieved,
-    retrieved_examples,
+    plot_retrieval_examples,
+    retrieval_examples,
     score_matrix,
 )
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
@@ -366,9 +366,9 @@ def draw(out: Path, trainer: RcarTrainer, rows: Dataset, seed: int) -> None:
     pairs = PairDataset(rows.select(range(min(100, len(rows)))))
     scores = score_matrix(model, processor, pairs.images, pairs.captions())
     shown = output_scores(model, torch.from_numpy(scores)).numpy()
-    examples = retrieved_examples(scores, pairs, seed=seed, shown=shown)
+    examples = retrieval_examples(scores, pairs, seed=seed, values=shown)
     write_json(out / "retrieved.json", examples)
-    plot_retrieved(out / "retrieved.png", examples, pairs)
+    plot_retrieval_examples(out / "retrieved.png", examples, pairs)
 
 
 def main(argv: list[str] | None = None) -> dict:

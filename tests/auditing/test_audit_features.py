@@ -66,7 +66,7 @@ def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (first.shape, first.dtype) == ((3, 16, 6), np.float16)
     assert np.ptp(first.astype(float)) > 0
     with monkeypatch.context() as patch:
-        patch.setattr(module, "picture_grids", None)
+        patch.setattr(module, "grid_features", None)
         np.testing.assert_array_equal(make(tmp_path / "eyes", tmp_path / "cache"), first)
     (file,) = (tmp_path / "cache").glob("*.npy")
     file.write_bytes(file.read_bytes()[:-10])  # a cache that was cut is no reason to stop

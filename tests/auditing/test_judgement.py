@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.auditing.judgement import Judgement, conclude
-from noisy_xmodal.evaluation.pair_losses import JudgedPairs
+from noisy_xmodal.evaluation.pair_losses import PairLosses
 from noisy_xmodal.noise.random_pairs import (
     PRIOR_SHARE,
     WrongShare,
@@ -17,9 +17,7 @@ from noisy_xmodal.noise.random_pairs import (
 N_IMAGES, EACH, N_RANDOM = 300, 4, 3000
 
 
-def judged(
-    wrong: np.ndarray, rng: np.random.Generator, scale: float, siblings: bool
-) -> JudgedPairs:
+def judged(wrong: np.ndarray, rng: np.random.Generator, scale: float, siblings: bool) -> PairLosses:
     """A model's losses in a unit of its own; siblings of exchanged captions disagree with them."""
     n, exchanged = len(wrong), np.repeat([False, True], [len(wrong), N_RANDOM])
 
@@ -35,12 +33,12 @@ def judged(
     of_set = evidence(fits, fits, agree)[n:]
     given, caption = caption[:n], caption[n:]
     of_set[:, 0] = caption[:, 0]
-    return JudgedPairs(given[:, 0], caption[:, 0], given, caption, of_set)
+    return PairLosses(given[:, 0], caption[:, 0], given, caption, of_set)
 
 
 def world(
     siblings: bool = True,
-) -> tuple[list[JudgedPairs], list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[list[PairLosses], list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """Three folds, whose models differ in scale, with images dealt at random."""
     rng = np.random.default_rng(0)
     rows = np.repeat(np.arange(N_IMAGES), EACH)
@@ -54,7 +52,7 @@ def world(
     return parts, own, rows, fold_of_row, wrong
 
 
-def slow_tail(parts: list[JudgedPairs], own: list[np.ndarray], n: int) -> np.ndarray:
+def slow_tail(parts: list[PairLosses], own: list[np.ndarray], n: int) -> np.ndarray:
     found = np.zeros(n)
     for part, pairs in zip(parts, own, strict=True):
         for pair, loss in zip(pairs.tolist(), part.losses.tolist(), strict=True):

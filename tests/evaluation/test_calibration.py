@@ -27,7 +27,7 @@ from noisy_xmodal.evaluation import (
     pair_scores,
     score_matrix,
 )
-from noisy_xmodal.evaluation.calibration import _strangers
+from noisy_xmodal.evaluation.calibration import _texts_of_other_groups
 from tiny_backbones import backbone_config, picture_dataset, picture_processor
 from tiny_rcar import rcar_config
 
@@ -69,17 +69,17 @@ def test_pairs_come_in_twos(tiny_config, tiny_processor):
 def test_the_fit_is_the_most_likely_one_with_both_kinds_weighed_equally():
     """Against a general minimiser of the loss as Platt's paper writes it."""
     rng = np.random.default_rng(0)
-    own, strangers = rng.normal(0.5, 0.2, 60), rng.normal(0.2, 0.1, 400)
+    matched, mismatched = rng.normal(0.5, 0.2, 60), rng.normal(0.2, 0.1, 400)
 
     def loss(line: np.ndarray) -> float:
         total = 0.0
-        for scores, target in ((own, 61 / 62), (strangers, 1 / 402)):
+        for scores, target in ((matched, 61 / 62), (mismatched, 1 / 402)):
             p = sigmoid(line[0] * scores + line[1])
             total -= np.mean(target * np.log(p) + (1 - target) * np.log(1 - p))
         return total
 
     expected = minimize(loss, [1.0, 0.0]).x
-    found = fit_match_probability(own, strangers)
+    found = fit_match_probability(matched, mismatched)
     np.testing.assert_allclose(found, expected, rtol=2e-3)
     assert loss(np.array(found)) <= loss(expected) + 1e-7
 
@@ -97,33 +97,37 @@ def test_the_probabilities_are_those_that_made_the_scores():
 
 
 def test_numbers_do_not_matter_and_separable_scores_stay_finite():
-    own, strangers = np.array([0.6, 0.7, 0.8]), np.array([0.1, 0.2])
-    scale, bias = fit_match_probability(own, strangers)
+    matched, mismatched = np.array([0.6, 0.7, 0.8]), np.array([0.1, 0.2])
+    scale, bias = fit_match_probability(matched, mismatched)
     assert 0 < scale < 100
     assert scale * 0.6 + bias > 0 > scale * 0.2 + bias
-    shifted = fit_match_probability(own * 10 + 5, strangers * 10 + 5)
+    shifted = fit_match_probability(matched * 10 + 5, mismatched * 10 + 5)
     np.testing.assert_allclose(shifted[0] * 10, scale, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("own", "strangers", "message"),
+    ("matched", "mismatched", "message"),
     [
-        ([0.1, np.nan, np.inf], [0.2], "`own` has 2 scores that are not finite, the first at 1"),
-        ([0.1], [0.2, -np.inf], "`strangers` has 1 scores that are not finite"),
-        ([0.3, 0.3], [0.3], "all 3 scores are 0.3: the model tells no pair from another"),
-        ([], [0.3], r"`own` has the shape \(0,\)"),
-        ([[0.1]], [0.3], r"`own` has the shape \(1, 1\)"),
+        (
+            [0.1, np.nan, np.inf],
+            [0.2],
+            "`matched` has 2 scores that are not finite, the first at 1",
+        ),
+        ([0.1], [0.2, -np.inf], "`mismatched` has 1 scores that are not finite"),
+        ([0.3, 0.3], [0.3], "all 3 scores are 0.3: the model does not distinguish the pairs"),
+        ([], [0.3], r"`matched` has the shape \(0,\)"),
+        ([[0.1]], [0.3], r"`matched` has the shape \(1, 1\)"),
     ],
 )
-def test_scores_that_say_nothing_are_refused(own, strangers, message):
+def test_scores_that_say_nothing_are_refused(matched, mismatched, message):
     with pytest.raises(ValueError, match=message):
-        fit_match_probability(own, strangers)
+        fit_match_probability(matched, mismatched)
 
 
 def test_strangers_are_of_another_group_and_all_of_them_are_drawn():
     groups = np.array(["b", "a", "b", "c", "a", "b"])
-    drawn = np.array([_strangers(groups, groups, seed) for seed in range(300)])
-    assert np.array_equal(drawn[7], _strangers(groups, groups, 7))
+    drawn = np.array([_texts_of_other_groups(groups, groups, seed) for seed in range(300)])
+    assert np.array_equal(drawn[7], _texts_of_other_groups(groups, groups, 7))
     for at, group in enumerate(groups):
         others, counts = np.unique(drawn[:, at], return_counts=True)
         assert others.tolist() == np.flatnonzero(groups != group).tolist()
@@ -131,7 +135,7 @@ def test_strangers_are_of_another_group_and_all_of_them_are_drawn():
 
 
 def test_strangers_where_a_text_has_a_class_of_its_own():
-    drawn = [_strangers([0, 1, 2], [1, 1, 0], seed) for seed in range(50)]
+    drawn = [_texts_of_other_groups([0, 1, 2], [1, 1, 0], seed) for seed in range(50)]
     found = [set(column) for column in zip(*np.array(drawn).tolist(), strict=True)]
     assert found == [{0, 1}, {2}, {0, 1, 2}]
 
@@ -166,8 +170,8 @@ def test_a_model_is_calibrated_by_its_own_scores():
     model = AsTheyAre()
     calibrate(model, CommonSpaceProcessor(), list(images), list(texts), groups, seed=3)
     everything = images @ texts.T
-    strangers = everything[np.arange(40), _strangers(groups, groups, 3)]
-    expected = fit_match_probability(everything.diagonal(), strangers)
+    mismatched = everything[np.arange(40), _texts_of_other_groups(groups, groups, 3)]
+    expected = fit_match_probability(everything.diagonal(), mismatched)
     found = model.config.match_scale, model.config.match_bias
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert found[0] > 0
@@ -184,14 +188,14 @@ def test_calibration_refuses_what_it_cannot_use(tiny_processor, tiny_regions_dat
     model, processor = AsTheyAre(), CommonSpaceProcessor()
     with pytest.raises(ValueError, match="all 3 texts are of the group 'x'"):
         calibrate(model, processor, images, texts, ["x", "x", "x"])
-    with pytest.raises(ValueError, match="found 3 texts and 2 groups"):
+    with pytest.raises(ValueError, match="there are 3 texts and 2 groups"):
         calibrate(model, processor, images, texts, [0, 1])
-    with pytest.raises(ValueError, match="of RcarModel is the log-odds of a match already"):
+    with pytest.raises(ValueError, match="of RcarModel is already the log-odds of a match"):
         calibrate_on(RcarModel(rcar_config()), tiny_processor, tiny_regions_dataset(3))
     assert model.config.match_scale is None
 
 
-@pytest.mark.filterwarnings("ignore:own texts score")
+@pytest.mark.filterwarnings("ignore:pairs score")
 def test_a_split_of_pairs_calibrates_by_its_images(
     tiny_config, tiny_processor, tiny_regions_dataset
 ):
@@ -217,7 +221,7 @@ def test_a_split_of_pairs_calibrates_by_its_images(
     assert found[0] != found[2]
 
 
-@pytest.mark.filterwarnings("ignore:own texts score")
+@pytest.mark.filterwarnings("ignore:pairs score")
 def test_a_split_with_classes_calibrates_by_them(tmp_path):
     rows = picture_dataset(10)
     processor = picture_processor()
@@ -227,8 +231,8 @@ def test_a_split_with_classes_calibrates_by_them(tmp_path):
     texts = [row["captions"][0] for row in rows]
     everything = score_matrix(model, processor, pictures, texts)
     labels = np.array(rows["image_label"])
-    strangers = everything[np.arange(10), _strangers(labels, labels, 1)]
-    expected = fit_match_probability(everything.diagonal(), strangers)
+    mismatched = everything[np.arange(10), _texts_of_other_groups(labels, labels, 1)]
+    expected = fit_match_probability(everything.diagonal(), mismatched)
     found = model.config.match_scale, model.config.match_bias
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     model.save_pretrained(tmp_path)
@@ -251,7 +255,7 @@ def test_a_split_of_vectors_calibrates():
     model = AsTheyAre()
     calibrate_on(model, CommonSpaceProcessor(), rows, seed=2)
     everything = images @ texts.T
-    strangers = everything[np.arange(30), _strangers(labels, labels, 2)]
-    expected = fit_match_probability(everything.diagonal(), strangers)
+    mismatched = everything[np.arange(30), _texts_of_other_groups(labels, labels, 2)]
+    expected = fit_match_probability(everything.diagonal(), mismatched)
     found = model.config.match_scale, model.config.match_bias
     np.testing.assert_allclose(found, expected, rtol=1e-4)

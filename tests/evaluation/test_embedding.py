@@ -59,7 +59,7 @@ def test_vectors_are_those_of_single_items(
 def test_a_stopped_run_is_taken_up(
     model: MatchingModel, tiny_processor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_rows, "_SECONDS", -1.0)
+    monkeypatch.setattr(stored_rows, "_SAVE_INTERVAL", -1.0)
     texts, path = ["red cat", "dog runs", "bird", "now here", "blue dog"], tmp_path / "t.npy"
     with pytest.raises(KeyboardInterrupt):
         embed_texts(model, Counting(tiny_processor, 2), texts, path, block_size=2)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from noisy_xmodal.evaluation.grids import grid_cells, picture_grids
+from noisy_xmodal.evaluation.grids import grid_cells, grid_features
 
 
 def test_a_map_becomes_means_of_its_parts() -> None:
@@ -80,17 +80,17 @@ def reader(images: list[np.ndarray], return_tensors: str) -> dict[str, Tensor]:
 
 def test_pictures_are_kept_in_their_order_as_half_precision(tmp_path: Path) -> None:
     images = list(np.random.default_rng(0).random((5, 3, 8, 8)))
-    grids = picture_grids(Eyes(2.0), reader, images, tmp_path / "g.npy", block_size=2)
+    grids = grid_features(Eyes(2.0), reader, images, tmp_path / "g.npy", block_size=2)
     assert (grids.shape, grids.dtype) == ((5, 16, 3), np.float16)
     for image, grid in zip(images, grids, strict=True):
         expected = 2 * image.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(3, 16).T
         np.testing.assert_allclose(grid, expected, atol=1e-2)
-    kept = picture_grids(Eyes(9.0), reader, images, tmp_path / "g.npy")
+    kept = grid_features(Eyes(9.0), reader, images, tmp_path / "g.npy")
     np.testing.assert_array_equal(kept, grids)
 
 
 def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
     images = [np.ones((3, 4, 4))] * 3 + [np.full((3, 4, 4), 1e6)]
-    with pytest.raises(ValueError, match="picture 3 is not finite"):
-        picture_grids(Eyes(), reader, images, tmp_path / "g.npy", block_size=3)
+    with pytest.raises(ValueError, match="image 3 is not finite"):
+        grid_features(Eyes(), reader, images, tmp_path / "g.npy", block_size=3)
     assert not (tmp_path / "g.npy").exists()

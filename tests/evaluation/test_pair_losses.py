@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noisy_xmodal.data.equal_texts import SharedTexts, text_numbers
 from noisy_xmodal.evaluation import pair_losses
-from noisy_xmodal.evaluation.pair_losses import judge_scores, judge_vectors
+from noisy_xmodal.evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -23,11 +23,11 @@ def log_mean_exp(values: list[float]) -> float:
 
 def test_losses_of_vectors_are_those_of_a_slow_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_losses, "_BLOCK", 4)  # several blocks
-    monkeypatch.setattr(pair_losses, "_LEAST_RANDOM", 30)
+    monkeypatch.setattr(pair_losses, "_MIN_RANDOM", 30)
     rng = np.random.default_rng(0)
     image_of_text = np.repeat(np.arange(6), 2)[:11]
     images, texts, scale = unit(rng, 6), unit(rng, 11), 7.0
-    found = judge_vectors(images, texts, image_of_text, scale, seed=3)
+    found = pair_losses_from_vectors(images, texts, image_of_text, scale, seed=3)
     score = scale * images.astype(np.float64) @ texts.T.astype(np.float64)  # (6, 11)
     of_image = [log_mean_exp(row.tolist()) for row in score]
     of_text = [log_mean_exp(column.tolist()) for column in score.T]
@@ -43,7 +43,7 @@ def test_losses_of_vectors_are_those_of_a_slow_loop(monkeypatch: pytest.MonkeyPa
     own_gap = np.abs(np.array(slow)[:, None] - wrong[None]).min()
     assert own_gap > 1e-4  # so that an own pair among the random ones would have been seen
     assert len(found.random_losses) >= 20
-    again = judge_vectors(images, texts, image_of_text, scale, seed=3)
+    again = pair_losses_from_vectors(images, texts, image_of_text, scale, seed=3)
     np.testing.assert_array_equal(again.random_losses, found.random_losses)
 
 
@@ -52,7 +52,7 @@ def test_the_evidence_of_siblings_is_that_of_a_slow_loop(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pair_losses, "_BLOCK", block)
-    monkeypatch.setattr(pair_losses, "_MOST_EXCHANGED", 40)
+    monkeypatch.setattr(pair_losses, "_MAX_EXCHANGED", 40)
     rng = np.random.default_rng(0)
     image_of_text = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 5, 5])
     images, texts, scale = unit(rng, 6), unit(rng, 13), 3.0
@@ -61,7 +61,7 @@ def test_the_evidence_of_siblings_is_that_of_a_slow_loop(
     all_pairs = replaced[differ][::4], others[differ][::4]
     assert 20 < len(all_pairs[0]) <= 40
     monkeypatch.setattr(pair_losses, "_random_pairs", lambda *_: all_pairs)
-    found = judge_vectors(images, texts, image_of_text, scale, seed=5)
+    found = pair_losses_from_vectors(images, texts, image_of_text, scale, seed=5)
 
     with_image = scale * images.astype(np.float64) @ texts.T.astype(np.float64)  # (6, 13)
     with_text = scale * texts.astype(np.float64) @ texts.T.astype(np.float64)  # (13, 13)
@@ -92,9 +92,9 @@ def test_the_evidence_of_siblings_is_that_of_a_slow_loop(
 
 
 def test_the_siblings_of_some_random_pairs_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_losses, "_MOST_EXCHANGED", 50)
+    monkeypatch.setattr(pair_losses, "_MAX_EXCHANGED", 50)
     rng = np.random.default_rng(0)
-    found = judge_vectors(unit(rng, 30), unit(rng, 60), np.repeat(np.arange(30), 2), 3.0)
+    found = pair_losses_from_vectors(unit(rng, 30), unit(rng, 60), np.repeat(np.arange(30), 2), 3.0)
     assert len(found.caption_exchanged) == len(found.set_exchanged) == 50
     assert len(found.random_losses) > 10_000
     np.testing.assert_array_equal(found.caption_exchanged[:, 0], found.set_exchanged[:, 0])
@@ -105,9 +105,9 @@ def test_the_siblings_of_some_random_pairs_are_looked_at(monkeypatch: pytest.Mon
 def test_references_are_a_sample_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     images, texts, own = unit(rng, 300), unit(rng, 300), np.arange(300)
-    whole = judge_vectors(images, texts, own, 5.0).losses
+    whole = pair_losses_from_vectors(images, texts, own, 5.0).losses
     monkeypatch.setattr(pair_losses, "N_REFERENCES", 100)
-    some = judge_vectors(images, texts, own, 5.0).losses
+    some = pair_losses_from_vectors(images, texts, own, 5.0).losses
     assert not np.array_equal(some, whole)
     np.testing.assert_allclose(some, whole, atol=0.6)
 
@@ -120,7 +120,7 @@ def test_random_pairs_are_never_of_the_own_image() -> None:
     assert (image_of_text[texts] != rows).all()
     # Texts stand for those of their image, and are replaced, about as often as each other.
     assert np.ptp(np.bincount(replaced)[:3]) < 0.05 * len(rows)
-    assert len(rows) >= 0.4 * pair_losses._LEAST_RANDOM
+    assert len(rows) >= 0.4 * pair_losses._MIN_RANDOM
     assert set(zip(rows.tolist(), texts.tolist(), strict=True)) == {
         (i, t) for i in range(3) for t in range(6) if image_of_text[t] != i
     }
@@ -138,14 +138,14 @@ def test_a_caption_with_the_text_of_an_own_one_makes_no_random_pair() -> None:
     table = np.random.default_rng(1).random((4, 6))
     given = (Stub(table), stub_processor, range(4), list("012345"), rows, 3.0, 0)
     n_wrong = sum((rows[p], q) in wrong for p in range(6) for q in range(6))
-    assert len(judge_scores(*given, known).random_losses) == n_wrong
+    assert len(pair_losses_from_scores(*given, known).random_losses) == n_wrong
     same = SharedTexts(["a cat"] * 6, rows)
     vectors = unit(np.random.default_rng(2), 6)
     for judge in (
-        lambda: judge_vectors(vectors[:4], vectors, rows, 3.0, 0, same),
-        lambda: judge_scores(*given, same),
+        lambda: pair_losses_from_vectors(vectors[:4], vectors, rows, 3.0, 0, same),
+        lambda: pair_losses_from_scores(*given, same),
     ):
-        with pytest.raises(ValueError, match="none of its own"):
+        with pytest.raises(ValueError, match="every caption matches every image"):
             judge()
 
 
@@ -190,7 +190,9 @@ def test_losses_of_scores_are_those_of_a_slow_loop(
     table = rng.random((6, 9))
     model = Stub(table)
     texts = [str(text) for text in range(9)]
-    found = judge_scores(model, stub_processor, list(range(6)), texts, image_of_text, scale, seed=2)
+    found = pair_losses_from_scores(
+        model, stub_processor, list(range(6)), texts, image_of_text, scale, seed=2
+    )
     assert model.training  # restored
     assert sorted(n for _, n in model.sizes) == [3, 3, 3]  # none is left with few
 
@@ -221,7 +223,7 @@ def test_losses_of_scores_are_those_of_a_slow_loop(
 def test_chunks_are_of_nearly_one_size(n: int) -> None:
     model = Stub(np.random.default_rng(0).random((n, n)))
     texts = [str(text) for text in range(n)]
-    found = judge_scores(model, stub_processor, list(range(n)), texts, np.arange(n), 1.0)
+    found = pair_losses_from_scores(model, stub_processor, list(range(n)), texts, np.arange(n), 1.0)
     sizes = [size for _, size in model.sizes]
     assert sum(sizes) == n
     assert max(sizes) <= 64

@@ -231,7 +231,7 @@ def in_the_order_of(keys: list[tuple[bool, float]], line: np.ndarray) -> bool:
 def test_new_scores_are_in_the_order_of_a_sort_per_query(monkeypatch, ties, k):
     monkeypatch.setattr("noisy_xmodal.evaluation.reranking._BLOCK_ROWS", 4)
     chosen = shortlist(random_scores(ties=ties), k)
-    rescored = np.where(chosen.chosen, random_scores(3, ties) - 5, np.nan)
+    rescored = np.where(chosen.pairs, random_scores(3, ties) - 5, np.nan)
     by_image, by_text = reranked_scores(chosen, rescored)
     assert by_image.shape == by_text.shape == (N_IMAGES, N_TEXTS)
     for image in range(N_IMAGES):
@@ -245,7 +245,7 @@ def test_new_scores_are_in_the_order_of_a_sort_per_query(monkeypatch, ties, k):
 def test_a_pair_of_a_shortlist_without_a_score_is_refused():
     chosen = shortlist(random_scores(), 3)
     rescored = random_scores(3)
-    image, text = np.argwhere(chosen.chosen)[5]
+    image, text = np.argwhere(chosen.pairs)[5]
     rescored[image, text] = np.nan
     with pytest.raises(ValueError, match=f"not a number at image {image} and text {text}"):
         reranked_scores(chosen, rescored)
@@ -287,7 +287,7 @@ def test_the_evaluator_ranks_like_a_sort(pairs, model, retriever, tiny_processor
             **chosen.recall(pairs.row_of_pair),
             "shortlist_rsum": own(retriever, pairs)["rsum"],
             "shortlist_k": k,
-            "scored_pairs": chosen.chosen.sum(),
+            "scored_pairs": chosen.pairs.sum(),
         }
     )
     assert list(found) == [*own(model, pairs), *ADDED]

@@ -128,9 +128,9 @@ def test_texts_are_encoded_once_and_images_in_blocks(
     assert sizes == {"image": [4, 1], "text": [4, 4, 2]}
 
 
-@pytest.mark.parametrize(("similarity", "by_length"), [("cosine", False), ("scan_t2i", True)])
+@pytest.mark.parametrize(("similarity", "length_order"), [("cosine", False), ("scan_t2i", True)])
 def test_texts_of_one_length_share_a_block_where_padding_costs_most(
-    dataset, tiny_config, tiny_processor, monkeypatch, similarity, by_length
+    dataset, tiny_config, tiny_processor, monkeypatch, similarity, length_order
 ):
     """The scores keep their places, see above."""
     model = MatchingModel(tiny_config(similarity=similarity))
@@ -145,7 +145,7 @@ def test_texts_of_one_length_share_a_block_where_padding_costs_most(
 
     monkeypatch.setattr(model, "encode_text", note_lengths)
     score_matrix(model, tiny_processor, images, texts, block_size=4)
-    assert lengths == (sorted(given) if by_length else given)
+    assert lengths == (sorted(given) if length_order else given)
 
 
 def metrics_by_sorting(scores: np.ndarray, own_image: list[int]) -> dict[str, float]:

@@ -32,7 +32,7 @@ class Maker:
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of rows of which the first four are there."""
-    monkeypatch.setattr(module, "_SECONDS", -1.0)
+    monkeypatch.setattr(module, "_SAVE_INTERVAL", -1.0)
     with pytest.raises(KeyboardInterrupt):
         stored_rows(tmp_path / "a.npy", 7, Maker(stops_at=4), block_size=2)
     return tmp_path / "a.npy"
@@ -105,7 +105,7 @@ def test_a_whole_file_that_does_not_fit_is_made_anew(tmp_path: Path, damage: str
 
 def test_blocks_that_do_not_fit_are_refused(stopped: Path) -> None:
     for other in (ROWS[:, :2], ROWS.astype(np.float64), ROWS[None, :, 0]):
-        with pytest.raises(ValueError, match=r"rows 4 to 5 .*\.a\.npy\.partial takes float32"):
+        with pytest.raises(ValueError, match=r"rows 4 to 5 .*\.a\.npy\.partial has float32"):
             stored_rows(stopped, 7, Maker(other), block_size=2)
     with pytest.raises(ValueError, match="rows 4 to 5"):  # one row would fill both
         stored_rows(stopped, 7, lambda start, end: ROWS[:1], block_size=2)

@@ -11,7 +11,7 @@ from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
 from ..entry.errors import load_part
 from ..evaluation.embedding import embed_images, embed_texts
-from ..evaluation.pair_losses import judge_scores, judge_vectors
+from ..evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
 from .judgement import WHAT_A_LOSS_MEANS, Judgement, conclude
 
@@ -91,7 +91,7 @@ def judge_by_model(
         raise DatasetError("There is one image: a pair is judged beside pairs of other images.")
     images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
     if model.is_two_tower:
-        judged = judge_vectors(
+        judged = pair_losses_from_vectors(
             embed_images(model, processor, images, folder / "images.npy", progress=progress),
             embed_texts(model, processor, captions, folder / "texts.npy", progress=progress),
             rows,
@@ -102,7 +102,7 @@ def judge_by_model(
     else:
         # RCAR scores by log-odds, which have no temperature.
         scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
-        judged = judge_scores(
+        judged = pair_losses_from_scores(
             model, processor, images, captions, rows, scale, seed, pairs.shared_texts, progress
         )
     fold_of_row = np.zeros(pairs.n_images, dtype=np.int64)

@@ -25,7 +25,7 @@ from transformers.utils import logging
 
 from ..data import PairDataset
 from ..evaluation.embedding import embed_images, embed_texts
-from ..evaluation.pair_losses import JudgedPairs, judge_vectors
+from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.two_towers import logit_scale_of
 from ..training import RobustTrainingArguments
@@ -266,7 +266,7 @@ class _StepBar(TrainerCallback):
 
 def _judge_fold(
     pairs: AuditedPairs, rows: np.ndarray, folder: Path, seed: int, progress: bool
-) -> JudgedPairs:
+) -> PairLosses:
     """Losses of the pairs of some images by the model in `folder`, or those that it gave before."""
     kept = folder / _JUDGED
     if not kept.is_file():
@@ -279,7 +279,7 @@ def _judge_fold(
             model, pairs.processor, samples.captions(), folder / "texts.npy", progress=progress
         )
         scale = logit_scale_of(model)
-        judged = judge_vectors(
+        judged = pair_losses_from_vectors(
             images, texts, samples.row_of_pair, scale, seed, samples.shared_texts
         )
         aside = kept.with_name(f".{kept.name}.partial")
@@ -290,7 +290,7 @@ def _judge_fold(
         del images, texts
         for file in (folder / "images.npy", folder / "texts.npy"):
             file.unlink()
-    return JudgedPairs(**load_file(str(kept)))
+    return PairLosses(**load_file(str(kept)))
 
 
 def how_cross_fitted(recipe: CrossFitRecipe) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
 from ..entry.errors import load_part
-from ..evaluation.grids import picture_grids
+from ..evaluation.grids import grid_features
 from ..evaluation.stored_rows import complete_rows
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 from .pictures import SeenImages
@@ -86,7 +86,7 @@ def audit_features(
         model = load_part(AutoModel, name, use_safetensors=True)
         processor = load_part(AutoImageProcessor, name, backend="pil")
         model = getattr(model, "vision_model", model).eval()  # of a two-tower model, its eyes
-    return picture_grids(model.to(device), processor, pictures, path, progress=progress)
+    return grid_features(model.to(device), processor, pictures, path, progress=progress)
 
 
 def model_state(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.pair_losses import JudgedPairs
+from ..evaluation.pair_losses import PairLosses
 from ..noise.random_pairs import (
     WrongShare,
     clean_given_share,
@@ -49,7 +49,7 @@ class Judgement:
 
 
 def conclude(
-    judged: Sequence[JudgedPairs],
+    judged: Sequence[PairLosses],
     own_pairs: Sequence[NDArray[np.int64]],
     row_of_pair: NDArray[np.int64],
     fold_of_row: NDArray[np.int64],

@@ -1,4 +1,4 @@
-"""Scoring with any matching model, and evaluators over it."""
+"""Scoring with any matching model, evaluators, calibration and re-ranking."""
 
 from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
@@ -6,7 +6,7 @@ from .features import extract_features
 from .pair_scores import pair_scores
 from .processes import shared_evaluation
 from .reranking import RerankEvaluator, Shortlist, rerank, shortlist
-from .retrieved import plot_retrieved, retrieved_examples
+from .retrieval_examples import plot_retrieval_examples, retrieval_examples
 from .scoring import ScoringModel, score_matrix
 
 __all__ = [
@@ -20,9 +20,9 @@ __all__ = [
     "extract_features",
     "fit_match_probability",
     "pair_scores",
-    "plot_retrieved",
+    "plot_retrieval_examples",
     "rerank",
-    "retrieved_examples",
+    "retrieval_examples",
     "score_matrix",
     "shared_evaluation",
     "shortlist",

@@ -1,7 +1,7 @@
-"""What a score says of a pair: the probability that its image and its text match.
+"""Calibration of scores to the probability that an image and a text match.
 
-The score of a two-tower model or an attention head is no probability. Platt scaling turns it into
-one, from the scores of pairs and of the same images with the texts of others.
+The score of a two-tower model or a cross-modal head is not a probability. Platt scaling converts
+it, fitted to the scores of pairs and of the same images with texts of other images.
 
 Source: Platt, "Probabilistic outputs for support vector machines", 1999.
 """
@@ -19,59 +19,55 @@ from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
 from ..modules.list_inputs import check_list
 from .pair_scores import pair_scores
 
-_MOST_PAIRS = 2_000
+_MAX_PAIRS = 2_000
 
 
-def fit_match_probability(own: ArrayLike, strangers: ArrayLike) -> tuple[float, float]:
-    """Fit p(match) = sigmoid(scale * score + bias), a match as likely beforehand as none.
+def fit_match_probability(matched: ArrayLike, mismatched: ArrayLike) -> tuple[float, float]:
+    """Fit p(match) = sigmoid(scale * score + bias) with a prior of 1/2.
 
-    Both kinds weigh the same whatever their number, and the targets are Platt's, which keep the
-    scale finite where the two are told apart without a mistake.
+    Matched and mismatched pairs have equal total weight. Platt's targets keep the scale finite for
+    separable scores.
 
     Args:
-        own: Scores of pairs, (n_own,).
-        strangers: Scores of images with the texts of others, (n_strangers,).
+        matched: Scores of pairs, (n_matched,).
+        mismatched: Scores of images with texts of other images, (n_mismatched,).
 
     Returns:
         Scale and bias.
 
     Raises:
-        ValueError: If a score is not finite, or all are the same.
+        ValueError: If a score is not finite or all scores are equal.
     """
     from sklearn.linear_model import LogisticRegression
 
-    sides = _checked(own, "own"), _checked(strangers, "strangers")
-    scores = np.concatenate(sides)  # (n,)
-    center, spread = float(scores.mean()), float(scores.std())
-    if spread <= 1e-6 * max(1.0, abs(center)):
+    positive = _check_scores(matched, "matched")  # (n_matched,)
+    negative = _check_scores(mismatched, "mismatched")  # (n_mismatched,)
+    scores = np.concatenate([positive, negative])  # (n,)
+    mean, std = float(scores.mean()), float(scores.std())
+    if std <= 1e-6 * max(1.0, abs(mean)):
         raise ValueError(
-            f"all {len(scores)} scores are {center:.6g}: the model tells no pair from another. "
+            f"all {len(scores)} scores are {mean:.6g}: the model does not distinguish the pairs. "
             "Train it, or look for a diverged run"
         )
-    n_own, n_strangers = map(len, sides)
-    match = np.concatenate(
-        [
-            np.full(n_own, (n_own + 1) / (n_own + 2)),
-            np.full(n_strangers, 1 / (n_strangers + 2)),
-        ]
-    )  # (n,), Platt's targets
-    share = np.concatenate([np.full(n_own, 1 / n_own), np.full(n_strangers, 1 / n_strangers)])
-    weights = np.concatenate([match * share, (1 - match) * share]) * len(scores) / 2  # (2 n,)
-    standard = np.tile((scores - center) / spread, 2)[:, None]  # (2 n, 1)
+    n = np.repeat([len(positive), len(negative)], [len(positive), len(negative)])  # (n,)
+    is_positive = np.arange(len(scores)) < len(positive)  # (n,)
+    targets = np.where(is_positive, n + 1, 1) / (n + 2)  # (n,), Platt's
+    weights = np.concatenate([targets / n, (1 - targets) / n]) * len(scores) / 2  # (2 n,)
+    standardised = np.tile((scores - mean) / std, 2)[:, None]  # (2 n, 1)
     classes = np.repeat([1, 0], len(scores))  # (2 n,)
-    fitted = LogisticRegression(C=1e6).fit(standard, classes, sample_weight=weights)
-    scale = float(fitted.coef_[0, 0]) / spread
-    return scale, float(fitted.intercept_[0]) - scale * center
+    regression = LogisticRegression(C=1e6).fit(standardised, classes, sample_weight=weights)
+    scale = float(regression.coef_[0, 0]) / std
+    return scale, float(regression.intercept_[0]) - scale * mean
 
 
-def _checked(scores: ArrayLike, name: str) -> NDArray[np.float64]:
+def _check_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"`{name}` has the shape {array.shape}: give at least one score, (n,)")
-    broken = np.flatnonzero(~np.isfinite(array))
-    if len(broken):
+    bad = np.flatnonzero(~np.isfinite(array))
+    if len(bad):
         raise ValueError(
-            f"`{name}` has {len(broken)} scores that are not finite, the first at {broken[0]}: "
+            f"`{name}` has {len(bad)} scores that are not finite, the first at {bad[0]}: "
             "look for a diverged model"
         )
     return array
@@ -86,62 +82,64 @@ def calibrate(
     seed: int = 0,
     text_groups: Sequence[Any] | NDArray | None = None,
 ) -> None:
-    """Measure on pairs what a score of the model says, and keep it in the model's config.
+    """Fit the match probability of a model on pairs and save it in the model's config.
 
-    The probability is that of these pairs: a wrong pair among them counts as a match, and a text
-    of another group that happens to suit an image as none, so much noise makes it too careful. It
-    takes a match to be as likely beforehand as none; where matches are rarer, as in a search, it is
-    too high.
+    A noisy pair counts as a match, and a matching text of another group as a mismatch, so
+    probabilities are less extreme with more noise. The prior probability of a match is 1/2; where
+    matches are rarer, as in a search, the probabilities are too high.
 
     Args:
         model: A matching model; `match_scale` and `match_bias` of its config are set.
         processor: Its processor.
-        images: Image of each pair, as for `pair_scores`; pairs that the model was not trained on.
+        images: Image of each pair, as for `pair_scores`. The pairs should not be training pairs.
         texts: Text of each pair.
-        groups: Which pairs belong together, such as image ids or classes, (n_pairs,): an image is
-            scored once with its own text and once with that of another group.
+        groups: Group of each pair, such as its image id or class, (n_pairs,). Each image is scored
+            with its own text and with a text of another group.
         seed: Seed of the choice of the other text.
-        text_groups: Where a text may be of another group than its image, the texts' own.
+        text_groups: Group of each text, if it may differ from that of the image.
 
     Raises:
-        ValueError: If all pairs are of one group, the model's score is a log-odds already, or its
-            scores are not finite or all the same.
+        ValueError: If all pairs have one group, the model's score is already a log-odds, or its
+            scores are not finite or all equal.
     """
     if not hasattr(model.config, "match_scale"):
         raise ValueError(
-            f"the score of {type(model).__name__} is the log-odds of a match already: it needs no "
+            f"the score of {type(model).__name__} is already the log-odds of a match: it needs no "
             "calibration"
         )
     check_list(texts, "texts")
     text_groups = groups if text_groups is None else text_groups
     if not len(groups) == len(text_groups) == len(texts):
-        raise ValueError(f"found {len(texts)} texts and {len(groups)} groups: give a group a pair")
-    chosen = _strangers(groups, text_groups, seed)  # (n_pairs,)
-    own = pair_scores(model, processor, images, texts)  # (n_pairs,)
-    strangers = pair_scores(model, processor, images, [texts[at] for at in chosen.tolist()])
-    scale, bias = fit_match_probability(own, strangers)
+        raise ValueError(
+            f"there are {len(texts)} texts and {len(groups)} groups: give one group per pair"
+        )
+    others = _texts_of_other_groups(groups, text_groups, seed)  # (n_pairs,)
+    matched = pair_scores(model, processor, images, texts)  # (n_pairs,)
+    mismatched = pair_scores(model, processor, images, [texts[i] for i in others.tolist()])
+    scale, bias = fit_match_probability(matched, mismatched)
     if scale <= 0:
         warnings.warn(
-            f"own texts score {own.mean():.4g} on average and others' {strangers.mean():.4g}: the "
-            "model does not find matches, and its probability of one is of no use",
+            f"pairs score {matched.mean():.4g} on average and mismatched pairs "
+            f"{mismatched.mean():.4g}: the model does not find matches, and its match probability "
+            "is useless",
             stacklevel=2,
         )
     model.config.match_scale, model.config.match_bias = scale, bias
 
 
-def _strangers(
+def _texts_of_other_groups(
     image_groups: Sequence[Any] | NDArray, text_groups: Sequence[Any] | NDArray, seed: int
 ) -> NDArray[np.int64]:
-    """For each image the position of a text of another group, each as likely, (n_pairs,)."""
-    of_image, of_text = np.asarray(image_groups), np.asarray(text_groups)  # (n_pairs,)
-    order = np.argsort(of_text, kind="stable")
-    first = np.searchsorted(of_text[order], of_image, side="left")  # (n_pairs,)
-    n_own = np.searchsorted(of_text[order], of_image, side="right") - first
-    n_others = len(of_text) - n_own
+    """For each image the position of a random text of another group, (n_pairs,)."""
+    images, texts = np.asarray(image_groups), np.asarray(text_groups)  # (n_pairs,) each
+    order = np.argsort(texts, kind="stable")
+    first = np.searchsorted(texts[order], images, side="left")  # (n_pairs,)
+    n_own = np.searchsorted(texts[order], images, side="right") - first
+    n_others = len(texts) - n_own
     if not n_others.all():
         raise ValueError(
-            f"all {len(of_text)} texts are of the group '{of_text[0]}': calibration needs texts of "
-            "another one"
+            f"all {len(texts)} texts are of the group '{texts[0]}': calibration needs texts of "
+            "another group"
         )
     place = np.random.default_rng(seed).integers(n_others)  # (n_pairs,), among the others
     return order[place + np.where(place >= first, n_own, 0)]
@@ -152,17 +150,17 @@ def calibrate_on(
     processor: Any,
     rows: datasets.Dataset | PairDataset | LabelDataset,
     seed: int = 0,
-    max_pairs: int = _MOST_PAIRS,
+    max_pairs: int = _MAX_PAIRS,
 ) -> None:
-    """Calibrate on a split, see `calibrate`: at most `max_pairs` of its pairs, drawn at random.
+    """Calibrate on a random sample of the pairs of a split, see `calibrate`.
 
     Args:
         model: A matching model; its config is set.
         processor: Its processor.
-        rows: A split by the column contract, such as the validation split. Where it has classes,
-            another text is one of another class, else one of another image.
-        seed: Seed of both choices.
-        max_pairs: The most pairs to score.
+        rows: A split by the column contract, such as the validation split. The groups are its
+            classes if it has them, else its images.
+        seed: Seed of the sample and of the other texts.
+        max_pairs: Maximum number of pairs.
 
     Raises:
         DatasetError: If the split breaks the column contract.
@@ -170,34 +168,34 @@ def calibrate_on(
     """
     if isinstance(rows, datasets.Dataset):
         rows = _as_pairs(model, rows)
-    chosen = np.arange(len(rows))
-    if len(chosen) > max_pairs:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:max_pairs])
+    sample = np.arange(len(rows))
+    if len(sample) > max_pairs:
+        sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:max_pairs])
     images: Sequence[Any]
     texts: Sequence[Any]
     if isinstance(rows, LabelDataset):
-        groups, text_groups = rows.image_labels[chosen], rows.text_labels[chosen]
+        groups, text_groups = rows.image_labels[sample], rows.text_labels[sample]
         if rows.has_features or model.config.backbone_config is None:
-            images, texts = list(rows.image_features[chosen]), list(rows.text_features[chosen])
+            images, texts = list(rows.image_features[sample]), list(rows.text_features[sample])
         else:
-            images, texts = _Rows(rows.pictures, chosen), rows.texts(chosen)
+            images, texts = _Rows(rows.pictures, sample), rows.texts(sample)
         calibrate(model, processor, images, texts, groups, seed, text_groups)
         return
-    captions, row_of_pair = rows.captions(), rows.row_of_pair[chosen]
+    captions, row_of_pair = rows.captions(), rows.row_of_pair[sample]
     image_ids = np.asarray(column_values(rows.dataset, IMAGE_ID))[row_of_pair]
-    images, texts = _Rows(rows.visuals, row_of_pair), [captions[at] for at in chosen.tolist()]
+    images, texts = _Rows(rows.visuals, row_of_pair), [captions[i] for i in sample.tolist()]
     calibrate(model, processor, images, texts, image_ids, seed)
 
 
 def _as_pairs(model: Any, rows: datasets.Dataset) -> PairDataset | LabelDataset:
     if IMAGE_LABEL not in rows.column_names:
         return PairDataset(rows)
-    reads_raw = model.config.backbone_config is not None
-    return LabelDataset(rows).without_features() if reads_raw else LabelDataset(rows)
+    has_backbone = model.config.backbone_config is not None
+    return LabelDataset(rows).without_features() if has_backbone else LabelDataset(rows)
 
 
 class _Rows(Sequence):
-    """Images of some rows, read a slice at a time."""
+    """Images of some rows, read when they are indexed."""
 
     def __init__(self, read: Callable[[list[int]], list[Any]], rows: NDArray[np.int64]) -> None:
         self._read = read
@@ -207,5 +205,5 @@ class _Rows(Sequence):
         return len(self._rows)
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._rows[index]
-        return self._read(found.tolist()) if isinstance(index, slice) else self._read([found])[0]
+        rows = self._rows[index]
+        return self._read(rows.tolist()) if isinstance(index, slice) else self._read([rows])[0]

@@ -1,4 +1,4 @@
-"""Vectors of many images or texts, written to a file block by block; a stopped run is taken up."""
+"""Vectors of many images or texts, written to a file in blocks; an interrupted run is resumed."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,24 +21,24 @@ def embed_images(
     block_size: int = 64,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Vectors of images, kept in a file; what an earlier call has left there is not made again.
+    """Embed images into a file, or read the vectors that an earlier call wrote.
 
-    It is for the caller to name the file after the model and the images; another number of images
-    begins it anew.
+    The file name must identify the model and the images. A file with another number of images is
+    overwritten.
 
     Args:
         model: A two-tower model; its mode is restored afterwards.
         processor: Its processor.
-        images: Pictures or region features; anything that gives a list for a slice.
+        images: Images or region features; slicing must give a list.
         path: The `.npy` file, see `stored_rows`.
-        block_size: Images that are encoded at once.
+        block_size: Images per block.
         progress: Whether to show a progress bar.
 
     Returns:
         (n_images, size), read-only and memory-mapped.
 
     Raises:
-        ValueError: If there are no images, or one in place of a list, or a vector is not finite.
+        ValueError: If there are no images, `images` is not a list, or a vector is not finite.
     """
 
     def encode(block: Sequence[Any]) -> Tensor:
@@ -55,21 +55,21 @@ def embed_texts(
     block_size: int = 64,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Vectors of texts, kept in a file as by `embed_images`, which see.
+    """Embed texts into a file, as `embed_images` does.
 
     Args:
         model: A two-tower model; its mode is restored afterwards.
         processor: Its processor.
         texts: Captions.
         path: The `.npy` file, see `stored_rows`.
-        block_size: Texts that are encoded at once.
+        block_size: Texts per block.
         progress: Whether to show a progress bar.
 
     Returns:
         (n_texts, size), read-only and memory-mapped.
 
     Raises:
-        ValueError: If there are no texts, or one in place of a list, or a vector is not finite.
+        ValueError: If there are no texts, `texts` is not a list, or a vector is not finite.
     """
 
     def encode(block: Sequence[str]) -> Tensor:
@@ -78,8 +78,8 @@ def embed_texts(
     return _embed(model, encode, texts, path, block_size, progress, "text")
 
 
-def _inputs(model: ScoringModel, given: Any) -> dict[str, Tensor]:
-    return {name: value.to(model.device) for name, value in given.items()}
+def _inputs(model: ScoringModel, features: Any) -> dict[str, Tensor]:
+    return {name: value.to(model.device) for name, value in features.items()}
 
 
 def _embed(
@@ -101,7 +101,7 @@ def _embed(
         try:
             block = encode(items[start:end]).float().cpu().numpy()  # (n_block, size)
         except (OSError, ValueError) as error:
-            error.add_note(f"It was met in the {kind}s {start} to {end - 1}.")
+            error.add_note(f"The error occurred in the {kind}s {start} to {end - 1}.")
             raise
         check_finite(block, start, kind)
         return block

@@ -1,6 +1,6 @@
-"""Evaluators: callables of a model and a dataset that give metrics.
+"""Evaluators: callables that return the metrics of a model on a dataset.
 
-Within `shared_evaluation` the processes share their work, and all get the same metrics.
+Within `shared_evaluation` the processes share the work, and all get the same metrics.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, score_matrix
 
 #: The metrics of retrieval, and whether the larger one is better.
-RETRIEVAL_WAYS: Mapping[str, bool] = {
-    f"{way}_{name}": name != "medr"
-    for way in ("i2t", "t2i")
+RETRIEVAL_METRICS: Mapping[str, bool] = {
+    f"{direction}_{name}": name != "medr"
+    for direction in ("i2t", "t2i")
     for name in ("r1", "r5", "r10", "medr")
 } | {"rsum": True}
 
@@ -27,17 +27,17 @@ RETRIEVAL_WAYS: Mapping[str, bool] = {
 class RetrievalEvaluator:
     """Retrieval in both directions over all images and captions of a split.
 
-    `greater_is_better` says of each metric which way it is better.
+    `greater_is_better` gives the direction of each metric.
 
     Args:
         processor: The model's processor.
-        block_size: Images and texts that are scored at once; bounds memory.
+        block_size: Images and texts per block; bounds memory.
         fold_size: Average over consecutive folds of this many images (1000 for "COCO 1K").
         progress: Whether to show a progress bar.
     """
 
     primary_metric = "rsum"
-    greater_is_better = RETRIEVAL_WAYS
+    greater_is_better = RETRIEVAL_METRICS
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class RetrievalEvaluator:
 class LabelRetrievalEvaluator:
     """Retrieval of the same class in the other modality, over all rows of a split.
 
-    A query's relevant items are those of its class by the labels that the split gives: right ones
-    in the evaluation splits of this library, wrong ones too in a part held out of noisy pairs. Its
-    own pair is among them, as is the field's custom.
+    The relevant items of a query are those of its class by the labels of the split, including its
+    own pair, as usual in the field. Evaluation splits of this library have correct labels; a part
+    held out of noisy training pairs does not.
 
     Args:
         processor: The model's processor.
-        block_size: Rows that are embedded at once.
-        cutoffs: Lengths of list for mAP at K, beside the whole list.
+        block_size: Rows per block.
+        cutoffs: List lengths for mAP at K, besides the whole list.
     """
 
     primary_metric = "map"
@@ -97,9 +97,10 @@ class LabelRetrievalEvaluator:
 
     @property
     def greater_is_better(self) -> Mapping[str, bool]:
-        """The metrics, of all of which the larger one is better."""
-        ends = ["", *(f"_{cutoff}" for cutoff in self.cutoffs)]
-        return {f"{way}_map{end}": True for end in ends for way in ("i2t", "t2i")} | {"map": True}
+        """The names of the metrics; larger is better for all of them."""
+        suffixes = ["", *(f"_{cutoff}" for cutoff in self.cutoffs)]
+        names = [f"{way}_map{suffix}" for suffix in suffixes for way in ("i2t", "t2i")]
+        return dict.fromkeys([*names, "map"], True)
 
     def __call__(self, model: Any, dataset: datasets.Dataset | LabelDataset) -> dict[str, float]:
         """Embed and rank.
@@ -148,7 +149,7 @@ class LabelRetrievalEvaluator:
         blocks = []
         n = len(pairs)
         own = own_rows(n, self.block_size)
-        # A process without rows of its own embeds one to know what vectors look like.
+        # A process without rows embeds one, to know the shape of the vectors.
         rows = range(n)[own] or range(1)
         for start in range(0, len(rows), self.block_size):
             batch = collate(pairs.__getitems__(rows[start : start + self.block_size]))

@@ -1,4 +1,4 @@
-"""Feature vectors of pictures and texts by a frozen backbone, made once and kept on disk."""
+"""Feature vectors of images and texts by a frozen backbone, cached on disk."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..data import LabelDataset
 from ..data.digests import combined_digest
 from .model_identity import model_parts
 
-#: Raised when the same rows and models would give other vectors than before.
+#: Incremented when the vectors of the same rows and models change.
 _VERSION = "2"
 
 
@@ -27,19 +27,19 @@ def extract_features(
     block_size: int = 64,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the towers of a model with a backbone would read of every row.
+    """Compute the inputs of a model's towers by its backbone, for every row.
 
-    The vectors are kept in the cache of `datasets`, under a name made of the rows, the backbone's
-    weights and the processor, so that another run or method reads them from there.
+    The vectors are cached under a hash of the rows, the backbone's weights and the processor, so
+    that other runs and methods reuse them.
 
     Args:
         model: A `CommonSpaceModel` with a backbone.
         processor: Its processor.
-        pairs: Rows of pictures and texts.
-        device: Where to run the backbone.
+        pairs: Rows of images and texts.
+        device: Device of the backbone.
         split: Name of the split, for the progress bar.
-        block_size: Rows that are read at once.
-        cache_dir: Where to keep them; the cache of `datasets` by default.
+        block_size: Rows per block.
+        cache_dir: Folder of the cache; that of `datasets` by default.
 
     Returns:
         Image vectors (n, image_size) and text vectors (n, text_size), float32.
@@ -47,14 +47,14 @@ def extract_features(
     folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_features"
     path = folder / f"{_fingerprint(model, processor, pairs)}.safetensors"
     if path.is_file():
-        kept = load_file(str(path))
-        return kept["image_features"], kept["text_features"]
-    place, was_training = model.device, model.training
+        arrays = load_file(str(path))
+        return arrays["image_features"], arrays["text_features"]
+    original_device, was_training = model.device, model.training
     model.eval().to(device)
     try:
-        arrays = _read_blocks(model, processor, pairs, split, block_size)
+        arrays = _compute_features(model, processor, pairs, split, block_size)
     finally:
-        model.train(was_training).to(place)
+        model.train(was_training).to(original_device)
     folder.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.partial")
     save_file(arrays, str(aside))
@@ -63,21 +63,21 @@ def extract_features(
 
 
 @torch.inference_mode()
-def _read_blocks(
+def _compute_features(
     model: Any, processor: Any, pairs: LabelDataset, split: str, block_size: int
 ) -> dict[str, np.ndarray]:
-    found: dict[str, list[np.ndarray]] = {"image": [], "text": []}
+    features: dict[str, list[np.ndarray]] = {"image": [], "text": []}
     for start in tqdm(range(0, len(pairs), block_size), desc=f"features of {split}", leave=False):
         rows = range(len(pairs))[start : start + block_size]
         images = processor(images=pairs.pictures(rows)).to(model.device)
         texts = processor(text=pairs.texts(rows)).to(model.device)
-        found["image"].append(model.image_features_of(**images).float().cpu().numpy())
-        found["text"].append(model.text_features_of(**texts).float().cpu().numpy())
-    return {f"{name}_features": np.concatenate(blocks) for name, blocks in found.items()}
+        features["image"].append(model.image_features_of(**images).float().cpu().numpy())
+        features["text"].append(model.text_features_of(**texts).float().cpu().numpy())
+    return {f"{name}_features": np.concatenate(blocks) for name, blocks in features.items()}
 
 
 def _fingerprint(model: Any, processor: Any, pairs: LabelDataset) -> str:
-    """A name for what the features depend on: pictures, texts, processor, tokenizer, weights."""
+    """A hash of everything the features depend on: rows, processor, tokenizer and weights."""
     rows = pairs.without_features().identity()
     content = (rows["pair: picture"], rows["pair: text"])
     return combined_digest(_VERSION, *content, *model_parts(model, processor, model.backbone))

@@ -1,4 +1,4 @@
-"""What the pictures share: colours of right and wrong, and how a figure becomes a file."""
+"""Colours of matplotlib figures, and writing them to PNG files."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ RIGHT_COLOR, WRONG_COLOR = "#4c9f70", "#d1495b"
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a PNG aside and rename it into place: a killed run leaves the old one or the new one.
+    """Write a figure to a PNG file atomically.
 
     Args:
-        figure: What to write.
-        path: The PNG; its folder is made where it is missing.
+        figure: The figure.
+        path: The PNG file; missing folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pictures as region features: the grid of a frozen vision model, made once and kept on disk."""
+"""Region features of images: the feature grid of a frozen vision model, cached on disk."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from .stored_rows import check_finite, stored_rows
 
-#: Cells of the grid a side; the field's regions are 36, and 16 are a quarter of its disk.
+#: Cells per side of the grid. The field uses 36 regions; 16 cells need less than half the disk.
 GRID = 4
 
 
-def picture_grids(
+def grid_features(
     model: nn.Module,
     processor: Any,
     images: Sequence[Any],
@@ -24,22 +24,22 @@ def picture_grids(
     block_size: int = 32,
     progress: bool = False,
 ) -> np.ndarray:
-    """Region features of pictures by a vision model.
+    """Compute region features of images by a vision model.
 
     Args:
-        model: Any vision model of transformers, in eval mode.
+        model: Any transformers vision model, in eval mode.
         processor: Its image processor.
-        images: Pictures; anything that gives a list for a slice.
-        path: `.npy` file, named after the model and the pictures: what is there is not made again.
-        block_size: Pictures that are read at once.
+        images: The images; slicing must give a list.
+        path: `.npy` file, see `stored_rows`; its name must identify the model and the images.
+        block_size: Images per block.
         progress: Whether to show a progress bar.
 
     Returns:
-        (n_images, n_regions, size), float16, mapped from the file: 4 x 4 regions, or one where
-        the model's tokens are no grid.
+        (n_images, n_regions, size), float16, mapped from the file: 4 x 4 regions, or one if the
+        model's tokens are not a grid.
 
     Raises:
-        ValueError: If there are no pictures, or a feature is not finite.
+        ValueError: If there are no images, or a feature is not finite.
     """
     parameter = next(model.parameters())
 
@@ -48,26 +48,26 @@ def picture_grids(
         pixels = processor(images=images[start:end], return_tensors="pt")["pixel_values"]
         hidden = model(pixel_values=pixels.to(parameter)).last_hidden_state
         cells = grid_cells(hidden).to(torch.float16).cpu().numpy()  # (n_block, n_regions, size)
-        check_finite(cells, start, "picture")
+        check_finite(cells, start, "image")
         return cells
 
-    return stored_rows(path, len(images), make, block_size, "looking at pictures", progress)
+    return stored_rows(path, len(images), make, block_size, "image features", progress)
 
 
 def grid_cells(hidden: Tensor) -> Tensor:
-    """What a vision model gives, as at most 4 x 4 cells.
+    """Pool the output of a vision model to at most 4 x 4 cells.
 
     Args:
-        hidden: A map (n, channels, height, width), or tokens (n, length, size) of which the last
-            are a square grid, as those of ViT, DINO and CLIP.
+        hidden: A feature map (n, channels, height, width), or tokens (n, length, size) that end
+            with a square grid, as in ViT, DINO and CLIP.
 
     Returns:
-        (n, n_cells, size); the mean of the tokens alone where they are no square.
+        (n, n_cells, size); one cell with the mean of the tokens if they are not a square grid.
     """
     if hidden.dim() == 3:
         length, size = hidden.shape[1:]
         side = math.isqrt(length)
-        if length - side**2 > 8:  # class and register tokens come first, and are few
+        if length - side**2 > 8:  # only a few class and register tokens precede a grid
             return hidden.float().mean(dim=1, keepdim=True)
         patches = hidden[:, length - side**2 :]  # (n, side * side, size)
         hidden = patches.transpose(1, 2).reshape(-1, size, side, side)

@@ -1,4 +1,4 @@
-"""What the vectors of a model depend on, beside what it reads."""
+"""Everything that the vectors of a model depend on, except its inputs."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from ..modules.processor_facts import processor_facts, words_by_id
 def model_parts(
     model: Any, processor: Any, network: nn.Module | None = None
 ) -> list[str | Digests]:
-    """Processor, words, config and weights, for `data.identity.joined`.
+    """Processor, vocabulary, config and weights, to be hashed by `data.digests.joined`.
 
     Args:
-        model: A model of transformers.
+        model: A transformers model.
         processor: Its processor.
-        network: The part of the model whose config and weights count; the whole by default.
+        network: The part of the model whose config and weights matter; by default the whole model.
     """
     part: Any = model if network is None else network
     state = sorted(part.state_dict().items())

@@ -1,13 +1,13 @@
-"""Losses of single pairs, and of random pairs beside them, by a model that is there.
+"""Losses of single pairs and of random pairs by a pretrained model.
 
 The loss of image i with caption c is the symmetric cross-entropy of CLIP against a fixed sample of
-references in place of a batch:
+references instead of a batch:
 
     loss(i, c) = (log mean_c' exp s(i, c') + log mean_i' exp s(i', c)) / 2 - s(i, c)
 
 where s is the similarity divided by the temperature, c' runs over reference captions and i' over
-reference images. Random pairs are made of the same images and captions and judged alike; a caption
-with the very text of one of the image's own makes no random pair.
+reference images. Random pairs combine the same images and captions and get the same loss. A caption
+with the same text as one of the image's captions is not used in a random pair.
 """
 
 from collections.abc import Sequence
@@ -23,34 +23,34 @@ from ..data.equal_texts import SharedTexts
 from ..modules.list_inputs import check_list
 from .scoring import ScoringModel, eval_mode
 
-#: References of each kind; more change the ranks of the pairs by little.
+#: Reference images and reference captions; more hardly change the ranks of the pairs.
 N_REFERENCES = 2048
-#: Random pairs at least, where there are captions of other images to make them of.
-_LEAST_RANDOM = 20_000
-#: Random pairs whose siblings are looked at.
-_MOST_EXCHANGED = 60_000
+#: Minimum number of random pairs, if there are enough mismatched captions.
+_MIN_RANDOM = 20_000
+#: Maximum number of random pairs with sibling losses.
+_MAX_EXCHANGED = 60_000
 _BLOCK = 4096
-#: Pairs whose scores are compared with each other at most, for models without vectors.
+#: Pairs per block for models without vectors.
 _CHUNK = 64
 _NO_RANDOM = (
-    "No image can be given a caption that is none of its own, so that no random pair can be made "
-    "to compare with: give pairs of two images or more, with different captions."
+    "Random pairs cannot be formed, because every caption matches every image: give pairs of two "
+    "or more images with different captions."
 )
 
 
-class JudgedPairs(NamedTuple):
-    """Losses of pairs and of random pairs, by one model.
+class PairLosses(NamedTuple):
+    """Losses of pairs and of random pairs by one model.
 
-    The evidence has three columns: the loss of a pair, the mean loss of its siblings (the other
-    captions of its image) with the image, and the mean loss of its caption with its siblings, text
-    with text; NaN where there are no siblings or the model has no vectors.
+    The evidence has three columns: the loss of the pair, the mean loss of the image with the
+    siblings (the other captions of the image), and the mean loss of the caption with the siblings,
+    text with text; NaN without siblings or for a model without vectors.
 
     Attributes:
         losses: (n_pairs,).
         random_losses: (n_random,).
         evidence: Of the pairs, (n_pairs, 3).
-        caption_exchanged: Of pairs whose caption is exchanged for a random one, (n, 3).
-        set_exchanged: Of images that are given the captions of a random image, (n, 3).
+        caption_exchanged: Of pairs whose caption is replaced by a random one, (n, 3).
+        set_exchanged: Of images whose captions are all replaced by those of a random image, (n, 3).
     """
 
     losses: NDArray[np.float64]
@@ -60,31 +60,31 @@ class JudgedPairs(NamedTuple):
     set_exchanged: NDArray[np.float64]
 
 
-def judge_vectors(
+def pair_losses_from_vectors(
     images: np.ndarray,
     texts: np.ndarray,
     image_of_text: np.ndarray,
     scale: float,
     seed: int = 0,
     shared_texts: SharedTexts | None = None,
-) -> JudgedPairs:
+) -> PairLosses:
     """Losses of pairs by the vectors of two towers.
 
     Args:
-        images: Unit vectors, (n_images, size), possibly mapped from a file.
-        texts: Unit vectors, (n_pairs, size), likewise; those of an image stand together.
+        images: Unit vectors, (n_images, size); may be memory-mapped.
+        texts: Unit vectors, (n_pairs, size); may be memory-mapped.
         image_of_text: Row of the image of each text, ascending, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of references and random pairs.
-        shared_texts: Which images share which texts; by default, none do.
+        shared_texts: Which images share which texts; by default none do.
 
     Raises:
-        ValueError: If no image can be given a text that is none of its own.
+        ValueError: If every text matches every image.
     """
     rng = np.random.default_rng(seed)
     some_images = _sample(rng, len(images))
     some_texts = _sample(rng, len(texts))
-    judge = _VectorJudge(
+    scorer = _VectorLosses(
         images,
         texts,
         np.concatenate([[0], np.cumsum(np.bincount(image_of_text, minlength=len(images)))]),
@@ -93,57 +93,57 @@ def judge_vectors(
         _log_mean_exp(texts, texts[some_texts], scale),
         scale,
     )
-    own = np.arange(len(texts))
-    given = judge.evidence(image_of_text, own, image_of_text, own)
+    all_texts = np.arange(len(texts))
+    evidence = scorer.evidence(image_of_text, all_texts, image_of_text, all_texts)
     replaced, others = _random_pairs(rng, image_of_text, shared_texts)
-    random_losses = judge.losses(image_of_text[replaced], others)
-    some = np.sort(rng.permutation(len(others))[:_MOST_EXCHANGED])
-    replaced, others = replaced[some], others[some]
+    random_losses = scorer.losses(image_of_text[replaced], others)
+    sample = np.sort(rng.permutation(len(others))[:_MAX_EXCHANGED])
+    replaced, others = replaced[sample], others[sample]
     rows = image_of_text[replaced]
-    return JudgedPairs(
-        given[:, 0].copy(),
+    return PairLosses(
+        evidence[:, 0].copy(),
         random_losses,
-        given,
-        judge.evidence(rows, others, rows, replaced),
-        judge.evidence(rows, others, image_of_text[others], others),
+        evidence,
+        scorer.evidence(rows, others, rows, replaced),
+        scorer.evidence(rows, others, image_of_text[others], others),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _VectorJudge:
-    """Vectors with what their losses have in common.
+class _VectorLosses:
+    """Vectors and the terms of their losses that do not depend on a single pair.
 
     Attributes:
         images: (n_images, size).
         texts: (n_texts, size).
         first_texts: First text of each image, and the number of texts, (n_images + 1,).
-        of_image: Log mean exp of the scores with reference texts, (n_images,).
-        of_text: The same of each text with reference images, (n_texts,).
-        among_texts: The same of each text with reference texts, (n_texts,).
+        image_terms: Log mean exp of the scores with reference texts, (n_images,).
+        text_terms: The same of each text with reference images, (n_texts,).
+        text_text_terms: The same of each text with reference texts, (n_texts,).
         scale: Inverse temperature.
     """
 
     images: np.ndarray
     texts: np.ndarray
     first_texts: NDArray[np.int64]
-    of_image: NDArray[np.float64]
-    of_text: NDArray[np.float64]
-    among_texts: NDArray[np.float64]
+    image_terms: NDArray[np.float64]
+    text_terms: NDArray[np.float64]
+    text_text_terms: NDArray[np.float64]
     scale: float
 
     def losses(self, rows: np.ndarray, columns: np.ndarray) -> NDArray[np.float64]:
         """Loss of images with texts, (n,)."""
-        found = np.empty(len(rows))
+        losses = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
             part = slice(start, start + _BLOCK)
             image, text = _floats(self.images[rows[part]]), _floats(self.texts[columns[part]])
-            similar = np.einsum("nd,nd->n", image, text)
-            common = (self.of_image[rows[part]] + self.of_text[columns[part]]) / 2
-            found[part] = common - self.scale * similar
-        return found
+            similarity = np.einsum("nd,nd->n", image, text)
+            terms = (self.image_terms[rows[part]] + self.text_terms[columns[part]]) / 2
+            losses[part] = terms - self.scale * similarity
+        return losses
 
     def evidence(
-        self, rows: np.ndarray, columns: np.ndarray, sets: np.ndarray, without: np.ndarray
+        self, rows: np.ndarray, columns: np.ndarray, sets: np.ndarray, excluded: np.ndarray
     ) -> NDArray[np.float64]:
         """Evidence of images with texts, (n, 3).
 
@@ -151,17 +151,19 @@ class _VectorJudge:
             rows: The images, (n,).
             columns: The texts, (n,).
             sets: The images whose texts are the siblings, (n,).
-            without: The text of each set that is none of them, (n,).
+            excluded: The text of each set that is not a sibling, (n,).
         """
-        found = np.full((len(rows), 3), np.nan)
-        found[:, 0] = self.losses(rows, columns)
+        evidence = np.full((len(rows), 3), np.nan)
+        evidence[:, 0] = self.losses(rows, columns)
         for start in range(0, len(rows), _BLOCK):
             part = slice(start, start + _BLOCK)
-            found[part, 1:] = self._siblings(rows[part], columns[part], sets[part], without[part])
-        return found
+            evidence[part, 1:] = self._sibling_losses(
+                rows[part], columns[part], sets[part], excluded[part]
+            )
+        return evidence
 
-    def _siblings(
-        self, rows: np.ndarray, columns: np.ndarray, sets: np.ndarray, without: np.ndarray
+    def _sibling_losses(
+        self, rows: np.ndarray, columns: np.ndarray, sets: np.ndarray, excluded: np.ndarray
     ) -> NDArray[np.float64]:
         """The last two columns of the evidence, (n, 2)."""
         distinct, position = np.unique(sets, return_inverse=True)
@@ -169,30 +171,30 @@ class _VectorJudge:
         ends = np.cumsum(counts)
         starts = ends - counts
         members = np.arange(ends[-1]) + np.repeat(self.first_texts[distinct] - starts, counts)
-        left = (counts[position] - 1).astype(np.float64)  # (n,)
-        left[left == 0] = np.nan
+        n_siblings = (counts[position] - 1).astype(np.float64)  # (n,)
+        n_siblings[n_siblings == 0] = np.nan
 
-        def mean_of_others(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+        def sibling_mean(values: np.ndarray, own: np.ndarray) -> np.ndarray:
             sums = np.add.reduceat(values, starts, axis=0)[position]
-            return (sums - own) / (left if values.ndim == 1 else left[:, None])
+            return (sums - own) / (n_siblings if values.ndim == 1 else n_siblings[:, None])
 
-        vectors = mean_of_others(
-            _floats(self.texts[members]), _floats(self.texts[without])
+        vectors = sibling_mean(
+            _floats(self.texts[members]), _floats(self.texts[excluded])
         )  # (n, size)
-        text = mean_of_others(self.of_text[members], self.of_text[without])  # (n,)
-        among = mean_of_others(self.among_texts[members], self.among_texts[without])  # (n,)
+        text = sibling_mean(self.text_terms[members], self.text_terms[excluded])  # (n,)
+        text_text = sibling_mean(self.text_text_terms[members], self.text_text_terms[excluded])
         with_image = np.einsum("nd,nd->n", _floats(self.images[rows]), vectors)
         with_text = np.einsum("nd,nd->n", _floats(self.texts[columns]), vectors)
         return np.stack(
             [
-                (self.of_image[rows] + text) / 2 - self.scale * with_image,
-                (self.among_texts[columns] + among) / 2 - self.scale * with_text,
+                (self.image_terms[rows] + text) / 2 - self.scale * with_image,
+                (self.text_text_terms[columns] + text_text) / 2 - self.scale * with_text,
             ],
             axis=1,
         )
 
 
-def judge_scores(
+def pair_losses_from_scores(
     model: ScoringModel,
     processor: Any,
     images: Sequence[Any],
@@ -202,29 +204,29 @@ def judge_scores(
     seed: int = 0,
     shared_texts: SharedTexts | None = None,
     progress: bool = False,
-) -> JudgedPairs:
-    """Losses of pairs by a model that has no vector an image, against the pairs of a chunk.
+) -> PairLosses:
+    """Losses of pairs by a model without image vectors, against the pairs of a chunk.
 
     Args:
         model: A model whose `score` compares all images of a block with all its texts.
         processor: Its processor.
-        images: Anything that gives a list for a slice.
+        images: The images; slicing must give a list.
         texts: Captions, (n_pairs,).
         image_of_text: Row of the image of each text, (n_pairs,).
         scale: Inverse temperature.
         seed: Seed of the chunks.
-        shared_texts: See `judge_vectors`.
+        shared_texts: See `pair_losses_from_vectors`.
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: See `judge_vectors`.
+        ValueError: See `pair_losses_from_vectors`.
     """
     check_list(images, "images")
     check_list(texts, "texts")
     order = np.random.default_rng(seed).permutation(len(texts))
     losses, random = np.empty(len(texts)), []
-    with eval_mode(model), tqdm(total=len(texts), desc="judging", disable=not progress) as bar:
-        # Of one size, or one less: a loss is larger where there is more to be compared with.
+    with eval_mode(model), tqdm(total=len(texts), desc="scoring", disable=not progress) as bar:
+        # Chunks have equal size, or one less: a loss grows with the number of references.
         for pairs in np.array_split(order, -(-len(order) // _CHUNK)):
             rows = image_of_text[pairs]
             distinct, position = np.unique(rows, return_inverse=True)
@@ -234,50 +236,48 @@ def judge_scores(
                 model.encode_image(**{k: v.to(model.device) for k, v in image.items()}),
                 model.encode_text(**{k: v.to(model.device) for k, v in text.items()}),
             )  # (n_distinct, n_pairs)
-            logits = scores.cpu().double() * scale  # (n_distinct, n_pairs), where there is float64
-            found = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
-            losses[pairs] = found.diagonal()
-            random.append(
-                found[_are_wrong(image_of_text, pairs[:, None], pairs[None], shared_texts)]
-            )
+            logits = scores.cpu().double() * scale  # (n_distinct, n_pairs), float64 needs the CPU
+            chunk_losses = _chunk_losses(logits[position].numpy())  # (n_pairs, n_pairs)
+            losses[pairs] = chunk_losses.diagonal()
+            mismatch = _is_mismatch(image_of_text, pairs[:, None], pairs[None], shared_texts)
+            random.append(chunk_losses[mismatch])
             bar.update(len(pairs))
     random_losses = np.concatenate(random)
     if not len(random_losses):
         raise ValueError(_NO_RANDOM)
-    alone, alone_random = (
+    evidence, random_evidence = (
         np.stack([values, *[np.full(len(values), np.nan)] * 2], axis=1)
-        for values in (losses, random_losses[:_MOST_EXCHANGED])
+        for values in (losses, random_losses[:_MAX_EXCHANGED])
     )
-    return JudgedPairs(losses, random_losses, alone, alone_random, alone_random)
+    return PairLosses(losses, random_losses, evidence, random_evidence, random_evidence)
 
 
 def _chunk_losses(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Loss of every image of a chunk with each of its texts, (n, n)."""
-    of_image = np.logaddexp.reduce(logits, axis=1) - np.log(len(logits))  # (n,)
-    of_text = np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))  # (n,)
-    found: NDArray[np.float64] = (of_image[:, None] + of_text[None]) / 2 - logits
-    return found
+    image_terms = np.logaddexp.reduce(logits, axis=1) - np.log(len(logits))  # (n,)
+    text_terms = np.logaddexp.reduce(logits, axis=0) - np.log(len(logits))  # (n,)
+    return np.asarray((image_terms[:, None] + text_terms[None]) / 2 - logits)
 
 
 def _sample(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
-    """Some rows in their order, which is how a mapped file is read fastest."""
+    """Random rows in ascending order, which is fastest for memory-mapped files."""
     return np.sort(rng.choice(n, min(n, N_REFERENCES), replace=False))
 
 
 def _log_mean_exp(vectors: np.ndarray, references: np.ndarray, scale: float) -> NDArray[np.float64]:
-    """Of the scores of every vector with all references, (n,)."""
+    """Log mean exp of the scores of every vector with all references, (n,)."""
     others = torch.from_numpy(_floats(references)).T * scale  # (size, n_references)
-    found = np.empty(len(vectors))
+    sums = np.empty(len(vectors))
     for start in range(0, len(vectors), _BLOCK):
         block = torch.from_numpy(_floats(vectors[start : start + _BLOCK]))
-        found[start : start + len(block)] = torch.logsumexp(block @ others, dim=1).numpy()
-    return found - np.log(others.shape[1])
+        sums[start : start + len(block)] = torch.logsumexp(block @ others, dim=1).numpy()
+    return sums - np.log(others.shape[1])
 
 
-def _are_wrong(
+def _is_mismatch(
     image_of_text: np.ndarray, own: np.ndarray, others: np.ndarray, shared_texts: SharedTexts | None
 ) -> NDArray[np.bool_]:
-    """Whether the images of texts are wrong with other texts, of the shape of both together."""
+    """Whether the images of the texts `own` do not match the texts `others`, broadcast."""
     if shared_texts is not None:
         return ~shared_texts.match(image_of_text[own], others)
     return np.asarray(image_of_text[own] != image_of_text[others])
@@ -286,20 +286,21 @@ def _are_wrong(
 def _random_pairs(
     rng: np.random.Generator, image_of_text: np.ndarray, shared_texts: SharedTexts | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Texts, and a text that is wrong for the image of each, about as often as any other."""
+    """Texts, and for each a random text that does not match its image; about equally frequent."""
     n = len(image_of_text)
     replaced, others = [], []
-    for _ in range(max(1, -(-_LEAST_RANDOM // max(n, 1)))):
-        drawn = rng.permutation(n)
-        differs = np.flatnonzero(_are_wrong(image_of_text, np.arange(n), drawn, shared_texts))
+    for _ in range(max(1, -(-_MIN_RANDOM // max(n, 1)))):
+        permutation = rng.permutation(n)
+        differs = np.flatnonzero(
+            _is_mismatch(image_of_text, np.arange(n), permutation, shared_texts)
+        )
         replaced.append(differs)
-        others.append(drawn[differs])
-    found = np.concatenate(replaced), np.concatenate(others)
-    if not len(found[0]):
+        others.append(permutation[differs])
+    if not any(map(len, replaced)):
         raise ValueError(_NO_RANDOM)
-    return found
+    return np.concatenate(replaced), np.concatenate(others)
 
 
 def _floats(values: np.ndarray) -> NDArray[np.float32]:
-    """As float32 in memory of its own: torch warns of arrays that it must not write to."""
+    """A float32 copy: torch warns about read-only arrays."""
     return np.array(values, dtype=np.float32)

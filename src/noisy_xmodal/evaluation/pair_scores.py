@@ -1,4 +1,4 @@
-"""Scores of given pairs, one a pair, where `score_matrix` would score all images with all texts."""
+"""One score per pair; `score_matrix` scores all images with all texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,22 +22,23 @@ def pair_scores(
     Args:
         model: The model; its mode is restored afterwards.
         processor: Its processor.
-        images: Pictures, their paths, region features or vectors; anything that gives a list for a
-            slice.
-        texts: A caption an image, or a vector an image.
-        block_size: Pairs that are read and encoded at once; bounds memory.
+        images: Images, their paths, region features or vectors; slicing must give a list.
+        texts: One caption or one vector per image.
+        block_size: Pairs per block; bounds memory.
 
     Returns:
         Scores (n_pairs,), float32: the inner product of a two-tower model's vectors, RCAR's
-        log-odds, or what another head gives the pair.
+        log-odds, or the score of another head.
 
     Raises:
-        ValueError: If there is no pair, or not one text an image.
+        ValueError: If there is no pair, or the numbers of images and texts differ.
     """
     check_list(images, "images")
     check_list(texts, "texts")
     if len(images) != len(texts) or not len(images):
-        raise ValueError(f"found {len(images)} images and {len(texts)} texts: give a text an image")
+        raise ValueError(
+            f"there are {len(images)} images and {len(texts)} texts: give one text per image"
+        )
     blocks = []
     with eval_mode(model):
         for start in range(0, len(images), block_size):

@@ -1,8 +1,8 @@
-"""One evaluation by all processes: each takes some of the blocks of rows, and all get every row.
+"""Evaluation shared by several processes: each computes some blocks of rows, and all get all rows.
 
 Within `shared_evaluation()` the processes of torch.distributed's default group share the work of
-`score_matrix`, `rerank` and the evaluators. Outside of it a process evaluates by itself, so one
-that evaluates alone, such as the main one for a report, never waits for the others.
+`score_matrix`, `rerank` and the evaluators. Outside of it each process evaluates independently, so
+that the main process can evaluate without the others, for example for a report.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ _SHARED = ContextVar("shared", default=False)
 
 @contextmanager
 def shared_evaluation(model: nn.Module | None = None) -> Iterator[None]:
-    """Share the evaluations within among all processes, which must all make the same ones.
+    """Share evaluations among all processes, which must all run the same evaluations.
 
-    The models must be the same too: that of the main process is copied to the others first. Under
-    DDP they may differ in what batch normalisation has seen last.
+    The main process's model is copied to the others first, since the batch norm statistics may
+    differ under DDP.
 
-    Every process gets the result that it would have alone. A process that does not come, or leaves
-    by an error, is waited for until its end or the group's timeout, as in any collective operation.
-    With one process, or without a process group, nothing changes.
+    Every process gets the result that it would get alone. If a process fails or is missing, the
+    others wait until it ends or the group times out, as in any collective operation. With one
+    process or without a process group nothing changes.
 
     Args:
-        model: The model to evaluate; None where all processes have read it from one file.
+        model: The model to evaluate; None if all processes have loaded the same weights.
     """
     token = _SHARED.set(True)
     try:
@@ -42,7 +42,7 @@ def shared_evaluation(model: nn.Module | None = None) -> Iterator[None]:
 
 
 def is_shared() -> bool:
-    """Whether there are other processes that share the evaluation."""
+    """Whether several processes share the evaluation."""
     return (
         _SHARED.get()
         and dist.is_available()
@@ -52,7 +52,7 @@ def is_shared() -> bool:
 
 
 def own_rows(n_rows: int, block_size: int) -> slice:
-    """The rows of this process: whole blocks, the same ones that a single process would make.
+    """The rows of this process: whole blocks, the same blocks as with a single process.
 
     Args:
         n_rows: Rows of all processes.
@@ -64,40 +64,39 @@ def own_rows(n_rows: int, block_size: int) -> slice:
 
 
 def gather_rows(own: Tensor, n_rows: int, block_size: int, device: torch.device) -> Tensor:
-    """Put the rows of all processes together, in every process.
+    """Gather the rows of all processes in every process.
 
-    Every part is broadcast by its process as it is, so rows are neither padded nor repeated. It
-    goes over the CPU where the group's backend can (gloo), else over `device` (NCCL).
+    Every process broadcasts its part, so rows are neither padded nor repeated. The broadcast uses
+    the CPU if the group's backend supports it (gloo), else `device` (NCCL).
 
     Args:
-        own: What this process has for `own_rows(n_rows, block_size)`, (n_own, ...). A process
-            without rows gives none of them, of the right shape.
+        own: This process's rows `own_rows(n_rows, block_size)`, (n_own, ...); n_own may be 0.
         n_rows: Rows of all processes.
         block_size: Rows of a block.
         device: The model's device.
 
     Returns:
-        All rows, (n_rows, ...), where `own` is.
+        All rows, (n_rows, ...), on the device of `own`.
     """
     if not is_shared():
         return own
     parts = _parts(n_rows, block_size)
-    everything = own.new_empty((n_rows, *own.shape[1:]))  # (n_rows, ...)
-    everything[parts[dist.get_rank()]] = own
+    all_rows = own.new_empty((n_rows, *own.shape[1:]))  # (n_rows, ...)
+    all_rows[parts[dist.get_rank()]] = own
     for process, rows in enumerate(parts):
-        _broadcast(everything[rows], process, device)
-    return everything
+        _broadcast(all_rows[rows], process, device)
+    return all_rows
 
 
 def _broadcast(values: Tensor, process: int, device: torch.device) -> None:
-    """Put what one process has in the place of what the others have."""
+    """Broadcast the values of one process to the others, in place."""
     if not values.numel():
         return
-    place = torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
-    sent = values.to(place).contiguous()
-    dist.broadcast(sent, src=process)
-    if sent is not values:
-        values.copy_(sent)
+    backend_device = torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
+    buffer = values.to(backend_device).contiguous()
+    dist.broadcast(buffer, src=process)
+    if buffer is not values:
+        values.copy_(buffer)
 
 
 def _parts(n_rows: int, block_size: int) -> list[slice]:

@@ -1,8 +1,8 @@
-"""Re-ranking: a cheap model makes a shortlist for every query, an expensive one puts it in order.
+"""Re-ranking: a cheap retriever selects a shortlist for every query, and a model re-ranks it.
 
-A model that scores an image and a text by a joint pass over both cannot score all pairs of a large
-split in reasonable time. It scores the pairs of the shortlists only; whatever is on no shortlist
-of a query follows behind it in the order of the cheap model, the retriever.
+A model that scores an image and a text in a joint forward pass cannot score all pairs of a large
+split in reasonable time. It scores only the pairs of the shortlists; all other items follow in the
+order of the retriever.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from ..data import PairDataset
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
-from .evaluators import RETRIEVAL_WAYS
+from .evaluators import RETRIEVAL_METRICS
 from .processes import gather_rows, own_rows
-from .scoring import ScoringModel, by_length, encoded_blocks, eval_mode, score_matrix
+from .scoring import ScoringModel, encoded_blocks, eval_mode, length_order, score_matrix
 
 _BLOCK_ROWS = 256
 
 
 class PairScoringModel(ScoringModel, Protocol):
-    """A model that scores single pairs by joint passes; `RcarModel` is one."""
+    """A model that scores single pairs in joint forward passes, such as `RcarModel`."""
 
     def score_pairs(self, image: Any, text: Any, pairs: Tensor) -> Tensor:
-        """Score pairs of positions (image, text) in two blocks, (n_pairs, 2), to (n_pairs,)."""
+        """Scores (n_pairs,) of pairs of positions (image, text) in two blocks, (n_pairs, 2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Shortlist:
         texts_of_image: True where a text is on the shortlist of an image, (n_images, n_texts).
         images_of_text: True where an image is on the shortlist of a text, (n_images, n_texts).
         scores: The retriever's scores, (n_images, n_texts).
-        k: The length of a shortlist; where there are fewer answers, it holds them all.
+        k: Length of a shortlist, at most the number of answers.
     """
 
     texts_of_image: NDArray[np.bool_]
@@ -51,12 +51,12 @@ class Shortlist:
     k: int
 
     @property
-    def chosen(self) -> NDArray[np.bool_]:
-        """The pairs that are on a shortlist of either direction, (n_images, n_texts)."""
+    def pairs(self) -> NDArray[np.bool_]:
+        """Mask of the pairs on a shortlist of either direction, (n_images, n_texts)."""
         return self.texts_of_image | self.images_of_text
 
     def recall(self, image_of_text: ArrayLike) -> dict[str, float]:
-        """How many queries have a right answer on their shortlist: re-ranking cannot find more.
+        """Share of queries with a correct answer on their shortlist, the limit of re-ranking.
 
         Args:
             image_of_text: Image row that each text describes, (n_texts,).
@@ -66,47 +66,47 @@ class Shortlist:
         """
         rows = np.asarray(image_of_text)  # (n_texts,)
         own = rows, np.arange(len(rows))
-        found = np.bincount(rows[self.texts_of_image[own]], minlength=len(self.scores)) > 0
+        has_text = np.bincount(rows[self.texts_of_image[own]], minlength=len(self.scores)) > 0
         return {
-            "shortlist_i2t_recall": 100 * float(found.mean()),
+            "shortlist_i2t_recall": 100 * float(has_text.mean()),
             "shortlist_t2i_recall": 100 * float(self.images_of_text[own].mean()),
         }
 
 
 def shortlist(scores: NDArray[np.floating], k: int) -> Shortlist:
-    """Choose the k best texts of each image and the k best images of each text.
+    """Select the k best texts of each image and the k best images of each text.
 
-    Of equal scores, the one that stands first is chosen first.
+    Of equal scores the first is selected first.
 
     Args:
         scores: Score of each image with each text, (n_images, n_texts), higher is better; may be
             memory-mapped.
-        k: Answers to choose for a query.
+        k: Answers per query.
 
     Raises:
-        ValueError: If k is below 1, `scores` is no matrix, or a score is not a number.
+        ValueError: If k is below 1, `scores` is not a matrix, or a score is not a number.
     """
     if k < 1:
-        raise ValueError(f"k is {k}: a shortlist holds at least 1 answer")
+        raise ValueError(f"k is {k}: a shortlist needs at least 1 answer")
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores has shape {scores.shape}: give (n_images, n_texts)")
     return Shortlist(_best(scores, k), _best(scores.T, k).T, scores, k)
 
 
 def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
-    """Marks the k best of each row, of equal ones the first, (n_queries, n_answers)."""
+    """Mask of the k best of each row, the first of equal ones, (n_queries, n_answers)."""
     n_answers = scores.shape[1]
-    n_chosen = min(k, n_answers)
-    chosen = np.empty(scores.shape, dtype=bool)
+    n_best = min(k, n_answers)
+    best = np.empty(scores.shape, dtype=bool)
     for start in range(0, len(scores), _BLOCK_ROWS):
         block = np.asarray(scores[start : start + _BLOCK_ROWS])  # (n_rows, n_answers)
         if np.isnan(block.min()):
-            raise ValueError("scores is not a number somewhere: look for a diverged retriever")
-        last = np.partition(block, n_answers - n_chosen, axis=1)[:, [n_answers - n_chosen]]
+            raise ValueError("scores has a value that is not a number: check the retriever")
+        last = np.partition(block, n_answers - n_best, axis=1)[:, [n_answers - n_best]]
         better, ties = block > last, block == last  # both (n_rows, n_answers)
-        places = n_chosen - better.sum(axis=1, keepdims=True)  # (n_rows, 1)
-        chosen[start : start + _BLOCK_ROWS] = better | (ties & (ties.cumsum(axis=1) <= places))
-    return chosen
+        places = n_best - better.sum(axis=1, keepdims=True)  # (n_rows, 1)
+        best[start : start + _BLOCK_ROWS] = better | (ties & (ties.cumsum(axis=1) <= places))
+    return best
 
 
 def rerank(
@@ -118,22 +118,22 @@ def rerank(
     block_size: int = 64,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """Score the chosen pairs in eval mode; only what they need is encoded, and once.
+    """Score the selected pairs in eval mode; each image and text they need is encoded once.
 
     Within `shared_evaluation` the processes share the blocks of images, and each gets all scores.
 
     Args:
-        model: A model that scores by joint passes; its mode is restored afterwards.
+        model: A model that scores in joint forward passes; its mode is restored afterwards.
         processor: Its processor.
-        images: Pictures or region features; anything that gives a list for a slice.
+        images: Images or region features; slicing must give a list.
         texts: Captions.
         chosen: True where a pair is to be scored, (n_images, n_texts).
-        block_size: Images and texts that meet at once. The chosen pairs among them are scored
-            together: they are few for short shortlists, and larger blocks are then faster.
+        block_size: Images and texts per block. The selected pairs of a block are scored together;
+            short shortlists have few of them, so larger blocks are then faster.
         progress: Whether to show a progress bar.
 
     Returns:
-        Scores (n_images, n_texts), float32, NaN where a pair is not chosen.
+        Scores (n_images, n_texts), float32; NaN for pairs that are not selected.
 
     Raises:
         TypeError: If the model does not score single pairs.
@@ -141,9 +141,9 @@ def rerank(
     """
     if model.is_two_tower or not hasattr(model, "score_pairs"):
         raise TypeError(
-            f"{type(model).__name__} does not score single pairs by joint passes: re-rank with a "
-            "model that has `score_pairs`, such as RcarModel, and score all pairs of this one "
-            "with RetrievalEvaluator or score_matrix"
+            f"{type(model).__name__} does not score single pairs in joint forward passes: re-rank "
+            "with a model that has `score_pairs`, such as RcarModel, and score all pairs of this "
+            "model with RetrievalEvaluator or score_matrix"
         )
     check_list(images, "images")
     check_list(texts, "texts")
@@ -155,7 +155,7 @@ def rerank(
         )
     rows = np.flatnonzero(chosen.any(axis=1))  # (n_rows,)
     columns = np.flatnonzero(chosen.any(axis=0))  # (n_columns,)
-    columns = columns[by_length([texts[column] for column in columns.tolist()])]
+    columns = columns[length_order([texts[column] for column in columns.tolist()])]
     own = own_rows(len(rows), block_size)
     scores = np.full(shape, np.nan, dtype=np.float32)
     with eval_mode(model):
@@ -165,9 +165,9 @@ def rerank(
             pairs = np.argwhere(chosen[np.ix_(block.rows, block.columns)])  # (n_pairs, 2)
             if len(pairs):
                 positions = torch.from_numpy(pairs).to(model.device)  # (n_pairs, 2)
-                found = model.score_pairs(block.image, block.text, positions)  # (n_pairs,)
-                at = block.rows[pairs[:, 0]], block.columns[pairs[:, 1]]
-                scores[at] = found.float().cpu().numpy()
+                pair_scores = model.score_pairs(block.image, block.text, positions)  # (n_pairs,)
+                entries = block.rows[pairs[:, 0]], block.columns[pairs[:, 1]]
+                scores[entries] = pair_scores.float().cpu().numpy()
     own_scores = torch.from_numpy(scores[rows[own]])  # (n_own, n_texts)
     scores[rows] = gather_rows(own_scores, len(rows), block_size, model.device).numpy()
     return scores
@@ -176,18 +176,17 @@ def rerank(
 def reranked_scores(
     shortlisted: Shortlist, rescored: NDArray[np.floating]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Put each shortlist in the model's order and everything else behind it in the retriever's.
+    """Order each shortlist by the model, followed by all other items in the retriever's order.
 
-    What the model scores the same stays level, and so does what the retriever scores the same
-    behind a shortlist. A query knows the shortlist of its own direction only.
+    Ties are kept. A query only uses the shortlist of its own direction.
 
     Args:
         shortlisted: The shortlists, with the retriever's scores.
-        rescored: The model's scores, (n_images, n_texts); read where a pair is on a shortlist.
+        rescored: The model's scores, (n_images, n_texts); only those of shortlists are used.
 
     Returns:
-        Scores to rank the texts of each image by, and to rank the images of each text by, both
-        (n_images, n_texts). They are ranks, of no meaning beyond a query.
+        Scores for ranking the texts of each image and for ranking the images of each text, both
+        (n_images, n_texts). They are only comparable within a query.
 
     Raises:
         ValueError: If shapes do not fit, or the model's score of a pair on a shortlist is not a
@@ -196,53 +195,53 @@ def reranked_scores(
     scores = shortlisted.scores
     if rescored.shape != scores.shape:
         raise ValueError(f"rescored has shape {rescored.shape} and the shortlist {scores.shape}")
-    missing = np.argwhere(shortlisted.chosen & np.isnan(rescored))  # (n_missing, 2)
+    missing = np.argwhere(shortlisted.pairs & np.isnan(rescored))  # (n_missing, 2)
     if len(missing):
         raise ValueError(
             f"rescored is not a number at image {missing[0][0]} and text {missing[0][1]}, which "
             "are on a shortlist: score all its pairs, or look for a diverged model"
         )
     return (
-        _in_new_order(scores, rescored, shortlisted.texts_of_image),
-        _in_new_order(scores.T, rescored.T, shortlisted.images_of_text.T).T,
+        _rerank_queries(scores, rescored, shortlisted.texts_of_image),
+        _rerank_queries(scores.T, rescored.T, shortlisted.images_of_text.T).T,
     )
 
 
-def _in_new_order(
+def _rerank_queries(
     scores: NDArray[np.floating], rescored: NDArray[np.floating], chosen: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Ranks, the higher the better, of all answers to each query, (n_queries, n_answers)."""
+    """Scores of all answers to each query, higher is better, (n_queries, n_answers)."""
     n_answers = scores.shape[1]
     ranks = np.empty(scores.shape, dtype=np.float32)
     for start in range(0, len(scores), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         on_list = chosen[block]  # (n_rows, n_answers)
-        behind = rankdata(scores[block], method="dense", axis=1)  # 1 to n_answers
-        ahead = rankdata(np.where(on_list, rescored[block], -np.inf), method="dense", axis=1)
-        ranks[block] = np.where(on_list, n_answers + ahead, behind)
+        rest = rankdata(scores[block], method="dense", axis=1)  # 1 to n_answers
+        listed = rankdata(np.where(on_list, rescored[block], -np.inf), method="dense", axis=1)
+        ranks[block] = np.where(on_list, n_answers + listed, rest)
     return ranks
 
 
 class RerankEvaluator:
-    """Retrieval in both directions by a model that puts a retriever's shortlists in order.
+    """Retrieval in both directions by a model that re-ranks a retriever's shortlists.
 
-    The shortlists of a split are made once and kept for the next call, so the retriever must stay
-    as it is. Where the model reads boxes behind the region features and the retriever does not, it
-    is given the features alone.
+    The shortlists of a split are cached, so the retriever must not change between calls. If the
+    model uses boxes appended to the region features and the retriever does not, the retriever gets
+    the features without boxes.
 
     Args:
         processor: The model's processor.
-        retriever: Any matching model that is cheap to score all pairs with, such as a two-tower
-            one; it is on the model's device while it scores.
+        retriever: A matching model that is fast enough to score all pairs, such as a two-tower
+            model; it is moved to the model's device while it scores.
         retriever_processor: The retriever's processor.
-        k: Answers on a shortlist.
-        block_size: Images and texts that meet at once, see `rerank`.
+        k: Length of a shortlist.
+        block_size: Images and texts per block, see `rerank`.
         progress: Whether to show a progress bar.
     """
 
     primary_metric = "rsum"
-    #: The metrics that the model has a part in; those of the shortlists stay as they are.
-    greater_is_better = RETRIEVAL_WAYS
+    #: The metrics that depend on the model; those of the shortlists do not.
+    greater_is_better = RETRIEVAL_METRICS
 
     def __init__(
         self,
@@ -267,14 +266,13 @@ class RerankEvaluator:
         """Score the shortlists and rank.
 
         Args:
-            model: A model that scores by joint passes.
+            model: A model that scores in joint forward passes.
             dataset: A split by the column contract.
 
         Returns:
-            The metrics of `RetrievalEvaluator`; the share of queries whose shortlist holds a right
-            answer (`shortlist_i2t_recall`, `shortlist_t2i_recall`, in percent); `shortlist_rsum`,
-            the retriever's own; `shortlist_k`, and `scored_pairs`, the number of pairs that the
-            model scored.
+            The metrics of `RetrievalEvaluator`; `shortlist_i2t_recall` and `shortlist_t2i_recall`,
+            see `Shortlist.recall`; `shortlist_rsum`, the rSum of the retriever; `shortlist_k`; and
+            `scored_pairs`, the number of pairs that the model scored.
 
         Raises:
             DatasetError: If the split breaks the column contract.
@@ -283,7 +281,7 @@ class RerankEvaluator:
         pairs = dataset if isinstance(dataset, PairDataset) else PairDataset(dataset)
         shortlisted = self._shortlist_of(pairs, model.device)
         own_metrics = retrieval_metrics(shortlisted.scores, pairs.row_of_pair)
-        chosen = shortlisted.chosen  # (n_images, n_texts)
+        chosen = shortlisted.pairs  # (n_images, n_texts)
         rescored = rerank(
             model,
             self.processor,
@@ -307,9 +305,9 @@ class RerankEvaluator:
     def _shortlist_of(self, pairs: PairDataset, device: torch.device) -> Shortlist:
         key = pairs.dataset._fingerprint
         if key not in self._shortlists:
-            place = self.retriever.device
-            reads = getattr(self.retriever_processor.image_processor, "region_size", None)
-            has_boxes = reads is not None and pairs.images[0].shape[1] == reads + BOX_SIZE
+            original_device = self.retriever.device
+            size = getattr(self.retriever_processor.image_processor, "region_size", None)
+            has_boxes = size is not None and pairs.images[0].shape[1] == size + BOX_SIZE
             try:
                 scores = score_matrix(
                     self.retriever.to(device),
@@ -320,6 +318,6 @@ class RerankEvaluator:
                     self.progress,
                 )
             finally:
-                self.retriever.to(place)
+                self.retriever.to(original_device)
             self._shortlists[key] = shortlist(scores, self.k)
         return self._shortlists[key]

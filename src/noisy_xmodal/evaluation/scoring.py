@@ -1,9 +1,8 @@
-"""The score matrix of any matching model, block by block.
+"""The score matrix of any matching model, computed in blocks.
 
-A two-tower model needs one matrix product a block; other heads compare the encodings of a block of
-images with those of a block of texts. Every text is encoded once, and so is every image as long as
-the encoded texts fit `TEXT_BYTES`; beyond it the images come by once for every such share of texts,
-which costs little beside their scores and leaves memory where it is, however many texts there are.
+A two-tower model needs one matrix product per block; other heads compare the encodings of a block
+of images with those of a block of texts. Every text is encoded once. Images are encoded once for
+every `TEXT_BYTES` of encoded texts, which bounds memory and costs little compared with scoring.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +17,12 @@ from tqdm.auto import tqdm
 from ..modules.list_inputs import check_list
 from .processes import gather_rows, is_shared, own_rows
 
-#: Memory for encoded texts.
+#: Maximum memory of encoded texts.
 TEXT_BYTES = 512 * 2**20
 
 
 class ScoringModel(Protocol):
-    """What evaluation asks of a model; `MatchingModel` and `NcrModel` have it."""
+    """The interface of a model for evaluation; `MatchingModel` and `NcrModel` implement it."""
 
     @property
     def is_two_tower(self) -> bool:
@@ -31,7 +30,7 @@ class ScoringModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
 
     training: bool
 
@@ -69,23 +68,23 @@ def score_matrix(
     Args:
         model: The model; its mode is restored afterwards.
         processor: Its processor.
-        images: Pictures or region features; anything that gives a list for a slice.
+        images: Images or region features; slicing must give a list.
         texts: Captions.
-        block_size: Images and texts that are encoded and scored at once; bounds memory.
+        block_size: Images and texts per block; bounds memory.
         progress: Whether to show a progress bar.
 
     Returns:
         Scores (n_images, n_texts), float32.
 
     Raises:
-        ValueError: If `images` or `texts` is no list but one image or text.
+        ValueError: If `images` or `texts` is not a list.
     """
     check_list(images, "images")
     check_list(texts, "texts")
     two_tower = model.is_two_tower
     own = own_rows(len(images), block_size)
     rows = np.arange(len(images))[own]  # (n_own,)
-    columns = np.arange(len(texts)) if two_tower else by_length(texts)  # (n_texts,)
+    columns = np.arange(len(texts)) if two_tower else length_order(texts)  # (n_texts,)
     scores = np.empty((len(rows), len(texts)), dtype=np.float32)
     with eval_mode(model):
         for block in encoded_blocks(
@@ -100,7 +99,7 @@ def score_matrix(
 
 @contextmanager
 def eval_mode(model: ScoringModel) -> Iterator[None]:
-    """Eval mode without gradients; afterwards, or after an error, the model's mode is restored."""
+    """Eval mode without gradients; the model's mode is restored at exit."""
     was_training = model.training
     model.train(False)
     try:
@@ -110,19 +109,18 @@ def eval_mode(model: ScoringModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def by_length(texts: Sequence[str]) -> np.ndarray:
+def length_order(texts: Sequence[str]) -> np.ndarray:
     """Positions of the texts from the shortest to the longest, (n_texts,)."""
-    # Words, not tokens: the blocks need only be of about one length, and to count tokens every
-    # text would be tokenized twice.
+    # The number of words is precise enough, and avoids tokenizing every text twice.
     return np.argsort([len(text.split()) for text in texts], kind="stable")
 
 
 class EncodedBlock(NamedTuple):
-    """A block of encoded images that meets a block of encoded texts.
+    """A block of encoded images and a block of encoded texts.
 
     Attributes:
         rows: Positions of the images, (n_rows,).
-        image: Their encodings, as the model gives them.
+        image: Their encodings by the model.
         columns: Positions of the texts, (n_columns,).
         text: Their encodings.
     """
@@ -143,16 +141,16 @@ def encoded_blocks(
     block_size: int,
     progress: bool = False,
 ) -> Iterator[EncodedBlock]:
-    """Let blocks of images meet blocks of texts.
+    """Encode all combinations of a block of images and a block of texts.
 
     Args:
-        model: The model, in the mode that it is in.
+        model: The model; its mode is not changed.
         processor: Its processor.
-        images: Pictures or region features; anything that gives a list for a slice.
+        images: Images or region features; slicing must give a list.
         texts: Captions.
         rows: Positions of the images to encode, ascending, (n_rows,).
         columns: Positions of the texts to encode, in the order of their blocks, (n_columns,).
-        block_size: Images and texts of a block.
+        block_size: Images and texts per block.
         progress: Whether to show a progress bar.
 
     Yields:
@@ -161,7 +159,7 @@ def encoded_blocks(
     encode_image = model.get_image_features if model.is_two_tower else model.encode_image
     total = len(rows) * len(columns)
     with tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar:
-        for text_blocks in _text_shares(model, processor, texts, columns, block_size):
+        for text_blocks in _text_parts(model, processor, texts, columns, block_size):
             for start in range(0, len(rows), block_size):
                 block = rows[start : start + block_size]  # (n_rows,)
                 image = encode_image(**_to(model.device, processor(images=_read(images, block))))
@@ -173,12 +171,12 @@ def encoded_blocks(
 TextBlocks = list[tuple[np.ndarray, Any]]
 
 
-def _text_shares(
+def _text_parts(
     model: ScoringModel, processor: Any, texts: Sequence[str], columns: np.ndarray, block_size: int
 ) -> Iterator[TextBlocks]:
-    """Blocks of positions with their encodings, as many at a time as `TEXT_BYTES` hold.
+    """Blocks of positions with their encodings, up to `TEXT_BYTES` at a time.
 
-    Vectors of a two-tower model are small: they come at once, and the processes share them.
+    Vectors of a two-tower model are small: they are all encoded at once, shared by the processes.
     """
 
     def encode(block: np.ndarray) -> Any:
@@ -192,16 +190,16 @@ def _text_shares(
     if model.is_two_tower:
         yield _shared_vectors(encode, blocks, columns, block_size, model.device)
         return
-    share: TextBlocks = []
-    held = 0
+    part: TextBlocks = []
+    n_bytes = 0
     for block in blocks:
-        share.append((block, encode(block)))
-        held += _bytes_of(share[-1][1])
-        if held >= TEXT_BYTES:
-            yield share
-            share, held = [], 0
-    if share:
-        yield share
+        part.append((block, encode(block)))
+        n_bytes += _n_bytes(part[-1][1])
+        if n_bytes >= TEXT_BYTES:
+            yield part
+            part, n_bytes = [], 0
+    if part:
+        yield part
 
 
 def _shared_vectors(
@@ -215,24 +213,24 @@ def _shared_vectors(
         return [(block, encode(block)) for block in blocks]
     n = len(columns)
     own = own_rows(n, block_size)
-    # A process without texts of its own encodes one to know what vectors look like.
-    mine = blocks[own.start // block_size : -(-own.stop // block_size)] or [columns[:1]]
-    vectors = torch.cat([encode(block) for block in mine])[: own.stop - own.start]  # (n_own, size)
-    everything = gather_rows(vectors, n, block_size, device)  # (n_texts, size)
-    # Cloned, for sums may depend on how memory is aligned.
-    shared = [part.clone() for part in everything.split(block_size)]  # (n_columns, size) each
-    return list(zip(blocks, shared, strict=True))
+    # A process without texts encodes one, to know the shape of the vectors.
+    own_blocks = blocks[own.start // block_size : -(-own.stop // block_size)] or [columns[:1]]
+    vectors = torch.cat([encode(block) for block in own_blocks])[: own.stop - own.start]
+    all_vectors = gather_rows(vectors, n, block_size, device)  # (n_texts, size)
+    # Cloned, because sums may depend on the memory alignment.
+    parts = [part.clone() for part in all_vectors.split(block_size)]  # (n_columns, size) each
+    return list(zip(blocks, parts, strict=True))
 
 
-def _bytes_of(encoded: Any) -> int:
-    """Size of tensors, and of tuples of them."""
-    if isinstance(encoded, Tensor):
-        return encoded.nbytes
-    return sum(_bytes_of(part) for part in encoded)
+def _n_bytes(encodings: Any) -> int:
+    """Size of a tensor or of nested tuples of tensors."""
+    if isinstance(encodings, Tensor):
+        return encodings.nbytes
+    return sum(_n_bytes(part) for part in encodings)
 
 
 def _read(images: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
-    if rows[-1] - rows[0] == len(rows) - 1:  # neighbours are read at once
+    if rows[-1] - rows[0] == len(rows) - 1:  # consecutive rows are read as a slice
         return images[rows[0] : rows[-1] + 1]
     return [images[row] for row in rows]
 

@@ -1,4 +1,4 @@
-"""An array that is made block by block, kept in a file, and goes on where a killed run left it."""
+"""Arrays computed in blocks and stored in a file; an interrupted run is resumed."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import numpy as np
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-#: Seconds of work that a kill may cost.
-_SECONDS = 5.0
+#: Seconds between two saves of the state, which a killed run may lose.
+_SAVE_INTERVAL = 5.0
 
 
 def stored_rows(
@@ -22,33 +22,34 @@ def stored_rows(
     title: str = "",
     progress: bool = False,
 ) -> np.ndarray:
-    """Make the rows of an array that may be larger than memory, or read those that are there.
+    """Compute the rows of an array that may be larger than memory, or read them from the file.
 
-    What the rows are made of must be told by `path`: a whole file of that name and as many rows is
-    taken for what it is, and any other is made anew. Of two runs the second waits for the first.
+    `path` must identify the content of the rows: a complete file with the same number of rows is
+    reused, any other is overwritten. A second process waits for the first.
 
     Args:
-        path: `.npy` file. While it is not complete it lies beside this, with the state as JSON.
+        path: `.npy` file. An incomplete file has another name in the same folder, with its state
+            in a JSON file.
         n_rows: Number of rows.
-        make: Given the first row and the one after the last, those rows, (n_block, ...).
-        block_size: Rows that are made at once.
-        title: What the progress bar says.
-        progress: Whether to show one.
+        make: Function of a start and an end that returns these rows, (end - start, ...).
+        block_size: Rows per block.
+        title: Title of the progress bar.
+        progress: Whether to show a progress bar.
 
     Returns:
         (n_rows, ...), mapped from the file, read-only.
 
     Raises:
-        ValueError: If there are no rows, or a block does not fit those before it.
+        ValueError: If there are no rows, or a block has another shape or type than the file.
     """
     path = Path(path)
     if n_rows < 1 or block_size < 1:
         raise ValueError(
-            f"{path} would hold {n_rows} rows, made {block_size} at once: give at least one"
+            f"{path} would have {n_rows} rows in blocks of {block_size}: give at least one"
         )
-    found = complete_rows(path, n_rows)
-    if found is not None:
-        return found
+    rows = complete_rows(path, n_rows)
+    if rows is not None:
+        return rows
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if complete_rows(path, n_rows) is None:
@@ -57,14 +58,14 @@ def stored_rows(
 
 
 def complete_rows(path: Path, n_rows: int) -> np.ndarray | None:
-    """The rows of a file that holds so many, mapped read-only; None where it does not.
+    """The rows of a complete file, mapped read-only; None if it is missing or incomplete.
 
     Args:
-        path: `.npy` file, or none.
+        path: `.npy` file.
         n_rows: Number of rows.
     """
     try:
-        # Read-only: a map for writing would lengthen a file that was cut.
+        # Read-only: a writable map would extend a truncated file.
         rows = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError):
         return None
@@ -72,12 +73,12 @@ def complete_rows(path: Path, n_rows: int) -> np.ndarray | None:
 
 
 def check_finite(block: np.ndarray, first_row: int, what: str) -> None:
-    """Refuse rows with a number that is none.
+    """Check that all values are finite.
 
     Args:
         block: (n_block, ...).
         first_row: Number of its first row.
-        what: What a row is, for the message.
+        what: The noun for a row in the message.
 
     Raises:
         ValueError: If a value is not finite.
@@ -98,7 +99,7 @@ def _make(
     progress: bool,
 ) -> None:
     aside, state = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.json")
-    rows, done = _left_over(aside, state, n_rows)
+    rows, done = _resume(aside, state, n_rows)
     saved = time.monotonic()
     with tqdm(total=n_rows, initial=done, desc=title, leave=False, disable=not progress) as bar:
         while done < n_rows:
@@ -112,7 +113,7 @@ def _make(
             rows[done:end] = block
             bar.update(end - done)
             done = end
-            if time.monotonic() - saved > _SECONDS:
+            if time.monotonic() - saved > _SAVE_INTERVAL:
                 _save_state(rows, state, done)
                 saved = time.monotonic()
     assert rows is not None, "there is a row"
@@ -122,8 +123,8 @@ def _make(
     state.unlink(missing_ok=True)
 
 
-def _left_over(aside: Path, state: Path, n_rows: int) -> tuple[np.memmap | None, int]:
-    """The rows that an earlier run left, and their number; none where they cannot be these."""
+def _resume(aside: Path, state: Path, n_rows: int) -> tuple[np.memmap | None, int]:
+    """The incomplete file of an earlier run and its number of complete rows, if it is usable."""
     try:
         done = json.loads(state.read_text(encoding="utf-8"))["done"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -138,13 +139,13 @@ def _check_block(block: np.ndarray, rows: np.memmap, start: int, end: int, aside
     expected = (end - start, *rows.shape[1:])
     if block.shape != expected or block.dtype != rows.dtype:
         raise ValueError(
-            f"rows {start} to {end - 1} are {block.dtype} of shape {block.shape}, where {aside} "
-            f"takes {rows.dtype} of shape {expected}: delete it if something else was begun there"
+            f"rows {start} to {end - 1} have type {block.dtype} and shape {block.shape}, but "
+            f"{aside} has {rows.dtype} and {expected}: delete the file if it has other content"
         )
 
 
 def _save_state(rows: np.memmap, state: Path, done: int) -> None:
-    """Say how many rows are there, once they are on the disk."""
+    """Flush the rows to the disk, then save their number."""
     rows.flush()
     aside = state.with_name(f"{state.name}.partial")
     aside.write_text(json.dumps({"done": done}), encoding="utf-8")

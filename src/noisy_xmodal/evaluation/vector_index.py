@@ -1,7 +1,7 @@
-"""Nearest vectors by inner product: a faiss index, built in blocks and kept in a file.
+"""Nearest vectors by inner product: a faiss index, built in blocks and stored in a file.
 
-The file is what faiss writes, followed by a description of it (JSON), the length of that, and a
-mark. A file is read by faiss only after its size and digest were found to be those described.
+The file is a faiss index followed by a description (JSON), the length of the description and a
+marker. faiss reads a file only if its size and digest match the description.
 """
 
 import hashlib
@@ -16,25 +16,24 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-#: Vectors up to which "auto" compares a query with all of them. Of 200,000 vectors of 512 numbers
-#: (400 MB) one query took 15 ms and a hundred took 1.7 s, on one thread of a server CPU; the time
-#: grows with both.
+#: Maximum number of vectors for which "auto" is exact. With 200,000 vectors of 512 dimensions
+#: (400 MB) one query took 15 ms and a hundred took 1.7 s on one thread of a server CPU.
 EXACT_UP_TO = 200_000
 
 #: Kinds of index, see `VectorIndex.build`.
 INDEX_KINDS = ("auto", "exact", "ivf", "hnsw")
 _BLOCK_ROWS = 8192
-_TRAINING_ROWS = 40  # vectors that the centre of a cell is fitted to; faiss wants 39
-_LEAST_PROBED, _PROBED_SHARE = 16, 8  # cells that a query visits: at least, and one in so many
+_TRAINING_ROWS = 40  # vectors per cell for fitting the centres; faiss requires 39
+_MIN_PROBES, _PROBE_DIVISOR = 16, 8  # a query visits n_cells / _PROBE_DIVISOR cells, at least 16
 _LINKS, _BUILD_DEPTH, _SEARCH_DEPTH = 32, 128, 128
-_MARK = b"noisy_xmodal index 1\n"
+_MARKER = b"noisy_xmodal index 1\n"
 _LENGTH_BYTES = 8
 
 
 class VectorIndex:
     """Finds the vectors with the largest inner products with a query.
 
-    Built by `VectorIndex.build` or read by `VectorIndex.load`.
+    Create it by `VectorIndex.build` or `VectorIndex.load`.
 
     Args:
         index: The faiss index.
@@ -53,7 +52,7 @@ class VectorIndex:
 
     @property
     def size(self) -> int:
-        """Length of a vector."""
+        """Dimension of the vectors."""
         return int(self._index.d)
 
     @classmethod
@@ -64,32 +63,32 @@ class VectorIndex:
         seed: int = 0,
         progress: bool = False,
     ) -> "VectorIndex":
-        """Index vectors; row i is what a search calls row i.
+        """Build an index of vectors.
 
         Args:
             vectors: (n, size), float16 or float32; may be memory-mapped, and is read in blocks.
-            kind: "exact" compares a query with every vector. "ivf" puts similar vectors into cells
-                and compares with those of the nearest cells. "hnsw" walks a graph of neighbours:
-                the fastest to search, the slowest to build. "auto" is "exact" for `EXACT_UP_TO`
-                vectors and fewer, else "ivf".
-            seed: Of the choice of vectors that cells are fitted to. Graphs that several threads
-                build differ from run to run.
+            kind: "exact" compares a query with every vector. "ivf" clusters the vectors into cells
+                and compares with those of the nearest cells. "hnsw" searches a graph of
+                neighbours: the fastest to search and the slowest to build. "auto" is "exact" for
+                up to `EXACT_UP_TO` vectors, else "ivf".
+            seed: Seed of the sample for fitting the cells. Graphs built by several threads differ
+                between runs.
             progress: Whether to show a progress bar.
 
         Raises:
-            ValueError: If `vectors` is no matrix or empty, a value is not finite, or there is no
-                such kind.
+            ValueError: If `vectors` is not a matrix or is empty, a value is not finite, or the kind
+                is unknown.
         """
         if kind not in INDEX_KINDS:
             raise ValueError(f"kind is {kind!r}: give one of {', '.join(INDEX_KINDS)}")
         if vectors.ndim != 2 or not vectors.size:
-            raise ValueError(f"vectors has shape {vectors.shape}: give (n, size), at least 1 of 1")
+            raise ValueError(f"vectors has shape {vectors.shape}: give (n, size), both at least 1")
         faiss = _faiss()
         n, size = vectors.shape
         if kind == "auto":
             kind = "exact" if n <= EXACT_UP_TO else "ivf"
         if kind == "ivf":
-            index = _with_cells(faiss, vectors, seed)
+            index = _train_ivf(faiss, vectors, seed)
         elif kind == "hnsw":
             index = faiss.IndexHNSWFlat(size, _LINKS, faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction, index.hnsw.efSearch = _BUILD_DEPTH, _SEARCH_DEPTH
@@ -108,58 +107,56 @@ class VectorIndex:
 
         Args:
             queries: (n_queries, size).
-            k: Answers to a query.
+            k: Answers per query.
 
         Returns:
-            Scores (n_queries, k) and rows (n_queries, k), best first, of equal scores the lower row
-            first; minus infinity and -1 where fewer are found.
+            Scores (n_queries, k) and rows of `vectors` (n_queries, k), best first, the lower row
+            first for equal scores; minus infinity and -1 if there are fewer answers.
 
         Raises:
             ValueError: If shapes do not fit, a value is not finite, or k is below 1.
         """
         if k < 1:
-            raise ValueError(f"k is {k}: ask for at least 1 answer")
+            raise ValueError(f"k is {k}: give at least 1")
         if queries.ndim != 2 or queries.shape[1] != self.size:
             raise ValueError(
                 f"queries has shape {queries.shape}: this index takes (n_queries, {self.size})"
             )
-        asked = np.ascontiguousarray(queries, dtype=np.float32)  # (n_queries, size)
-        _check_finite(asked, "queries", 0)
+        vectors = np.ascontiguousarray(queries, dtype=np.float32)  # (n_queries, size)
+        _check_finite(vectors, "queries", 0)
         _faiss()
-        scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
-        rows = np.full((len(asked), k), -1, dtype=np.int64)
-        open_queries, depth = np.arange(len(asked)), k + 1
-        # Faiss keeps any of those that share the last place: look deeper until none is left out.
-        while len(open_queries):
+        scores = np.full((len(vectors), k), -np.inf, dtype=np.float32)
+        rows = np.full((len(vectors), k), -1, dtype=np.int64)
+        remaining, depth = np.arange(len(vectors)), k + 1
+        # faiss returns arbitrary ones of the vectors tied at the last place: search deeper then.
+        while len(remaining):
             depth = min(depth, len(self))
-            found, at = _in_order(*self._index.search(asked[open_queries], depth))
+            best, best_rows = _sort_ties(*self._index.search(vectors[remaining], depth))
             width = min(k, depth)
-            scores[open_queries, :width], rows[open_queries, :width] = (
-                found[:, :width],
-                at[:, :width],
-            )
+            scores[remaining, :width] = best[:, :width]
+            rows[remaining, :width] = best_rows[:, :width]
             if depth == len(self):
                 break
-            open_queries = open_queries[(found[:, -1] == found[:, k - 1]) & (at[:, -1] >= 0)]
+            remaining = remaining[(best[:, -1] == best[:, k - 1]) & (best_rows[:, -1] >= 0)]
             depth *= 2
         return scores, rows
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index aside and rename it into place."""
+        """Write the index atomically."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         _faiss().write_index(self._index, str(aside))
-        about = {
+        description = {
             "kind": self.kind,
             "n": len(self),
             "size": self.size,
             "bytes": aside.stat().st_size,
             "digest": _digest(aside, aside.stat().st_size),
         }
-        text = json.dumps(about).encode()
+        text = json.dumps(description).encode()
         with open(aside, "ab") as file:
-            file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big") + _MARK)
+            file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big") + _MARKER)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
@@ -169,25 +166,25 @@ class VectorIndex:
         """Read an index that `save` wrote.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file is no such index, or damaged.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file is not such an index, or is damaged.
         """
         faiss = _faiss()
-        about = _description(Path(path))
+        description = _read_description(Path(path))
         try:
             index = faiss.read_index(str(path))
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be read by faiss: delete it ({error})") from error
-        if (index.ntotal, index.d) != (about["n"], about["size"]):
+        if (index.ntotal, index.d) != (description["n"], description["size"]):
             raise ValueError(
-                f"{path} holds {index.ntotal} vectors of {index.d} numbers, and its description "
-                f"says {about['n']} of {about['size']}: delete it"
+                f"{path} has {index.ntotal} vectors of {index.d} dimensions, but its description "
+                f"has {description['n']} of {description['size']}: delete it"
             )
-        return cls(index, about["kind"])
+        return cls(index, description["kind"])
 
 
 def _faiss() -> Any:
-    """The module, using as many threads as torch does."""
+    """The module faiss, with the number of threads of torch."""
     try:
         import faiss
     except ImportError as error:
@@ -198,16 +195,16 @@ def _faiss() -> Any:
     return faiss
 
 
-def _with_cells(faiss: Any, vectors: NDArray[np.floating], seed: int) -> Any:
-    """An index of cells, fitted to some of the vectors."""
+def _train_ivf(faiss: Any, vectors: NDArray[np.floating], seed: int) -> Any:
+    """An empty index whose cells are fitted to a sample of the vectors."""
     n, size = vectors.shape
     n_cells = max(1, min(int(2 * n**0.5), n // _TRAINING_ROWS))
     index = faiss.index_factory(size, f"IVF{n_cells},Flat", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = seed
-    index.nprobe = min(n_cells, max(_LEAST_PROBED, n_cells // _PROBED_SHARE))
-    n_chosen = min(n, _TRAINING_ROWS * n_cells)
-    chosen = np.sort(np.random.default_rng(seed).choice(n, n_chosen, replace=False))
-    sample = np.asarray(vectors[chosen], dtype=np.float32)  # (n_chosen, size)
+    index.nprobe = min(n_cells, max(_MIN_PROBES, n_cells // _PROBE_DIVISOR))
+    n_sample = min(n, _TRAINING_ROWS * n_cells)
+    rows = np.sort(np.random.default_rng(seed).choice(n, n_sample, replace=False))
+    sample = np.asarray(vectors[rows], dtype=np.float32)  # (n_sample, size)
     _check_finite(sample, "vectors", 0)
     index.train(sample)
     return index
@@ -224,49 +221,48 @@ def _check_finite(block: NDArray[np.float32], name: str, start: int) -> None:
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))  # (n_bad,)
     if len(bad):
         raise ValueError(
-            f"{name} row {start + bad[0]} holds a value that is not finite: look for a diverged "
-            "model"
+            f"{name} row {start + bad[0]} has a value that is not finite: look for a diverged model"
         )
 
 
-def _in_order(
+def _sort_ties(
     scores: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Best first, equal scores by row, and minus infinity where faiss found nothing."""
+    """Sort by score, then by row; missing answers get minus infinity."""
     scores = np.where(rows < 0, -np.inf, scores).astype(np.float32)
     order = np.lexsort((rows, -scores), axis=1)  # (n_queries, depth)
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _description(path: Path) -> dict[str, Any]:
-    """What the end of a file says of it, after a look at whether this is so."""
+def _read_description(path: Path) -> dict[str, Any]:
+    """The description at the end of a file, verified against its size and digest."""
     n_bytes = path.stat().st_size
-    end = _LENGTH_BYTES + len(_MARK)
+    end = _LENGTH_BYTES + len(_MARKER)
     with open(path, "rb") as file:
         file.seek(max(0, n_bytes - end))
         tail = file.read(end)
-        if len(tail) < end or tail[_LENGTH_BYTES:] != _MARK:
-            raise ValueError(f"{path} is no index of this library, or only a part of one")
+        if len(tail) < end or tail[_LENGTH_BYTES:] != _MARKER:
+            raise ValueError(f"{path} is not an index of this library, or is incomplete")
         length = int.from_bytes(tail[:_LENGTH_BYTES], "big")
         file.seek(max(0, n_bytes - end - length))
         text = file.read(min(length, n_bytes))
     try:
-        about = json.loads(text[: min(length, n_bytes - end)])
-        payload = about["bytes"]
-        is_right = (
-            about["kind"] in INDEX_KINDS
+        description = json.loads(text[: min(length, n_bytes - end)])
+        payload = description["bytes"]
+        is_valid = (
+            description["kind"] in INDEX_KINDS
             and payload + length + end == n_bytes
-            and 0 < 4 * about["n"] * about["size"] <= payload
-            and about["digest"] == _digest(path, payload)
+            and 0 < 4 * description["n"] * description["size"] <= payload
+            and description["digest"] == _digest(path, payload)
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and index again") from error
-    if not is_right:
+    if not is_valid:
         raise ValueError(
-            f"{path} is damaged, for its size or content is not what it says: delete "
-            "it and index again"
+            f"{path} is damaged (size or content does not match its description): delete it and "
+            "index again"
         )
-    return about
+    return description
 
 
 def _digest(path: Path, n_bytes: int) -> str:

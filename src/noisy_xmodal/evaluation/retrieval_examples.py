@@ -1,4 +1,4 @@
-"""What a model finds for some queries, as data and as a picture."""
+"""Retrieval results of example queries, as data and as a figure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,37 +14,37 @@ from ..data import PairDataset
 from ..data.columns import IMAGE, IMAGE_ID, column_values
 from .figures import RIGHT_COLOR, WRONG_COLOR, save_figure
 
-_IMAGES_SHOWN = 3
-_PICTURE_SIZE = (320, 320)
-_ANSWER_LENGTH, _QUERY_LENGTH, _QUERY_WIDTH = 90, 130, 24  # letters
+_N_IMAGES = 3
+_IMAGE_SIZE = (320, 320)
+_ANSWER_LENGTH, _QUERY_LENGTH, _QUERY_WIDTH = 90, 130, 24  # characters
 _QUERY_COLOR = "0.6"
 
 
-def retrieved_examples(
+def retrieval_examples(
     scores: NDArray[np.floating],
     pairs: PairDataset,
     n_queries: int = 4,
     top: int = 5,
     seed: int = 0,
-    shown: NDArray[np.floating] | None = None,
+    values: NDArray[np.floating] | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The best answers to some queries of each direction.
+    """The best answers to random queries of each direction.
 
     Args:
         scores: Score of each image with each text, (n_images, n_texts), higher is better; NaN or
-            minus infinity for pairs that were not scored, which are no answers.
+            minus infinity excludes a pair.
         pairs: The split.
-        n_queries: Images to ask with, and texts.
-        top: Answers to a query.
+        n_queries: Number of image queries and of text queries.
+        top: Answers per query.
         seed: Seed of the choice among the queries with an answer.
-        shown: What to report of each pair, (n_images, n_texts), such as probabilities where
-            `scores` are log-odds; the scores themselves by default.
+        values: Values to report as scores, (n_images, n_texts), such as probabilities if `scores`
+            are log-odds; by default the scores.
 
     Returns:
         `image_queries`, each with `image_row`, `image_id` and its `texts` (`pair_id`, `text`,
         `score`, `right`), and `text_queries`, each with `pair_id`, `text` and its `images`
-        (`image_row`, `image_id`, `score`, `right`), for JSON. An answer is right where the text is
-        one that the split gives the image.
+        (`image_row`, `image_id`, `score`, `right`), for JSON. An answer is right if the text is a
+        caption of the image.
 
     Raises:
         ValueError: If shapes do not fit, a number is below 1, or no pair was scored.
@@ -56,10 +56,10 @@ def retrieved_examples(
         )
     if n_queries < 1 or top < 1:
         raise ValueError(f"n_queries is {n_queries} and top is {top}: give at least 1")
-    scored = scores > -np.inf  # (n_images, n_texts), also False where a score is NaN
-    if not scored.any():
+    has_score = scores > -np.inf  # (n_images, n_texts), False for NaN
+    if not has_score.any():
         raise ValueError("scores has no number: give the scores of some pairs")
-    reported = scores if shown is None else shown
+    values = scores if values is None else values
     rng = np.random.default_rng(seed)
     captions, image_ids = pairs.captions(), column_values(pairs.dataset, IMAGE_ID)
 
@@ -69,98 +69,98 @@ def retrieved_examples(
     def text(pair_id: int) -> dict[str, Any]:
         return {"pair_id": pair_id, "text": captions[pair_id]}
 
-    def verdict(row: int, pair_id: int) -> dict[str, Any]:
+    def score(row: int, pair_id: int) -> dict[str, Any]:
         right = bool(pairs.row_of_pair[pair_id] == row)
-        return {"score": float(reported[row, pair_id]), "right": right}
+        return {"score": float(values[row, pair_id]), "right": right}
 
     return {
         "image_queries": [
             image(row)
             | {
                 "texts": [
-                    text(pair_id) | verdict(row, pair_id)
-                    for pair_id in _best_answers(scores[row], scored[row], top)
+                    text(pair_id) | score(row, pair_id)
+                    for pair_id in _best_answers(scores[row], has_score[row], top)
                 ]
             }
-            for row in _some(np.flatnonzero(scored.any(axis=1)), n_queries, rng)
+            for row in _sample(np.flatnonzero(has_score.any(axis=1)), n_queries, rng)
         ],
         "text_queries": [
             text(pair_id)
             | {
                 "images": [
-                    image(row) | verdict(row, pair_id)
-                    for row in _best_answers(scores[:, pair_id], scored[:, pair_id], top)
+                    image(row) | score(row, pair_id)
+                    for row in _best_answers(scores[:, pair_id], has_score[:, pair_id], top)
                 ]
             }
-            for pair_id in _some(np.flatnonzero(scored.any(axis=0)), n_queries, rng)
+            for pair_id in _sample(np.flatnonzero(has_score.any(axis=0)), n_queries, rng)
         ],
     }
 
 
-def _some(queries: NDArray[np.int64], n_queries: int, rng: np.random.Generator) -> list[int]:
+def _sample(queries: NDArray[np.int64], n_queries: int, rng: np.random.Generator) -> list[int]:
     return sorted(rng.choice(queries, min(n_queries, len(queries)), replace=False).tolist())
 
 
-def _best_answers(scores: NDArray[np.floating], scored: NDArray[np.bool_], top: int) -> list[int]:
-    known = np.flatnonzero(scored)  # (n_scored,)
-    return known[np.argsort(-scores[known], kind="stable")[:top]].tolist()
+def _best_answers(scores: NDArray[np.floating], mask: NDArray[np.bool_], top: int) -> list[int]:
+    answers = np.flatnonzero(mask)  # (n_answers,)
+    return answers[np.argsort(-scores[answers], kind="stable")[:top]].tolist()
 
 
-def plot_retrieved(
+def plot_retrieval_examples(
     path: str | Path, examples: Mapping[str, list[dict[str, Any]]], pairs: PairDataset
 ) -> None:
-    """Draw a row a query: images with the texts found for them, texts with the first images.
+    """Draw one row per query: images with their best texts, and texts with their best images.
 
-    Right answers are green and wrong ones red. Where the split has region features in place of
-    pictures, the names of the images stand for them.
+    Right answers are green and wrong answers red. If the split has region features instead of
+    images, the image ids are drawn.
 
     Args:
-        path: PNG to write.
-        examples: What `retrieved_examples` gives.
-        pairs: The split that they are of.
+        path: PNG file to write.
+        examples: Output of `retrieval_examples`.
+        pairs: The split of the examples.
     """
     by_image, by_text = examples["image_queries"], examples["text_queries"]
     n_rows = len(by_image) + len(by_text)
     figure = Figure(figsize=(10, 1.9 * n_rows))
     grid = figure.add_gridspec(
-        n_rows, 1 + _IMAGES_SHOWN, left=0.02, right=0.98, bottom=0.02, top=0.98, wspace=0.08
+        n_rows, 1 + _N_IMAGES, left=0.02, right=0.98, bottom=0.02, top=0.98, wspace=0.08
     )
     for line, query in enumerate(by_image):
         _draw_image(figure.add_subplot(grid[line, 0]), query, pairs, _QUERY_COLOR)
         _draw_texts(figure.add_subplot(grid[line, 1:]), query["texts"])
     for line, query in enumerate(by_text, start=len(by_image)):
         axes = _bare(figure.add_subplot(grid[line, 0]))
-        asked = fill(_cut(query["text"], _QUERY_LENGTH), _QUERY_WIDTH)
-        axes.text(0.5, 0.5, asked, ha="center", va="center", fontsize=9, parse_math=False)
-        for column, found in enumerate(query["images"][:_IMAGES_SHOWN], start=1):
-            color = RIGHT_COLOR if found["right"] else WRONG_COLOR
-            _draw_image(figure.add_subplot(grid[line, column]), found, pairs, color)
+        text = fill(_truncate(query["text"], _QUERY_LENGTH), _QUERY_WIDTH)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, parse_math=False)
+        for column, answer in enumerate(query["images"][:_N_IMAGES], start=1):
+            color = RIGHT_COLOR if answer["right"] else WRONG_COLOR
+            _draw_image(figure.add_subplot(grid[line, column]), answer, pairs, color)
     save_figure(figure, path)
 
 
 def _draw_image(axes: Axes, image: dict[str, Any], pairs: PairDataset, color: str) -> None:
-    """Draw a picture, or the name of its image, in a frame."""
+    """Draw an image, or its id, in a frame."""
     axes.set(xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set(color=color, linewidth=3)
     if pairs.visual == IMAGE:
         picture = pairs.visuals([image["image_row"]])[0]
-        picture.thumbnail(_PICTURE_SIZE)
+        picture.thumbnail(_IMAGE_SIZE)
         axes.imshow(picture)
     else:
-        name = fill(_cut(image["image_id"], _QUERY_LENGTH), _QUERY_WIDTH)
+        name = fill(_truncate(image["image_id"], _QUERY_LENGTH), _QUERY_WIDTH)
         axes.text(0.5, 0.5, name, ha="center", va="center", fontsize=9, parse_math=False)
 
 
 def _draw_texts(axes: Axes, texts: list[dict[str, Any]]) -> None:
-    """Draw a line a text, with a tick or a cross before it."""
+    """Draw one line per text, preceded by a tick or a cross."""
     _bare(axes)
-    for line, found in enumerate(texts):
-        sign, color = ("✓", RIGHT_COLOR) if found["right"] else ("✗", WRONG_COLOR)
+    for line, answer in enumerate(texts):
+        sign, color = ("✓", RIGHT_COLOR) if answer["right"] else ("✗", WRONG_COLOR)
         axes.text(
             0.02,
             1 - (line + 0.5) / len(texts),
-            f"{sign} {_cut(found['text'], _ANSWER_LENGTH)}",
+            f"{sign} {_truncate(answer['text'], _ANSWER_LENGTH)}",
             color=color,
             va="center",
             fontsize=9,
@@ -173,6 +173,6 @@ def _bare(axes: Axes) -> Axes:
     return axes
 
 
-def _cut(text: str, length: int) -> str:
+def _truncate(text: str, length: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"

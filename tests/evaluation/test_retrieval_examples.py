@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation import plot_retrieved, retrieved_examples
+from noisy_xmodal.evaluation import plot_retrieval_examples, retrieval_examples
 from tiny_backbones import pictures
 
 N_IMAGES, PER_IMAGE = 7, 2
@@ -49,7 +49,7 @@ def colours(path, colour: tuple[int, int, int]) -> int:
 
 def test_answers_are_the_first_of_a_sort(pairs):
     scores, captions = scores_of(pairs), pairs.captions()
-    found = retrieved_examples(scores, pairs, n_queries=3, top=4)
+    found = retrieval_examples(scores, pairs, n_queries=3, top=4)
     assert json.loads(json.dumps(found)) == found
     assert [len(queries) for queries in found.values()] == [3, 3]
     for query in found["image_queries"]:
@@ -83,13 +83,13 @@ def test_the_seed_chooses_the_queries(pairs):
     chosen = [
         [
             query["image_row"]
-            for query in retrieved_examples(scores, pairs, seed=seed)["image_queries"]
+            for query in retrieval_examples(scores, pairs, seed=seed)["image_queries"]
         ]
         for seed in (0, 0, 1, 2)
     ]
     assert chosen[0] == chosen[1]
     assert len({tuple(rows) for rows in chosen}) > 1
-    everything = retrieved_examples(scores, pairs, n_queries=100, top=100)
+    everything = retrieval_examples(scores, pairs, n_queries=100, top=100)
     assert [query["image_row"] for query in everything["image_queries"]] == list(range(N_IMAGES))
     assert all(len(query["images"]) == N_IMAGES for query in everything["text_queries"])
 
@@ -99,7 +99,7 @@ def test_pairs_without_a_score_are_no_answers(pairs, missing):
     scores = np.full((N_IMAGES, N_IMAGES * PER_IMAGE), missing)
     scores[2, [1, 9]] = 0.5, 0.7
     scores[4, 9] = 0.2
-    found = retrieved_examples(scores, pairs)
+    found = retrieval_examples(scores, pairs)
     texts = {
         query["image_row"]: [text["pair_id"] for text in query["texts"]]
         for query in found["image_queries"]
@@ -111,7 +111,7 @@ def test_pairs_without_a_score_are_no_answers(pairs, missing):
     assert texts == {2: [9, 1], 4: [9]}
     assert images == {1: [2], 9: [2, 4]}
     with pytest.raises(ValueError, match="no number"):
-        retrieved_examples(np.full_like(scores, missing), pairs)
+        retrieval_examples(np.full_like(scores, missing), pairs)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_pairs_without_a_score_are_no_answers(pairs, missing):
 )
 def test_what_gives_no_examples_is_refused(pairs, options, message):
     with pytest.raises(ValueError, match=message):
-        retrieved_examples(scores_of(pairs), pairs, **options)
+        retrieval_examples(scores_of(pairs), pairs, **options)
     with pytest.raises(ValueError, match="but the split has 7 images and 14 texts"):
-        retrieved_examples(scores_of(pairs).T, pairs)
+        retrieval_examples(scores_of(pairs).T, pairs)
 
 
 @pytest.mark.parametrize("visual", ["image", "regions"])
@@ -130,9 +130,9 @@ def test_right_answers_are_green_and_wrong_ones_red(tmp_path, pairs, visual, rig
     if visual == "image":
         pairs = picture_pairs([["a cat"], ["a dog"], ["a bird"]])
     own = pairs.row_of_pair == np.arange(pairs.n_images)[:, None]
-    examples = retrieved_examples(np.where(own == right, 1.0, np.nan), pairs, n_queries=1)
+    examples = retrieval_examples(np.where(own == right, 1.0, np.nan), pairs, n_queries=1)
     path = tmp_path / "new" / "found.png"
-    plot_retrieved(path, examples, pairs)
+    plot_retrieval_examples(path, examples, pairs)
     assert colours(path, GREEN if right else RED) > 300
     assert colours(path, RED if right else GREEN) == 0
     assert [found.name for found in path.parent.iterdir()] == ["found.png"]
@@ -144,6 +144,6 @@ def test_captions_of_any_kind_are_drawn(tmp_path):
     scores = np.arange(8.0).reshape(2, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_retrieved(tmp_path / "a.png", retrieved_examples(scores, pairs), pairs)
+        plot_retrieval_examples(tmp_path / "a.png", retrieval_examples(scores, pairs), pairs)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > picture.width / 2
