@@ -20,10 +20,12 @@ from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
 import noisy_xmodal
-from noisy_xmodal import inject_noise
+from noisy_xmodal import inject_noise, noise_protocol
 from noisy_xmodal.cli import app
 from noisy_xmodal.modules.encoded import Encoded
+from noisy_xmodal.noise import NOISE_TYPES
 from toy_labels import toy_labels
+from toy_pairs import toy_pairs
 
 ROOT = Path(__file__).parents[1]
 READMES = [
@@ -169,6 +171,19 @@ def test_similarity_head_of_the_readme():
     ]
     scores = scope["BestRegion"](hidden_size=5)(*encoded)
     torch.testing.assert_close(scores, torch.tensor(expected))
+
+
+def test_noise_type_of_the_readme(monkeypatch):
+    scope: dict = {}
+    exec(block_with(READMES[0], "CaptionNoise"), scope)
+    monkeypatch.setitem(NOISE_TYPES, "rotation", scope["Rotation"])
+    clean = toy_pairs(50)
+    noisy = inject_noise(clean, "rotate_40", seed=0)
+    assert list(map(len, noisy["captions"])) == list(map(len, clean["captions"]))
+    protocol = noise_protocol(noisy)
+    assert protocol["type"] == "rotation"
+    n_pairs = sum(map(len, clean["captions"]))
+    assert 0.3 * n_pairs < protocol["n_wrong"] <= round(0.4 * n_pairs)
 
 
 def pictures(n_rows: int, seed: int) -> datasets.Dataset:
