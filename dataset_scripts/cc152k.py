@@ -5,8 +5,8 @@ python dataset_scripts/cc152k.py --data_dir cc152k_precomp --out cc152k
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import CC152K
-from noisy_xmodal.data.builders.command import PictureArguments, main
+from noisy_xmodal.dataset_options import PictureArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
@@ -20,4 +20,8 @@ class CC152KArguments(PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(CC152KArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import CC152K
+    from noisy_xmodal.data.builders.command import main
+
     main(CC152K, CC152KArguments)

@@ -5,8 +5,8 @@ python dataset_scripts/coco.py --data_dir coco --out coco_pairs --configs clean 
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import Coco
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
@@ -21,4 +21,8 @@ class CocoArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(CocoArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import Coco
+    from noisy_xmodal.data.builders.command import main
+
     main(Coco, CocoArguments)

@@ -5,8 +5,8 @@ python dataset_scripts/flickr30k.py --data_dir flickr30k --out f30k --configs cl
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import Flickr30k
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
@@ -20,4 +20,8 @@ class Flickr30kArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(Flickr30kArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import Flickr30k
+    from noisy_xmodal.data.builders.command import main
+
     main(Flickr30k, Flickr30kArguments)

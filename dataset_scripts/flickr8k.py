@@ -5,8 +5,8 @@ python dataset_scripts/flickr8k.py --data_dir flickr8k --out f8k --configs clean
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import Flickr8k
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
@@ -21,4 +21,8 @@ class Flickr8kArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(Flickr8kArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import Flickr8k
+    from noisy_xmodal.data.builders.command import main
+
     main(Flickr8k, Flickr8kArguments)

@@ -8,20 +8,9 @@ python dataset_scripts/measure_scale.py --kind objects --images 113287
 frequent, three objects a picture; configs clean, part_40 and part_image_40.
 """
 
-import json
-import resource
-import tempfile
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
-from transformers import HfArgumentParser
-
-from noisy_xmodal.data.builders import Coco, Precomp, write_dataset
-from noisy_xmodal.entry.door import enter
-
-N_CLASSES = 80
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass
@@ -31,6 +20,24 @@ class ScaleArguments:
     work_dir: str | None = field(
         default=None, metadata={"help": "Where to put files meanwhile; the system's own place."}
     )
+
+
+if __name__ == "__main__":
+    answer_help(ScaleArguments)  # the imports below take seconds
+
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from transformers import HfArgumentParser
+
+from noisy_xmodal.data.builders import Coco, Precomp, write_dataset
+from noisy_xmodal.entry.door import enter
+
+N_CLASSES = 80
 
 
 def write_captions(folder: Path, n_images: int) -> None:

@@ -8,10 +8,25 @@ bits are zero; 8 to 128 KiB a chunk), with a table of its own, and counts the by
 no file before had. Configs are taken in the order of the card; the result is a JSON file too.
 """
 
+from dataclasses import dataclass, field
+
+from noisy_xmodal.entry.quick_help import answer_help
+
+
+@dataclass
+class StorageArguments:
+    folder: str = field(metadata={"help": "Folder that a dataset script wrote."})
+    results_file: str = field(
+        default="storage.json", metadata={"help": "JSON file that takes the table."}
+    )
+
+
+if __name__ == "__main__":
+    answer_help(StorageArguments)  # the imports below take seconds
+
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +40,6 @@ WINDOW = 64  # bytes that the rolling hash looks back: one bit of it a byte
 LEAST, MOST = 8 * 2**10, 128 * 2**10
 BLOCK = 2**22
 GEAR = np.random.default_rng(0).integers(0, 2**64, 256, dtype=np.uint64)
-
-
-@dataclass
-class StorageArguments:
-    folder: str = field(metadata={"help": "Folder that a dataset script wrote."})
-    results_file: str = field(
-        default="storage.json", metadata={"help": "JSON file that takes the table."}
-    )
 
 
 def boundaries(data: bytes) -> np.ndarray:

@@ -3,8 +3,29 @@
 python dataset_scripts/openmoji.py --out openmoji_pairs --configs clean cmp_40
 """
 
-from noisy_xmodal.data.builders import OpenMoji
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, main
+from dataclasses import dataclass, field
+
+from noisy_xmodal.dataset_options import (
+    CAPTION_DEFAULT,
+    CaptionNoiseArguments,
+    configs_help,
+)
+from noisy_xmodal.entry.quick_help import answer_help
+
+
+@dataclass(kw_only=True)
+class OpenMojiArguments(CaptionNoiseArguments):
+    configs: list[str] | None = field(
+        default=None,
+        metadata=configs_help(
+            ("captions", "objects"), f"{CAPTION_DEFAULT} cmp_image_20 cmp_image_40 cmp_image_60"
+        ),
+    )
+
 
 if __name__ == "__main__":
-    main(OpenMoji, CaptionNoiseArguments)
+    answer_help(OpenMojiArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import OpenMoji
+    from noisy_xmodal.data.builders.command import main
+
+    main(OpenMoji, OpenMojiArguments)

@@ -3,8 +3,12 @@
 python dataset_scripts/openmoji_labels.py --out openmoji_labels --configs clean sym_40
 """
 
-from noisy_xmodal.data.builders import OpenMojiLabels
-from noisy_xmodal.data.builders.command import WriteArguments, main
+from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 if __name__ == "__main__":
-    main(OpenMojiLabels, WriteArguments)
+    answer_help(LabelNoiseArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import OpenMojiLabels
+    from noisy_xmodal.data.builders.command import main
+
+    main(OpenMojiLabels, LabelNoiseArguments)

@@ -5,8 +5,8 @@ python dataset_scripts/pairs.py --source photos/captions.csv --out mine --config
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import OwnPairs
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
@@ -32,4 +32,8 @@ class PairsArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(PairsArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import OwnPairs
+    from noisy_xmodal.data.builders.command import main
+
     main(OwnPairs, PairsArguments)

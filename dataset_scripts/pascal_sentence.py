@@ -5,12 +5,21 @@ python dataset_scripts/pascal_sentence.py --data_dir pascal --out ps --configs c
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import PascalSentence
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, PictureArguments, main
+from noisy_xmodal.dataset_options import (
+    LABEL_DEFAULT,
+    CaptionNoiseArguments,
+    PictureArguments,
+    configs_help,
+)
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
 class PascalSentenceArguments(CaptionNoiseArguments, PictureArguments):
+    configs: list[str] | None = field(
+        default=None,
+        metadata=configs_help(("captions", "labels"), LABEL_DEFAULT),
+    )
     data_dir: str = field(
         metadata={
             "help": "Folder with dataset/{class}/{id}.jpg and sentence/{class}/{id}.txt, or with "
@@ -20,4 +29,8 @@ class PascalSentenceArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
+    answer_help(PascalSentenceArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import PascalSentence
+    from noisy_xmodal.data.builders.command import main
+
     main(PascalSentence, PascalSentenceArguments)

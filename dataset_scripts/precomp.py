@@ -5,12 +5,20 @@ python dataset_scripts/precomp.py --data_dir f30k_precomp --out f30k --configs c
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import Precomp
-from noisy_xmodal.data.builders.command import CaptionNoiseArguments, main
+from noisy_xmodal.dataset_options import (
+    CAPTION_DEFAULT,
+    CaptionNoiseArguments,
+    configs_help,
+)
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
 class PrecompArguments(CaptionNoiseArguments):
+    configs: list[str] | None = field(
+        default=None,
+        metadata=configs_help(("captions", "objects", "labels"), CAPTION_DEFAULT),
+    )
     data_dir: str = field(
         metadata={
             "help": "Folder with {train,dev,test,testall}_ims.npy and _caps.txt, optionally "
@@ -20,4 +28,8 @@ class PrecompArguments(CaptionNoiseArguments):
 
 
 if __name__ == "__main__":
+    answer_help(PrecompArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import Precomp
+    from noisy_xmodal.data.builders.command import main
+
     main(Precomp, PrecompArguments)

@@ -5,12 +5,12 @@ python dataset_scripts/wikipedia.py --data_dir wikipedia --out wiki --configs cl
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import Wikipedia
-from noisy_xmodal.data.builders.command import WriteArguments, main
+from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
-class WikipediaArguments(WriteArguments):
+class WikipediaArguments(LabelNoiseArguments):
     data_dir: str = field(
         metadata={
             "help": "Folder with categories.list, trainset_txt_img_cat.list, "
@@ -21,4 +21,8 @@ class WikipediaArguments(WriteArguments):
 
 
 if __name__ == "__main__":
+    answer_help(WikipediaArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import Wikipedia
+    from noisy_xmodal.data.builders.command import main
+
     main(Wikipedia, WikipediaArguments)

@@ -5,12 +5,12 @@ python dataset_scripts/xmedianet.py --data_dir xmedianet --out xm --configs clea
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.data.builders import XMediaNet
-from noisy_xmodal.data.builders.command import WriteArguments, main
+from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass(kw_only=True)
-class XMediaNetArguments(WriteArguments):
+class XMediaNetArguments(LabelNoiseArguments):
     data_dir: str = field(
         metadata={
             "help": "Folder with {train,val,test}_{image,text,labels}.npy and optionally "
@@ -20,4 +20,8 @@ class XMediaNetArguments(WriteArguments):
 
 
 if __name__ == "__main__":
+    answer_help(XMediaNetArguments, description=__doc__)  # the imports below take seconds
+    from noisy_xmodal.data.builders import XMediaNet
+    from noisy_xmodal.data.builders.command import main
+
     main(XMediaNet, XMediaNetArguments)

@@ -8,20 +8,9 @@ The table has the columns pair_id, image_id, caption, clean_probability and loss
 what fits better from elsewhere; the report (.html) and a summary (.json) are written beside it.
 """
 
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import datasets
-from transformers.utils import logging
-
-from noisy_xmodal.audit import AuditOptions, audit
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
-from noisy_xmodal.entry.options import read_options
-from noisy_xmodal.entry.rules import AUDIT
-from noisy_xmodal.entry.terminal import plain_values
-from noisy_xmodal.training.run import command_line, run_script
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass
@@ -99,6 +88,24 @@ class AuditArguments:
     )
     keep_work: bool = field(default=False, metadata={"help": "Keep what was made on the way."})
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
+
+
+if __name__ == "__main__":
+    answer_help(AuditArguments)  # the imports below take seconds
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers.utils import logging
+
+from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
+from noisy_xmodal.entry.options import read_options
+from noisy_xmodal.entry.rules import AUDIT
+from noisy_xmodal.entry.terminal import plain_values
+from noisy_xmodal.training.run import command_line, run_script
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:

@@ -3,16 +3,9 @@
 python examples/compare.py runs/plain runs/ncr --output runs/comparison.json
 """
 
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from noisy_xmodal.entry.options import read_options
-from noisy_xmodal.entry.outputs import check_output
-from noisy_xmodal.entry.rules import COMPARE
-from noisy_xmodal.hub import CARD_KINDS
-from noisy_xmodal.training.files import read_json, write_json
-from noisy_xmodal.training.run import run_script
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass
@@ -23,6 +16,20 @@ class ComparisonArguments:
     output: str = field(
         default="comparison.json", metadata={"help": "JSON file that takes the table."}
     )
+
+
+if __name__ == "__main__":
+    answer_help(ComparisonArguments)  # the imports below take seconds
+
+import sys
+from pathlib import Path
+
+from noisy_xmodal.entry.options import read_options
+from noisy_xmodal.entry.outputs import check_output
+from noisy_xmodal.entry.rules import COMPARE
+from noisy_xmodal.hub import CARD_KINDS
+from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
 
 
 def read_results(folder: str) -> dict:

@@ -7,8 +7,25 @@ Each picture has a background and two shapes; `metadata.csv` describes it twice.
 describes another picture. As in a folder from life, two files are broken and one caption is empty.
 """
 
-import csv
 from dataclasses import dataclass, field
+
+from noisy_xmodal.entry.quick_help import answer_help
+
+
+@dataclass
+class DrawArguments:
+    """What to draw."""
+
+    output_dir: str = field(metadata={"help": "Folder to make."})
+    n_pictures: int = field(default=1200, metadata={"help": "Pictures to draw."})
+    wrong_share: float = field(default=0.1, metadata={"help": "Share of captions to exchange."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything."})
+
+
+if __name__ == "__main__":
+    answer_help(DrawArguments)  # the imports below take seconds
+
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +56,6 @@ GROUNDS = {
     "the night": (38, 50, 90),
 }
 SIDE = 160
-
-
-@dataclass
-class DrawArguments:
-    """What to draw."""
-
-    output_dir: str = field(metadata={"help": "Folder to make."})
-    n_pictures: int = field(default=1200, metadata={"help": "Pictures to draw."})
-    wrong_share: float = field(default=0.1, metadata={"help": "Share of captions to exchange."})
-    seed: int = field(default=0, metadata={"help": "Seed of everything."})
 
 
 def draw_shape(draw: ImageDraw.ImageDraw, kind: str, color: str, box: list[float]) -> None:

@@ -8,49 +8,9 @@
 A CLIP, a SigLIP or another two-tower model of transformers is evaluated as it is.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from datasets import Dataset, DatasetDict
-from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
-
-from noisy_xmodal import CommonSpaceConfig, RcarConfig
-from noisy_xmodal.auditing.by_model import check_judge, load_judge
-from noisy_xmodal.data import (
-    DatasetError,
-    LabelDataset,
-    PairDataset,
-    append_boxes,
-    load_label_pairs,
-    load_pairs,
-    validate_label_pairs,
-    validate_pairs,
-    with_vectors,
-)
-from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
-from noisy_xmodal.entry.devices import device_of
-from noisy_xmodal.entry.errors import load_part
-from noisy_xmodal.entry.options import OptionError, read_options
-from noisy_xmodal.entry.outputs import check_output
-from noisy_xmodal.entry.rules import EVALUATE
-from noisy_xmodal.evaluation import (
-    LabelRetrievalEvaluator,
-    RerankEvaluator,
-    RetrievalEvaluator,
-)
-from noisy_xmodal.models.two_towers import load_two_towers
-from noisy_xmodal.modules.text_limits import count_truncated
-from noisy_xmodal.training.files import read_json, write_json
-from noisy_xmodal.training.run import run_script
-
-#: Options that do nothing for a model of pairs, and for one of classes.
-OF_CLASSES = (
-    *("text_column", "label_column", "image_label_column", "text_label_column"),
-    "precision_recall_file",
-)
-OF_PAIRS = ("caption_column", "id_column", "fold_size", "shortlist_model_name_or_path")
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass
@@ -120,6 +80,53 @@ class EvaluationArguments:
     device: str | None = field(
         default=None, metadata={"help": "Where models run: cpu, cuda; a GPU where there is one."}
     )
+
+
+if __name__ == "__main__":
+    answer_help(EvaluationArguments)  # the imports below take seconds
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
+
+from noisy_xmodal import CommonSpaceConfig, RcarConfig
+from noisy_xmodal.auditing.by_model import check_judge, load_judge
+from noisy_xmodal.data import (
+    DatasetError,
+    LabelDataset,
+    PairDataset,
+    append_boxes,
+    load_label_pairs,
+    load_pairs,
+    validate_label_pairs,
+    validate_pairs,
+    with_vectors,
+)
+from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
+from noisy_xmodal.entry.devices import device_of
+from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.options import OptionError, read_options
+from noisy_xmodal.entry.outputs import check_output
+from noisy_xmodal.entry.rules import EVALUATE
+from noisy_xmodal.evaluation import (
+    LabelRetrievalEvaluator,
+    RerankEvaluator,
+    RetrievalEvaluator,
+)
+from noisy_xmodal.models.two_towers import load_two_towers
+from noisy_xmodal.modules.text_limits import count_truncated
+from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
+
+#: Options that do nothing for a model of pairs, and for one of classes.
+OF_CLASSES = (
+    *("text_column", "label_column", "image_label_column", "text_label_column"),
+    "precision_recall_file",
+)
+OF_PAIRS = ("caption_column", "id_column", "fold_size", "shortlist_model_name_or_path")
 
 
 def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:

@@ -12,10 +12,31 @@ comes and made monotone, share of clean among the (1 - rate) most probable as it
 monotone (which is that of the smallest losses), error of the estimated rate, and the time of a fit.
 """
 
+from dataclasses import dataclass, field
+
+from noisy_xmodal.entry.quick_help import answer_help
+
+
+@dataclass
+class MixtureArguments:
+    """Which losses."""
+
+    checkpoint: str | None = field(
+        default=None, metadata={"help": "Checkpoint of train_dmcm.py; made-up losses if none."}
+    )
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Dataset of that run, which holds the oracle."}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    output: str = field(default="mixtures.json", metadata={"help": "JSON file of the figures."})
+
+
+if __name__ == "__main__":
+    answer_help(MixtureArguments)  # the imports below take seconds
+
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,20 +62,6 @@ SIZES = {100: 20, 2000: 6}  # how many losses, how many draws
 RATES = (0.2, 0.4, 0.6, 0.8)
 
 Case = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # name, losses, is_noisy, unseen losses
-
-
-@dataclass
-class MixtureArguments:
-    """Which losses."""
-
-    checkpoint: str | None = field(
-        default=None, metadata={"help": "Checkpoint of train_dmcm.py; made-up losses if none."}
-    )
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Dataset of that run, which holds the oracle."}
-    )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    output: str = field(default="mixtures.json", metadata={"help": "JSON file of the figures."})
 
 
 def draw(kind: str, rate: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

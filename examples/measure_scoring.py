@@ -9,24 +9,9 @@ last layer. Both are timed in eval mode; turning pictures and captions into tens
 both.
 """
 
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-from transformers import AutoModel, AutoProcessor, HfArgumentParser
-
-from noisy_xmodal import RcarModel
-from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
-from noisy_xmodal.data.builders import load_openmoji
-from noisy_xmodal.entry.errors import load_part
-from noisy_xmodal.evaluation.scoring import length_order
-from noisy_xmodal.training.files import write_json
-from noisy_xmodal.training.run import run_script
-
-Inputs = dict[str, torch.Tensor]
+from noisy_xmodal.entry.quick_help import answer_help
 
 
 @dataclass
@@ -49,6 +34,28 @@ class MeasureArguments:
     repetitions: int = field(default=5, metadata={"help": "Timings, of which the median counts."})
     threads: int = field(default=2, metadata={"help": "Threads of torch on a CPU."})
     output: str = field(default="scoring.json", metadata={"help": "JSON file of the figures."})
+
+
+if __name__ == "__main__":
+    answer_help(MeasureArguments)  # the imports below take seconds
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoProcessor, HfArgumentParser
+
+from noisy_xmodal import RcarModel
+from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
+from noisy_xmodal.data.builders import load_openmoji
+from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.evaluation.scoring import length_order
+from noisy_xmodal.training.files import write_json
+from noisy_xmodal.training.run import run_script
+
+Inputs = dict[str, torch.Tensor]
 
 
 def seconds_of(action: Callable[[], object], repetitions: int) -> float:

@@ -2,11 +2,11 @@
 
 A study script names its tables and their runs, and is started as a command:
 
-    STUDY = Study(__file__, __doc__.split("\\n")[0], train=train_dmcm.main, tables={...}, ...)
-    STUDY.main()
+    STUDY = Study(__file__, __doc__.split("\\n")[0], train="train_dmcm", tables={...}, ...)
+    STUDY.start()
 
-Every run is one of the training script and writes its results there; runs that are finished are not
-run again.
+Every run is one of the training script and writes its results there. Finished runs are not run
+again.
 """
 
 import shutil
@@ -15,14 +15,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np
-import torch
-from matplotlib.figure import Figure
-
 from noisy_xmodal.entry.door import ending_of
-from noisy_xmodal.training.files import read_json, write_json
+
+# What takes seconds to import is imported in the functions, so that --help need not wait for it.
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Study:
     Args:
         script: File of the study script, which the workers run again.
         description: What its help says first.
-        train: `main` of the training script; takes the options, and writes results.json.
+        train: Name of the training script; its `main` takes options, and writes results.json.
         tables: By name, the options of each row on top of those of all runs.
         metrics: Metrics on test to put into the table.
         choices: By name, where a run's results hold each way to choose an epoch.
@@ -45,7 +43,7 @@ class Study:
 
     script: str
     description: str
-    train: Callable[[list[str]], object]
+    train: str
     tables: dict[str, dict[str, list[str]]]
     metrics: tuple[str, ...]
     choices: dict[str, str]
@@ -59,8 +57,7 @@ class Study:
         """Options of the study, and those for its runs."""
         parser = ArgumentParser(
             description=self.description,
-            epilog=f"All further options are those of {self.train.__module__}.py, and go to every "
-            "run.",
+            epilog=f"All further options are those of {self.train}.py, and go to every run.",
             allow_abbrev=False,
         )
         names = list(self.tables)
@@ -102,6 +99,9 @@ class Study:
 
     def work(self, args: Namespace, passed_on: list[str]) -> None:
         """Do the share of one worker."""
+        import torch
+
+        train = import_module(self.train).main
         torch.set_num_threads(1)
         for number, (row, noise, seed) in enumerate(self.all_runs(args)):
             if number % args.workers != args.worker:
@@ -117,7 +117,7 @@ class Study:
             print(f"== {row}, {config}, seed {seed}", flush=True)
             shutil.rmtree(out, ignore_errors=True)
             try:
-                self.train(options)
+                train(options)
             except Exception as error:
                 sys.exit(f"{ending_of(error).line} (in the run {row!r})")
             for checkpoint in out.glob("checkpoint-*"):
@@ -129,6 +129,10 @@ class Study:
 
     def cell(self, args: Namespace, row: str, noise: str) -> dict:
         """Mean and spread over the seeds, and how the first run was started."""
+        import numpy as np
+
+        from noisy_xmodal.training.files import read_json
+
         folders = [self.folder_of(args, row, noise, seed) for seed in args.seeds]
         runs = [read_json(folder / "results.json") for folder in folders]
         cell: dict = {"row": row, "noise": noise, "seeds": args.seeds}
@@ -163,6 +167,13 @@ class Study:
         numbers = (value["mean"],) if value["spread"] is None else (value["mean"], value["spread"])
         return " ± ".join(f"{number:.{self.digits}f}" for number in numbers)
 
+    def start(self) -> None:
+        """Run the study as a command."""
+        self.read_options(sys.argv[1:])  # answers --help before the import, which takes seconds
+        from noisy_xmodal.training.run import run_script
+
+        run_script(self.main)
+
     def main(self, argv: list[str] | None = None) -> None:
         """Run what is missing, then write the table."""
         argv = sys.argv[1:] if argv is None else argv
@@ -178,6 +189,8 @@ class Study:
         codes = [process.wait() for process in processes]
         if any(codes):
             sys.exit("A run failed, see above; the same command goes on with what is missing.")
+        from noisy_xmodal.training.files import write_json
+
         cells = self.collect(args)
         out = Path(args.output_dir)
         write_json(out / f"{args.study}.json", cells)
@@ -191,6 +204,8 @@ class Study:
 
 def check_same(path: Path, options: list[str]) -> None:
     """Refuse a finished run that had other options."""
+    from noisy_xmodal.training.files import read_json
+
     command = read_json(path)["command"]
     if command.split(" ", 2)[2] != " ".join(options):
         raise ValueError(
@@ -200,6 +215,8 @@ def check_same(path: Path, options: list[str]) -> None:
 
 def plot_over_rows(path: Path, cells: list[dict], metrics: tuple[str, str], ylabel: str) -> None:
     """Two metrics of the last epoch over the number that the rows are named by, as "m = 2"."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.subplots()
     for noise in dict.fromkeys(cell["noise"] for cell in cells):

@@ -8,31 +8,9 @@ judges the pairs that it was trained on, by its loss and by the cosine of image 
 random order. What is there is not run again.
 """
 
-import sys
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-import datasets
-import numpy as np
-import pyarrow.parquet as pq
-from transformers import HfArgumentParser
-from transformers.utils import logging
-
-from noisy_xmodal.audit import AuditOptions, audit
-from noisy_xmodal.auditing.audited import audited_pairs
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
-from noisy_xmodal.auditing.features import audit_features, vision_model_name
-from noisy_xmodal.auditing.loading import load_rows
-from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
-from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
-from noisy_xmodal.metrics.noise_detection import ranking_metrics
-from noisy_xmodal.models.matching.modeling_matching import MatchingModel
-from noisy_xmodal.models.two_towers import logit_scale_of
-from noisy_xmodal.noise import BetaMixture, clean_posterior
-from noisy_xmodal.training.files import read_json, write_json
-from noisy_xmodal.training.run import run_script
+from noisy_xmodal.entry.quick_help import answer_help
 
 NOISES = ("cmp_5", "cmp_20", "cmp_40", "cmp_image_5", "cmp_image_20", "cmp_image_40")
 
@@ -57,6 +35,36 @@ class StudyArguments:
     rounds: int = field(default=2, metadata={"help": "Rounds of the audit."})
     epochs: int | None = field(default=None, metadata={"help": "Epochs of each training."})
     baselines: bool = field(default=True, metadata={"help": "Whether to run the baselines."})
+
+
+if __name__ == "__main__":
+    answer_help(StudyArguments)  # the imports below take seconds
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+from noisy_xmodal.audit import AuditOptions, audit
+from noisy_xmodal.auditing.audited import audited_pairs
+from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
+from noisy_xmodal.auditing.features import audit_features, vision_model_name
+from noisy_xmodal.auditing.loading import load_rows
+from noisy_xmodal.data import PairDataset
+from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
+from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
+from noisy_xmodal.metrics.noise_detection import ranking_metrics
+from noisy_xmodal.models.matching.modeling_matching import MatchingModel
+from noisy_xmodal.models.two_towers import logit_scale_of
+from noisy_xmodal.noise import BetaMixture, clean_posterior
+from noisy_xmodal.training.files import read_json, write_json
+from noisy_xmodal.training.run import run_script
 
 
 def study_one(args: StudyArguments, noise: str, seed: int) -> dict[str, Any]:

@@ -17,14 +17,7 @@ passed on to the runs.
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
-import train_dmcm
-from matplotlib.figure import Figure
 from study import Study, plot_over_rows
-
-from noisy_xmodal.training.curve import CURVE_NAME
-from noisy_xmodal.training.files import read_json
-from noisy_xmodal.training.run import run_script
 
 METRICS = ("i2t_map", "t2i_map")
 
@@ -93,6 +86,12 @@ def draw(study: Study, args: Namespace, cells: list[dict]) -> None:
 
 def plot_courses(path: Path, study: Study, args: Namespace, noise: str) -> None:
     """mAP on test after every epoch, a line a row, as in DMCM's Fig. 1; means over the seeds."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from noisy_xmodal.training.curve import CURVE_NAME
+    from noisy_xmodal.training.files import read_json
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for row in study.rows(args):
@@ -111,7 +110,7 @@ def plot_courses(path: Path, study: Study, args: Namespace, noise: str) -> None:
 STUDY = Study(
     script=__file__,
     description=__doc__.split("\n")[0],
-    train=train_dmcm.main,
+    train="train_dmcm",
     tables=STUDIES,
     metrics=METRICS,
     choices={"last": "last", "best on validation": "best", "oracle": "best_on_test"},
@@ -123,4 +122,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    run_script(STUDY.main)
+    STUDY.start()

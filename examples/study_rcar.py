@@ -13,10 +13,7 @@ epoch that is best on validation. Further options are passed on to the runs.
 from argparse import Namespace
 from pathlib import Path
 
-import train_rcar
 from study import Study, plot_over_rows
-
-from noisy_xmodal.training.run import run_script
 
 #: Values of m that the study of it tries; the small recipe has 16 epochs.
 VALUES_OF_M = (2, 4, 6, 8, 10, 12)
@@ -43,7 +40,7 @@ def draw(study: Study, args: Namespace, cells: list[dict]) -> None:
 STUDY = Study(
     script=__file__,
     description=__doc__.split("\n")[0],
-    train=train_rcar.main,
+    train="train_rcar",
     tables=STUDIES,
     metrics=("i2t_r1", "t2i_r1", "rsum"),
     choices={"last": "last", "best on validation": "best"},
@@ -54,4 +51,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    run_script(STUDY.main)
+    STUDY.start()

@@ -1,51 +1,28 @@
 """Image-text retrieval models trained on pairs and labels that cannot be trusted.
 
-Importing the package registers its configs, models and processors with the Auto classes of
-transformers, and its tasks with `transformers.pipeline`. Everything else is imported when it is
-first asked for.
+After `import noisy_xmodal`, the Auto classes of transformers know the configs, models and
+processors of this package, and `transformers.pipeline` its tasks. Nothing else is imported before
+it is used: neither by this module nor, for the Auto classes, before transformers imports them.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
-
-from .models.common_space.configuration_common_space import CommonSpaceConfig
-from .models.common_space.modeling_common_space import CommonSpaceModel
-from .models.common_space.processing_common_space import CommonSpaceProcessor
-from .models.dmcm.configuration_dmcm import DmcmConfig
-from .models.dmcm.modeling_dmcm import DmcmModel
-from .models.dmcm.processing_dmcm import DmcmProcessor
-from .models.matching.configuration_matching import MatchingConfig
-from .models.matching.modeling_matching import MatchingModel
-from .models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
-from .models.ncr.configuration_ncr import NcrConfig
-from .models.ncr.modeling_ncr import NcrModel
-from .models.ncr.processing_ncr import NcrProcessor
-from .models.rcar.configuration_rcar import RcarConfig
-from .models.rcar.modeling_rcar import RcarModel
-from .models.rcar.processing_rcar import RcarProcessor
-from .pipelines import ImageTextMatchPipeline, ImageTextRetrievalPipeline, register_pipelines
+from .entry.late_imports import LateImports
 
 __version__ = "0.1.0"
 
-for _config, _model, _processor in (
-    (MatchingConfig, MatchingModel, MatchingProcessor),
-    (NcrConfig, NcrModel, NcrProcessor),
-    (RcarConfig, RcarModel, RcarProcessor),
-    (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
-    (DmcmConfig, DmcmModel, DmcmProcessor),
-):
-    AutoConfig.register(_config.model_type, _config, exist_ok=True)
-    AutoModel.register(_config, _model, exist_ok=True)
-    AutoProcessor.register(_config, _processor, exist_ok=True)
-for _config in (MatchingConfig, NcrConfig, RcarConfig):
-    AutoImageProcessor.register(
-        _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
-    )
-register_pipelines()
-
-_LAZY = {
+#: The public names, and the module of each.
+_MODULES = {
+    **dict.fromkeys(("CommonSpaceConfig", "CommonSpaceModel", "CommonSpaceProcessor"), ".models"),
+    **dict.fromkeys(("DmcmConfig", "DmcmModel", "DmcmProcessor"), ".models"),
+    **dict.fromkeys(("MatchingConfig", "MatchingModel", "MatchingProcessor"), ".models"),
+    **dict.fromkeys(("NcrConfig", "NcrModel", "NcrProcessor"), ".models"),
+    **dict.fromkeys(("RcarConfig", "RcarModel", "RcarProcessor"), ".models"),
+    "RegionFeatureProcessor": ".models",
+    "ImageTextMatchPipeline": ".pipelines",
+    "ImageTextRetrievalPipeline": ".pipelines",
     "NcrTrainer": ".models.ncr.trainer_ncr",
     "RcarTrainer": ".models.rcar.trainer_rcar",
     "RcarTrainingArguments": ".models.rcar.arguments_rcar",
@@ -87,34 +64,24 @@ _LAZY = {
     "classification_loss": ".losses",
 }
 
-__all__ = [
-    "CommonSpaceConfig",
-    "CommonSpaceModel",
-    "CommonSpaceProcessor",
-    "DmcmConfig",
-    "DmcmModel",
-    "DmcmProcessor",
-    "ImageTextMatchPipeline",
-    "ImageTextRetrievalPipeline",
-    "MatchingConfig",
-    "MatchingModel",
-    "MatchingProcessor",
-    "NcrConfig",
-    "NcrModel",
-    "NcrProcessor",
-    "RcarConfig",
-    "RcarModel",
-    "RcarProcessor",
-    "RegionFeatureProcessor",
-    *_LAZY,
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name], __name__), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_LATE = LateImports(
+    {
+        "transformers.models.auto.configuration_auto": f"{__name__}.models",
+        "transformers.pipelines": f"{__name__}.pipelines",
+    }
+)
+sys.meta_path.insert(0, _LATE)
+_LATE.import_ready()

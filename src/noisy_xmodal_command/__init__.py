@@ -1,6 +1,4 @@
-"""The command `noisy-xmodal`, outside of its package: importing that takes seconds, in which Ctrl-C
-must end the command by a line as well.
-"""
+"""The command `noisy-xmodal`, outside of the package: Ctrl-C ends its import by a line as well."""
 
 import json
 import signal

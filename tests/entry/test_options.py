@@ -8,8 +8,8 @@ import typer.main
 
 from example_scripts import script
 from noisy_xmodal.cli import NAMES, app
-from noisy_xmodal.data.builders import command
 from noisy_xmodal.data.interfaces import spelling
+from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
 from noisy_xmodal.entry.options import OptionError, check_options, read_options
 from noisy_xmodal.entry.rules import AUDIT, COMPARE, DRAW, EVALUATE, SEARCH, WRITE
 
@@ -49,7 +49,7 @@ def test_every_option_of_a_script_is_in_its_table_and_no_other() -> None:
         known = set(fields(name)) | (set(parameters("audit")) if name == "audit" else set())
         assert known == set(rules), name
     assert set(parameters("search")) == set(SEARCH)
-    kinds = (command.CaptionNoiseArguments, command.PictureArguments)
+    kinds = (CaptionNoiseArguments, PictureArguments)
     assert {field.name for kind in kinds for field in dataclasses.fields(kind)} <= set(WRITE)
 
 

@@ -46,10 +46,11 @@ class Trainer:
 def study(monkeypatch):
     """A study of three rows, whose workers run in this process, one after another."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setitem(sys.modules, "train_it", SimpleNamespace(main=Trainer()))
     made = import_module("study").Study(
         script="study_it.py",
         description="Study it.",
-        train=Trainer(),
+        train="train_it",
         tables={
             "sizes": {"small": [], "large": ["--bonus", "1"], "free of labels": []},
             "broken": {"without": ["--bonus", "none"]},
@@ -73,7 +74,7 @@ def study(monkeypatch):
 
 def test_the_table_tells_mean_and_spread(study, tmp_path, capsys):
     study.main(["--output_dir", str(tmp_path), "--workers", "2", "--size", "9"])
-    assert len(study.train.runs) == 3 * (2 + 2 + 1)
+    assert len(sys.modules[study.train].main.runs) == 3 * (2 + 2 + 1)
     cells = json.loads((tmp_path / "sizes.json").read_text())
     assert [(cell["row"], cell["noise"]) for cell in cells] == [
         *(("small", "20"), ("small", "40"), ("large", "20"), ("large", "40")),
@@ -95,7 +96,7 @@ def test_a_run_gets_the_options_of_study_and_row(study, tmp_path):
     argv = ["--output_dir", str(tmp_path), "--size", "9", "--noise_type", "sym", "--noise", "60"]
     study.main([*argv, "--seeds", "2", "--rows", "large"])
     out = tmp_path / "runs" / "large" / "sym_60" / "seed2"
-    assert study.train.runs == [
+    assert sys.modules[study.train].main.runs == [
         [
             *("--size", "9", "--bonus", "1", "--seed", "2", "--dataset_config_name", "sym_60"),
             *("--output_dir", str(out), "--disable_tqdm", "True", "--plot_divisions", "False"),
@@ -111,7 +112,12 @@ def test_finished_runs_stay_and_half_finished_ones_begin_anew(study, tmp_path):
     half = tmp_path / "runs" / "small" / "cmp_20" / "seed1"
     (half / "results.json").rename(half / "checkpoint-7")
     study.main(argv)
-    assert [run[run.index("--seed") + 1] for run in study.train.runs] == ["0", "1", "2", "1"]
+    assert [run[run.index("--seed") + 1] for run in sys.modules[study.train].main.runs] == [
+        "0",
+        "1",
+        "2",
+        "1",
+    ]
     assert [path.name for path in half.iterdir()] == ["results.json"]
 
 
@@ -151,7 +157,9 @@ def test_rcar_over_m(study, tmp_path, monkeypatch):
     argv = ["--study", "m", "--output_dir", str(tmp_path), "--rows", "m = 2", "m = 4"]
     args, passed_on = rcar.read_options([*argv, "--worker", "0"])
     rcar.work(args, passed_on)
-    assert [run[:2] for run in rcar.train.runs] == [["--warmup_epochs", m] for m in "24"] * 3
+    assert [run[:2] for run in sys.modules[rcar.train].main.runs] == [
+        ["--warmup_epochs", m] for m in "24"
+    ] * 3
     cells = rcar.collect(args)
     rcar.draw(rcar, args, cells)
     assert (tmp_path / "m.png").is_file()

@@ -21,11 +21,9 @@ from noisy_xmodal import (
     RcarProcessor,
 )
 from noisy_xmodal.evaluation import score_matrix
-from noisy_xmodal.pipelines import ImageTextMatchPipeline, register_pipelines
+from noisy_xmodal.pipelines import ImageTextMatchPipeline
 from tiny_backbones import CAPTIONS, backbone_config, picture_processor, pictures
 from tiny_rcar import rcar_config
-
-register_pipelines()
 
 SMALL = {"hidden_sizes": [6], "embedding_size": 4, "n_classes": 3}
 LINE = {"match_scale": 20.0, "match_bias": -1.5}

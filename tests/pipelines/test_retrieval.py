@@ -21,11 +21,9 @@ from noisy_xmodal import (
     RcarModel,
 )
 from noisy_xmodal.evaluation import score_matrix
-from noisy_xmodal.pipelines import ImageTextRetrievalPipeline, register_pipelines, retrieval
+from noisy_xmodal.pipelines import ImageTextRetrievalPipeline, retrieval
 from tiny_backbones import CAPTIONS, backbone_config, picture_dataset, picture_processor, pictures
 from tiny_rcar import rcar_config
-
-register_pipelines()
 
 TASK = "image-text-retrieval"
 SMALL = {"hidden_sizes": [6], "embedding_size": 4, "n_classes": 3}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .quick_help import argument_parser
+
 Arguments = TypeVar("Arguments", bound=Any)
 
 
@@ -76,7 +78,6 @@ def read_options(
     rules: Rules,
     argv: Sequence[str] | None = None,
     description: str | None = None,
-    epilog: str | None = None,
 ) -> Arguments:
     """Read the options of a script, and check them.
 
@@ -85,16 +86,13 @@ def read_options(
         rules: A rule for every one of them.
         argv: What was typed; the process's arguments by default.
         description: What the help says first.
-        epilog: What it says last.
 
     Raises:
         OptionError: As for `check_options`.
         SystemExit: With 2 if the command line cannot be read.
     """
-    from transformers import HfArgumentParser
-
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(kind, description=description, epilog=epilog)
+    parser = argument_parser([kind], description=description)
     read, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -1,1 +1,37 @@
-"""Models and the trainers of their methods, one folder a method."""
+"""Models, one folder a family, registered with the Auto classes of transformers.
+
+Importing any module of this package registers all of them.
+"""
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
+
+from .common_space.configuration_common_space import CommonSpaceConfig
+from .common_space.modeling_common_space import CommonSpaceModel
+from .common_space.processing_common_space import CommonSpaceProcessor
+from .dmcm.configuration_dmcm import DmcmConfig
+from .dmcm.modeling_dmcm import DmcmModel
+from .dmcm.processing_dmcm import DmcmProcessor
+from .matching.configuration_matching import MatchingConfig
+from .matching.modeling_matching import MatchingModel
+from .matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
+from .ncr.configuration_ncr import NcrConfig
+from .ncr.modeling_ncr import NcrModel
+from .ncr.processing_ncr import NcrProcessor
+from .rcar.configuration_rcar import RcarConfig
+from .rcar.modeling_rcar import RcarModel
+from .rcar.processing_rcar import RcarProcessor
+
+for _config, _model, _processor in (
+    (MatchingConfig, MatchingModel, MatchingProcessor),
+    (NcrConfig, NcrModel, NcrProcessor),
+    (RcarConfig, RcarModel, RcarProcessor),
+    (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
+    (DmcmConfig, DmcmModel, DmcmProcessor),
+):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModel.register(_config, _model, exist_ok=True)
+    AutoProcessor.register(_config, _processor, exist_ok=True)
+for _config in (MatchingConfig, NcrConfig, RcarConfig):
+    AutoImageProcessor.register(
+        _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
+    )

@@ -1,17 +1,27 @@
 """Noise in pairs and labels: injecting, finding and repairing it. NumPy and scikit-learn only."""
 
+from importlib import import_module
+from typing import Any
+
 from .base import CaptionNoise, LabelNoise, NoiseType
-from .beta_mixture import BetaMixture
 from .complete_mismatch import CompleteMismatch
-from .division import Division, divide, select_clean
 from .index_file import NoiseIndex, read_noise_index, write_noise_index
 from .label_noise import SymmetricLabelNoise
 from .labels import NoisyLabels
-from .mixture import CleanPosterior, clean_posterior
 from .noise_types import NOISE_TYPES, parse_noise
 from .pairs import Pairs
 from .partial_mismatch import PartialMismatch, object_matrix
 from .refurbishment import bootstrap, co_rectify, refurbish_alignment
+
+#: Names whose modules import scikit-learn, which takes a second, and those modules.
+_MIXTURES = {
+    "BetaMixture": ".beta_mixture",
+    "CleanPosterior": ".mixture",
+    "Division": ".division",
+    "clean_posterior": ".mixture",
+    "divide": ".division",
+    "select_clean": ".division",
+}
 
 __all__ = [
     "NOISE_TYPES",
@@ -38,3 +48,9 @@ __all__ = [
     "select_clean",
     "write_noise_index",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MIXTURES:
+        return getattr(import_module(_MIXTURES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

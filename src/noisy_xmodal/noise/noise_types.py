@@ -1,6 +1,7 @@
 """The table of noise types, and the config names that they stand for."""
 
 import re
+from collections.abc import Collection, Sequence
 
 from .base import NoiseType
 from .complete_mismatch import CompleteMismatch
@@ -38,4 +39,32 @@ def parse_noise(name: str) -> NoiseType | None:
     raise ValueError(
         f"config name {name!r} is unknown: use clean, {forms}, with a percentage from 0 to 100, "
         "such as cmp_40"
+    )
+
+
+def types_for(facts: Collection[str]) -> list[type[NoiseType]]:
+    """The noise types that data can have.
+
+    Args:
+        facts: What the data has, of "captions", "objects" and "labels".
+    """
+    return [
+        noise_type for noise_type in NOISE_TYPES.values() if set(noise_type.needs) <= set(facts)
+    ]
+
+
+def listed_configs(first: str, types: Sequence[type[NoiseType]]) -> str:
+    """List configs in a line: "clean; cmp_N cmp_image_N with N of 10 20 ...; noise_index".
+
+    Args:
+        first: The config without added noise.
+        types: The noise types of the others.
+    """
+    parts = [first]
+    for percentages in dict.fromkeys(t.percentages for t in types if t.percentages):
+        same = (t for t in types if t.percentages == percentages)
+        names = " ".join(f"{prefix}_N" for t in same for prefix in t.listed())
+        parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
+    return "; ".join(
+        [*parts, *(name for t in types if not t.percentages for name in t.config_names())]
     )

@@ -1,4 +1,7 @@
-"""Trained models at work, as pipelines of transformers: search by text or picture, and matching."""
+"""Trained models at work, as pipelines of transformers: search by text or picture, and matching.
+
+Importing this package registers its tasks with `transformers.pipeline`.
+"""
 
 from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -6,26 +9,12 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .matching import ImageTextMatchPipeline
 from .retrieval import ImageTextRetrievalPipeline
 
-#: The tasks that `transformers.pipeline` knows once this library is imported.
-TASKS = {
-    "image-text-retrieval": ImageTextRetrievalPipeline,
-    "image-text-match": ImageTextMatchPipeline,
-}
+for _task, _pipeline in (
+    ("image-text-retrieval", ImageTextRetrievalPipeline),
+    ("image-text-match", ImageTextMatchPipeline),
+):
+    PIPELINE_REGISTRY.register_pipeline(
+        _task, pipeline_class=_pipeline, pt_model=AutoModel, type="multimodal"
+    )
 
-
-def register_pipelines() -> None:
-    """Let `transformers.pipeline` find the tasks; a second time it does nothing."""
-    known = PIPELINE_REGISTRY.get_supported_tasks()
-    for task, pipeline_class in TASKS.items():
-        if task not in known:
-            PIPELINE_REGISTRY.register_pipeline(
-                task, pipeline_class=pipeline_class, pt_model=AutoModel, type="multimodal"
-            )
-
-
-__all__ = [
-    "TASKS",
-    "ImageTextMatchPipeline",
-    "ImageTextRetrievalPipeline",
-    "register_pipelines",
-]
+__all__ = ["ImageTextMatchPipeline", "ImageTextRetrievalPipeline"]

@@ -4,12 +4,13 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from ..entry.training_options import LabelOptions, RobustOptions
 from ..options import Rule, never_read
 from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
 
@@ -32,7 +33,7 @@ _LEAST = {
 
 
 @dataclass
-class RobustTrainingArguments(TrainingArguments):
+class RobustTrainingArguments(RobustOptions, TrainingArguments):
     """Arguments of `RobustTrainer` and its subclasses.
 
     The defaults are NCR's recipe for Flickr30K: Adam at 2e-4, batches of 128, gradients clipped at
@@ -44,96 +45,6 @@ class RobustTrainingArguments(TrainingArguments):
 
     # Pairs that a batch has at least; no annotation, for it is no argument.
     least_batch = 2
-
-    robust: bool = field(
-        default=True,
-        metadata={
-            "help": "Divide the pairs and refurbish their targets after the warm-up. False is "
-            "plain training of the same model with the same losses: every pair counts as right."
-        },
-    )
-    warmup_epochs: int = field(
-        default=5,
-        metadata={
-            "help": "Epochs on all pairs with the warm-up loss (for the triplet objectives: all "
-            "negatives instead of the hardest) before the first division."
-        },
-    )
-    score_block_size: int = field(
-        default=64,
-        metadata={
-            "help": "Images and texts that are scored at once when evaluating; bounds memory."
-        },
-    )
-    gather_negatives: bool = field(
-        default=False,
-        metadata={
-            "help": "With several processes, let the pairs of a batch meet those of all processes, "
-            "as one process with the whole batch would. By default, as in the papers, they meet "
-            "those of their own process."
-        },
-    )
-    plot_divisions: bool = field(
-        default=True,
-        metadata={"help": "Draw the losses and the fitted mixture of every division as PNG."},
-    )
-    image_cache_mb: int = field(
-        default=1024,
-        metadata={
-            "help": "Memory, in MiB, for training pictures that are decoded and scaled already. "
-            "0 reads every picture anew each time."
-        },
-    )
-    keep_freed_memory: bool = field(
-        default=True,
-        metadata={
-            "help": "On a CPU under Linux, keep freed memory in the process for the next step, "
-            "which saves up to half of its time. False gives it back to the system at once."
-        },
-    )
-    per_device_train_batch_size: int = field(
-        default=128, metadata={"help": "Pairs in a mini-batch of each network, per device."}
-    )
-    num_train_epochs: float = field(
-        default=45.0, metadata={"help": "Epochs in all, warm-up included."}
-    )
-    learning_rate: float = field(default=2e-4, metadata={"help": "Initial learning rate of Adam."})
-    max_grad_norm: float = field(
-        default=2.0, metadata={"help": "Gradient norm to clip at, for each network by itself."}
-    )
-    eval_strategy: str = field(
-        default="epoch", metadata={"help": "When to evaluate: no, steps, epoch."}
-    )
-    save_strategy: str = field(
-        default="epoch", metadata={"help": "When to save: no, steps, epoch."}
-    )
-    logging_strategy: str = field(
-        default="epoch", metadata={"help": "When to log: no, steps, epoch."}
-    )
-    save_total_limit: int | None = field(
-        default=2, metadata={"help": "Checkpoints to keep: the last ones and the best."}
-    )
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Load the best checkpoint on validation after training."}
-    )
-    metric_for_best_model: str | None = field(
-        default="rsum",
-        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
-    )
-    greater_is_better: bool | None = field(
-        default=None,
-        metadata={
-            "help": "Whether a larger metric is better; what the evaluator says of it when left "
-            "out. The trainer sets it."
-        },
-    )
-    hub_strategy: str = field(
-        default="end",
-        metadata={"help": "When to push to the Hub: end, once, with everything that was measured."},
-    )
-    remove_unused_columns: bool | None = field(
-        default=False, metadata={"help": "Keep False: pair ids must reach the trainer."}
-    )
 
     def __post_init__(self) -> None:
         self._check_launch()
@@ -272,7 +183,7 @@ def _is_on(variable: str) -> bool:
 
 
 @dataclass
-class LabelTrainingArguments(RobustTrainingArguments):
+class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
     """Arguments of `LabelTrainer` and its subclasses.
 
     The defaults are the recipe that MRL and DMCM share: Adam at 1e-4 with betas .5 and .999, cosine
@@ -280,39 +191,6 @@ class LabelTrainingArguments(RobustTrainingArguments):
     """
 
     least_batch = 1
-
-    score_block_size: int = field(
-        default=512, metadata={"help": "Rows that are embedded at once when evaluating."}
-    )
-    feature_scaling: str = field(
-        default="standard",
-        metadata={
-            "help": "What to do with feature vectors first: standard (centre and scale each number "
-            "by the training split; kept in the model) or none."
-        },
-    )
-    warmup_epochs: int = field(
-        default=-1,
-        metadata={"help": "Epochs of the warm-up; -1 for as many as the method has."},
-    )
-    per_device_train_batch_size: int = field(
-        default=100, metadata={"help": "Pairs in a mini-batch, per device."}
-    )
-    num_train_epochs: float = field(
-        default=100.0, metadata={"help": "Epochs in all, warm-up included."}
-    )
-    learning_rate: float = field(default=1e-4, metadata={"help": "Initial learning rate of Adam."})
-    adam_beta1: float = field(default=0.5, metadata={"help": "First beta of Adam."})
-    lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "Course of the learning rate."}
-    )
-    max_grad_norm: float = field(
-        default=0.0, metadata={"help": "Gradient norm to clip at; 0 for none."}
-    )
-    metric_for_best_model: str | None = field(
-        default="map",
-        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,8 @@ import pyarrow as pa
 from datasets.builder import Key
 from datasets.fingerprint import Hasher
 
-from ...noise import NOISE_TYPES, NoiseIndex, NoiseType, parse_noise, read_noise_index
+from ...noise import NoiseIndex, NoiseType, parse_noise, read_noise_index
+from ...noise.noise_types import listed_configs, types_for
 from ..caption_nouns import caption_nouns
 from ..card import CardText
 from ..columns import (
@@ -111,8 +112,7 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
     @classmethod
     def noise_types(cls) -> list[type[NoiseType]]:
         """The noise types that the dataset offers, which need only what it has."""
-        types = () if cls.NATURALLY_NOISY else NOISE_TYPES.values()
-        return [noise_type for noise_type in types if set(noise_type.needs) <= set(cls.FACTS)]
+        return [] if cls.NATURALLY_NOISY else types_for(cls.FACTS)
 
     @classmethod
     def config_names(cls) -> list[str]:
@@ -310,15 +310,8 @@ class NoisyPairsBuilder(datasets.ArrowBasedBuilder):
 
 
 def offered_configs(builder_class: type[NoisyPairsBuilder]) -> str:
-    """Lists the configs of a dataset: "clean; cmp_N and cmp_image_N with N of 10 20 ...; ..."."""
-    types = builder_class.noise_types()
-    parts = builder_class.config_names()[:1]
-    for percentages in dict.fromkeys(t.percentages for t in types if t.percentages):
-        same = (t for t in types if t.percentages == percentages)
-        names = " ".join(f"{p}_N" for t in same for p in t.listed())
-        parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
-    parts += [name for t in types if not t.percentages for name in t.config_names()]
-    return "; ".join(parts)
+    """Lists the configs of a dataset: "clean; cmp_N cmp_image_N with N of 10 20 ...; ..."."""
+    return listed_configs(builder_class.config_names()[0], builder_class.noise_types())
 
 
 def _read_index(config: NoisyPairsConfig, noise: NoiseType | None, rows: CleanRows) -> NoiseIndex:

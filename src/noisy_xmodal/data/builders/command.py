@@ -1,79 +1,16 @@
-"""The command line of the scripts in `dataset_scripts/`.
-
-A script names its builder and its additional options:
-
-    @dataclass
-    class Arguments(WriteArguments):
-        data_dir: str = field(metadata={"help": "..."})
-
-    main(Flickr30k, Arguments)
-"""
+"""The command that the scripts of `dataset_scripts/` share."""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ...dataset_options import WriteArguments
 from ...entry.door import enter
 from ...entry.options import OptionError, read_options
 from ...entry.rules import WRITE
 from ..interfaces import script_spelling
-from ..protocol import NATURAL
-from .base import NoisyPairsBuilder, offered_configs
+from .base import NoisyPairsBuilder
 from .parquet_folder import write_dataset
-
-
-@dataclass(kw_only=True)
-class WriteArguments:
-    """The options of all dataset scripts."""
-
-    out: str = field(metadata={"help": "Folder to write; load_dataset(OUT, CONFIG) opens it."})
-    configs: list[str] | None = field(
-        default=None, metadata={"help": "Configs to write, the default one first."}
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of the noise; the splits are fixed."})
-    overwrite: bool = field(default=False, metadata={"help": "Replace OUT where it exists."})
-    push_to_hub: str | None = field(
-        default=None, metadata={"help": "ORG/NAME of a dataset repository to upload OUT to."}
-    )
-    private: bool = field(default=False, metadata={"help": "Make that repository private."})
-    compact: bool = field(
-        default=False,
-        metadata={
-            "help": "Store pictures and features once for all configs. For a local disk only: "
-            "reading is slower, and readers other than `datasets` see all configs mixed."
-        },
-    )
-
-
-@dataclass(kw_only=True)
-class CaptionNoiseArguments(WriteArguments):
-    """The options of scripts for datasets with captions."""
-
-    noise_index: str | None = field(
-        default=None,
-        metadata={
-            "help": "Published noise-index file (.npy) to use for the one noisy config instead of "
-            "drawing the noise."
-        },
-    )
-    objects_from: str | None = field(
-        default=None,
-        metadata={
-            "help": "Derive the object sets of part_N from 'tags' or 'captions' (their nouns), if "
-            "the dataset has none."
-        },
-    )
-
-
-@dataclass(kw_only=True)
-class PictureArguments(WriteArguments):
-    """The options of scripts for datasets with pictures."""
-
-    on_bad_image: str = field(
-        default="error",
-        metadata={"help": "'error', or 'skip' to leave out pictures that do not decode."},
-    )
 
 
 def main(
@@ -81,7 +18,7 @@ def main(
     arguments_class: type[WriteArguments],
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Reads the options, writes the folder and prints its content.
+    """Read the options, write the folder and print its content.
 
     Args:
         builder_class: The dataset.
@@ -101,7 +38,7 @@ def _write(
     argv: Sequence[str] | None,
 ) -> None:
     description = sys.modules["__main__"].__doc__
-    arguments = read_options(arguments_class, WRITE, argv, description, _epilog(builder_class))
+    arguments = read_options(arguments_class, WRITE, argv, description)
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
     configs = arguments.configs or builder_class.DEFAULT_CONFIGS
     need_objects = [t for t in builder_class.noise_types() if "objects" in t.needs]
@@ -120,10 +57,3 @@ def _write(
     print(f'Load it with: datasets.load_dataset("{arguments.out}", "{config}")')
     if arguments.push_to_hub:
         print(f'or with: datasets.load_dataset("{arguments.push_to_hub}", "{config}")')
-
-
-def _epilog(builder_class: type[NoisyPairsBuilder]) -> str:
-    text = f"Configs: {offered_configs(builder_class)}."
-    if builder_class.DEFAULT_CONFIGS != (NATURAL,):
-        text += f" Written by default: {', '.join(builder_class.DEFAULT_CONFIGS)}."
-    return text

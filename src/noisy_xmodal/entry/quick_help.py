@@ -1,0 +1,182 @@
+"""The help of a script, before the script imports what takes seconds.
+
+A script defines its options first, then calls `answer_help`, then imports the rest:
+
+    if __name__ == "__main__":
+        answer_help(EvaluationArguments)  # the imports below take seconds
+
+The parser is the one of transformers. Its file, and the options of `TrainingArguments`, are read
+from the installed package, which is not imported.
+"""
+
+import ast
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Literal
+
+from .door import enter
+
+
+def answer_help(
+    *kinds: Any,
+    training: Any = None,
+    defaults: Mapping[str, Any] | None = None,
+    description: str | None = None,
+) -> None:
+    """Print the help and exit, if the command line asks for help; else do nothing.
+
+    Args:
+        kinds: Dataclasses of the script's options.
+        training: The last one, if it is to have the options of transformers' TrainingArguments too.
+        defaults: Defaults that differ from those of the dataclasses.
+        description: What the help says first.
+
+    Raises:
+        SystemExit: With 0, after the help.
+    """
+    if {"-h", "--help"}.isdisjoint(sys.argv[1:]):
+        return
+    if training is not None:
+        try:
+            kinds = (*kinds, with_training_arguments(training))
+        except SourceError:
+            return  # the script's own parser prints the help, some seconds later
+    parser = argument_parser(kinds, description=description)
+    parser.set_defaults(**(defaults or {}))
+    enter(parser.print_help)
+    sys.exit(0)
+
+
+def argument_parser(kinds: Sequence[Any], **options: Any) -> ArgumentParser:
+    """A parser of transformers, `HfArgumentParser`, without importing its package.
+
+    Args:
+        kinds: Dataclasses of the options.
+        options: For the parser.
+    """
+    return _parser_class()(kinds, **options)
+
+
+class SourceError(ValueError):
+    """The source of transformers' TrainingArguments has a form that is not understood."""
+
+
+def with_training_arguments(kind: type) -> type:
+    """A dataclass like a subclass of `kind` and of transformers' TrainingArguments.
+
+    Args:
+        kind: Dataclass of the options that come first.
+
+    Raises:
+        SourceError: The installed version of transformers writes them in a new form.
+    """
+    source = _Source(_folder() / "training_args.py")
+    fields = [source.field(node) for node in source.body if isinstance(node, ast.AnnAssign)]
+    base = make_dataclass("TrainingArguments", fields)
+    return dataclass(type(kind.__name__, (kind, base), {}))
+
+
+class _Source:
+    """The class TrainingArguments in the text of its module.
+
+    Attributes:
+        body: Its statements.
+        values: Constants by name; the last one, as those for newer versions of torch come last.
+        types: What the annotations name; an enumeration is the Literal of its values.
+    """
+
+    def __init__(self, path: Path) -> None:
+        module = _parse(path)
+        self.body = _classes(module).get("TrainingArguments", [])
+        if not self.body:
+            raise SourceError(f"{path} has no class TrainingArguments")
+        self.values: dict[str, Any] = {"list": list}
+        for node in (node for statement in self.body for node in ast.walk(statement)):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                self.values |= {ast.unparse(name): node.value.value for name in node.targets}
+        builtins = (str, int, float, bool, list, dict)
+        self.types: dict[str, Any] = {kind.__name__: kind for kind in builtins}
+        self.types |= {"Any": Any, "Literal": Literal} | _enums(module)
+        for node in module.body:
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+                file = path.with_name(f"{node.module}.py")
+                self.types |= _enums(_parse(file)) if file.is_file() else {}
+
+    def field(self, node: ast.AnnAssign) -> tuple[str, Any, Any]:
+        """Name, type and `dataclasses.field` of an option."""
+        name, call = ast.unparse(node.target), node.value
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "field":
+            raise SourceError(f"the option {name} is not written as a field")
+        options: dict[str, Any] = {}
+        for word in call.keywords:
+            is_metadata = word.arg == "metadata" and isinstance(word.value, ast.Dict)
+            read = self._metadata if is_metadata else self._value
+            options[str(word.arg)] = read(word.value)
+        return name, self._type(node.annotation), field(**options)
+
+    def _metadata(self, node: Any) -> dict[str, Any]:
+        """The metadata of an option; choices that the source computes are left out."""
+        items = {self._value(key): value for key, value in zip(node.keys, node.values, strict=True)}
+        if isinstance(items.get("choices"), ast.Call):
+            del items["choices"]
+        return {key: self._value(value) for key, value in items.items()}
+
+    def _value(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Name) and node.id in self.values:
+            return self.values[node.id]
+        try:
+            return ast.literal_eval(node)
+        except ValueError as error:
+            raise SourceError(f"{ast.unparse(node)} is computed") from error
+
+    def _type(self, node: ast.expr) -> Any:
+        """A type. Classes whose values no command line gives are objects."""
+        names = (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        known = dict.fromkeys(names, object) | self.types
+        return eval(compile(ast.Expression(node), "<annotation>", "eval"), known)
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _classes(module: ast.Module, base: str = "") -> dict[str, list[ast.stmt]]:
+    """The statements of the classes whose bases contain a word, by name."""
+    return {
+        node.name: node.body
+        for node in module.body
+        if isinstance(node, ast.ClassDef) and base in " ".join(map(ast.unparse, node.bases))
+    }
+
+
+def _enums(module: ast.Module) -> dict[str, Any]:
+    """The values of each enumeration in a module, as a Literal, by its name."""
+    found: dict[str, Any] = {}
+    for name, body in _classes(module, "Enum").items():
+        items = [statement.value for statement in body if isinstance(statement, ast.Assign)]
+        values = tuple(item.value for item in items if isinstance(item, ast.Constant))
+        found[name] = Literal[values] if values else object
+    return found
+
+
+def _folder() -> Path:
+    """The folder of the installed transformers."""
+    spec = find_spec("transformers")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+    return Path(spec.origin).parent
+
+
+@cache
+def _parser_class() -> Callable[..., ArgumentParser]:
+    spec = spec_from_file_location("_hf_argparser", _folder() / "hf_argparser.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.HfArgumentParser

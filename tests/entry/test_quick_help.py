@@ -1,0 +1,125 @@
+"""The quick help lists what the parser of a script takes, and imports nothing slow."""
+
+import re
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import HfArgumentParser
+
+from noisy_xmodal import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
+from noisy_xmodal.data import builders
+from noisy_xmodal.data.builders.base import offered_configs
+from noisy_xmodal.entry import quick_help
+from noisy_xmodal.entry.quick_help import (
+    SourceError,
+    answer_help,
+    argument_parser,
+    with_training_arguments,
+)
+from noisy_xmodal.entry.training_options import LabelOptions, RcarOptions, RobustOptions
+
+ROOT = Path(__file__).parents[2]
+SLOW = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "accelerate"}
+COMMANDS = [["-m", "noisy_xmodal.cli", *words] for words in ([], ["audit"], ["search"])]
+DATASETS = [
+    path for path in sorted((ROOT / "dataset_scripts").glob("*.py")) if "measure" not in path.stem
+]
+SCRIPTS = [
+    path
+    for path in sorted((ROOT / "examples").glob("*.py"))
+    if path.stem != "study" and not path.stem.startswith("train_")
+]
+COMMANDS += [[str(path)] for path in (*SCRIPTS, *(ROOT / "dataset_scripts").glob("*.py"))]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: Path(" ".join(words[-2:])).stem)
+def test_help_is_printed_without_slow_imports(words: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "noisy_xmodal" in modules
+    assert modules.isdisjoint(SLOW)
+
+
+def described(parser: Any) -> list[dict[str, Any]]:
+    """What a parser says of each option; choices that transformers computes are left out."""
+    facts = [
+        {name: getattr(action, name) for name in ("option_strings", "nargs", "default", "help")}
+        | {"choices": list(action.choices or ()), "required": action.required}
+        for action in parser._actions
+    ]
+    computed = ("--log_level", "--log_level_replica")
+    for fact in facts:
+        if fact["option_strings"][0] in computed:
+            fact["choices"] = None
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        (RobustOptions, RobustTrainingArguments),
+        (LabelOptions, LabelTrainingArguments),
+        (RcarOptions, RcarTrainingArguments),
+    ],
+)
+def test_training_options_are_those_of_the_real_arguments(options: type, arguments: type) -> None:
+    quick = described(argument_parser([with_training_arguments(options)]))
+    assert quick == described(HfArgumentParser(arguments))
+
+
+@pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.stem)
+def test_help_of_a_dataset_script_names_its_configs(path: Path) -> None:
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    words = re.search(r"    main\((\w+), (\w+)\)", path.read_text(encoding="utf-8"))
+    assert words is not None
+    builder = getattr(builders, words[1])
+    actions = argument_parser([getattr(module, words[2])])._actions
+    text = next(action.help for action in actions if action.dest == "configs")
+    assert f": {offered_configs(builder)}. {' '.join(builder.DEFAULT_CONFIGS)} when" in text
+
+
+def test_source_in_a_new_form_leaves_the_help_to_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    forms = {
+        "class TrainingArguments:\n    seed: int = field(default=draw())": "draw() is computed",
+        "class TrainingArguments:\n    seed: int = 0": "seed is not written as a field",
+        "class Other:\n    seed: int = 0": "no class TrainingArguments",
+    }
+    monkeypatch.setattr(quick_help, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(sys, "argv", ["script.py", "--help"])
+    for text, says in forms.items():
+        (tmp_path / "training_args.py").write_text(text)
+        with pytest.raises(SourceError, match=re.escape(says)):
+            with_training_arguments(RobustOptions)
+        answer_help(training=RobustOptions)
+    assert capsys.readouterr().out == ""
+
+
+def test_defaults_of_a_recipe_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3", "-h"])
+    with pytest.raises(SystemExit, match="0"):
+        answer_help(training=RobustOptions, defaults={"warmup_epochs": 17}, description="A test.")
+    printed = capsys.readouterr().out
+    assert "A test." in printed
+    assert "(default: 17)" in printed
+
+
+def test_without_help_in_the_command_line_nothing_happens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3"])
+    answer_help(training=RobustOptions)
+    assert capsys.readouterr().out == ""
