@@ -8,6 +8,7 @@ import shlex
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import accelerate.commands.launch
 import datasets
@@ -18,12 +19,23 @@ import torch.distributed.run
 import typer
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
+from transformers import ResNetConfig, ViTImageProcessorPil
 
 import noisy_xmodal
-from noisy_xmodal import inject_noise, noise_protocol
+from noisy_xmodal import (
+    NcrConfig,
+    NcrModel,
+    NcrProcessor,
+    RcarModel,
+    RcarProcessor,
+    inject_noise,
+    noise_protocol,
+    train_word_tokenizer,
+)
 from noisy_xmodal.cli import app
 from noisy_xmodal.modules.encoded import Encoded
 from noisy_xmodal.noise import NOISE_TYPES
+from tiny_rcar import rcar_config
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
 
@@ -206,9 +218,59 @@ def pictures(n_rows: int, seed: int) -> datasets.Dataset:
     )
 
 
+def networks() -> dict[str, Any]:
+    """Tiny untrained models of pixels with their processors, and what they read."""
+    rows = pictures(40, 0)
+    captions = [text for texts in rows["captions"] for text in texts]
+    words = train_word_tokenizer(captions, mask=True)
+    images = ViTImageProcessorPil(size={"height": 32, "width": 32})
+    vision = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    ncr = NcrConfig(
+        vision_config=vision, vocab_size=len(words), hidden_size=8, word_size=8, similarity="cosine"
+    )
+    rcar = rcar_config({"vocab_size": len(words)}, vision_config=vision)
+    return {
+        "ncr": NcrModel(ncr).eval(),
+        "ncr_processor": NcrProcessor(images, words),
+        "rcar": RcarModel(rcar).eval(),
+        "processor": RcarProcessor(images, words),
+        "pictures": list(rows["image"]),
+        "captions": captions,
+    }
+
+
+def test_block_of_reranking_runs():
+    scope = networks()
+    exec(block_with(READMES[1], "rerank"), scope)
+    assert scope["scores"].shape == (40, 40)
+    assert (np.isnan(scope["scores"]) != scope["chosen"]).all()
+
+
+def test_blocks_that_load_a_model_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    scope = networks()
+    scope["ncr"].save_pretrained("runs/demo/ncr")
+    scope["ncr_processor"].save_pretrained("runs/demo/ncr")
+    exec(block_with(READMES[0], "logits_per_image"), scope)
+    assert scope["output"].logits_per_image.shape == (40, 2)
+    pytest.importorskip("sentence_transformers")
+    exec(block_with(READMES[3], "SentenceTransformer"), scope)
+    encoded = scope["both"].encode(scope["pictures"])
+    expected = scope["model"].get_image_features(**scope["processor"](images=scope["pictures"]))
+    np.testing.assert_allclose(encoded, expected.detach(), atol=1e-5)
+
+
+def test_block_of_evaluate_runs():
+    pytest.importorskip("evaluate")
+    scope: dict = {}
+    exec(block_with(READMES[3], "module_folder"), scope)
+    result = scope["recall"].compute(predictions=scope["scores"], references=[0, 1, 1])
+    assert (result["i2t_r1"], result["t2i_r1"]) == (100, pytest.approx(200 / 3))
+
+
 def test_twenty_lines_of_python_run(monkeypatch, tmp_path, capsys):
     splits = datasets.DatasetDict(
-        train=inject_noise(pictures(200, 0), "cmp_40"),
+        train=inject_noise(pictures(130, 0), "cmp_40"),
         validation=pictures(20, 1),
         test=pictures(20, 2),
     )
