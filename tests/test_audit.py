@@ -206,7 +206,7 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
         ("03.jpg", "runcated"),
         ("08.jpg", "not a picture that Pillow can read"),
         ("05.jpg", "its caption is empty"),
-        ("nowhere.jpg", "there is no such file"),
+        ("nowhere.jpg", "the file does not exist"),
     ):
         assert any(name in line and why in line for line in left_out), (name, left_out)
     assert summary["alike_pictures"] == 1  # the copy

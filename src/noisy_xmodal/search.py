@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 from .data import PairDataset, append_boxes
-from .data.any_dataset.columns import GivenColumns
+from .data.any_dataset.columns import ColumnOptions
 from .data.columns import CAPTIONS, IMAGE, column_values
 from .entry.devices import device_of
 from .entry.errors import load_part
@@ -117,7 +117,7 @@ def search(
     ranker = None if reranker is None else _load_reranker(reranker, device)
     asked = _read_query(query, direction, processor)
     folder = search_folder(cache_dir)
-    columns = GivenColumns(image_column, caption_column, id_column)
+    columns = ColumnOptions(image_column, caption_column, id_column)
     collection = open_collection(str(dataset_name), config_name, split, side, folder, columns)
     vectors, path = collection_vectors(collection, side, model, processor, folder, progress)
     found = index_of(vectors, index, path, progress)

@@ -168,7 +168,7 @@ def test_an_archive_that_is_larger_than_the_free_space(
 ) -> None:
     path = write(tmp_path / "d.zip", PICTURES)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(DatasetError, match=r"d\.zip holds .* bytes, and 10 are free"):
+    with pytest.raises(DatasetError, match=r"d\.zip contains .* bytes, but only 10 are free"):
         load_pairs(path)
 
 

@@ -84,7 +84,7 @@ def test_a_text_beside_each_picture(tmp_path: Path, suffix: str) -> None:
     assert found == {"train": captions}
     lines = "\n".join(left_out["train"])
     assert f"d.{suffix} is empty" in lines
-    assert "1 texts are beside no picture of their name: ['readme" in lines
+    assert "1 texts have no picture of the same name: ['readme" in lines
     assert "2 of 5 pictures have no row: ['d.jpg', 'e.jpg']" in lines
     with pytest.raises(DatasetError, match=rf"d\.{suffix} is empty.*left_out=\{{\}}"):
         load_pairs(tmp_path)
@@ -139,7 +139,7 @@ def test_coco_captions(tmp_path: Path, give: str) -> None:
     found, left_out = load(given[give])
     assert found["train"] == {"7": ["a.jpg 0", "a.jpg 1"], "8": ["b.jpg 0", "b.jpg 1"]}
     lines = "\n".join(left_out["train"])
-    assert "gone.jpg): there is no such file" in lines
+    assert "gone.jpg): the file does not exist" in lines
     assert "1 captions of" in lines
     assert "'1234'" in lines
     assert "1 images of" in lines
@@ -170,7 +170,7 @@ def test_conversations(tmp_path: Path, form: str) -> None:
     put(tmp_path, "llava.json", json.dumps(rows))
     found, left_out = load(tmp_path)
     assert found == {"train": {"a.jpg": ["one"], "b.jpg": ["two"]}}
-    assert any("no caption that says anything" in line for line in left_out["train"])
+    assert any("no caption with text" in line for line in left_out["train"])
 
 
 JSON_FORMS = {
@@ -226,9 +226,13 @@ def test_a_table_in_the_folder_of_each_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.parquet", "version https://git-lfs.github.com/spec/v1\n", r"c\.parquet is a pointer"),
+        (
+            "c.parquet",
+            "version https://git-lfs.github.com/spec/v1\n",
+            r"c\.parquet is a Git LFS pointer",
+        ),
         ("c.parquet", "PAR1", r"c\.parquet cannot be read: "),
-        ("c.csv", "version https://git-lfs.github.com/spec/v1\n", r"c\.csv is a pointer"),
+        ("c.csv", "version https://git-lfs.github.com/spec/v1\n", r"c\.csv is a Git LFS pointer"),
         ("c.json", '[{"image": "a.jpg", "text": "one"}, {"im', r"c\.json is not JSON"),
     ],
 )
@@ -266,7 +270,7 @@ def test_other_faults_are_told_without_tables(tmp_path: Path) -> None:
     pictures(tmp_path, "a.jpg", "b.jpg")
     put(tmp_path, "a.txt", "one\n")
     put(tmp_path, "b.txt", "")
-    with pytest.raises(DatasetError, match=r"b\.txt is empty\. Correct it\. To [^.]*\.$"):
+    with pytest.raises(DatasetError, match=r"b\.txt is empty\. Correct the data\. To [^.]*\.$"):
         load_pairs(tmp_path)
 
 
@@ -287,16 +291,18 @@ def test_line_i_for_picture_i_is_refused(tmp_path: Path) -> None:
     root = pictures(tmp_path / "d", "a.jpg", "b.jpg")
     file = put(root, "captions.txt", "A man, who sits on a bench.\nA dog runs over it.\n")
     for name in (file, root):
-        with pytest.raises(DatasetError, match=r"(?i)line i is not taken for .* picture i"):
+        with pytest.raises(DatasetError, match=r"(?i)line i is not used as .* picture i"):
             load_pairs(name)
 
 
 def test_pictures_with_classes_or_nothing(tmp_path: Path) -> None:
     pictures(tmp_path / "classes", "cat/a.jpg", "dog/b.jpg")
-    with pytest.raises(DatasetError, match=r"A class is no caption\. .*\.txt beside each picture"):
+    with pytest.raises(
+        DatasetError, match=r"A class is not a caption\. .*\.txt file next to each picture"
+    ):
         load_pairs(tmp_path / "classes")
     pictures(tmp_path / "bare", "a.jpg", "b.jpg")
-    with pytest.raises(DatasetError, match=r"known to hold the captions.*\.txt beside each"):
+    with pytest.raises(DatasetError, match=r"recognized as the captions.*\.txt file next to each"):
         load_pairs(tmp_path / "bare")
 
 
@@ -361,10 +367,10 @@ def test_files_of_an_audit_are_no_data(tmp_path: Path, names: tuple[str, ...], c
     assert after == before
     told = ["files of an earlier audit left out: ['audit.html', 'audit.json', 'audit.parquet']"]
     assert all(lines == told for lines in left_out.values())
-    with pytest.raises(DatasetError, match=r"is the table of an audit.*Give the dataset"):
+    with pytest.raises(DatasetError, match=r"is the table of an audit.*Give the audited dataset"):
         load_pairs(root / "audit.parquet")
     audit_table(tmp_path / "only" / "audit.parquet")
-    with pytest.raises(DatasetError, match=r"holds no data, but what an audit wrote"):
+    with pytest.raises(DatasetError, match=r"only the files of an audit, and no data"):
         load_pairs(tmp_path / "only")
 
 
@@ -406,7 +412,7 @@ def test_a_name_of_the_hub_that_cannot_be_asked(monkeypatch: pytest.MonkeyPatch)
         raise ConnectionError("offline")
 
     monkeypatch.setattr(datasets, "load_dataset_builder", offline)
-    with pytest.raises(DatasetError, match=r"'org/name' is no file or folder here.*offline"):
+    with pytest.raises(DatasetError, match=r"'org/name' is not a local file or folder.*offline"):
         load_pairs("org/name")
 
 

@@ -201,10 +201,13 @@ def test_json_that_python_does_not_parse(tmp_path: Path, text: str) -> None:
 
 ROW = '{"image": "0.png", "caption": "a dog", '
 JSON_TABLES = [
-    (ROW + '"x": "\\ud800"}', r"Column 'x' of .*own\.jsonl holds half of a surrogate pair"),
-    (ROW + '"\\ud800": 1}', r"Column '\\ud800' of .* holds half of a surrogate pair"),
-    (ROW + '"x": ' + '{"a":' * 50 + "1" + "}" * 51, "Column 'x' of .* nested more than 16 deep"),
-    (ROW + '"x": ' + '{"a":' * 600 + "1" + "}" * 601, "Column 'x' of .* nested more than 16 deep"),
+    (ROW + '"x": "\\ud800"}', r"Column 'x' of .*own\.jsonl has half of a surrogate pair"),
+    (ROW + '"\\ud800": 1}', r"Column '\\ud800' of .* has half of a surrogate pair"),
+    (ROW + '"x": ' + '{"a":' * 50 + "1" + "}" * 51, "Column 'x' of .* more than 16 nested levels"),
+    (
+        ROW + '"x": ' + '{"a":' * 600 + "1" + "}" * 601,
+        "Column 'x' of .* more than 16 nested levels",
+    ),
     (ROW + '"x": ' + DEEP, r"Line 1 of .*own\.jsonl is not JSON \(it is nested too deeply"),
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, load_pairs, validate_pairs
-from noisy_xmodal.data.any_dataset.columns import GivenColumns
+from noisy_xmodal.data.any_dataset.columns import ColumnOptions
 from noisy_xmodal.data.any_dataset.shards import read_shards
 from tar_files import Member, pairs, picture, write_tar
 
@@ -147,14 +147,14 @@ def test_samples(tmp_path: Path, name: str) -> None:
     [
         ([("b.png", OTHER)], "1 sample without a caption: b in 0.tar"),
         ([("b.txt", "two")], "1 sample without a picture: b in 0.tar"),
-        ([("b.png", OTHER), ("b.txt", " ")], "1 sample with a caption that says nothing: b in"),
-        ([("b.png", OTHER), ("b.txt", "")], "1 sample with a caption that says nothing: b in"),
+        ([("b.png", OTHER), ("b.txt", " ")], "1 sample with an empty caption: b in"),
+        ([("b.png", OTHER), ("b.txt", "")], "1 sample with an empty caption: b in"),
         ([("b.png", OTHER), ("b.txt", b"caf\xe9")], "1 sample with a caption that is not UTF-8: b"),
         ([("b.png", OTHER), ("b.json", "{")], "1 sample with a .json that cannot be read: b"),
         ([("b.png", OTHER), ("b.json", '{"caption": null}')], "1 sample without a caption: b"),
         (
             [("b.png", OTHER), ("b.json", '{"caption": "\\ud83d"}')],
-            "a caption that says nothing: b",
+            "an empty caption: b",
         ),
         ([("b.png", "~> c.png"), ("b.txt", "two")], "1 sample without a picture: b"),
         (
@@ -168,7 +168,7 @@ def test_lost_pairs_are_named_or_refused(tmp_path: Path, members: list[Member], 
     found, left_out = load(path)
     assert found == {"train": {7: ["one"]}}
     assert line in " | ".join(left_out["train"])
-    with pytest.raises(DatasetError, match=r"0\.tar is not whole: .*left_out=") as refused:
+    with pytest.raises(DatasetError, match=r"0\.tar is incomplete: .*left_out=") as refused:
         load_pairs(path)
     assert line in str(refused.value)
 
@@ -178,13 +178,13 @@ def test_lost_pairs_are_named_or_refused(tmp_path: Path, members: list[Member], 
     [
         (
             [("b.json", '{"status": "failed_to_download", "caption": "two"}')],
-            "1 picture that img2dataset did not get: b in 0.tar",
+            "1 picture that img2dataset could not download: b in 0.tar",
         ),
         ([("about/readme.txt", "Pairs.")], "1 member of no sample: about/readme in 0.tar"),
         ([("__index__.json", "{}")], "1 member of no sample: __index__ in 0.tar"),
-        ([("a.npy", b"1")], "1 member of a kind that is not read: a.npy in 0.tar"),
-        ([("a.left.png", OTHER)], "1 member beside another picture of the sample: a in 0.tar"),
-        ([("a.txt", "one")], "1 member with a later one of the same name"),
+        ([("a.npy", b"1")], "1 member of an unsupported kind: a.npy in 0.tar"),
+        ([("a.left.png", OTHER)], "1 member after another picture of the sample: a in 0.tar"),
+        ([("a.txt", "one")], "1 member replaced by a later one of the same name"),
         ([("c.png", "-> none.png")], "1 member with a link to no member: c.png in 0.tar"),
     ],
 )
@@ -239,8 +239,8 @@ def test_a_tar_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path, ke
     found, left_out = load(path)
     n = (keep + 512 - len("shade 0")) // 2048  # a pair takes 2,048 bytes, of which the last are 0
     assert found == shades_of(*range(n))
-    assert left_out["train"][0].endswith(f" whole members: {n:,} pairs were read from it")
-    with pytest.raises(DatasetError, match=r"0.tar is (cut off|without the end mark)"):
+    assert left_out["train"][0].endswith(f" complete members: {n:,} pairs were read from it")
+    with pytest.raises(DatasetError, match=r"0.tar is (truncated|without the end mark)"):
         load_pairs(path)
 
 
@@ -272,7 +272,7 @@ def test_bytes_that_changed_on_the_way(tmp_path: Path) -> None:
         changed[at : at + random.integers(0, 20)] = random.bytes(random.integers(1, 20))
         (tmp_path / f"{number}.tar").write_bytes(changed)
         try:
-            opened = read_shards([tmp_path / f"{number}.tar"], GivenColumns(), "train")
+            opened = read_shards([tmp_path / f"{number}.tar"], ColumnOptions(), "train")
         except DatasetError as error:
             refused = str(error)
         else:
@@ -290,7 +290,7 @@ def test_a_damaged_header_ends_a_tar(tmp_path: Path) -> None:
     found, left_out = load(path)
     assert found == shades_of(0, 1)
     assert left_out["train"] == [
-        "0.tar is damaged (6,144 bytes were not read), after 4 whole members: 2 pairs were read "
+        "0.tar is damaged (6,144 bytes were not read), after 4 complete members: 2 pairs were read "
         "from it"
     ]
 
@@ -303,7 +303,7 @@ def test_tars_that_were_joined_end_to_end(tmp_path: Path) -> None:
     found, left_out = load(tmp_path / "all.tar")
     assert found == shades_of(0, 1, 2)
     assert (
-        "followed by what is no tar (1,200 bytes were not read), after 6 whole members"
+        "followed by data that is not a tar (1,200 bytes were not read), after 6 complete members"
         in left_out["train"][0]
     )
 
@@ -311,13 +311,13 @@ def test_tars_that_were_joined_end_to_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<html>404</html>", "is no tar file: it begins with b'<html>404"),
-        (b"<html>" * 2000, "is no tar file: it begins with b'<html>"),
-        (b"", "is no tar file: it is empty"),
+        (b"<html>404</html>", "is not a tar file: it starts with b'<html>404"),
+        (b"<html>" * 2000, "is not a tar file: it starts with b'<html>"),
+        (b"", "is not a tar file: it is empty"),
         (bytes(10240), "no picture has a caption .*there are none"),
-        (b"\x1f\x8b" + b"x" * 100, "is cut off or damaged in its compression"),
-        (b"BZh9" + b"x" * 100, "is cut off or damaged in its compression"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "begins with b'version"),
+        (b"\x1f\x8b" + b"x" * 100, "is truncated or damaged in its compression"),
+        (b"BZh9" + b"x" * 100, "is truncated or damaged in its compression"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "starts with b'version"),
     ],
 )
 def test_what_is_no_tar_is_refused_in_one_line(
@@ -354,7 +354,7 @@ def test_the_folder_of_img2dataset(tmp_path: Path) -> None:
     assert load(folder) == (shades_of(1, 2, 3, 4), {"train": []})
     folder = img2dataset(tmp_path / "d", shards, count=3, successes=3)
     assert load(folder)[1]["train"] == [
-        f"0000{n}_stats.json says 3 successes, and 0000{n}.tar has 2 pairs" for n in range(2)
+        f"0000{n}_stats.json reports 3 successes, but 0000{n}.tar has 2 pairs" for n in range(2)
     ]
 
 
@@ -422,7 +422,7 @@ def test_pictures_with_classes(tmp_path: Path) -> None:
         (f"{n}.{end}", c) for n in range(3) for end, c in (("png", picture(n)), ("cls", str(n)))
     ]
     path = write_tar(tmp_path / "0.tar", members)
-    with pytest.raises(DatasetError, match="No column of split 'train' is known to hold the capt"):
+    with pytest.raises(DatasetError, match="No column of split 'train' is recognized as the capt"):
         load_pairs(path)
     path = write_tar(tmp_path / "1.tar", [*members, ("0.txt", "shade 0"), ("1.txt", "shade 1")])
     found, left_out = load(path)
@@ -466,8 +466,10 @@ def test_a_shard_that_is_no_tar_is_left_out_or_refused(tmp_path: Path) -> None:
     (tmp_path / "d" / "1.tar").write_text("version https://git-lfs.github.com/spec/v1")
     found, left_out = load(tmp_path / "d")
     assert found == shades_of(1)
-    assert left_out["train"] == ["1.tar is no tar file: it begins with b'version https://git-lfs.'"]
-    with pytest.raises(DatasetError, match=r"1\.tar is no tar file"):
+    assert left_out["train"] == [
+        "1.tar is not a tar file: it starts with b'version https://git-lfs.'"
+    ]
+    with pytest.raises(DatasetError, match=r"1\.tar is not a tar file"):
         load_pairs(tmp_path / "d")
 
 

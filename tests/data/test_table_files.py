@@ -147,7 +147,7 @@ def test_encodings_and_line_ends(folder: Path, encoding: str, end: str) -> None:
     ("content", "message"),
     [
         (ROWS.encode("latin-1"), r"Line 3 of .*own.csv is not UTF-8.*xe9.*iconv"),
-        (ROWS.encode("utf-16-le"), r"own.csv is no text, or UTF-16 without its mark"),
+        (ROWS.encode("utf-16-le"), r"own.csv is not text, or UTF-16 without a byte order mark"),
         (b"\xff\xfe" + ROWS.encode("utf-16-le") + b"\x00", r"own.csv is not UTF-16"),
         (b"", r"own.csv is empty"),
         (b"\n \n", r"own.csv is empty"),

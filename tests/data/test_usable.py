@@ -49,7 +49,7 @@ def test_pictures_that_are_no_files_are_left_out(
     assert shades(found["train"]) == [0, 1, 3]
     assert left_out == {
         "train": [
-            "row 1 of train (x.png): there is no such file",
+            "row 1 of train (x.png): the file does not exist",
             "row 3 of train: it has no picture",
         ]
     }
@@ -90,8 +90,8 @@ def test_blank_captions_of_lists_take_their_flags_along(tmp_path: Path) -> None:
     lines = left_out["train"]
     assert len(lines) == 3
     for row, name, why in (
-        (1, "b", "no caption that"),
-        (2, "c", "no caption that"),
+        (1, "b", "no caption with"),
+        (2, "c", "no caption with"),
         (0, "a", "1 of"),
     ):
         (line,) = [line for line in lines if line.startswith(f"row {row} of train")]
@@ -146,7 +146,7 @@ def test_pictures_that_are_paths_beside_bytes_are_checked_too(tmp_path: Path) ->
     found, left_out = load(tmp_path / "pairs.parquet")
     assert found["train"]["captions"][:] == [["one"], ["three"]]
     assert left_out["train"] == [
-        "row 1 of train (x.png): there is no such file",
+        "row 1 of train (x.png): the file does not exist",
         "row 3 of train: it has no picture",
     ]
 

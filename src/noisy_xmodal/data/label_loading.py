@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .any_dataset.captions import caption_reader, read_captions
-from .any_dataset.columns import GivenColumns, find_columns
+from .any_dataset.columns import ColumnOptions, find_columns
 from .any_dataset.opening import open_splits
 from .any_dataset.picture_files import PictureFiles
-from .any_dataset.tables import Opened, refuse_faults, resolve_pictures
+from .any_dataset.tables import RawSplit, reject_faults, resolve_pictures
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -122,18 +122,14 @@ def load_label_pairs(
         DatasetError: The dataset, configuration or a picture file does not exist, or a split
             cannot be converted (see `as_label_pairs`).
     """
-    given = GivenColumns(image_column, text_column)
-    parts = open_splits(name_or_path, config_name, given, _resolve_pictures)
+    options = ColumnOptions(image_column, text_column)
+    splits = open_splits(name_or_path, config_name, options, _resolve_pictures)
     try:
-        refuse_faults(name_or_path, parts)
+        reject_faults(name_or_path, splits)
     except DatasetError as error:
         raise _translate_options(error) from error
-    splits = {
-        split: opened.dataset if rows is None else opened.dataset.select(rows)
-        for split, (opened, rows) in parts.items()
-    }
     return as_label_pairs(
-        datasets.DatasetDict(splits),
+        datasets.DatasetDict({split: raw.view() for split, raw in splits.items()}),
         image_column=image_column,
         text_column=text_column,
         label_column=label_column,
@@ -142,12 +138,12 @@ def load_label_pairs(
     )
 
 
-def _resolve_pictures(opened: Opened, file: Path, split: str, files: PictureFiles) -> Opened:
+def _resolve_pictures(raw: RawSplit, file: Path, split: str, files: PictureFiles) -> RawSplit:
     """Makes the paths of pictures absolute, unless the images are vectors."""
-    if is_vector(opened.dataset.features.get(opened.given.image or IMAGE_FEATURES)):
-        return opened
+    if is_vector(raw.dataset.features.get(raw.options.image or IMAGE_FEATURES)):
+        return raw
     try:
-        return resolve_pictures(opened, file, split, files)
+        return resolve_pictures(raw, file, split, files)
     except DatasetError as error:
         raise _translate_options(error) from error
 
@@ -281,7 +277,7 @@ def _side_columns(
     if not any(is_vector(features.get(name)) for name in (image, text)):
         view = rows.remove_columns([name for name in LABEL_COLUMNS if name in features])
         try:
-            columns = find_columns(view, GivenColumns(image, text), split)
+            columns = find_columns(view, ColumnOptions(image, text), split)
         except DatasetError as error:
             raise _translate_options(error) from error
         image, texts = columns.visual, columns.captions

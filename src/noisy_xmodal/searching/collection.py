@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import DatasetError, PairDataset, load_pairs
-from ..data.any_dataset.columns import GivenColumns
+from ..data.any_dataset.columns import ColumnOptions
 from ..data.boxes import BOX_SIZE, WithoutBoxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
@@ -63,7 +63,7 @@ def open_collection(
     split: str | None,
     side: Side,
     folder: Path,
-    columns: GivenColumns,
+    columns: ColumnOptions,
 ) -> Collection:
     """Open a split, without the pictures that do not decode where images are searched.
 

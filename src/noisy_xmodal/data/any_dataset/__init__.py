@@ -1,4 +1,4 @@
-"""Any dataset of images and captions, brought to the column contract."""
+"""Conversion of any dataset of images and captions to the column contract."""
 
 from .opening import config_names
 from .pairs import as_pairs, load_pairs

@@ -1,4 +1,4 @@
-"""What an audit wrote earlier into a folder of data: known by the columns of its table."""
+"""Files of an earlier audit in a data folder, detected by the columns of the audit's table."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ _COLUMNS = {"pair_id", "image_id", "caption", "clean_probability", "suggested_ca
 
 
 def audit_files(folder: Path) -> set[Path]:
-    """The tables of audits at the top of a folder, and the reports and summaries beside them."""
+    """The tables of audits at the top of a folder, with their reports and summaries."""
     tables = [file for file in folder.glob("*.parquet") if is_audit_table(file)]
-    beside = (table.with_suffix(suffix) for table in tables for suffix in (".json", ".html"))
-    return {*tables, *(file for file in beside if file.is_file())}
+    reports = (table.with_suffix(suffix) for table in tables for suffix in (".json", ".html"))
+    return {*tables, *(file for file in reports if file.is_file())}
 
 
 def is_audit_table(file: Path) -> bool:
@@ -25,14 +25,13 @@ def is_audit_table(file: Path) -> bool:
         return False
 
 
-def refuse_audit_table(file: Path) -> None:
-    """Refuses the table of an audit as a dataset.
+def reject_audit_table(file: Path) -> None:
+    """Raises an error if a file is the table of an audit.
 
     Raises:
-        DatasetError: It is one.
+        DatasetError: The file is such a table.
     """
     if file.suffix.lower() == ".parquet" and is_audit_table(file):
         raise DatasetError(
-            f"{file} is the table of an audit, which holds no pictures. Give the dataset that was "
-            "audited."
+            f"{file} is the table of an audit, without pictures. Give the audited dataset instead."
         )

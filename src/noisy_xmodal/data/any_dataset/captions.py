@@ -1,8 +1,8 @@
-"""Captions of any form as lists of strings.
+"""Conversion of captions in any form to lists of strings.
 
 A caption column may hold a string, a list of strings, a list of objects (`{"raw": ..., "tokens":
-...}`), an object, a list written as text (`'["a", "b"]'`), or a conversation, of which the first
-answer is the caption; numbered columns are one list.
+...}`), an object, a list as text (`'["a", "b"]'`), or a conversation, whose first answer is the
+caption. Numbered columns form one list.
 """
 
 import ast
@@ -24,27 +24,26 @@ _TEXT_FIELDS = (
     *("description", "alttext", "content"),
 )
 
-
-# A turn of a conversation: who speaks, and what is said (LLaVA, and the chats of transformers).
+# Fields for speaker and text in a turn of a conversation (LLaVA, and chats of transformers).
 _TURNS = (("from", "value"), ("role", "content"))
-_ASKING = ("human", "user", "system")
+_QUESTIONERS = ("human", "user", "system")
 
 
 def plain_name(name: str) -> str:
-    """Reduces a column name to what tells it apart: `Image-Path` and `image_path` are one."""
-    # WebDataset's own fields, as `__url__` (the shard), are not what their bare names say.
+    """Normalizes a column name: `Image-Path` and `image_path` are the same."""
+    # Fields of WebDataset keep their underscores: `__url__` names the shard, not the picture.
     return name if name.startswith("__") else re.sub(r"[\W_]+", "", name).lower()
 
 
 def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
-    """Finds how the captions of a value are read.
+    """Returns a reader of captions for a column type.
 
     Args:
         feature: The type of the column.
-        in_list: The value stands in a list already: a list of lists holds words, not captions.
+        in_list: Whether the type is an item of a list; a list of lists holds words, not captions.
 
     Returns:
-        A function from a value to its captions, or None where the type holds no captions.
+        A function from a value to its captions; None if the type cannot hold captions.
     """
     if is_string(feature):
         return lambda value: [value]
@@ -68,12 +67,12 @@ def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
 def caption_lists(
     dataset: datasets.Dataset, names: Sequence[str]
 ) -> Sequence[Sequence[str | None]]:
-    """The captions of every row as they stand, without a look at what they say.
+    """Reads the captions of every row without checking them.
 
     Args:
         dataset: One split.
-        names: The caption column, or numbered columns with one caption each, of which empty ones
-            are no captions.
+        names: The caption column, or numbered columns with one caption each; empty values of
+            numbered columns are skipped.
     """
     if len(names) > 1:
         columns = [column_values(dataset, name) for name in names]
@@ -83,16 +82,16 @@ def caption_lists(
     feature = dataset.features[names[0]]
     decoded = _decode_lists(values) if is_string(feature) else None
     reader = caption_reader(feature)
-    assert reader is not None, "the column was found by its type"
+    assert reader is not None, "`find_columns` checks the type"
     return decoded if decoded is not None else [reader(value) for value in values]
 
 
 def texts_of_json(value: Any, field: str | None = None) -> list[str]:
-    """The captions in a JSON value, found as `caption_reader` finds them in a column.
+    """Reads the captions in a JSON value, by the rules of `caption_reader`.
 
     Args:
-        value: A string, a list, or an object with a field that is called as captions are.
-        field: The field of the object, where it has another name.
+        value: A string, a list, or an object with a usual field for captions.
+        field: The field of the object, if it has another name.
     """
     if isinstance(value, str):
         return string_list(value) or [value]
@@ -102,13 +101,13 @@ def texts_of_json(value: Any, field: str | None = None) -> list[str]:
         if field is not None:
             return texts_of_json(value.get(field))
         names = {plain_name(name): name for name in reversed(value)}
-        found = (texts_of_json(value[names[name]]) for name in _TEXT_FIELDS if name in names)
-        return next((texts for texts in found if texts), [])
+        lists = (texts_of_json(value[names[name]]) for name in _TEXT_FIELDS if name in names)
+        return next((texts for texts in lists if texts), [])
     return []
 
 
 def string_list(text: str) -> list[str] | None:
-    """The strings of a list written as text, as JSON or as Python prints it; None of other text."""
+    """Parses a list of strings in JSON or Python syntax; None for any other text."""
     if not text.lstrip().startswith("["):
         return None
     for parse in (json.loads, _python_list):
@@ -142,7 +141,7 @@ def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -
 def read_flags(
     dataset: datasets.Dataset, captions: Sequence[Sequence[str]], split: str
 ) -> list[list[bool]] | None:
-    """Reads the oracle, where the dataset has one: one flag per caption.
+    """Reads the oracle, if the dataset has one.
 
     Args:
         dataset: One split; a row has a list of flags, or one flag for its only caption.
@@ -150,7 +149,7 @@ def read_flags(
         split: Name of the split, for the messages.
 
     Raises:
-        DatasetError: A row does not have one flag per caption, or a flag is none (see `flags_of`).
+        DatasetError: A row does not have one valid flag (see `flags_of`) per caption.
     """
     if IS_NOISY not in dataset.column_names:
         return None
@@ -168,13 +167,13 @@ def read_flags(
 
 
 def flags_of(value: Any) -> list[bool] | None:
-    """The flags of one row, however they are written.
+    """Parses the flags of one row.
 
     Args:
         value: True or False, 1 or 0, one of these as text, or a list of them.
 
     Returns:
-        A flag or several; None where the value is none of these.
+        A list of flags; None if the value is invalid.
     """
     if isinstance(value, str):
         try:
@@ -190,7 +189,7 @@ def flags_of(value: Any) -> list[bool] | None:
 def merge_captions(
     captions: list[list[str]], flags: list[list[bool]] | None, first_rows: Sequence[int]
 ) -> list[int]:
-    """Gathers the captions of each image, and their flags, in its first row, in place.
+    """Merges the captions of each image, and their flags, into its first row, in place.
 
     Args:
         captions: The captions of each row.
@@ -198,7 +197,7 @@ def merge_captions(
         first_rows: For every row, the first row with the same image.
 
     Returns:
-        The first rows. A text that an image has twice is kept once, with its first flag.
+        The first rows. A repeated text is kept once, with its first flag.
     """
     groups: dict[int, list[int]] = {}
     for row, first in enumerate(first_rows):
@@ -221,10 +220,10 @@ def _list_reader(inner: TextReader) -> TextReader:
 
 
 def _answer_reader(inner: TextReader, speaker: str, text: str) -> TextReader:
-    """Reads what is said first by who is not asking."""
+    """Reads the first answer of a conversation."""
 
     def read(turns: Any) -> list[str | None]:
-        answers = (turn for turn in turns or () if turn and turn[speaker] not in _ASKING)
+        answers = (turn for turn in turns or () if turn and turn[speaker] not in _QUESTIONERS)
         return next((inner(turn[text]) for turn in answers), [])
 
     return read
@@ -235,7 +234,7 @@ def _field_reader(inner: TextReader, name: str) -> TextReader:
 
 
 def _decode_lists(values: Sequence[str | None]) -> list[list[str]] | None:
-    """Reads lists written as text; None unless every value is one."""
+    """Parses lists in text form; None unless all values are lists."""
     lists = []
     for value in values:
         texts = string_list(value or "")
@@ -246,9 +245,9 @@ def _decode_lists(values: Sequence[str | None]) -> list[list[str]] | None:
 
 
 def _python_list(text: str) -> Any:
-    """Reads a list as Python prints it, which is how pandas writes one into a CSV."""
+    """Parses a list in Python syntax, as pandas writes it to CSV."""
     value = ast.literal_eval(text.strip())
-    # NumPy prints no commas, and adjacent literals would be read as one string.
+    # Lists of NumPy have no commas, and Python would concatenate adjacent literals.
     if repr(value) != text.strip():
-        raise ValueError("not a printed list")
+        raise ValueError("not a Python list")
     return value

@@ -1,15 +1,14 @@
 """Tables with a delimiter: CSV with commas or semicolons, tabs, bars.
 
-| delimiter | a row is  | quotation marks                                             |
-|-----------|-----------|-------------------------------------------------------------|
-| `,` `;`   | RFC 4180  | `"a ""b"" c"`: a cell may hold delimiters and line ends     |
-| tab       | a line    | around a whole cell they are taken off, else part of it;    |
-|           |           | a file that has the header's cells only by RFC 4180 goes by |
-|           |           | that                                                        |
-| `|`       | a line    | part of the cell                                            |
+| delimiter | a row is  | quotation marks                                               |
+|-----------|-----------|---------------------------------------------------------------|
+| `,` `;`   | RFC 4180  | `"a ""b"" c"`: a cell may contain delimiters and line ends    |
+| tab       | a line    | removed around a whole cell, else part of it; RFC 4180 if     |
+|           |           | only then all rows have as many cells as the header           |
+| `|`       | a line    | part of the cell                                              |
 
-The first line names the columns. Where one of its cells is the file name of a picture, it is the
-first row of a table without a header.
+The first line names the columns. If one of its cells is the file name of a picture, the table has
+no header, and the line is the first row.
 """
 
 import csv
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 from ..columns import DatasetError
 from ..messages import quoted_list
-from .columns import GivenColumns, looks_like_pairs
+from .columns import ColumnOptions, looks_like_pairs
 from .picture_files import has_picture_suffix
 from .table_rows import TableRows
 from .text_files import read_text
@@ -30,31 +29,33 @@ from .text_files import read_text
 _DELIMITERS = ",;|\t"
 _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 _RULES = {
-    "|": "A table with bars does not quote: a cell cannot hold a bar",
-    "\t": "A cell cannot hold a tab, and a caption stands on one line",
+    "|": "A table with bars has no quoting: a cell cannot contain a bar",
+    "\t": "A cell cannot contain a tab or a line end",
 }
 _QUOTING = 'Double the quotation marks inside a quoted caption: "a ""black"" dog"'
-_LONGEST_CELL = min(sys.maxsize, 2**31 - 1)
-_SHOWN = 8  # cells of a line in a message
-_PROSE = 4  # words in a cell that names no column
-_SEEN_ROWS = 100  # to tell captions from numbers where no header does
+_MAX_CELL_LENGTH = min(sys.maxsize, 2**31 - 1)
+_N_CELLS = 8  # in a message
+_PROSE_WORDS = 4  # a cell of as many words is not a column name
+_N_SAMPLE_ROWS = 100  # to tell captions from numbers without a header
 
 
 class _Record(NamedTuple):
-    """One row: where it stands, and its cells or what is wrong with it."""
+    """One row: its place in the file, and its cells or a fault."""
 
     place: str
     cells: list[str]
     fault: str | None = None
 
 
-def read_delimited(file: Path, given: GivenColumns, is_picture: Callable[[str], bool]) -> TableRows:
-    """Reads a table with a delimiter; cells without the blanks around them, empty ones as null.
+def read_delimited(
+    file: Path, options: ColumnOptions, is_picture: Callable[[str], bool]
+) -> TableRows:
+    """Reads a table with a delimiter; cells are stripped, empty cells are null.
 
     Args:
         file: The table.
-        given: What the user said about the columns.
-        is_picture: Whether a name is that of a picture beside the table.
+        options: The user's column options.
+        is_picture: Whether a name matches a picture file of the table.
 
     Raises:
         DatasetError: The header names a column twice, or no row can be read.
@@ -67,7 +68,7 @@ def read_delimited(file: Path, given: GivenColumns, is_picture: Callable[[str], 
     faults = [f"{record.place} of {file} {record.fault}" for record in records if record.fault]
     rows = [record.cells for record in records if not record.fault]
     notes = []
-    if _is_header(cells, given, is_picture):
+    if _is_header(cells, options, is_picture):
         if records[0].fault:
             raise DatasetError(faults[0])
         names = rows.pop(0)
@@ -76,22 +77,22 @@ def read_delimited(file: Path, given: GivenColumns, is_picture: Callable[[str], 
     elif not any(has_picture_suffix(cell) or is_picture(cell) for cell in cells):
         raise DatasetError(
             f"{file} names no pictures: its first line is {quoted_list(cells)}. Line i is not "
-            "taken for the caption of picture i, as nothing says in which order the pictures are. "
+            "used as the caption of picture i, because the order of the pictures is not defined. "
             "Write a table with the columns file_name and text."
         )
     else:
-        names = _names_without_header(rows, given, is_picture)
+        names = _names_without_header(rows, options, is_picture)
         notes.append(f"{file} has no header; its columns are read as {quoted_list(names)}")
     if not rows:
         raise DatasetError(f"{file} has no rows{': ' if faults else '.'}{'; '.join(faults[:1])}")
-    columns = {name: [row[at] or None for row in rows] for at, name in enumerate(names)}
-    columns.pop("", None)  # the unnamed row numbers that pandas writes
+    columns = {name: [row[index] or None for row in rows] for index, name in enumerate(names)}
+    columns.pop("", None)  # row numbers written by pandas
     return TableRows(columns, tuple(faults), tuple(notes))
 
 
 def delimiter_of(line: str) -> str:
-    """The delimiter of a table by its first line."""
-    for delimiter in reversed(_DELIMITERS):  # texts hold commas
+    """Detects the delimiter of a table from its first line."""
+    for delimiter in reversed(_DELIMITERS):  # captions contain commas
         cells = split_line(line, delimiter)
         if len(cells) > 1 and any(map(has_picture_suffix, cells)):
             return delimiter
@@ -99,7 +100,7 @@ def delimiter_of(line: str) -> str:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The cells of a line, without the blanks around them."""
+    """Splits a line into stripped cells."""
     if delimiter in ",;":
         try:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
@@ -109,35 +110,35 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def _is_header(
-    cells: Sequence[str], given: GivenColumns, is_picture: Callable[[str], bool]
+    cells: Sequence[str], options: ColumnOptions, is_picture: Callable[[str], bool]
 ) -> bool:
     if len(cells) > 1 and any(map(has_picture_suffix, cells)):
         return False
-    if looks_like_pairs(cells, given):
+    if looks_like_pairs(cells, options):
         return True
-    prose = any(len(cell.split()) >= _PROSE for cell in cells)
-    return not prose and not any(is_picture(cell) for cell in cells if cell)
+    has_prose = any(len(cell.split()) >= _PROSE_WORDS for cell in cells)
+    return not has_prose and not any(is_picture(cell) for cell in cells if cell)
 
 
 def _names_without_header(
-    rows: Sequence[Sequence[str]], given: GivenColumns, is_picture: Callable[[str], bool]
+    rows: Sequence[Sequence[str]], options: ColumnOptions, is_picture: Callable[[str], bool]
 ) -> list[str]:
-    """Names for columns: those that the user took from the first row, else by what is in them."""
+    """Names columns by the user's options, if these are cells of the first row, or by content."""
     first = rows[0] if rows else []
-    names = [f"column_{number}" for number in range(1, len(first) + 1)]
-    for at, cell in enumerate(first):
-        if cell in given.named():
-            names[at] = cell
-    pictures = [at for at, cell in enumerate(first) if has_picture_suffix(cell) or is_picture(cell)]
-    texts = [
-        at
-        for at in range(len(first))
-        if at not in pictures
-        and (len(first) == 2 or any(re.search(r"\w\s+\w", row[at]) for row in rows[:_SEEN_ROWS]))
+    names = [
+        cell if cell in options.names() else f"column_{number}"
+        for number, cell in enumerate(first, 1)
     ]
-    for found, name in ((pictures, "image"), (texts, "caption")):
-        if len(found) == 1 and first[found[0]] not in given.named():
-            names[found[0]] = name
+    pictures = [i for i, cell in enumerate(first) if has_picture_suffix(cell) or is_picture(cell)]
+    texts = [
+        i
+        for i in range(len(first))
+        if i not in pictures
+        and (len(first) == 2 or any(re.search(r"\w\s+\w", row[i]) for row in rows[:_N_SAMPLE_ROWS]))
+    ]
+    for columns, name in ((pictures, "image"), (texts, "caption")):
+        if len(columns) == 1 and first[columns[0]] not in options.names():
+            names[columns[0]] = name
     return names
 
 
@@ -146,9 +147,9 @@ def _records(text: str, delimiter: str, first: Sequence[str]) -> list[_Record]:
         return _checked(_by_rfc(text, delimiter), delimiter, first)
     lines = _checked(_by_line(text, delimiter), delimiter, first)
     if delimiter == "\t" and any(record.fault for record in lines):
-        whole = _checked(_by_rfc(text, delimiter), delimiter, first)
-        if not any(record.fault for record in whole):
-            return whole
+        records = _checked(_by_rfc(text, delimiter), delimiter, first)
+        if not any(record.fault for record in records):
+            return records
     return lines
 
 
@@ -159,12 +160,12 @@ def _by_line(text: str, delimiter: str) -> Iterator[_Record]:
 
 
 def _cell(cell: str, delimiter: str) -> str:
-    whole = _QUOTED.fullmatch(cell) if delimiter == "\t" else None
-    return (whole[1].replace('""', '"') if whole else cell).strip()
+    match = _QUOTED.fullmatch(cell) if delimiter == "\t" else None
+    return (match[1].replace('""', '"') if match else cell).strip()
 
 
 def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
-    limit = csv.field_size_limit(_LONGEST_CELL)  # of all readers of the process
+    limit = csv.field_size_limit(_MAX_CELL_LENGTH)  # a global setting, restored below
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         while True:
@@ -184,14 +185,14 @@ def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
 
 
 def _checked(records: Iterator[_Record], delimiter: str, first: Sequence[str]) -> list[_Record]:
-    """The records that are no blank lines, with what is wrong with each."""
+    """The records that are not blank lines, with their faults."""
     rule = _RULES.get(delimiter, f"Put captions that contain {delimiter!r} in double quotes")
     checked = []
     for record in records:
         fault = record.fault and f"{record.fault}. {_QUOTING}"
         if any(record.cells) and len(record.cells) != len(first):
             fault = (
-                f"has {len(record.cells)} fields ({quoted_list(record.cells, _SHOWN)}), where the "
+                f"has {len(record.cells)} fields ({quoted_list(record.cells, _N_CELLS)}), but the "
                 f"first line has {len(first)}: {quoted_list(first)}. {rule}"
             )
         if fault or any(record.cells):
@@ -199,11 +200,11 @@ def _checked(records: Iterator[_Record], delimiter: str, first: Sequence[str]) -
     return checked
 
 
-def what_it_says(cells: Sequence[str]) -> str:
-    """What the first line of a table is, for a message."""
-    if any(len(cell.split()) >= _PROSE for cell in cells):
+def describe_header(cells: Sequence[str]) -> str:
+    """Describes the first line of a table for a message."""
+    if any(len(cell.split()) >= _PROSE_WORDS for cell in cells):
         return (
-            f"its first line is {quoted_list(cells, 3)}, with no name of a picture; line i is not "
-            "taken for the caption of picture i, as nothing says in which order the pictures are"
+            f"its first line is {quoted_list(cells, 3)}, without the name of a picture; line i is "
+            "not used as the caption of picture i, because the order of pictures is not defined"
         )
     return f"columns {quoted_list(cells)}"

@@ -1,4 +1,4 @@
-"""Which rows hold the same image, told by paths, names and, where needed, the bytes.
+"""Detection of rows with the same image, by paths, names and, if necessary, content.
 
 Pictures are read in blocks and never decoded.
 """
@@ -24,10 +24,10 @@ _BLOCK_ROWS = 256
 def image_rows(
     dataset: datasets.Dataset, columns: PairColumns, split: str
 ) -> tuple[list[int], list[str]]:
-    """Finds which rows hold one image, and the name of each row's image.
+    """Finds rows with the same image, and the name of each row's image.
 
-    Rows hold one image where they have the same path, or the same content; where a column names the
-    image for sure, also the same name.
+    Rows have the same image if they have the same path or the same content, and, if a column
+    certainly names the image, the same name.
 
     Args:
         dataset: One split.
@@ -35,9 +35,9 @@ def image_rows(
         split: Its name, for the messages.
 
     Returns:
-        For every row, the first row with the same image; and the name of the image, from the
-        naming column, else the path (also one that is stored beside the picture), else the row
-        number.
+        The first row with the same image, for every row; and the name of the image, from the
+        naming column, else from the path (of a file, or stored with the picture), else from the
+        row number.
 
     Raises:
         DatasetError: A picture or a name is missing, or one name stands for different images.
@@ -47,30 +47,28 @@ def image_rows(
     if columns.image_id is not None:
         names = _read_names(dataset, columns.image_id, split)
     counts = Counter(names)
-    doubtful = [
+    ambiguous = {
         row
         for row, path in enumerate(paths)
         if path is None and (not columns.names_image or counts[names[row]] > 1)
-    ]
-    digests = _digests(dataset, columns.visual, doubtful)
+    }
+    digests = _digests(dataset, columns.visual, ambiguous)
     contents = [path if path is not None else digests.get(row) for row, path in enumerate(paths)]
     if columns.image_id is not None:
         _check_names(names, contents, columns.image_id, split)
     else:
-        names = _names_of_one_content(names, contents)
+        names = _unambiguous_names(names, contents)
     first_of_key: dict[tuple[object, object], int] = {}
     first_rows = []
     for row, content in enumerate(contents):
-        sure = columns.names_image and paths[row] is None
-        key = (names[row] if sure else None, row if content is None else content)
+        by_name = columns.names_image and paths[row] is None
+        key = (names[row] if by_name else None, row if content is None else content)
         first_rows.append(first_of_key.setdefault(key, row))
     return first_rows, names
 
 
-def _names_of_one_content(
-    names: Sequence[str], contents: Sequence[str | bytes | None]
-) -> list[str]:
-    """Names by path, but by row number where one path is stored beside different pictures."""
+def _unambiguous_names(names: Sequence[str], contents: Sequence[str | bytes | None]) -> list[str]:
+    """Replaces names that several pictures share by row numbers."""
     content_of: dict[str, str | bytes | None] = {}
     clashes = {
         name
@@ -88,10 +86,10 @@ def _check_names(
         first = first_of_name.setdefault(name, row)
         if contents[first] != contents[row]:
             both = (contents[first], contents[row])
-            found = "" if isinstance(both[0], bytes) else f" ({both[0]!r} and {both[1]!r})"
+            paths = "" if isinstance(both[0], bytes) else f" ({both[0]!r} and {both[1]!r})"
             raise DatasetError(
                 f"Rows {first} and {row} of split '{split}' are both named {quoted(name)} in "
-                f"column '{column}' but hold different images{found}. Give the column that names "
+                f"column '{column}' but have different images{paths}. Choose the column that names "
                 "the image with id_column=NAME, or drop this one."
             )
 
@@ -99,10 +97,11 @@ def _check_names(
 def _picture_paths(
     dataset: datasets.Dataset, visual: str, split: str
 ) -> tuple[list[str | None], list[str | None]]:
-    """Reads the path of every row's picture, None where the picture itself is in the row.
+    """Reads the path of every row's picture.
 
     Returns:
-        The paths of files; and all paths, also those that are stored beside a picture.
+        The paths of files, None for pictures stored in their row; and all paths, including those
+        that are stored with a picture.
     """
     paths: list[str | None] = []
     stored: list[str | None] = []
@@ -120,14 +119,14 @@ def _picture_paths(
 def picture_places(
     dataset: datasets.Dataset, visual: str
 ) -> Iterator[tuple[int, bool, str | None]]:
-    """Says of every row where its image is.
+    """Locates the image of every row.
 
     Args:
         dataset: One split.
         visual: Its column of images.
 
     Yields:
-        The row, whether the image stands in it, and the path that it has.
+        The row, whether it stores the image, and the path.
     """
     feature = dataset.features[visual]
     for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS):
@@ -137,17 +136,17 @@ def picture_places(
 
 
 def _block_paths(column: pa.ChunkedArray, feature: object) -> tuple[list[bool], list[str | None]]:
-    """For each row of a block: whether it holds the content, and its path."""
-    nothing: list[str | None] = [None] * len(column)
+    """Whether each row of a block stores the content, and its path."""
+    no_paths: list[str | None] = [None] * len(column)
     if is_string(feature):
         return [False] * len(column), column.to_pylist()
     if not is_picture(feature) or is_binary(feature):
-        return column.is_valid().to_pylist(), nothing
+        return column.is_valid().to_pylist(), no_paths
     fields = {field.name for field in column.type}
-    in_row = [False] * len(column)
+    is_stored = [False] * len(column)
     if "bytes" in fields:
-        in_row = pc.struct_field(column, "bytes").is_valid().to_pylist()
-    return in_row, pc.struct_field(column, "path").to_pylist() if "path" in fields else nothing
+        is_stored = pc.struct_field(column, "bytes").is_valid().to_pylist()
+    return is_stored, pc.struct_field(column, "path").to_pylist() if "path" in fields else no_paths
 
 
 def _check_files(paths: list[str | None], visual: str, split: str, links: bool) -> None:
@@ -163,8 +162,8 @@ def _check_files(paths: list[str | None], visual: str, split: str, links: bool) 
     if missing:
         raise DatasetError(
             f"Row {missing[0]} of split '{split}' names the picture {quoted(paths[missing[0]])} in "
-            f"column '{visual}', which is no file ({len(missing)} of {len(paths)} rows). Write "
-            "full paths, or name another column with image_column=NAME."
+            f"column '{visual}', which does not exist ({len(missing)} of {len(paths)} rows). Write "
+            "absolute paths, or name another column with image_column=NAME."
         )
 
 
@@ -173,21 +172,21 @@ def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
     for row, value in enumerate(values):
         if value is None or value == "":
             raise DatasetError(
-                f"Row {row} of split '{split}' has no name in column '{name}'. Write one, or name "
+                f"Row {row} of split '{split}' has no name in column '{name}'. Add one, or name "
                 "another column with id_column=NAME."
             )
     return [str(value) for value in values]
 
 
 def names_of_paths(paths: Sequence[str | None]) -> list[str]:
-    """Names images by their paths, as far as these tell them apart.
+    """Names images by their paths.
 
     Args:
-        paths: The path of each, or None.
+        paths: The path of each image, or None.
 
     Returns:
-        Relative paths as they are, absolute ones without the folders that all share (which change
-        with the machine), and "row-000003" where there is none.
+        Relative paths unchanged, absolute paths without the folders that all have in common (which
+        depend on the machine), and "row-000003" for None.
     """
     folders = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
     shared = os.path.commonpath(folders) if folders else ""
@@ -197,7 +196,7 @@ def names_of_paths(paths: Sequence[str | None]) -> list[str]:
 
 
 def row_name(row: int) -> str:
-    """What an image is called that has no name."""
+    """The name of an image without a path or a name."""
     return f"row-{row:06d}"
 
 
@@ -205,22 +204,20 @@ def _below(path: str, folder: str) -> str:
     return path.removeprefix(folder).lstrip(os.sep) if os.path.isabs(path) else path
 
 
-def _digests(dataset: datasets.Dataset, visual: str, rows: Sequence[int]) -> dict[int, bytes]:
+def _digests(dataset: datasets.Dataset, visual: str, rows: set[int]) -> dict[int, bytes]:
     """Hashes the content of some rows."""
-    wanted = set(rows)
-    found = {}
-    for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS) if wanted else ():
-        here = [row for row in range(first_row, first_row + len(column)) if row in wanted]
-        if not here:
+    digests = {}
+    feature = dataset.features[visual]
+    for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS) if rows else ():
+        block_rows = [row for row in range(first_row, first_row + len(column)) if row in rows]
+        if not block_rows:
             continue
-        feature = dataset.features[visual]
         if is_picture(feature):
             content = column if is_binary(feature) else pc.struct_field(column, "bytes")
-            buffers = [content[row - first_row].as_buffer() for row in here]
+            buffers = [content[row - first_row].as_buffer() for row in block_rows]
         else:
             arrays = region_arrays(column)
-            buffers = [arrays[row - first_row].tobytes() for row in here]
-        found.update(
-            {row: hashlib.sha256(data).digest() for row, data in zip(here, buffers, strict=True)}
-        )
-    return found
+            buffers = [arrays[row - first_row].tobytes() for row in block_rows]
+        for row, data in zip(block_rows, buffers, strict=True):
+            digests[row] = hashlib.sha256(data).digest()
+    return digests

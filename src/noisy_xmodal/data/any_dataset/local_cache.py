@@ -1,8 +1,8 @@
-"""Where `datasets` keeps the tables that it makes of local files.
+"""The cache folder of `datasets` for local files.
 
-It tells a file by its path and time, and a folder with a card by its path alone: what is written
-anew there would be answered with what was there before. So tables of local files are kept under a
-name made of the path, size and times of each of them.
+`datasets` identifies a file by its path and time, and a folder with a card by its path alone, and
+would return stale tables after a file is rewritten. The folder of this module has a name that
+depends on the path, size and times of every file.
 """
 
 import os
@@ -15,13 +15,13 @@ from ..digests import combined_digest, file_state
 
 
 def local_cache(paths: Iterable[str | os.PathLike[str]]) -> str | None:
-    """The folder of the cache for some files in the state that they are in.
+    """Returns the cache folder for files in their current state.
 
     Args:
-        paths: The files. What does not exist on this machine does not count.
+        paths: The files; missing ones are ignored.
 
     Returns:
-        A `cache_dir` for `datasets.load_dataset`, or None, its usual one, where there is no file.
+        A `cache_dir` for `datasets.load_dataset`; None, the default, if no file exists.
     """
     states = [
         f"{os.path.abspath(path)} {file_state(path)}" for path in paths if os.path.exists(path)

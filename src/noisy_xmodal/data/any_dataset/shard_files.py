@@ -1,4 +1,4 @@
-"""Which tars a name stands for, and the split of each: a file, a folder, a pattern."""
+"""Lookup of tars and their splits for a folder, a pattern or a dataset of the Hub."""
 
 import glob
 import itertools
@@ -14,16 +14,16 @@ from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from ..columns import DatasetError
 from .archives import TAR_SUFFIXES, is_tar_name
 from .picture_files import files_below, has_picture_suffix
-from .tables import has_configs, split_name
+from .tables import has_configs, split_in_name
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _OTHER_DATA = (".parquet", ".arrow")
-_MOST_FILES = 1_000_000
+_MAX_FILES = 1_000_000
 
 
 def is_shard_pattern(name: str) -> bool:
-    """Whether a name stands for several tars: `train-{000..127}.tar`, `shards/*.tar`."""
+    """Whether a name is a pattern of tars: `train-{000..127}.tar`, `shards/*.tar`."""
     return is_tar_name(name) and not os.path.exists(name) and bool(re.search(r"[*?{\[]", name))
 
 
@@ -31,13 +31,13 @@ def pattern_shards(pattern: str) -> dict[str, list[Path]]:
     """The tars of a pattern, by split.
 
     Raises:
-        DatasetError: A file that the pattern names does not exist, or none fits.
+        DatasetError: A file of the pattern does not exist, or no file matches it.
     """
     files, missing = [], []
-    for name in _expanded(os.path.expanduser(pattern)):
-        there = sorted(glob.glob(name)) if glob.has_magic(name) else [name]
-        files += [Path(file) for file in there if os.path.isfile(file)]
-        missing += [name] if not there or not os.path.isfile(there[0]) else []
+    for name in _expand_braces(os.path.expanduser(pattern)):
+        paths = sorted(glob.glob(name)) if glob.has_magic(name) else [name]
+        files += [Path(file) for file in paths if os.path.isfile(file)]
+        missing += [name] if not paths or not os.path.isfile(paths[0]) else []
     if missing:
         more = ", ..." if len(missing) > 3 else ""
         raise DatasetError(
@@ -48,34 +48,33 @@ def pattern_shards(pattern: str) -> dict[str, list[Path]]:
 
 
 def listed_shards(builder: datasets.DatasetBuilder) -> dict[str, list[Path]]:
-    """The tars of a dataset that `datasets` would open as WebDataset, from the Hub or by a card.
+    """The tars of a dataset that `datasets` opens as WebDataset, from the Hub or by a card.
 
     Args:
-        builder: What `datasets.load_dataset_builder` returns.
+        builder: A builder from `datasets.load_dataset_builder`.
 
     Returns:
-        The tars by split, where they were downloaded; none of a dataset of another kind.
+        The local paths of the tars by split; empty for other datasets.
     """
     if not isinstance(builder, WebDataset):
         return {}
     options = datasets.DownloadConfig(token=builder.token)
     manager = datasets.DownloadManager(download_config=options)
-    found = manager.download(builder.config.data_files)
-    return {str(split): [Path(str(file)) for file in files] for split, files in found.items()}
+    paths = manager.download(builder.config.data_files)
+    return {str(split): [Path(str(file)) for file in files] for split, files in paths.items()}
 
 
 def tar_folder(folder: Path) -> dict[str, list[Path]]:
     """The tars in a folder and below it, by split.
 
-    What img2dataset writes beside each tar, `00000.parquet` and `00000_stats.json`, is part of
-    the tar.
+    Files that img2dataset writes for a tar, `00000.parquet` and `00000_stats.json`, belong to it.
 
     Args:
         folder: The folder.
 
     Returns:
-        The tars; none where pictures, Parquet or Arrow files of their own lie at its top, or a
-        card lists configurations.
+        The tars; empty if there are other Parquet or Arrow files or pictures at the top of the
+        folder, or if a card lists configurations.
     """
     if has_configs(folder / "README.md"):
         return {}
@@ -89,24 +88,24 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
 
 
 def without_suffix(name: str) -> str:
-    """The name of a tar without its suffix, which may be `.tar.gz`."""
+    """Removes the suffix of a tar, such as `.tar.gz`, from a name."""
     suffix = max((end for end in TAR_SUFFIXES if name.lower().endswith(end)), key=len, default="")
     return name[: len(name) - len(suffix)]
 
 
 def shard_names(files: Sequence[Path]) -> list[str]:
-    """Names tars so that no two are alike: `0.tar`, or `a/0.tar` and `b/0.tar`."""
+    """Unique names of tars: `0.tar`, or `a/0.tar` and `b/0.tar`."""
     shared = os.path.commonpath([file.absolute().parent for file in files])
     return [os.path.relpath(file.absolute(), shared).replace(os.sep, "/") for file in files]
 
 
 def stats_file(shard: Path) -> Path:
-    """Where img2dataset writes what it got for a tar."""
+    """The path of img2dataset's statistics of a tar."""
     return shard.with_name(f"{without_suffix(shard.name)}_stats.json")
 
 
 def stats_notes(shard: Path, n_pairs: int) -> list[str]:
-    """Compares a tar with what img2dataset says of it."""
+    """Compares the number of pairs in a tar with img2dataset's statistics."""
     try:
         stats = json.loads(stats_file(shard).read_text(encoding="utf-8"))
         successes = stats.get("successes")
@@ -115,35 +114,33 @@ def stats_notes(shard: Path, n_pairs: int) -> list[str]:
     if not isinstance(successes, int) or successes == n_pairs:
         return []
     return [
-        f"{stats_file(shard).name} says {successes:,} successes, and {shard.name} has "
+        f"{stats_file(shard).name} reports {successes:,} successes, but {shard.name} has "
         f"{n_pairs:,} pairs"
     ]
 
 
 def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
-    """A file belongs to the split that its name has as a word, or a folder's, else to train."""
+    """Groups files by the split in their names or folders; train by default."""
     splits: dict[str, list[Path]] = {}
     for file in files:
         names = [without_suffix(file.name), *reversed(file.parent.relative_to(root).parts)]
-        words = (re.split(r"[^a-z]+", name.lower()) for name in names)
-        found = ({split_name(word) for word in group} - {None} for group in words)
-        split = next((group.pop() for group in found if len(group) == 1), None) or "train"
+        split = next(filter(None, map(split_in_name, names)), "train")
         splits.setdefault(split, []).append(file)
     return splits
 
 
-def _expanded(pattern: str) -> list[str]:
-    """Spells out braces: `{0..2}`, `{008..010}`, `{a,b}`."""
+def _expand_braces(pattern: str) -> list[str]:
+    """Expands braces: `{0..2}`, `{008..010}`, `{a,b}`."""
     pieces = _BRACES.split(pattern)
     choices = []
-    for at, piece in enumerate(pieces):
-        ends = _RANGE.fullmatch(piece) if at % 2 else None
+    for index, piece in enumerate(pieces):
+        ends = _RANGE.fullmatch(piece) if index % 2 else None
         if ends:
             first, last = int(ends[1]), int(ends[2])
             width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
-            if last - first >= _MOST_FILES:
-                raise DatasetError(f"{pattern} stands for more than {_MOST_FILES:,} files.")
+            if last - first >= _MAX_FILES:
+                raise DatasetError(f"{pattern} describes more than {_MAX_FILES:,} files.")
             choices.append([f"{number:0{width}d}" for number in range(first, last + 1)])
         else:
-            choices.append(piece.split(",") if at % 2 else [piece])
+            choices.append(piece.split(",") if index % 2 else [piece])
     return ["".join(parts) for parts in itertools.product(*choices)]

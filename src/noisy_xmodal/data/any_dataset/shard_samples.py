@@ -1,7 +1,7 @@
-"""The samples of one tar of the WebDataset layout: which members belong together, and their texts.
+"""The samples of a tar in the WebDataset layout: grouping of members, and reading of their texts.
 
-Members with one key are a sample: `a/0001.jpg` and `a/0001.txt` have the key `a/0001`, and what
-follows the first dot of the file's name is the ending. The order of members does not matter.
+Members with the same key form a sample: `a/0001.jpg` and `a/0001.txt` have the key `a/0001`. The
+suffix starts after the first dot of the file name. The order of members does not matter.
 """
 
 import json
@@ -15,91 +15,89 @@ from typing import Any, NamedTuple
 
 from .archives import TarReader, inner_name, is_side_file
 from .captions import string_list, texts_of_json
-from .columns import GivenColumns
+from .columns import ColumnOptions
 from .picture_files import has_picture_suffix
 
-#: In the order in which they are preferred.
-CAPTION_ENDINGS = ("captions", "caption", "text", "txt", "cap", "json")
-LABEL_ENDING = "cls"
+#: In order of priority.
+CAPTION_SUFFIXES = ("captions", "caption", "text", "txt", "cap", "json")
+LABEL_SUFFIX = "cls"
 _Names = dict[tuple[str, str], list[str]]
-#: Members of more bytes are not read.
-LARGEST = 2**28
+#: Larger members are not read.
+MAX_BYTES = 2**28
 
 
 class Findings:
-    """What of shards was not read as it stands, by kind, with counts and the first names.
+    """Counts of faults and notes in shards, by kind, with the first names of each kind.
 
     Attributes:
-        faults: Samples that are lost.
-        notes: Members and samples that nobody misses.
-        endings: The endings of the members, with counts.
+        faults: Samples that cannot be used.
+        notes: Members and samples that are not needed.
+        suffixes: The suffixes of the members, with counts.
         fields: The fields of their JSON.
     """
 
     def __init__(self) -> None:
         self.faults: _Names = {}
         self.notes: _Names = {}
-        self.endings = Counter[str]()
+        self.suffixes = Counter[str]()
         self.fields = dict[str, None]()
         self._counts = Counter[tuple[str, str]]()
 
     def fault(self, kind: str, name: str) -> None:
-        """Counts a sample that is lost."""
+        """Counts a sample that cannot be used."""
         self._add(self.faults, ("sample", kind), name)
 
     def note(self, kind: str, name: str, unit: str = "member") -> None:
-        """Counts something that is worth a line."""
+        """Counts a member or another unit that is not used."""
         self._add(self.notes, (unit, kind), name)
 
-    def lines(self, found: _Names) -> list[str]:
-        """Says each kind of `faults` or `notes` in a line."""
-        said = []
-        for (unit, kind), names in found.items():
+    def messages(self, names_of: _Names) -> list[str]:
+        """Describes `faults` or `notes`, one message per kind."""
+        messages = []
+        for (unit, kind), names in names_of.items():
             n = self._counts[unit, kind]
             more = f" and {n - len(names):,} more" if n > len(names) else ""
-            said.append(f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}")
-        return said
+            messages.append(f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}")
+        return messages
 
-    def _add(
-        self, found: dict[tuple[str, str], list[str]], kind: tuple[str, str], name: str
-    ) -> None:
+    def _add(self, names_of: _Names, kind: tuple[str, str], name: str) -> None:
         self._counts[kind] += 1
-        names = found.setdefault(kind, [])
+        names = names_of.setdefault(kind, [])
         if len(names) < 3:
             names.append(name)
 
 
 class Part(NamedTuple):
-    """A member of a sample: its ending in lower case, and where it stands in the tar."""
+    """A member of a sample: its suffix in lower case, and its position in the tar."""
 
-    ending: str
+    suffix: str
     offset: int
     size: int
 
     @property
     def kind(self) -> str:
-        """The last part of the ending: `jpg` of `left.jpg`."""
-        return self.ending.rsplit(".", 1)[-1]
+        """The last part of the suffix: `jpg` of `left.jpg`."""
+        return self.suffix.rsplit(".", 1)[-1]
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is called as a picture is."""
+        """Whether it has the suffix of a picture format."""
         return _is_picture(self.kind)
 
     @property
     def stem(self) -> str:
-        """What stands before it: `left` of `left.jpg`, and nothing of `jpg`."""
-        return self.ending.rpartition(".")[0]
+        """The suffix without its last part: `left` of `left.jpg`, empty for `jpg`."""
+        return self.suffix.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The members that belong to one picture, or to none.
+    """The members that belong together.
 
     Attributes:
-        key: Its name in the shard.
-        picture: The picture, where there is one.
-        others: The members that are no pictures.
+        key: The name of the sample in the shard.
+        picture: The picture, if there is one.
+        others: The members that are not pictures.
     """
 
     key: str
@@ -109,14 +107,14 @@ class Sample:
 
 @dataclass
 class SampleTexts:
-    """What a sample says.
+    """The texts of a sample.
 
     Attributes:
-        captions: Its captions that say something.
-        problem: Why there are none.
+        captions: Its captions that are not empty.
+        problem: The reason if there are none.
         json: The text of its JSON.
-        fields: Its JSON, where that is an object.
-        name: The value of the naming column that the user gave.
+        fields: Its JSON, if that is an object.
+        name: The value of the user's `id` option.
         label: Its class number.
     """
 
@@ -129,56 +127,56 @@ class SampleTexts:
 
 
 def find_samples(
-    tar: TarReader, shard: str, given: GivenColumns, findings: Findings
+    tar: TarReader, shard: str, options: ColumnOptions, findings: Findings
 ) -> Iterator[Sample]:
-    """Groups the members of a tar, of which no content is read.
+    """Groups the members of a tar to samples, without reading their content.
 
     Args:
-        tar: The tar, from its start.
-        shard: Its file, for the findings.
-        given: The user's `image` is the ending of the pictures, where there are several.
-        findings: Where members are counted that are part of no sample.
+        tar: The tar, at its start.
+        shard: Its name, for the findings.
+        options: The user's column options; `image` is the suffix of the pictures, if there are
+            several.
+        findings: Counts members that belong to no sample.
 
     Yields:
-        The samples in the order of their first members; several of one key have keys `0`, `0#2`.
+        The samples in the order of their first members; a repeated key is named `0`, `0#2`.
     """
     for key, parts in _parts(tar, shard, findings).items():
         for part in parts:
-            if not part.is_picture and part.kind not in (*CAPTION_ENDINGS, LABEL_ENDING):
-                findings.note("of a kind that is not read", f"{key}.{part.ending} in {shard}")
-        yield from _split(key, parts, given.image, f"{key} in {shard}", findings)
+            if not part.is_picture and part.kind not in (*CAPTION_SUFFIXES, LABEL_SUFFIX):
+                findings.note("of an unsupported kind", f"{key}.{part.suffix} in {shard}")
+        yield from _split(key, parts, options.image, f"{key} in {shard}", findings)
 
 
-def read_texts(tar: TarReader, sample: Sample, given: GivenColumns) -> SampleTexts:
-    """Reads captions, JSON and class of a sample.
+def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> SampleTexts:
+    """Reads the captions, JSON and class of a sample.
 
     Args:
         tar: Its tar.
         sample: The sample.
-        given: The user's `caption` is the ending of the captions, or a field of the JSON; `id`, a
-            field.
+        options: The user's column options; `caption` is the suffix of the captions or a field of
+            the JSON, `id` is a field.
     """
-    found = SampleTexts()
+    texts = SampleTexts()
     values = {}
     for part in sample.others:
-        if part.kind == "json" and part.size <= LARGEST:
+        if part.kind == "json" and part.size <= MAX_BYTES:
             try:
                 text = tar.read(part.offset, part.size).decode("utf-8-sig")
                 values[part] = json.loads(text)
-                found.json = found.json or text
-            except (ValueError, RecursionError):  # also of text that is not UTF-8
-                found.problem = "with a .json that cannot be read"
-    fields = next((value for value in values.values() if isinstance(value, dict)), {})
-    found.fields = fields
-    name = fields.get(given.id) if given.id is not None else None
+                texts.json = texts.json or text
+            except (ValueError, RecursionError):  # includes UnicodeDecodeError
+                texts.problem = "with a .json that cannot be read"
+    texts.fields = next((value for value in values.values() if isinstance(value, dict)), {})
+    name = texts.fields.get(options.id) if options.id is not None else None
     if isinstance(name, (str, int)) and _is_text(str(name)):
-        found.name = str(name)
-    _read_label(tar, sample, found)
-    _read_captions(tar, sample, values, given.caption, found)
-    return found
+        texts.name = str(name)
+    _read_label(tar, sample, texts)
+    _read_captions(tar, sample, values, options.caption, texts)
+    return texts
 
 
-@lru_cache(maxsize=1024)  # asked of every member
+@lru_cache(maxsize=1024)  # called for every member
 def _is_picture(kind: str) -> bool:
     return has_picture_suffix(f".{kind}")
 
@@ -194,31 +192,32 @@ def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Par
             target = member.linkname if member.islnk() else f"{name}/../{member.linkname}"
             links.append((name, target))
             continue
-        key, ending = _key_and_ending(name)
-        if is_side_file(name) or not ending or not member.isreg() or member.sparse:
+        key, suffix = _split_name(name)
+        if is_side_file(name) or not suffix or not member.isreg() or member.sparse:
             findings.note("of no sample", f"{name} in {shard}")
             continue
-        findings.endings[ending] += 1
-        parts[key].append(Part(ending, member.offset_data, member.size))
+        findings.suffixes[suffix] += 1
+        parts[key].append(Part(suffix, member.offset_data, member.size))
     for name, target in links:
-        key, ending = _key_and_ending(_resolved(target))
-        there = [part for part in parts.get(key, ()) if part.ending == ending]
-        if there:
-            key, ending = _key_and_ending(name)
-            parts[key].append(there[-1]._replace(ending=ending))
+        key, suffix = _split_name(_resolve(target))
+        targets = [part for part in parts.get(key, ()) if part.suffix == suffix]
+        if targets:
+            key, suffix = _split_name(name)
+            parts[key].append(targets[-1]._replace(suffix=suffix))
         else:
             findings.note("with a link to no member", f"{name} in {shard}")
     return parts
 
 
-def _key_and_ending(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
+    """The key and the suffix of a member."""
     folder, slash, base = name.rpartition("/")
-    stem, _, ending = base.partition(".")
-    return folder + slash + stem, ending.lower()
+    stem, _, suffix = base.partition(".")
+    return folder + slash + stem, suffix.lower()
 
 
-def _resolved(path: str) -> str:
-    """The path of a link's target, which may climb, as `inner_name` gives it."""
+def _resolve(path: str) -> str:
+    """The sanitized path of a link's target, which may contain `..`."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -231,24 +230,24 @@ def _resolved(path: str) -> str:
 def _split(
     key: str, parts: list[Part], image: str | None, where: str, findings: Findings
 ) -> Iterator[Sample]:
-    """Makes the samples of one key, usually one."""
+    """Creates the samples of one key, usually one."""
     pictures = [part for part in parts if part.is_picture]
-    chosen = [part for part in pictures if image in (part.ending, part.kind)]
-    pictures = chosen or pictures
+    matches = [part for part in pictures if image in (part.suffix, part.kind)]
+    pictures = matches or pictures
     others = [part for part in parts if not part.is_picture]
     n = len(pictures)
-    same = defaultdict(list)
+    by_suffix = defaultdict(list)
     for part in others:
-        same[part.ending].append(part)
-    if n > 1 and {len(repeated) for repeated in same.values()} == {n}:
+        by_suffix[part.suffix].append(part)
+    if n > 1 and {len(group) for group in by_suffix.values()} == {n}:
         findings.note("of a key that the shard has more than once", where, unit="sample")
-        for at, picture in enumerate(pictures):  # the shard was joined from several
-            own = [repeated[at] for repeated in same.values()]
-            yield Sample(key if at == 0 else f"{key}#{at + 1}", picture, own)
+        for index, picture in enumerate(pictures):  # the shard is a concatenation
+            own = [group[index] for group in by_suffix.values()]
+            yield Sample(key if index == 0 else f"{key}#{index + 1}", picture, own)
         return
-    last = {part.ending: part for part in parts}
+    last = {part.suffix: part for part in parts}
     if len(last) < len(parts):
-        findings.note("with a later one of the same name, which is read", where)
+        findings.note("replaced by a later one of the same name", where)
     pictures = [part for part in last.values() if part in pictures]
     others = [part for part in last.values() if not part.is_picture]
     if len(pictures) < 2:
@@ -260,7 +259,7 @@ def _split(
 def _split_by_stem(
     key: str, pictures: list[Part], others: list[Part], where: str, findings: Findings
 ) -> Iterator[Sample]:
-    """Tells dots in names from several pictures of one sample: `a.1.jpg` may have its `a.1.txt`."""
+    """Splits a key with several pictures by stems, if texts match them: `a.1.jpg`, `a.1.txt`."""
     texts_of_stem = defaultdict(list)
     for part in others:
         texts_of_stem[part.stem].append(part)
@@ -268,7 +267,7 @@ def _split_by_stem(
     pairs = {part.stem: part for part in reversed(pictures) if part.stem in texts_of_stem}
     if not pairs or list(pairs) == [""]:
         yield Sample(key, pairs.get("", pictures[0]), others)
-        findings.note("beside another picture of the sample", where)
+        findings.note("after another picture of the sample", where)
         return
     for picture in pictures:
         name = f"{key}.{picture.stem}" if picture.stem else key
@@ -277,56 +276,56 @@ def _split_by_stem(
         yield Sample(f"{key}.{stem}", None, texts_of_stem[stem])
 
 
-def _read_label(tar: TarReader, sample: Sample, found: SampleTexts) -> None:
+def _read_label(tar: TarReader, sample: Sample, texts: SampleTexts) -> None:
     for part in sample.others:
-        if part.kind == LABEL_ENDING and part.size < 64:
+        if part.kind == LABEL_SUFFIX and part.size < 64:
             text = tar.read(part.offset, part.size).decode("ascii", "replace").strip()
             if re.fullmatch(r"-?\d{1,18}", text):
-                found.label = int(text)
+                texts.label = int(text)
 
 
 def _read_captions(
     tar: TarReader,
     sample: Sample,
     values: dict[Part, Any],
-    given: str | None,
-    found: SampleTexts,
+    option: str | None,
+    texts: SampleTexts,
 ) -> None:
-    """Takes the captions from the first kind of member that has one that says something."""
-    parts = [part for part in sample.others if given in (part.ending, part.kind)]
-    field_name = None if parts else given
-    kinds: tuple[str, ...] = CAPTION_ENDINGS if field_name is None else ("json",)
+    """Reads the captions from the first kind of member with a caption that is not empty."""
+    parts = [part for part in sample.others if option in (part.suffix, part.kind)]
+    field_name = None if parts else option
+    kinds: tuple[str, ...] = CAPTION_SUFFIXES if field_name is None else ("json",)
     if parts:
         kinds = tuple(dict.fromkeys(part.kind for part in parts))
-    parts = sorted(parts or sample.others, key=lambda part: _natural(part.ending))
+    parts = sorted(parts or sample.others, key=lambda part: _natural_order(part.suffix))
     for kind in kinds:
-        own = [part for part in parts if part.kind == kind]
+        members = [part for part in parts if part.kind == kind]
         if kind == "json":
-            texts = [texts_of_json(values[part], field_name) for part in own if part in values]
+            lists = [texts_of_json(values[part], field_name) for part in members if part in values]
         else:
-            texts = [_decoded(tar, part, found) for part in own]
-        flat = [text for text in chain.from_iterable(texts) if text]
-        found.captions = [text for text in flat if text.strip() and _is_text(text)]
-        if found.captions:
+            lists = [_read_text(tar, part, texts) for part in members]
+        captions = [text for text in chain.from_iterable(lists) if text]
+        texts.captions = [text for text in captions if text.strip() and _is_text(text)]
+        if texts.captions:
             return
-        if flat or any(part.size == 0 for part in own):
-            found.problem = "with a caption that says nothing"
+        if captions or any(part.size == 0 for part in members):
+            texts.problem = "with an empty caption"
 
 
-def _decoded(tar: TarReader, part: Part, found: SampleTexts) -> list[str]:
-    if part.size > LARGEST:
-        found.problem = f"with a caption of more than {LARGEST:,} bytes"
+def _read_text(tar: TarReader, part: Part, texts: SampleTexts) -> list[str]:
+    if part.size > MAX_BYTES:
+        texts.problem = f"with a caption of more than {MAX_BYTES:,} bytes"
         return []
     try:
         text = tar.read(part.offset, part.size).decode("utf-8-sig")
     except UnicodeDecodeError:
-        found.problem = "with a caption that is not UTF-8"
+        texts.problem = "with a caption that is not UTF-8"
         return []
     return string_list(text) or [text]
 
 
 def _is_text(value: str) -> bool:
-    """Whether a string has no half of a surrogate pair, which JSON can spell and nothing writes."""
+    """Whether a string can be encoded; JSON may contain half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -334,7 +333,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _natural(ending: str) -> list[tuple[int, str]]:
+def _natural_order(suffix: str) -> list[tuple[int, str]]:
     return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", ending)
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", suffix)
     ]

@@ -1,4 +1,4 @@
-"""What a reader of tables gives: columns of plain values, and what of the file is not in them."""
+"""The result of a table reader."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +9,9 @@ class TableRows:
     """The rows of one file.
 
     Attributes:
-        columns: By name, the values of all rows.
-        faults: Lines that could not be read, one each: errors where nothing may be left out.
-        notes: What else a reader must know, a line each.
+        columns: The values of all rows, by column name.
+        faults: A message per line that cannot be read; an error unless lines may be left out.
+        notes: Further messages about the file.
     """
 
     columns: dict[str, list[Any]]

@@ -1,7 +1,4 @@
-"""What of a dataset can be used, where one bad row is no reason to stop.
-
-Pictures that are no files and captions that say nothing are left out, and named.
-"""
+"""Removal of rows without a picture and of captions without text, with a note about each."""
 
 import os
 from collections.abc import Sequence
@@ -14,88 +11,83 @@ from ..messages import shortened
 from .captions import caption_lists, flags_of
 from .columns import find_columns
 from .images import names_of_paths, picture_places
-from .tables import Opened
+from .tables import RawSplit
 
 
-def usable_part(opened: Opened, rows: list[int] | None, split: str) -> tuple[Opened, list[str]]:
-    """Leaves out rows without a picture and captions without a word.
+def drop_unusable(raw: RawSplit, split: str) -> tuple[RawSplit, list[str]]:
+    """Drops rows without a picture, and captions without text.
 
     Args:
-        opened: A split as it was found.
-        rows: Its rows of `opened`, None for all.
+        raw: The split.
         split: Its name, for the messages.
 
     Returns:
-        The rows that can be used, and a line on each thing that was left out.
+        The split without them, and a note about each.
 
     Raises:
-        DatasetError: No column fits.
+        DatasetError: A column is missing or ambiguous.
     """
-    view = opened.dataset if rows is None else opened.dataset.select(rows)
-    columns = find_columns(view, opened.given, split)
-    reasons, places = _without_picture(view, columns.visual)
-    paths = [
-        name if place else None for name, place in zip(names_of_paths(places), places, strict=True)
-    ]
+    view = raw.view()
+    columns = find_columns(view, raw.options, split)
+    reasons, paths = _missing_pictures(view, columns.visual)
+    names = [n if path else None for n, path in zip(names_of_paths(paths), paths, strict=True)]
     name = columns.captions[0]
     if len(columns.captions) == 1 and is_string(view.features[name]):
-        blank = [row for row, text in enumerate(column_values(view, name)) if not _says(text)]
+        blank = [row for row, text in enumerate(column_values(view, name)) if not _has_text(text)]
         reasons = dict.fromkeys(blank, "its caption is empty") | reasons
-    left = [row for row in range(len(view)) if row not in reasons]
-    view = view.select(left) if reasons else view
+    rows = [row for row in range(len(view)) if row not in reasons]
+    view = view.select(rows) if reasons else view
     lists = caption_lists(view, columns.captions)
-    silent = {at for at, texts in enumerate(lists) if not any(map(_says, texts))}
-    reasons |= {left[at]: "it has no caption that says anything" for at in silent}
-    notes = [_line(row, split, paths[row], reasons[row]) for row in sorted(reasons)]
-    empty = {at: sum(not _says(text) for text in texts) for at, texts in enumerate(lists)}
-    empty = {at: n for at, n in empty.items() if n and at not in silent}
-    for at, n in empty.items():
-        row = left[at]
-        notes.append(_line(row, split, paths[row], f"{n} of its captions left out, being empty"))
-    if empty:
-        view = _without_empty(view, name, lists)
-    if silent:
-        view = view.select([at for at in range(len(view)) if at not in silent])
-    return Opened(view, opened.given), notes
+    n_empty = [sum(not _has_text(text) for text in texts) for texts in lists]
+    kept = [index for index, texts in enumerate(lists) if n_empty[index] < len(texts)]
+    dropped = {*range(len(lists))} - {*kept}
+    reasons |= {rows[index]: "it has no caption with text" for index in dropped}
+    notes = [_note(row, split, names[row], reasons[row]) for row in sorted(reasons)]
+    partial = [index for index in kept if n_empty[index]]
+    for index in partial:
+        row, reason = rows[index], f"{n_empty[index]} of its captions left out, because empty"
+        notes.append(_note(row, split, names[row], reason))
+    if partial:
+        view = _drop_empty(view, name, lists)
+    return RawSplit(view.select(kept) if dropped else view, raw.options), notes
 
 
-def _line(row: int, split: str, path: str | None, reason: str) -> str:
-    """A row is named by its picture where the picture is a file."""
+def _note(row: int, split: str, path: str | None, reason: str) -> str:
     return f"row {row} of {split}{f' ({shortened(path)})' if path else ''}: {reason}"
 
 
-def _says(text: str | None) -> bool:
+def _has_text(text: str | None) -> bool:
     return bool(text and text.strip())
 
 
-def _without_picture(
+def _missing_pictures(
     view: datasets.Dataset, visual: str
 ) -> tuple[dict[int, str], list[str | None]]:
-    """Why rows have no picture, by row, and the path of each row's picture."""
+    """The reason by row for rows without a picture, and the path of each row's picture."""
     reasons, paths = {}, list[str | None]()
     for row, has_content, path in picture_places(view, visual):
         paths.append(path)
         if not has_content and not path:
             reasons[row] = "it has no picture"
         elif not has_content and "://" not in str(path) and not os.path.isfile(str(path)):
-            reasons[row] = "there is no such file"
+            reasons[row] = "the file does not exist"
     return reasons, paths
 
 
-def _without_empty(
+def _drop_empty(
     view: datasets.Dataset, name: str, lists: Sequence[Sequence[str | None]]
 ) -> datasets.Dataset:
-    """The rows with the captions that say something, and the oracle of these."""
-    kept = [[text for text in texts if _says(text)] for texts in lists]
+    """Drops captions without text, and their flags."""
+    captions = [[text for text in texts if _has_text(text)] for texts in lists]
     feature = datasets.List(datasets.Value("string"))
-    found = view.remove_columns(name).add_column(name, kept, feature=feature)
+    result = view.remove_columns(name).add_column(name, captions, feature=feature)
     if IS_NOISY not in view.column_names:
-        return found
-    flags = []
+        return result
+    flag_lists = []
     for value, texts in zip(column_values(view, IS_NOISY), lists, strict=True):
-        own = flags_of(value)
-        if own is None or len(own) != len(texts):
-            return found  # which is refused as it is
-        flags.append([flag for flag, text in zip(own, texts, strict=True) if _says(text)])
+        flags = flags_of(value)
+        if flags is None or len(flags) != len(texts):
+            return result  # `read_flags` reports the row
+        flag_lists.append([f for f, text in zip(flags, texts, strict=True) if _has_text(text)])
     feature = datasets.List(datasets.Value("bool"))
-    return found.remove_columns(IS_NOISY).add_column(IS_NOISY, flags, feature=feature)
+    return result.remove_columns(IS_NOISY).add_column(IS_NOISY, flag_lists, feature=feature)
