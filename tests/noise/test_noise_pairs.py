@@ -114,7 +114,7 @@ def test_bad_pairs_are_refused(image, source, message):
 
 @pytest.mark.parametrize(
     ("counts", "message"),
-    [([2, 0, 1], "row 1 0 captions"), ([1.5, 2], "whole numbers"), ([[1, 2]], "flat list")],
+    [([2, 0, 1], "row 1 0 captions"), ([1.5, 2], "list of integers"), ([[1, 2]], "flat list")],
 )
 def test_bad_counts_are_refused(counts, message):
     with pytest.raises(ValueError, match=message):

@@ -14,7 +14,7 @@ Section 3.1; used by Ding et al., "Dual-Mix for Cross-Modal Retrieval with Noisy
 | mean of k    | means_[k], alpha_k / (alpha_k + beta_k)                 |
 | s_k^2        | variances_[k]                                           |
 
-Many values are fitted in narrow bins, see `BinnedValues`.
+Many values are binned before the fit, see `BinnedValues`.
 """
 
 from collections.abc import Iterator
@@ -30,43 +30,43 @@ from .binned_values import BinnedValues, blocks, k_means_cuts, weighted_powers
 
 FloatArray = NDArray[np.float64]
 
-# Added to every share, so that a component that loses all its values stays defined.
+# Added to every share, so that a component without values stays defined.
 _LEAST_SHARE = 1e-12
 
-_MANY = 2**15  # more values than this are fitted in bins
+_MANY = 2**15  # more values are binned
 
 
 class BetaMixture(DensityMixin, BaseEstimator):
-    """Mixture of beta distributions, an estimator in the manner of scikit-learn.
+    """Mixture of beta distributions, an estimator with the interface of scikit-learn.
 
-    Components are sorted by mean, so that over losses component 0 is the clean one. The fit is
-    deterministic and starts from the groups of k-means, which start from equal slices of the
-    range. Other starts can reach a higher likelihood by a component for a few values at an end of
-    the range, and divide worse.
+    Components are sorted by mean, so over losses component 0 is the clean one. The fit is
+    deterministic: it starts from the groups of k-means, which start from equal slices of the range.
+    Other starts can reach a higher likelihood with a component for a few values at an end of the
+    range, and divide worse.
 
-    The M step matches weighted means and variances. It is closed and values at the ends move it
-    little, but it is not exact maximum likelihood, so the likelihood can fall from one iteration
-    to the next. The fit has converged once no weight, mean or variance moves by more than `tol`;
-    the most likely parameters met on the way are kept. More than 32,768 values are gathered in
-    narrow bins, which moves a parameter by some 1e-8 of itself.
+    The M step matches weighted means and variances. It has a closed form, and values at the ends
+    have little influence, but it is not exact maximum likelihood, so the likelihood can fall from
+    one iteration to the next. The fit has converged when no weight, mean or variance changes by
+    more than `tol`; it keeps the parameters with the highest likelihood. More than 32,768 values
+    are binned, which changes a parameter by about 1e-8 of its value.
 
     Args:
         n_components: Number of components.
-        max_iter: Most iterations.
-        tol: Largest move of a weight, a mean or a variance in a fit that has converged.
+        max_iter: Largest number of iterations.
+        tol: Largest change of a weight, a mean or a variance in a fit that has converged.
         margin: Values are clipped to [margin, 1 - margin]: at 0 and 1 a beta density can be 0 or
             infinite.
-        min_variance: Smallest variance of a component, for one that collapses to a point. With a
-            mean m close to 0 or 1 it is at most m(1 - m) / 2, half of what m allows.
+        min_variance: Smallest variance of a component, in case it collapses to a point. For a mean
+            m close to 0 or 1 it is at most m(1 - m) / 2, half the largest variance for m.
 
     Attributes:
         weights_: Weight of each component, (n_components,), sums to 1.
         alphas_: First shape parameter of each component, (n_components,).
         betas_: Second shape parameter of each component, (n_components,).
-        means_: Mean of each component, (n_components, 1), never falling.
+        means_: Mean of each component, (n_components, 1), ascending.
         variances_: Variance of each component, (n_components, 1).
         noise_rate_: Weight of all components but the first, 0 to 1.
-        converged_: Whether the iterations settled.
+        converged_: Whether the fit has converged.
         n_iter_: Number of iterations.
         n_features_in_: Always 1.
 
@@ -104,21 +104,21 @@ class BetaMixture(DensityMixin, BaseEstimator):
         Args:
             X: Values in [0, 1], (n, 1) or (n,).
             y: Ignored.
-            sample_weight: Weight of each value, (n,): 2 counts a value twice, 0 leaves it out.
+            sample_weight: Weight of each value, (n,): 2 counts a value twice, 0 ignores it.
 
         Returns:
             The mixture itself.
 
         Raises:
             ValueError: If a value is outside 0 to 1, fewer values than components have a weight,
-                or a weight or parameter makes no sense.
+                or a weight or parameter is invalid.
         """
         self._check_parameters()
-        values, weight = _weighted(_unit_values(X), sample_weight)  # (n,), those with a weight
+        values, weight = _weighted(_unit_values(X), sample_weight)  # (n_weighted,)
         if len(values) < self.n_components:
             raise ValueError(
                 f"X has n_samples={len(values)} with a weight, fewer than "
-                f"n_components={self.n_components}: give more values or ask for fewer components"
+                f"n_components={self.n_components}: give more values or fewer components"
             )
         if len(values) > _MANY:
             bins = BinnedValues(values, weight, self.margin)
@@ -166,7 +166,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         return component
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
-        """Log density of each value; that of a value within `margin` of 0 or 1 is taken there.
+        """Log density of each value; values within `margin` of 0 or 1 are clipped.
 
         Args:
             X: Values in [0, 1], (n, 1) or (n,).
@@ -215,7 +215,7 @@ class BetaMixture(DensityMixin, BaseEstimator):
         return np.array([weights / weights.sum(), means, variances])
 
     def _iterate(self, start: FloatArray, terms: FloatArray, powers: FloatArray) -> FloatArray:
-        """Expectation and maximisation from a start, (3, K), to the most likely moments met."""
+        """Expectation and maximisation from a start, (3, K); returns the most likely moments."""
         moments = best = start
         highest, moved, n_iter = -np.inf, np.inf, 0
         while n_iter < self.max_iter and moved > self.tol:
@@ -247,31 +247,31 @@ class BetaMixture(DensityMixin, BaseEstimator):
             yield rows, _log_weighted_densities(moments, _log_terms(block))
 
 
-def _unit_values(given: ArrayLike) -> FloatArray:
-    array = np.asarray(given, dtype=np.float64)
+def _unit_values(X: ArrayLike) -> FloatArray:
+    array = np.asarray(X, dtype=np.float64)
     if array.ndim != 1 and (array.ndim != 2 or array.shape[1] != 1):
         raise ValueError(f"X has shape {array.shape}: give one value per sample, (n, 1) or (n,)")
     values = array.ravel()  # (n,)
-    if len(values) and not (values.min() >= 0 and values.max() <= 1):  # nor where it is NaN
+    if len(values) and not (values.min() >= 0 and values.max() <= 1):  # or NaN
         outside = np.flatnonzero(~((values >= 0) & (values <= 1)))
         raise ValueError(
             f"X holds {len(outside)} values outside 0 to 1, first {values[outside[0]]:g} at sample "
-            f"{outside[0]}: bring finite values to [0, 1] first, as by min and max"
+            f"{outside[0]}: scale finite values to [0, 1] first, for example by min and max"
         )
     return values
 
 
-def _weighted(values: FloatArray, given: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
-    """The values that have a weight, and the weights, which sum to 1."""
-    if given is None:
+def _weighted(values: FloatArray, sample_weight: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
+    """The values with a positive weight, and their weights, which sum to 1."""
+    if sample_weight is None:
         return values, np.broadcast_to(1 / max(len(values), 1), values.shape)
-    weight = np.asarray(given, dtype=np.float64)
+    weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != values.shape:
         raise ValueError(
             f"sample_weight has shape {weight.shape} for {len(values)} samples: give one each, (n,)"
         )
     if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError("sample_weight holds a negative or not finite number: give 0 or more")
+        raise ValueError("sample_weight has a negative or not finite number: give 0 or more")
     used = weight > 0
     return values[used], weight[used] / weight[used].sum()
 

@@ -1,7 +1,7 @@
-"""Many values in narrow bins, and k-means over values on a line.
+"""Many values in narrow bins, and k-means in one dimension.
 
-A bin keeps the sums of its values, so that few points stand for many values; a group of k-means
-follows from the sums below its ends.
+A bin keeps the sums of its values, so few points represent many values. The sums of a k-means group
+are the difference of the sums below its two ends.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 _BLOCK = 2**15
-_N_BINS = 2048  # they move a parameter of a beta mixture by some 1e-8 of itself, half of them 1e-7
+_N_BINS = 2048  # relative error of the parameters of a beta mixture: 1e-8; with 1024 bins 1e-7
 
 
 class BinnedValues:
     """Many values in narrow bins, with the sums of weight, value and square over each.
 
-    Bins are equally wide in log(x / (1 - x)), so that they are narrow at both ends, where a beta
-    density bends most.
+    Bins are equally wide in log(x / (1 - x)), so they are narrow at both ends, where a beta density
+    has the largest curvature.
     """
 
     def __init__(self, values: FloatArray, weight: FloatArray, margin: float) -> None:
         self._values, self._weight, self._margin = values, weight, margin
-        self._highest = np.log1p(-margin) - np.log(margin)  # of log(x / (1 - x)), also downwards
+        self._highest = np.log1p(-margin) - np.log(margin)  # largest log(x / (1 - x))
         self._bin = np.empty(len(values), dtype=np.uint16)  # (n,)
         self._sums = np.zeros((3, _N_BINS))
         for rows in blocks(len(values)):
@@ -37,20 +37,20 @@ class BinnedValues:
                 part = part * block
 
     def points(self) -> tuple[FloatArray, FloatArray]:
-        """Few values and weights in place of the many.
+        """Few values and weights that represent all values.
 
-        A bin gives two of half its weight, a standard deviation below and above its mean: they
-        have its sums. In the last bins they may lie beyond the margin by a hair.
+        A bin gives two values of half its weight, one standard deviation below and above its mean:
+        they have the sums of the bin. In the last bins they can be slightly outside the margin.
         """
         weight, total, squares = self._sums[:, self._sums[0] > 0]  # (n_filled,) each
         mean = total / weight
         deviation = np.sqrt(np.maximum(squares / weight - mean**2, 0))
         points = np.concatenate([mean - deviation, mean + deviation])  # (2 * n_filled,)
-        least = self._margin / 2  # against rounding where the margin is tiny
+        least = self._margin / 2  # against rounding with a tiny margin
         return np.clip(points, least, 1 - least), np.tile(weight / 2, 2)
 
     def groups(self, n_groups: int) -> FloatArray:
-        """Sums over the groups of k-means, (n_groups, 3), as exact as those over the values."""
+        """Sums over the groups of k-means, (n_groups, 3), equal to those over the values."""
         sums = np.insert(np.cumsum(self._sums, axis=1), 0, 0, axis=1).T  # (_N_BINS + 1, 3)
 
         @cache
@@ -89,7 +89,7 @@ def k_means_cuts(
     """Cuts between the groups of k-means, (n_groups - 1,).
 
     Args:
-        below: Gives the sums over the values below a cut, (3,), first their weight and their total.
+        below: Returns the sums over the values below a cut, (3,): weight, total and squares.
         whole: Sums over all values, (3,).
         low: The lowest value.
         high: The highest value.
@@ -103,12 +103,12 @@ def k_means_cuts(
         if np.array_equal(edges, last):
             break
         groups = np.diff(edges, axis=0)  # (n_groups, 3)
-        filled = groups[:, 0] > 1e-12 * whole[0]  # what rounding leaves is no group
+        filled = groups[:, 0] > 1e-12 * whole[0]  # more than a rounding error
         centres[filled] = groups[filled, 1] / groups[filled, 0]
     return cuts
 
 
 def blocks(n_values: int) -> Iterator[slice]:
-    """Consecutive blocks small enough that what is made of one stays in the processor's cache."""
+    """Consecutive blocks whose intermediate results fit into the cache of a processor."""
     for start in range(0, n_values, _BLOCK):
         yield slice(start, start + _BLOCK)

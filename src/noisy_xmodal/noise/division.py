@@ -1,4 +1,4 @@
-"""Co-divide: which pairs count as clean, and how surely.
+"""Co-divide: which pairs count as clean, and with what probability.
 
 Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS 2021,
 Section 3.1 and Algorithm 1, lines 6-7. Selection by rate: Ding et al., "Dual-Mix for Cross-Modal
@@ -29,9 +29,9 @@ class Division:
     Attributes:
         clean_probability: Probability that each pair is clean, (n,).
         is_clean: True for pairs judged clean, (n,).
-        threshold: Pairs of at least this probability count as clean, 0 to 1; None where they were
-            chosen by a noise rate.
-        posterior: The fit that the probabilities come from, if any.
+        threshold: Pairs of at least this probability count as clean, 0 to 1; None if a noise rate
+            selected them.
+        posterior: The fit behind the probabilities, if any.
     """
 
     clean_probability: NDArray[np.floating]
@@ -57,10 +57,10 @@ class Division:
 def select_clean(
     losses: ArrayLike, clean_probability: ArrayLike, noise_rate: float
 ) -> NDArray[np.bool_]:
-    """Choose the round((1 - noise_rate) * n) most probably clean pairs, at least one.
+    """Select the round((1 - noise_rate) * n) most probably clean pairs, at least one.
 
-    Among equal probabilities the smaller loss comes first, then the earlier pair. Probabilities
-    that are not numbers come after all others, the smaller loss first.
+    Ties are resolved by the smaller loss, then by the earlier pair. Probabilities that are NaN come
+    last, in the order of their losses.
 
     Args:
         losses: One loss per pair, (n,).
@@ -68,7 +68,7 @@ def select_clean(
         noise_rate: Share of noisy pairs, 0 to 1; at 0 all pairs are clean.
 
     Returns:
-        True for the chosen pairs, (n,).
+        True for the selected pairs, (n,).
 
     Raises:
         ValueError: If losses and probabilities are not flat arrays of one length, or the rate is
@@ -106,29 +106,29 @@ def divide(
 ) -> Division:
     """Divide pairs by a mixture over their losses.
 
-    Warns and takes all pairs for clean where the losses cannot be divided: no mixture fits them,
-    or no pair would be left to learn from.
+    If the losses cannot be divided, because no mixture fits or no pair would be clean, all pairs
+    count as clean, with a warning.
 
-    With a monotone posterior and a known rate, selecting by posterior is selecting the smallest
-    losses. They differ by the raw posterior, which can call the very lowest losses noisy.
+    With a monotone posterior and a known rate, the selected pairs are those with the smallest
+    losses. With the raw posterior they are not: it can call the very lowest losses noisy.
 
     Args:
         losses: One loss per pair, (n,).
-        threshold: Clean probability from which a pair counts as clean, 0 to 1 (at it too, as
-            printed; the code uses >). Without effect where a noise rate is given.
+        threshold: Least clean probability of a clean pair, 0 to 1 (>=, as the paper prints; its
+            code uses >). Not used with a noise rate.
         seed: Seed of the default mixture.
-        mixture: Estimator in place of the default one, see `clean_posterior`.
-        noise_rate: Share of noisy pairs, 0 to 1, for a choice by `select_clean` in place of the
+        mixture: Estimator instead of the default one, see `clean_posterior`.
+        noise_rate: Share of noisy pairs, 0 to 1, to select pairs by `select_clean` instead of the
             threshold; "estimated" takes it from the weights of the mixture.
         bounds: Losses that normalisation maps to 0 and 1, see `clean_posterior`.
-        monotone: Keep the probability from rising with the loss, see `clean_posterior`.
+        monotone: Make the probability non-increasing in the loss, see `clean_posterior`.
 
     Returns:
         The division.
 
     Raises:
         ValueError: If the losses are not a flat array of finite numbers, the threshold or the rate
-            is no share, or the bounds are out of order.
+            is outside 0 to 1, or the bounds are out of order.
     """
     _check_threshold(threshold)
     if noise_rate is not None and noise_rate != "estimated":

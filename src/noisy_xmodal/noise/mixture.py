@@ -22,14 +22,14 @@ from sklearn.mixture import GaussianMixture
 
 @dataclass(frozen=True, eq=False)
 class CleanPosterior:
-    """Clean probabilities and the fit that they come from.
+    """Clean probabilities and the fit behind them.
 
     Attributes:
         probability: Probability that each pair is clean, (n,).
         lowest_loss: Loss that normalisation maps to 0.
         highest_loss: Loss that normalisation maps to 1.
         mixture: The fitted estimator over normalised losses, or None without a fit.
-        degenerate: Why no mixture could be fitted, a sentence for the user; None after a fit.
+        degenerate: Why no mixture could be fitted, as a sentence; None after a fit.
     """
 
     probability: NDArray[np.float64]
@@ -40,7 +40,7 @@ class CleanPosterior:
 
     @property
     def noise_rate(self) -> float:
-        """Share of noisy pairs by the mixture: weight of all but its clean component, 0 to 1.
+        """Share of noisy pairs: the weight of all components but the clean one, 0 to 1.
 
         It is 0 without a fit.
 
@@ -52,7 +52,7 @@ class CleanPosterior:
         if not hasattr(self.mixture, "weights_"):
             raise ValueError(
                 f"{type(self.mixture).__name__} has no weights_ after its fit: "
-                "take a mixture that has, or a noise rate that you know"
+                "use a mixture that has them, or give a noise rate"
             )
         weights = np.asarray(self.mixture.weights_, dtype=np.float64)  # (n_components,)
         return float(np.clip(1 - weights[_clean_component(self.mixture)], 0, 1))
@@ -67,24 +67,24 @@ def clean_posterior(
 ) -> CleanPosterior:
     """Fit a mixture to the losses and take the posterior of its low-loss component.
 
-    With unequal variances the raw posterior flips back at the ends: the wider component wins at a
-    very low and at a very high loss. A monotone probability never rises with the loss. Below the
-    clean component's mean it is the highest posterior met on the way down from that mean, above
-    it the lowest met on the way up.
+    With unequal variances the raw posterior is not monotone: at very low and at very high losses
+    the wider component has the larger density. The monotone probability never rises with the loss:
+    below the mean of the clean component it is the running maximum of the posterior from that mean
+    downwards, above it the running minimum upwards.
 
     Args:
         losses: One loss per pair, (n,).
-        mixture: Unfitted estimator with `fit` and `predict_proba` on (n, 1) arrays and, once
-            fitted, `means_` with one mean per component; it is fitted in place. By default a
+        mixture: Unfitted estimator with `fit` and `predict_proba` on (n, 1) arrays and, after the
+            fit, `means_` with one mean per component; it is fitted in place. By default a
             Gaussian mixture of two components. A `BetaMixture` suits skewed losses.
-        seed: Seed of the default mixture; an estimator of your own carries its own.
+        seed: Seed of the default mixture; other estimators have their own.
         bounds: Losses that normalisation maps to 0 and 1, such as those of two modalities
-            together; losses beyond them are clipped. By default the lowest and the highest loss.
-        monotone: Keep the probability from rising with the loss. False gives the raw posterior,
+            together; losses outside are clipped. By default the lowest and the highest loss.
+        monotone: Make the probability non-increasing in the loss. False gives the raw posterior,
             as published.
 
     Returns:
-        The posterior; all ones, with the reason in `degenerate`, where the losses have fewer than
+        The posterior; all ones, with the reason in `degenerate`, if the losses have fewer than
         two distinct values or are fewer than the components.
 
     Raises:
@@ -120,7 +120,7 @@ def _flat_losses(losses: ArrayLike) -> NDArray[np.float64]:
     if len(broken):
         raise ValueError(
             f"losses holds {len(broken)} values that are not finite, first at pairs "
-            f"{', '.join(map(str, broken[:5]))}: look for a diverged model or pairs never scored"
+            f"{', '.join(map(str, broken[:5]))}: look for a diverged model or pairs without a score"
         )
     return values
 
@@ -177,6 +177,6 @@ def _monotone_posterior(mixture: Any, normalised: NDArray[np.float64]) -> NDArra
 
 
 def _stable_order(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Stable order of values from 0 to 1, by 16 bits at first: half the time for many values."""
+    """Stable order of values from 0 to 1; sorting by 16 bits first halves the time."""
     roughly = np.argsort((values * 65535).astype(np.uint16), kind="stable")  # (n,)
     return roughly[np.argsort(values[roughly], kind="stable")]

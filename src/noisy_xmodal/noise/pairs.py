@@ -1,8 +1,8 @@
-"""Which caption is given to which image row: the object that noise acts on.
+"""Which caption belongs to which image row: the object that caption noise acts on.
 
-Captions are numbered as the clean data lists them: those of image row 0 first, then those of row
-1, and so on. Each number is also a slot, a place in its image row. Noise hands captions to other
-rows; slots stay where they are, so noise is a permutation of captions among slots.
+Captions are numbered in the order of the clean data: those of image row 0 first, then those of row
+1, and so on. Each number is also a slot in its image row. Noise moves captions to other rows and
+keeps the slots, so it is a permutation of captions among slots.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Captions and the image rows that they are given to.
+    """Captions and their image rows.
 
     Attributes:
-        image: Image row that each caption is given to, (n_pairs,), int64, read-only.
+        image: Image row of each caption, (n_pairs,), int64, read-only.
         source_image: Image row that each caption describes, (n_pairs,), int64, read-only.
             In row order, each row at least once.
-        text: Number of the text of each caption, (n_pairs,), int64, read-only: captions of one text
-            have the same. None where texts are unknown, and all count as different.
+        text: Number of the text of each caption, (n_pairs,), int64, read-only; equal texts have
+            equal numbers. None if texts are unknown, and all count as different.
     """
 
     image: NDArray[np.int64]
@@ -63,30 +63,29 @@ class Pairs:
         captions_per_image: Sequence[int] | NDArray[np.integer],
         text: NDArray[np.int64] | None = None,
     ) -> "Pairs":
-        """Clean pairs of images with known numbers of captions.
+        """Clean pairs from the number of captions of each image.
 
         Args:
-            captions_per_image: Number of captions of each image row, (n_images,), each at least 1;
-                the numbers may differ.
+            captions_per_image: Number of captions of each image row, (n_images,), at least 1.
             text: Number of the text of each caption, (n_pairs,), or None.
 
         Returns:
-            Pairs in which every caption is given to the image that it describes.
+            Pairs in which every caption belongs to the image that it describes.
 
         Raises:
-            ValueError: If the counts are not whole numbers of at least 1.
+            ValueError: If a count is not a positive integer.
         """
         counts = np.asarray(captions_per_image)
         if counts.ndim != 1 or (counts.size and counts.dtype.kind not in "iu"):
             raise ValueError(
                 f"captions_per_image has shape {counts.shape} and type {counts.dtype}: "
-                "give a flat list of whole numbers, one per image"
+                "give a flat list of integers, one per image"
             )
         empty = np.flatnonzero(counts < 1)
         if len(empty):
             raise ValueError(
                 f"captions_per_image gives image row {empty[0]} {counts[empty[0]]} captions: "
-                "drop images that have none"
+                "drop images without captions"
             )
         rows = np.repeat(np.arange(len(counts)), counts.astype(np.int64))  # (n_pairs,)
         return cls(image=rows, source_image=rows, text=text)
@@ -110,26 +109,26 @@ class Pairs:
 
     @property
     def is_noisy(self) -> NDArray[np.bool_]:
-        """True where a caption is given to an image that it does not describe, (n_pairs,)."""
+        """True for captions of images that they do not describe, (n_pairs,)."""
         return self.image != self.source_image
 
     @cached_property
     def _own_texts(self) -> NDArray[np.int64]:
-        """Keys of the images and the texts that describe them, ascending, (n_distinct,)."""
+        """Keys of the images and their texts, ascending, (n_distinct,)."""
         assert self.text is not None
         return np.unique(self.source_image * (self.text.max(initial=0) + 1) + self.text)
 
     def image_has(
         self, images: NDArray[np.int64], captions: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether the text of a caption is one that describes an image.
+        """Whether an image has a clean caption with the text of another caption.
 
         Args:
             images: Image rows, (n,).
             captions: Caption numbers, (n,).
 
         Returns:
-            bool, (n,). Where texts are unknown, a text describes the image of its caption alone.
+            bool, (n,). If texts are unknown, a text describes only the image of its caption.
         """
         if self.text is None:
             return self.source_image[captions] == images
@@ -139,17 +138,16 @@ class Pairs:
 
     @property
     def n_same_text(self) -> int:
-        """Number of noisy captions whose very text describes the image that they are given to."""
+        """Number of noisy captions whose text also describes their new image."""
         moved = np.flatnonzero(self.is_noisy)  # (n_moved,)
         return int(self.image_has(self.image[moved], moved).sum())
 
     def rows(self) -> list[NDArray[np.int64]]:
-        """The captions that each image row holds, in slot order.
+        """The captions of each image row, in slot order.
 
-        A caption that stays keeps its slot. The captions that come to a row take the slots that
-        others left there, both in ascending order. A row therefore keeps its number of captions
-        and its untouched captions their places; only where whole lists of different lengths
-        moved does a row take the length of the list that it got.
+        A caption that does not move keeps its slot. The captions that move to a row take the slots
+        of those that left it, both in ascending order. So a row keeps its number of captions,
+        unless whole lists of different lengths moved.
 
         Returns:
             One array of caption numbers per image row, n_images of them.

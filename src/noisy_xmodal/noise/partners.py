@@ -10,15 +10,15 @@ Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment
 | size of A ∪ B | union                                   |
 | J(A, B)       | overlap / union                         |
 
-Items (captions, or caption lists) of equal sets are alike, so a set is drawn first, in proportion
-to its remaining items times J, and then one of those items. The set comes from rejection
-sampling, which is exact:
+Items (captions, or caption lists) with equal sets are equivalent, so a set is drawn first, in
+proportion to its remaining items times J, and then one of those items. Rejection sampling draws
+the set, which is exact:
 
-1. Each class holds one token per remaining item that has the class. A token drawn from all tokens
-   of the classes of A belongs to B in proportion to the size of A ∩ B and to its remaining items.
-2. It is accepted with probability size of A / size of A ∪ B, and never where B equals A.
+1. Each class has one token per remaining item with the class. A token drawn from all tokens of the
+   classes of A belongs to B in proportion to the size of A ∩ B and to its remaining items.
+2. It is accepted with probability size of A / size of A ∪ B, and never if B equals A.
 
-Where this takes too long, the weights of all sets are computed.
+If this takes too long, the weights of all sets are computed.
 """
 
 from bisect import bisect_right
@@ -28,21 +28,21 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-_PATIENCE = 64  # failed draws before exact weights; draws of gone items before tokens are renewed
+_PATIENCE = 64  # failed draws before exact weights; draws of taken items before new tokens
 _BLOCK = 512
 
 
 class Partners:
-    """Items that still wait for a partner, and the draw of one.
+    """Items without a partner, and the draw of one.
 
     Attributes:
         set_of_item: Number of the distinct set of each item, (n_items,).
-        taken: Non-zero for items that are gone, (n_items,).
+        taken: Non-zero for items that were taken, (n_items,).
 
     Args:
         object_sets: True where an image shows an object of a class, (n_images, n_classes).
         image_of_item: Image row of each item, (n_items,).
-        rng: Source of randomness; it is read ahead in blocks.
+        rng: Source of randomness, read in blocks.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class Partners:
         for class_id in range(len(self._sets_with)):
             self._renew_tokens(class_id)
 
-        # Items in random order within their set: the last one left is a random one.
+        # Items in random order within their set, so the last one is random.
         shuffled = rng.permutation(len(image_of_item))  # (n_items,)
         self._stack = shuffled[np.argsort(self.set_of_item[shuffled], kind="stable")].tolist()
         self._top = np.cumsum(self._left).tolist()
         self._uniform = _uniforms(rng)
 
     def draw_set(self, own: int) -> int | None:
-        """Draw the set of a partner for an item that is left in a set with objects.
+        """Draw the set of a partner for a remaining item with objects.
 
         Args:
             own: The set of the item.
 
         Returns:
-            The set of the partner, which has items left, or None where no item is a partner.
+            The set of the partner, which has remaining items, or None without a possible partner.
         """
         if own in self._stuck:
             return None
@@ -115,7 +115,7 @@ class Partners:
         self._left[self.set_of_item[item]] -= 1
 
     def take(self, own: int) -> int:
-        """Take a random item out of a set that has items left."""
+        """Take a random item out of a set with remaining items."""
         self._top[own] -= 1
         while self.taken[self._stack[self._top[own]]]:
             self._top[own] -= 1
@@ -130,7 +130,7 @@ class Partners:
             order: Items to start from, in random order.
 
         Returns:
-            The three sets, or None where there are no such three.
+            The three sets, or None if there are none.
         """
         for item in order[:_PATIENCE]:
             own = int(self.set_of_item[item])
@@ -142,7 +142,7 @@ class Partners:
         return self._find_triangle(order)
 
     def _find_triangle(self, order: list[int]) -> tuple[int, int, int] | None:
-        """Search all sets; short, as any class of three sets makes a triangle of them."""
+        """Search all sets; this is short, because three sets that share a class are a triangle."""
         masks = self._masks
         for own in dict.fromkeys(self.set_of_item[order].tolist()):
             near = [i for i, mask in enumerate(masks) if mask & masks[own] and i != own]
@@ -152,7 +152,7 @@ class Partners:
         return None
 
     def _lay_out_tokens(self, classes: list[int]) -> list[int]:
-        """Where the tokens of each class start when all are laid end to end, and their number."""
+        """Start of the tokens of each class in their concatenation, and the number of all."""
         starts = [0]
         for class_id in classes:
             if self._dead_draws[class_id] >= _PATIENCE:
@@ -161,7 +161,7 @@ class Partners:
         return starts
 
     def _renew_tokens(self, class_id: int) -> None:
-        """Drop the tokens of items that are gone. In between, a draw of one of them fails."""
+        """Drop the tokens of taken items; until then a draw of one of them fails."""
         sets = self._sets_with[class_id]
         sets = sets[self._left[sets] > 0]
         self._sets_with[class_id] = sets
@@ -176,13 +176,13 @@ class Partners:
         weight[own] = 0
         ends = np.cumsum(weight)  # (n_sets,)
         if ends[-1] == 0:
-            self._stuck.add(own)  # items only ever leave, so this stays true
+            self._stuck.add(own)  # items are only removed, so this stays true
             return None
         return int(np.searchsorted(ends, next(self._uniform) * ends[-1], side="right"))
 
 
 def _distinct_rows(rows: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the distinct rows by their first occurrence: number of each row, first rows."""
+    """Number distinct rows by first occurrence: the number of each row, and the first rows."""
     numbers: dict[bytes, int] = {}
     number = np.empty(len(rows), dtype=np.int64)  # (n_rows,)
     first: list[int] = []
@@ -198,6 +198,6 @@ def _split(values: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArray[
 
 
 def _uniforms(rng: np.random.Generator) -> Iterator[float]:
-    """Uniform numbers from 0 to 1, drawn in blocks: single draws take most of the time."""
+    """Uniform numbers from 0 to 1, drawn in blocks for speed."""
     while True:
         yield from rng.random(_BLOCK).tolist()

@@ -1,14 +1,14 @@
-"""How many pairs are wrong, and which, by comparison with pairs that are wrong for certain.
+"""How many pairs are wrong, and which, by comparison with random pairs, which are wrong.
 
-A wrong pair is an image with a caption of something else. Of such pairs there are as many as one
-likes: give images the captions of other images. So one component of the mixture of losses need not
-be guessed, as a Gaussian or beta mixture must, it is measured; what it leaves over are right pairs.
+A wrong pair is an image with a caption of something else. Any number of such pairs can be made: an
+image with the caption of another image. So the component of wrong pairs in the mixture of losses is
+measured, not guessed as in a Gaussian or beta mixture; the rest are right pairs.
 
 Sources: Storey, "A direct approach to false discovery rates", JRSS B 2002 (the share); Storey,
 Taylor and Siegmund, JRSS B 2004 (the choice of lambda); Efron et al., "Empirical Bayes analysis of
 a microarray experiment", JASA 2001 (the posterior); Grenander 1956 (the decreasing density);
-Fisher 1932 (-log p, which has power both where all pairs rank a little low and where few rank very
-low, as in data that are mostly wrong); Cameron and Miller, "A practitioner's guide to
+Fisher 1932 (-log p, which has power both if all pairs rank slightly low and if few rank very low,
+as in data that is mostly wrong); Cameron and Miller, "A practitioner's guide to
 cluster-robust inference", J. Human Resources 2015 (the test over images).
 
 | symbol | in the code                                                                   |
@@ -19,9 +19,8 @@ cluster-robust inference", J. Human Resources 2015 (the test over images).
 | f(p)   | density of all p_i, decreasing; that of wrong pairs is 1                      |
 | fdr    | pi_0 / f(p_i): probability that pair i is wrong                               |
 
-It holds as far as wrong captions are random ones. pi_0 is an upper bound that is reached where no
-right pair looks like a random one. A caption that fits its image in part looks like
-a right one, and is counted as one.
+This assumes that wrong captions are random ones. pi_0 is an upper bound, and exact if no right pair
+looks like a random one. A caption that fits its image in part looks right and counts as right.
 """
 
 from dataclasses import dataclass
@@ -33,9 +32,9 @@ from sklearn.isotonic import IsotonicRegression
 
 from .two_groups import PRIOR_SHARE, share_posterior
 
-#: Chance that a judge which knows nothing passes for one that can tell.
+#: Probability that an uninformative judge passes the test.
 LEVEL = 0.001
-#: Below this separation too many right pairs look like random ones for the share to be exact.
+#: Below this separation too many right pairs look like random ones for an exact share.
 LEAST_SEPARATION = 0.85
 
 _CUTS = np.linspace(0.5, 0.95, 10)
@@ -48,12 +47,12 @@ class WrongShare:
     """Estimated share of wrong pairs.
 
     Attributes:
-        share: The estimate, 0 to 1; None where the judge cannot tell.
-        low: Lower end of its interval; 0 where the judge cannot tell.
-        high: Upper end, which holds for a judge that cannot tell, too.
+        share: The estimate, 0 to 1; None if the judge cannot tell.
+        low: Lower end of its interval; 0 if the judge cannot tell.
+        high: Upper end, also valid if the judge cannot tell.
         confidence: Level of the interval.
-        separation: Probability that a right pair fits better than a random one, by this share; .5
-            for a judge that knows nothing.
+        separation: Probability that a right pair fits better than a random one, at this share; .5
+            for an uninformative judge.
         p_value: Of the test whether the pairs fit better than random ones.
     """
 
@@ -66,12 +65,12 @@ class WrongShare:
 
     @property
     def can_tell(self) -> bool:
-        """Whether the judge tells the pairs at hand from random ones, beyond chance."""
+        """Whether the judge distinguishes the pairs from random ones, beyond chance."""
         return self.p_value < LEVEL
 
     @property
     def is_weak(self) -> bool:
-        """Whether the judge knows too little for an exact share."""
+        """Whether the judge is too weak for an exact share."""
         return self.separation < LEAST_SEPARATION
 
 
@@ -80,37 +79,37 @@ def random_pair_tail(losses: ArrayLike, random_losses: ArrayLike) -> NDArray[np.
 
     Args:
         losses: Loss of each pair, (n,).
-        random_losses: Losses of images with captions of other images, (n_random,), made by the
+        random_losses: Losses of images with captions of other images, (n_random,), computed by the
             same model in the same way.
 
     Returns:
-        (n,), above 0, at most 1; uniform over pairs that are wrong at random.
+        (n,), above 0, at most 1; uniform over wrong pairs.
 
     Raises:
         ValueError: If there is no random loss, or a loss is not finite.
     """
-    values, others = (np.asarray(given, dtype=np.float64) for given in (losses, random_losses))
+    values, others = (np.asarray(array, dtype=np.float64) for array in (losses, random_losses))
     if not others.size:
         raise ValueError("random_losses is empty: give losses of at least one random pair")
-    for name, given in (("losses", values), ("random_losses", others)):
-        if not np.isfinite(given).all():
-            at = int(np.flatnonzero(~np.isfinite(given))[0])
-            raise ValueError(f"{name} is {given[at]} at {at}: look for a diverged model")
+    for name, array in (("losses", values), ("random_losses", others)):
+        if not np.isfinite(array).all():
+            at = int(np.flatnonzero(~np.isfinite(array))[0])
+            raise ValueError(f"{name} is {array[at]} at {at}: look for a diverged model")
     others = np.sort(others)
     below = np.searchsorted(others, values, "left")  # (n,)
     ties = np.searchsorted(others, values, "right") - below  # (n,)
-    # Equal losses are spread over the random pairs that have them, so that they are uniform too.
+    # Equal losses are spread over the random pairs with the same loss, so they are uniform too.
     return (below + _place_among_equals(values) * ties + 0.5) / (len(others) + 1)
 
 
 def _place_among_equals(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of m equal values, in their order: 1 / 2m, 3 / 2m, ... (n,)."""
+    """1 / 2m, 3 / 2m, ... for m equal values in their order, (n,)."""
     order = np.argsort(values, kind="stable")
-    _, first, which, counts = np.unique(
+    _, first, group, counts = np.unique(
         values[order], return_index=True, return_inverse=True, return_counts=True
     )
     place = np.empty(len(values))
-    place[order] = (np.arange(len(values)) - first[which] + 0.5) / counts[which]
+    place[order] = (np.arange(len(values)) - first[group] + 0.5) / counts[group]
     return place
 
 
@@ -121,17 +120,17 @@ def estimate_wrong_share(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> WrongShare:
-    """Estimate the share of wrong pairs, with an interval that allows for right ones among them.
+    """Estimate the share of wrong pairs, with an interval that allows for unrecognised right pairs.
 
-    The estimate is the posterior median of the two-groups model, but never more than what ranks
-    show (Storey), for that is an upper bound. The interval holds those of both: its lower end
-    allows for right pairs that look random, its upper end for what resampling whole groups gives.
+    The estimate is the posterior median of the two-groups model, but at most Storey's estimate,
+    which is an upper bound. The interval is the union of both: its lower end allows for right pairs
+    that look random, its upper end comes from resampling whole groups.
 
     Args:
         tail: From `random_pair_tail`, (n,).
-        n_random: Number of random pairs that it was made with: they are a sample, too.
-        groups: What is resampled as one, such as the image of each pair, (n,), whole numbers; each
-            pair by itself by default.
+        n_random: Number of random pairs behind it: they are a sample, too.
+        groups: Groups to resample as one, such as the image of each pair, (n,), integers; by
+            default each pair is a group.
         confidence: Level of the interval.
         seed: Seed of the resampling.
 
@@ -141,33 +140,33 @@ def estimate_wrong_share(
     p = np.asarray(tail, dtype=np.float64)  # (n,)
     if not p.size or n_random < 1:
         raise ValueError(f"{p.size} pairs and {n_random} random pairs: give at least one of each")
-    which = np.arange(len(p)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    group = np.arange(len(p)) if groups is None else np.unique(groups, return_inverse=True)[1]
     bound, cut = _largest_share(p)
-    low, high = _interval(p > cut, cut, n_random, which, confidence, seed)
-    posterior = share_posterior(p, which, confidence)
+    low, high = _interval(p > cut, cut, n_random, group, confidence, seed)
+    posterior = share_posterior(p, group, confidence)
     share = min(bound, posterior.median)
     right = (float(p.mean()) - share / 2) / max(1 - share, 1e-12)  # mean p of the right pairs
     separation = float(np.clip(1 - right, 0.0, 1.0)) if share < 1 else 0.5
-    p_value = _chance_of_such_fits(p, n_random, which)
+    p_value = _chance_of_such_fits(p, n_random, group)
     low, high = min(low, posterior.low, share), max(high, posterior.high, share)
     if p_value >= LEVEL:
         return WrongShare(None, 0.0, high, confidence, separation, p_value)
     return WrongShare(share, low, high, confidence, separation, p_value)
 
 
-def _chance_of_such_fits(p: NDArray[np.float64], n_random: int, which: NDArray[np.int64]) -> float:
+def _chance_of_such_fits(p: NDArray[np.float64], n_random: int, group: NDArray[np.int64]) -> float:
     """P-value of a one-sided test of mean -log p, which is 1 for random pairs, over groups."""
-    n_groups = int(which.max()) + 1
+    n_groups = int(group.max()) + 1
     if n_groups < 2:
         return 1.0
     excess = -np.log(p) - 1  # (n,)
-    sums = np.bincount(which, weights=excess - excess.mean())  # (n_groups,)
+    sums = np.bincount(group, weights=excess - excess.mean())  # (n_groups,)
     variance = float(sums @ sums) * n_groups / (n_groups - 1) / len(p) ** 2 + 1 / n_random
     return float(t.sf(excess.mean() / np.sqrt(variance), n_groups - 1))
 
 
 def _largest_share(p: NDArray[np.float64]) -> tuple[float, float]:
-    """Storey's estimate, as if no right pair looked like a random one, and its lambda."""
+    """Storey's estimate, which assumes that no right pair looks random, and its lambda."""
     above = np.array([(p > cut).mean() for cut in _CUTS])  # (n_cuts,)
     shares = above / (1 - _CUTS)
     variance = above * (1 - above) / len(p) / (1 - _CUTS) ** 2
@@ -179,26 +178,26 @@ def _interval(
     is_above: NDArray[np.bool_],
     cut: float,
     n_random: int,
-    which: NDArray[np.int64],
+    group: NDArray[np.int64],
     confidence: float,
     seed: int,
 ) -> tuple[float, float]:
     """Interval of Storey's estimate by resampling groups."""
     n, n_above = len(is_above), int(is_above.sum())
-    sizes = np.bincount(which)  # (n_groups,)
-    counts = np.bincount(which, weights=is_above)  # (n_groups,)
+    sizes = np.bincount(group)  # (n_groups,)
+    counts = np.bincount(group, weights=is_above)  # (n_groups,)
     rng = np.random.default_rng(seed)
-    found = np.empty(_RESAMPLES)
+    shares = np.empty(_RESAMPLES)
     for draw in range(_RESAMPLES):
-        chosen = rng.integers(len(sizes), size=len(sizes))
+        sample = rng.integers(len(sizes), size=len(sizes))
         beyond = max(rng.binomial(n_random, 1 - cut), 1) / n_random
-        found[draw] = counts[chosen].sum() / sizes[chosen].sum() / beyond
+        shares[draw] = counts[sample].sum() / sizes[sample].sum() / beyond
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    # Resampling cannot give what it has not seen: few pairs above the cut, or none, get the exact
-    # binomial interval of their number if that is wider.
+    # With few pairs above the cut, or none, resampling understates the spread: use the exact
+    # binomial interval if it is wider.
     exact_low = float(beta.ppf(tails[0], n_above, n - n_above + 1)) if n_above else 0.0
     exact_high = float(beta.ppf(tails[1], n_above + 1, n - n_above)) if n_above < n else 1.0
-    low, high = np.quantile(found, tails)
+    low, high = np.quantile(shares, tails)
     low = np.clip(min(low, exact_low / (1 - cut)), 0, 1)
     high = np.clip(max(high, exact_high / (1 - cut)), 0, 1)
     return float(low), float(high)
@@ -209,8 +208,8 @@ def clean_given_share(tail: ArrayLike, share: float | None) -> NDArray[np.float6
 
     Args:
         tail: From `random_pair_tail`, (n,).
-        share: Share of wrong pairs, 0 to 1; None where the judge cannot tell, which leaves all
-            pairs with the probability that they had before, 1 - `PRIOR_SHARE`.
+        share: Share of wrong pairs, 0 to 1; None if the judge cannot tell: then all pairs have the
+            prior probability, 1 - `PRIOR_SHARE`.
 
     Returns:
         (n,), 0 to 1.

@@ -1,6 +1,6 @@
 """Refurbishers: new targets from the given labels, the predictions and the clean probability.
 
-Only operators are used, so NumPy arrays and torch tensors work alike.
+They use operators only, so they take NumPy arrays and torch tensors.
 
 Sources: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching" (NCR), NeurIPS
 2021, Section 3.2, Eq. 4. Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment"
@@ -11,8 +11,8 @@ Sources: Huang et al., "Learning with Noisy Correspondence for Cross-modal Match
 | y_i      | y_i     | given[i]                                      |
 | w_i      | 1 - w_i | clean_probability[i]                          |
 |          | w_i     | noise_probability[i]                          |
-| P^k      |         | predicted, by the network that is trained     |
-|          | z_i     | predicted, at 1/2 and above taken for 1       |
+| P^k      |         | predicted, by the network in training         |
+|          | z_i     | predicted, rounded: 1 from 1/2 on             |
 | P^A, P^B |         | predicted and peer_predicted, in either order |
 | y-hat_i  | y-hat_i | the returned target                           |
 """
@@ -26,7 +26,7 @@ def bootstrap(given: Array, predicted: Array, clean_probability: Array) -> Array
     """Mix the given label with the prediction: the clean line of Eq. 4, for every pair.
 
     Args:
-        given: Given labels, (n,), 1 for a pair that the data calls matching.
+        given: Given labels, (n,), 1 for a pair of the data.
         predicted: Predictions of the network, (n,), 0 to 1.
         clean_probability: Probability that each pair is clean, (n,).
 
@@ -45,12 +45,12 @@ def co_rectify(
 ) -> Array:
     """Rectify targets with two networks (Eq. 4).
 
-    A pair judged clean keeps its label as far as it is trusted, the rest comes from the network's
-    own prediction. A pair judged noisy loses its label for the mean of both predictions.
+    The target of a pair judged clean is its label, mixed with the network's own prediction by the
+    clean probability. The target of a pair judged noisy is the mean of both predictions.
 
     Args:
-        given: Given labels, (n,), 1 for a pair that the data calls matching.
-        predicted: Predictions of the network that is trained, (n,), 0 to 1.
+        given: Given labels, (n,), 1 for a pair of the data.
+        predicted: Predictions of the network in training, (n,), 0 to 1.
         peer_predicted: Predictions of its peer, (n,), 0 to 1.
         clean_probability: Probability that each pair is clean, (n,).
         is_clean: True for pairs judged clean, (n,).
@@ -58,9 +58,9 @@ def co_rectify(
     Returns:
         Targets, (n,).
     """
-    trusted = bootstrap(given, predicted, clean_probability)  # (n,)
-    agreed = (predicted + peer_predicted) / 2  # (n,)
-    return is_clean * trusted + (is_clean == 0) * agreed
+    mixed = bootstrap(given, predicted, clean_probability)  # (n,)
+    mean = (predicted + peer_predicted) / 2  # (n,)
+    return is_clean * mixed + (is_clean == 0) * mean
 
 
 def refurbish_alignment(
@@ -69,14 +69,14 @@ def refurbish_alignment(
     """Refurbish labels by one network's predictions (RCAR, Eq. 11).
 
     Args:
-        given: Given labels, (n,), 1 for a pair that the data calls aligned.
+        given: Given labels, (n,), 1 for a pair labelled aligned.
         predicted: Probability of "aligned" by the network, (n,), 0 to 1.
         noise_probability: Probability that each pair is noisy, (n,).
-        hard: Take the likelier class of the prediction and of the mixed label, as printed. Where
-            both are equally likely, it is "aligned". False mixes the probabilities themselves.
+        hard: Round the prediction and the mixed label to the more probable class, as printed; in a
+            tie to "aligned". False mixes the probabilities themselves.
 
     Returns:
-        Labels, (n,); only 0 and 1 where hard.
+        Labels, (n,); only 0 and 1 if hard.
     """
     if not hard:
         return bootstrap(given, predicted, 1 - noise_probability)

@@ -1,8 +1,8 @@
-"""No caption is exchanged for one of the same text: such a pair would be right and count as wrong.
+"""Prevents noise from exchanging captions of the same text: such a pair would be right.
 
-Many datasets have texts that stand on several images ("a man"). A draw that gives an image such a
-text is mended: the item takes the place of another one that moved as well. All other places, the
-number of items that move and draws without such texts stay as they are.
+In many datasets several images have the same text ("a man"). If a draw gives an image a text that
+it already has, the item changes places with another item that moved. The number of moved items and
+draws without such texts stay the same.
 """
 
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from .pairs import Pairs
 
-#: Items that are drawn to change places with, before all are looked at.
+#: Random items to try to change places with, before all items are tried.
 _TRIES = 64
 
-#: Whether items (n,) must not come to images (n,), bool (n,).
+#: Whether items (n,) must not move to images (n,), bool (n,).
 Forbidden = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
 def has_text(pairs: Pairs, level: str) -> Forbidden:
-    """What tells whether an image has a text of an item among its own captions.
+    """Return the function that says whether an image already has a text of an item.
 
     Args:
         pairs: Clean pairs with the numbers of their texts.
-        level: What an item is: "caption", or "image" for the caption list of an image.
+        level: "caption" for items that are captions, "image" for caption lists.
     """
     assert pairs.text is not None
     if level == "caption":
@@ -42,34 +42,34 @@ def has_text(pairs: Pairs, level: str) -> Forbidden:
 
 
 def exchange_same_texts(
-    given: NDArray[np.int64],
-    chosen: NDArray[np.int64],
+    holder: NDArray[np.int64],
+    moved: NDArray[np.int64],
     forbidden: Forbidden,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Let items that came to an image that forbids them change places with others that moved.
+    """Let items in forbidden places change places with other items that moved.
 
     Args:
-        given: The image that each item came to, (n_items,).
-        chosen: The items that moved, (n_chosen,).
-        forbidden: Which items must not come to which images; their own one included.
-        rng: Source of randomness; used only where an item must change places.
+        holder: The image of each item, (n_items,).
+        moved: The items that moved, (n_moved,).
+        forbidden: Which items must not move to which images; their own image included.
+        rng: Source of randomness; used only if an item must change places.
 
     Returns:
-        The image of each item, (n_items,). An item stays where no other can take its place.
+        The image of each item, (n_items,). An item keeps its place if it fits nowhere else.
     """
-    if not len(chosen):
-        return given
-    done = given.copy()
-    for item in chosen[forbidden(chosen, given[chosen])]:
-        if not forbidden(item[None], done[[item]])[0]:
-            continue  # it changed places with one before
-        for draw in (lambda: rng.choice(chosen, _TRIES), lambda: rng.permutation(chosen)):
+    if not len(moved):
+        return holder
+    result = holder.copy()
+    for item in moved[forbidden(moved, holder[moved])]:
+        if not forbidden(item[None], result[[item]])[0]:
+            continue  # an earlier item changed places with it
+        for draw in (lambda: rng.choice(moved, _TRIES), lambda: rng.permutation(moved)):
             others = draw()  # (n_others,)
-            fits = ~forbidden(np.full_like(others, item), done[others])
-            fits &= ~forbidden(others, np.full_like(others, done[item]))
+            fits = ~forbidden(np.full_like(others, item), result[others])
+            fits &= ~forbidden(others, np.full_like(others, result[item]))
             if fits.any():
                 other = others[fits][0]
-                done[[item, other]] = done[[other, item]]
+                result[[item, other]] = result[[other, item]]
                 break
-    return done
+    return result

@@ -1,18 +1,17 @@
-"""What the other captions of an image say of one of them.
+"""Evidence from the other captions of an image, the siblings of a caption.
 
-A caption can be wrong in two ways: it alone was exchanged, or the image was given the captions of
-another one. In the first case its siblings, the other captions of the image, disagree with it; in
-the second they agree with it, and disagree with the image too. Both kinds of wrong pairs can be
-made at will, so how each looks is measured, and each pair is judged by how much more it looks like
-one of them than like the pairs at hand:
+A caption can be wrong in two ways: it alone was exchanged, or all captions of the image were. In
+the first case its siblings disagree with it; in the second they agree with it, and disagree with
+the image too. Both kinds of wrong pairs can be constructed, so their evidence can be measured, and
+each pair is judged by how much more it looks like one of them than like the pairs of the data:
 
     doubt = log((1 - b) f_caption(x) / g(x) + b f_set(x) / g(x))
 
-where x is the evidence of a pair, g its density over the pairs at hand, f_caption and f_set its
-densities over pairs of which the caption, or the whole set, was exchanged, and b the share of the
-second kind among the wrong pairs. Ratios of densities are odds of a logistic regression that tells
-one sample from the other (Bickel, Brueckner and Scheffer, "Discriminative learning under covariate
-shift", JMLR 2009).
+where x is the evidence of a pair, g its density over the pairs of the data, f_caption and f_set its
+densities over pairs with an exchanged caption, or with an exchanged set, and b the share of the
+second kind among the wrong pairs. Ratios of densities are the odds of a logistic regression that
+distinguishes the two samples (Bickel, Brueckner and Scheffer, "Discriminative learning under
+covariate shift", JMLR 2009).
 """
 
 from dataclasses import dataclass
@@ -24,29 +23,29 @@ from sklearn.linear_model import LogisticRegression
 
 from .random_pairs import random_pair_tail
 
-#: Pairs with siblings, and random ones, that are needed to tell anything.
+#: Least number of pairs with siblings, and of random pairs.
 _LEAST = 200
-#: Above it in the ranks of their loss, pairs are wrong almost surely.
+#: Pairs above this rank of their loss are almost surely wrong.
 _SURE = 0.8
-#: How much oftener exchanged captions than sets must disagree with their siblings.
+#: Least difference between the shares of exchanged captions and sets that disagree with siblings.
 _LEAST_DIFFERENCE = 0.1
-#: Share of either kind of wrong pairs that is allowed for, whatever is estimated: to be wrong about
-#: a tenth costs .02 of AUROC without it, and to allow for what is not there .002.
+#: Least share of either kind of wrong pairs: without it an estimate that is off by a tenth costs
+#: .02 of AUROC; with it, a kind that does not occur costs .002.
 _LEAST_SETS = 0.02
-#: Standard errors that tell a share from none and from all.
+#: Number of standard errors between a share and 0 or 1.
 _ERRORS = 2.0
 _LARGEST_SCORE = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of some pairs, a column each, larger where it speaks against the pair.
+    """Evidence against pairs, in three columns; larger values are against the pair.
 
     Attributes:
-        given: The pairs at hand: loss of the pair, mean loss of its siblings with its image, mean
-            loss of the caption with its siblings, (n, 3); NaN where there is no sibling.
-        caption_exchanged: The same of pairs whose caption was exchanged, (n_random, 3).
-        set_exchanged: The same of pairs whose image was given the captions of another image,
+        given: The pairs of the data: loss of the pair, mean loss of its siblings with its image,
+            mean loss of the caption with its siblings, (n, 3); NaN without siblings.
+        caption_exchanged: The same for pairs with an exchanged caption, (n_random, 3).
+        set_exchanged: The same for pairs of images with the captions of another image,
             (n_random, 3).
     """
 
@@ -55,7 +54,7 @@ class Evidence:
     set_exchanged: NDArray[np.float64]
 
     def scored(self) -> "Evidence":
-        """As normal scores of ranks among random pairs, which compare between models."""
+        """Normal scores of the ranks among random pairs, which are comparable between models."""
         loss = np.concatenate([self.caption_exchanged[:, 0], self.set_exchanged[:, 0]])
         references = (loss, self.set_exchanged[:, 1], self.caption_exchanged[:, 2])
         parts = [
@@ -66,7 +65,7 @@ class Evidence:
 
 
 def joined(parts: list[Evidence]) -> Evidence:
-    """The evidence of several models as one.
+    """Concatenate the evidence of several models.
 
     Args:
         parts: Scored evidence.
@@ -80,26 +79,26 @@ def joined(parts: list[Evidence]) -> Evidence:
 
 
 def share_of_sets(evidence: Evidence, share: float) -> float | None:
-    """Which part of the wrong pairs comes from images with another image's captions.
+    """Share of exchanged sets among the wrong pairs.
 
-    Of the pairs with the largest losses, those of exchanged sets agree with their siblings, and so
-    do right ones that the judge does not recognise. How often either kind of wrong pairs disagrees
-    is counted in random pairs.
+    Among the pairs with the largest losses, those of exchanged sets agree with their siblings, and
+    so do right pairs that the judge does not recognise. Random pairs tell how often each kind of
+    wrong pairs disagrees.
 
     Args:
         evidence: Scored evidence.
-        share: Share of wrong pairs, which says how many of those with the largest losses are wrong.
+        share: Share of wrong pairs, for the number of wrong pairs among the largest losses.
 
     Returns:
-        0 to 1, exactly so where the data do not speak against it; None where too few pairs are
-        wrong, or have siblings, to tell.
+        0 to 1, and exactly 0 or 1 if that is within the error; None if too few pairs are wrong or
+        have siblings.
     """
     parts = evidence.given, evidence.caption_exchanged, evidence.set_exchanged
     sure = [part[part[:, 0] > norm.ppf(_SURE), 2] for part in parts]
     sure = [text[~np.isnan(text)] for text in sure]
     if min(map(len, sure)) < _LEAST / 10:
         return None
-    # Among pairs of the same losses, for a caption that is far from an image is so from its texts.
+    # Compare pairs of the same losses: a caption far from an image is also far from its texts.
     disagree, of_captions, of_sets = (float((text > 0).mean()) for text in sure)
     n_sure = (evidence.given[:, 0] > norm.ppf(_SURE)).sum()
     wrong = min(1.0, share * (1 - _SURE) * len(evidence.given) / n_sure)
@@ -114,14 +113,14 @@ def share_of_sets(evidence: Evidence, share: float) -> float | None:
 
 
 def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much more each pair looks like a wrong one than like the pairs at hand.
+    """How much more each pair looks like a wrong pair than like the pairs of the data.
 
     Args:
-        evidence: Scored evidence, with siblings everywhere.
+        evidence: Scored evidence, without NaN.
         sets: Share of exchanged sets among the wrong pairs, 0 to 1.
 
     Returns:
-        Doubt of the pairs at hand, (n,), and of random pairs in the proportion of `sets`,
+        Doubt of the pairs of the data, (n,), and of random pairs in the proportion of `sets`,
         (n_random,).
     """
     kinds = [(evidence.caption_exchanged, 1 - sets), (evidence.set_exchanged, sets)]
@@ -132,7 +131,7 @@ def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArra
         terms = [model.decision_function(x) + weight for model, weight in odds]
         return np.asarray(np.logaddexp.reduce(terms, axis=0))
 
-    # From the whole of each kind, for models and images stand one after the other in it.
+    # Evenly spaced pairs of each kind, because they are ordered by model and image.
     least = min(len(part) for part, _ in kinds)
     random = [
         part[np.linspace(0, len(part) - 1, max(1, round(weight * least))).astype(np.int64)]
@@ -144,15 +143,15 @@ def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArra
 def tail_with_siblings(
     evidence: Evidence, loss_tail: NDArray[np.float64], share: float
 ) -> tuple[NDArray[np.float64], float | None]:
-    """Share of random pairs that fit as well, by all that is known of a pair.
+    """Share of random pairs that fit at least as well, by loss and siblings.
 
     Args:
         evidence: Scored evidence.
-        loss_tail: The same by the loss alone, (n,), which stays where a pair has no siblings.
+        loss_tail: The same by loss only, (n,), used for pairs without siblings.
         share: Share of wrong pairs.
 
     Returns:
-        (n,), and the share of exchanged sets, None where siblings do not count.
+        (n,), and the share of exchanged sets; None if siblings are not used.
     """
     sets = share_of_sets(evidence, share)
     has = ~np.isnan(evidence.given).any(axis=1)
@@ -162,23 +161,23 @@ def tail_with_siblings(
     ]
     if sets is None or has.sum() < _LEAST or min(map(len, swaps)) < _LEAST:
         return loss_tail, None
-    used = float(np.clip(sets, _LEAST_SETS, 1 - _LEAST_SETS))
-    own, random = doubts(Evidence(evidence.given[has], *swaps), used)
+    clipped = float(np.clip(sets, _LEAST_SETS, 1 - _LEAST_SETS))
+    own, random = doubts(Evidence(evidence.given[has], *swaps), clipped)
     tail = loss_tail.copy()
     tail[has] = random_pair_tail(own, random)
     return tail, sets
 
 
 def _odds(given: NDArray[np.float64], random: NDArray[np.float64]) -> LogisticRegression:
-    """Tells random pairs from those at hand; both samples count alike."""
+    """Fit a model that distinguishes random pairs from the data, both with the same weight."""
     x = np.concatenate([given, random])
     is_random = np.repeat([0, 1], [len(given), len(random)])
     return LogisticRegression(max_iter=500, class_weight="balanced").fit(x, is_random)
 
 
 def _scores(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = np.full(len(values), np.nan)
-    known, reference = ~np.isnan(values), reference[~np.isnan(reference)]
-    if len(reference) and known.any():
-        found[known] = norm.ppf(random_pair_tail(values[known], reference))
-    return np.clip(found, -_LARGEST_SCORE, _LARGEST_SCORE)
+    scores = np.full(len(values), np.nan)
+    valid, reference = ~np.isnan(values), reference[~np.isnan(reference)]
+    if len(reference) and valid.any():
+        scores[valid] = norm.ppf(random_pair_tail(values[valid], reference))
+    return np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE)

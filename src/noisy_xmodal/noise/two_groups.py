@@ -1,24 +1,24 @@
-"""The share of wrong pairs where right pairs, too, may look like random ones.
+"""The share of wrong pairs if right pairs can look like random ones.
 
-Ranks alone bound the share from above: a right pair that a judge does not recognise looks like a
-wrong one. How many do so is told by how well it recognises the others, for right pairs of one judge
-are alike: a judge that puts most of them far before the random pairs leaves few among these, one
-that puts them a little before leaves many. In the two-groups model
+Ranks alone give an upper bound: a right pair that the judge does not recognise looks wrong. How
+many there are follows from how well the judge recognises the others, because the right pairs of a
+judge are alike: if most rank far before the random pairs, few rank among them; if most rank
+slightly before, many do. In the two-groups model
 
     f(p) = pi + (1 - pi) g(p),    probit(p) ~ N(-d, s^2) under g
 
-right pairs are binormal to random ones, as in ROC analysis. The posterior of pi over a grid of
-(pi, d, s) is close to the share that ranks show where d is large, and the prior where d is 0.
+right and random pairs are binormal, as in ROC analysis. The posterior of pi over a grid of
+(pi, d, s) is close to the share from ranks if d is large, and equals the prior if d is 0.
 
-Measured over right pairs of Flickr8k alone, judged by small models that tell .56 to .90 of them
-from random ones, s is .9 to 1.0. Wrong pairs of web collections are put at 3 to 20 % (Sharma et
-al., ACL 2018; Huang et al., NeurIPS 2021), hence the prior Beta(1, 4), whose mean is the upper end.
+Measured on right pairs of Flickr8k, with small models that separate .56 to .90 of them from random
+ones, s is .9 to 1.0. Estimates of wrong pairs in web collections are 3 to 20 % (Sharma et al., ACL
+2018; Huang et al., NeurIPS 2021), hence the prior Beta(1, 4), whose mean is the upper end.
 
 Sources: Efron, "Microarrays, empirical Bayes and the two-groups model", Statistical Science 2008;
 Dorfman and Alf, "Maximum-likelihood estimation of parameters of signal-detection theory", J. Math.
 Psychology 1969 (binormal ranks); Ribatet, Cooley and Davison, "Bayesian inference from composite
-likelihoods", Statistica Sinica 2012 (pairs of an image depend on each other: their likelihood is
-raised to one over the design effect).
+likelihoods", Statistica Sinica 2012 (pairs of an image are dependent: their likelihood is raised to
+one over the design effect).
 
 | symbol | in the code |
 |--------|-------------|
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
-#: Parameters of the beta distribution that the share has before anything is seen, and its mean.
+#: Parameters of the beta prior of the share, and its mean.
 _PRIOR = (1.0, 4.0)
 PRIOR_SHARE = _PRIOR[0] / sum(_PRIOR)
 _USUAL_SPREAD, _SPREAD_ERROR = 1.0, 0.06
@@ -41,16 +41,16 @@ _USUAL_SPREAD, _SPREAD_ERROR = 1.0, 0.06
 _SHARES = np.linspace(0, 1, 201)
 _AHEAD = np.concatenate([np.linspace(0, 3, 31), np.linspace(3.25, 5, 8)])
 _SPREADS = np.linspace(0.85, 1.15, 7)
-#: Edges of the bins that pairs are counted in, in probits. The best are one bin: how far ahead
-#: they are says nothing of the pairs that are hardly recognised.
+#: Edges of the bins of pairs, in probits. The best pairs are one bin: their lead says nothing about
+#: pairs that the judge hardly recognises.
 _EDGES = np.concatenate([[-np.inf], np.linspace(-2, 2.5, 31), [np.inf]])
-#: Pairs that count at most: right pairs are not so exactly binormal that more would tell more.
+#: Largest number of pairs that count: right pairs are only approximately binormal.
 _MOST_PAIRS = 5000.0
 
 
 @dataclass(frozen=True)
 class SharePosterior:
-    """What is believed of the share of wrong pairs.
+    """Posterior of the share of wrong pairs.
 
     Attributes:
         median: Posterior median.
@@ -70,7 +70,7 @@ def share_posterior(
 
     Args:
         tail: Rank of each pair among random ones, as a share, (n,).
-        groups: Pairs of one group depend on each other; numbered from 0 without gaps, (n,).
+        groups: Groups of dependent pairs, numbered from 0 without gaps, (n,).
         confidence: Level of the interval.
     """
     counts = np.histogram(norm.ppf(tail), _EDGES)[0] / design_effect(tail, groups)  # (n_bins,)
@@ -92,22 +92,22 @@ def share_posterior(
 
 
 def design_effect(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-    """How many dependent values tell as much as an independent one, at least 1 (Kish 1965).
+    """Number of dependent values per independent one, at least 1 (Kish 1965).
 
     Args:
         values: (n,).
         groups: See `share_posterior`.
     """
-    rest = values - values.mean()
-    spread = float(rest @ rest)
+    residual = values - values.mean()
+    spread = float(residual @ residual)
     if spread == 0:
         return 1.0
-    sums = np.bincount(groups, weights=rest)  # (n_groups,)
+    sums = np.bincount(groups, weights=residual)  # (n_groups,)
     return max(1.0, float(sums @ sums) / spread)
 
 
 def _widths() -> NDArray[np.float64]:
-    """Part of the unit interval that each share stands for, (n_shares,)."""
+    """Part of the unit interval that each share represents, (n_shares,)."""
     return np.diff(_between())
 
 
