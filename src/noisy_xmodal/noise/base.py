@@ -1,7 +1,7 @@
-"""Noise types that describe themselves: what a type acts on, needs, is called and does.
+"""The base of noise types: what a type acts on, what it needs, and how cards describe it.
 
-A new type is one subclass of `CaptionNoise` or `LabelNoise` in a file of its own, and its name in
-the table of `noise_types.py`. Config names, dataset cards, model cards and errors read it here.
+A new type is a subclass of `CaptionNoise` or `LabelNoise` in its own file, and its name in the
+table of `noise_types.py`. Config names, cards and errors use the attributes of the class.
 """
 
 from abc import ABC, abstractmethod
@@ -25,18 +25,17 @@ class NoiseType(ABC):
 
     Attributes:
         kind: Name of the type in noise protocols, such as "complete_mismatch".
-        title: What the type is, for model cards: one phrase.
-        sentences: What dataset cards say of it. A card prints a sentence that several types share
-            once; without any, it prints the title.
-        needs: What the data must have, of "captions", "objects" and "labels". Each comes with the
-            error that follows the name of the config where the data lacks it.
-        prefixes: Config names without the percentage, and the options that each stands for.
+        title: One phrase for model cards.
+        sentences: Text for dataset cards, by default the title; shared sentences appear once.
+        needs: What the data must have, of "captions", "objects" and "labels"; for each the error
+            message if the data lacks it, which follows the config name.
+        prefixes: Config names without the percentage, each with its options.
         unlisted: Prefixes that dataset builders do not offer.
         percentages: Percentages that dataset builders offer.
-        levels: What `level` can be.
+        levels: The values of `level`.
         is_drawn: Whether the noise depends on a seed.
-        ratio: Share of what the noise acts on, 0 to 1.
-        level: What moves or changes as one.
+        ratio: Share of wrong captions, caption lists or labels, 0 to 1.
+        level: The unit that moves or changes.
 
     Raises:
         ValueError: If the ratio is outside 0 to 1 or the level is unknown.
@@ -79,7 +78,8 @@ class NoiseType(ABC):
     @classmethod
     def config_names(cls) -> list[str]:
         """Names of the configs that dataset builders offer."""
-        return [f"{prefix}_{percent}" for prefix in cls.listed() for percent in cls.percentages]
+        names = [f"{prefix}_{percent}" for prefix in cls.listed() for percent in cls.percentages]
+        return names if cls.prefixes else [cls.kind]
 
     def protocol(self) -> dict[str, Any]:
         """What to store with the data, ready for JSON: type, level, ratio, and other options."""
@@ -101,21 +101,12 @@ class CaptionNoise(NoiseType):
 
     @abstractmethod
     def apply(self, *args: Any, **kwargs: Any) -> Pairs:
-        """Give captions to other images: `apply(pairs, rng)`.
-
-        Args:
-            args: Clean pairs (`Pairs`) and a `numpy.random.Generator`; with "objects" among
-                `needs` also the object sets, a bool array of (n_images, n_classes).
-            kwargs: The same by name.
-
-        Returns:
-            Noisy pairs.
-        """
+        """`apply(pairs, rng)` moves captions; with "objects" in `needs`, object sets follow."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelNoise(NoiseType):
-    """Noise that gives images and texts other classes."""
+    """Noise that gives other classes to images and texts."""
 
     needs: ClassVar = {
         "labels": "makes class labels wrong, but these rows have none. Use noise on captions, such "
@@ -128,13 +119,4 @@ class LabelNoise(NoiseType):
 
     @abstractmethod
     def apply(self, *args: Any, **kwargs: Any) -> NoisyLabels:
-        """Give images and texts other classes: `apply(labels, n_classes, rng)`.
-
-        Args:
-            args: The true class of each row, (n,), the number of classes, and a
-                `numpy.random.Generator`.
-            kwargs: The same by name.
-
-        Returns:
-            The labels of both modalities.
-        """
+        """`apply(labels, n_classes, rng)` changes the class of each row, (n,)."""

@@ -38,31 +38,17 @@ class NoiseIndex(CaptionNoise):
     title = "texts moved as a published noise index says"
     sentences = (CAPTION_LEVELS,)
     prefixes: ClassVar = {}
-    percentages = ()
     levels = ("caption", "image", "none")
     is_drawn = False
 
     pairs: Pairs = field(kw_only=True)
-
-    @classmethod
-    def config_names(cls) -> list[str]:
-        """The one config name, "noise_index"."""
-        return [cls.kind]
 
     def protocol(self) -> dict[str, Any]:
         """What to store with the data, ready for JSON; no ratio, as none was requested."""
         return super().protocol() | {"ratio": None}
 
     def apply(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
-        """Move captions as the file says.
-
-        Args:
-            pairs: Clean pairs of the split that the file was read for.
-            rng: Not used.
-
-        Returns:
-            Noisy pairs; `pairs` does not change.
-        """
+        """Move captions as in the file; `pairs` are the clean pairs of its split."""
         return replace(self.pairs, text=pairs.text)
 
 

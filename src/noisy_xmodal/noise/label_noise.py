@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .base import LabelNoise
-from .labels import NoisyLabels, check_labels
+from .labels import NoisyLabels, read_only_integers
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,19 @@ class SymmetricLabelNoise(LabelNoise):
             ValueError: If the labels are not a flat integer array, one of them is outside the
                 classes, or the true class is excluded and there is no other.
         """
-        clean = check_labels(labels)  # (n,)
+        true = read_only_integers(labels, "labels")  # (n,)
         needed = 2 if self.exclude_true else 1
         if n_classes < needed:
             raise ValueError(
                 f"n_classes is {n_classes}, but with exclude_true={self.exclude_true} a label is "
                 f"drawn from at least {needed}: give the number of all classes"
             )
-        outside = np.flatnonzero((clean < 0) | (clean >= n_classes))
+        outside = np.flatnonzero((true < 0) | (true >= n_classes))
         if len(outside):
             raise ValueError(
-                f"labels has {clean[outside[0]]} at item {outside[0]}, but classes run from 0 to "
-                f"{n_classes - 1}: number the classes from 0, or give the right n_classes"
+                f"labels has {np.asarray(labels)[outside[0]]} at item {outside[0]}, but classes "
+                f"run from 0 to {n_classes - 1}: number them from 0, or give the right n_classes"
             )
-        true = clean.astype(np.int64)  # (n,)
         image = self._draw(true, n_classes, rng)  # (n,)
         text = image if self.level == "shared" else self._draw(true, n_classes, rng)  # (n,)
         return NoisyLabels(image=image, text=text, true=true)

@@ -1,7 +1,6 @@
 """The class labels of image-text pairs, true ones and those after noise."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +22,7 @@ class NoisyLabels:
 
     def __post_init__(self) -> None:
         for field in ("image", "text", "true"):
-            copy = check_labels(getattr(self, field), field).astype(np.int64)  # (n,)
-            copy.flags.writeable = False
+            copy = read_only_integers(getattr(self, field), field)  # (n,)
             object.__setattr__(self, field, copy)
         sizes = len(self.image), len(self.text), len(self.true)
         if len(set(sizes)) > 1:
@@ -43,7 +41,7 @@ class NoisyLabels:
         Returns:
             Labels with image, text and true all the same.
         """
-        true = check_labels(labels)
+        true = read_only_integers(labels, "labels")  # (n,)
         return cls(image=true, text=true, true=true)
 
     @property
@@ -57,23 +55,28 @@ class NoisyLabels:
         return self.text != self.true
 
 
-def check_labels(labels: Any, name: str = "labels") -> NDArray[Any]:
-    """Check that labels are a flat integer array, which an empty list is too.
+def read_only_integers(
+    values: ArrayLike, name: str, entry: str = "class number per item"
+) -> NDArray[np.int64]:
+    """Copy a flat integer array, which an empty list is too.
 
     Args:
-        labels: The labels.
-        name: What an error calls them.
+        values: The array, (n,).
+        name: Its name in the error.
+        entry: What an entry is, for the error.
 
     Returns:
-        The labels as an array, (n,).
+        The copy, (n,), read-only.
 
     Raises:
-        ValueError: If they are something else.
+        ValueError: If it is something else.
     """
-    array = np.asarray(labels)
+    array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(
-            f"{name} has shape {array.shape} and type {array.dtype}: "
-            "give a flat integer array, one class number per item"
+            f"{name} has shape {array.shape} and type {array.dtype}: give a flat integer array, "
+            f"one {entry}"
         )
-    return array
+    copy = array.astype(np.int64)
+    copy.flags.writeable = False
+    return copy

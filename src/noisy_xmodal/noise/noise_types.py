@@ -61,10 +61,8 @@ def listed_configs(first: str, types: Sequence[type[NoiseType]]) -> str:
         types: The noise types of the others.
     """
     parts = [first]
-    for percentages in dict.fromkeys(t.percentages for t in types if t.percentages):
+    for percentages in dict.fromkeys(t.percentages for t in types if t.prefixes):
         same = (t for t in types if t.percentages == percentages)
         names = " ".join(f"{prefix}_N" for t in same for prefix in t.listed())
         parts.append(f"{names} with N of {' '.join(map(str, percentages))}")
-    return "; ".join(
-        [*parts, *(name for t in types if not t.percentages for name in t.config_names())]
-    )
+    return "; ".join([*parts, *(t.kind for t in types if not t.prefixes)])

@@ -8,10 +8,11 @@ keeps the slots, so it is a permutation of captions among slots.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .labels import read_only_integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +33,16 @@ class Pairs:
 
     def __post_init__(self) -> None:
         for field in ("image", "source_image", "text"):
-            if getattr(self, field) is not None:
-                object.__setattr__(self, field, _read_only_rows(getattr(self, field), field))
-        if self.text is not None and self.text.shape != self.source_image.shape:
-            raise ValueError(
-                f"text has {len(self.text)} entries and source_image {len(self.source_image)}: "
-                "give one of each per caption"
-            )
-        if self.image.shape != self.source_image.shape:
-            raise ValueError(
-                f"image has {len(self.image)} entries and source_image {len(self.source_image)}: "
-                "give one of each per caption"
-            )
+            if getattr(self, field) is None:
+                continue
+            entry = "text number per caption" if field == "text" else "image row per caption"
+            values = read_only_integers(getattr(self, field), field, entry)  # (n_pairs,)
+            object.__setattr__(self, field, values)
+            if len(values) != len(self.source_image):
+                raise ValueError(
+                    f"{field} has {len(values)} entries and source_image "
+                    f"{len(self.source_image)}: give one of each per caption"
+                )
         steps = np.diff(self.source_image, prepend=0)
         if len(steps) and (self.source_image[0] != 0 or (steps < 0).any() or (steps > 1).any()):
             raise ValueError(
@@ -168,15 +167,3 @@ class Pairs:
         in_order = np.lexsort((slot, self.image))  # (n_pairs,)
         counts = np.bincount(self.image, minlength=self.n_images)  # (n_images,)
         return np.split(in_order, np.cumsum(counts)[:-1]) if self.n_images else []
-
-
-def _read_only_rows(values: Any, field: str) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{field} has shape {array.shape} and type {array.dtype}: "
-            "give a flat integer array, one image row per caption"
-        )
-    copy = array.astype(np.int64)
-    copy.flags.writeable = False
-    return copy
