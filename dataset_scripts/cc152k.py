@@ -5,7 +5,7 @@ python dataset_scripts/cc152k.py --data_dir cc152k_precomp --out cc152k
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import PictureArguments
+from noisy_xmodal.arguments.datasets import PictureArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 

@@ -5,7 +5,7 @@ python dataset_scripts/flickr30k.py --data_dir flickr30k --out f30k --configs cl
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 

@@ -5,7 +5,7 @@ python dataset_scripts/flickr8k.py --data_dir flickr8k --out f8k --configs clean
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import CaptionNoiseArguments, PictureArguments
+from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 

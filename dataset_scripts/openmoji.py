@@ -5,7 +5,7 @@ python dataset_scripts/openmoji.py --out openmoji_pairs --configs clean cmp_40
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import (
+from noisy_xmodal.arguments.datasets import (
     CAPTION_DEFAULT,
     CaptionNoiseArguments,
     configs_help,

@@ -3,7 +3,7 @@
 python dataset_scripts/openmoji_labels.py --out openmoji_labels --configs clean sym_40
 """
 
-from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.arguments.datasets import LabelNoiseArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ python dataset_scripts/pascal_sentence.py --data_dir pascal --out ps --configs c
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import (
+from noisy_xmodal.arguments.datasets import (
     LABEL_DEFAULT,
     CaptionNoiseArguments,
     PictureArguments,

@@ -5,7 +5,7 @@ python dataset_scripts/precomp.py --data_dir f30k_precomp --out f30k --configs c
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import (
+from noisy_xmodal.arguments.datasets import (
     CAPTION_DEFAULT,
     CaptionNoiseArguments,
     configs_help,

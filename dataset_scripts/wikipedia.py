@@ -5,7 +5,7 @@ python dataset_scripts/wikipedia.py --data_dir wikipedia --out wiki --configs cl
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.arguments.datasets import LabelNoiseArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 

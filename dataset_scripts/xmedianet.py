@@ -5,7 +5,7 @@ python dataset_scripts/xmedianet.py --data_dir xmedianet --out xm --configs clea
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.dataset_options import LabelNoiseArguments
+from noisy_xmodal.arguments.datasets import LabelNoiseArguments
 from noisy_xmodal.entry.quick_help import answer_help
 
 

@@ -34,6 +34,7 @@ from noisy_xmodal import (
     LabelTrainer,
     LabelTrainingArguments,
 )
+from noisy_xmodal.arguments.pairs import RULES as PAIR_RULES
 from noisy_xmodal.data import (
     DatasetError,
     LabelDataset,
@@ -51,7 +52,6 @@ from noisy_xmodal.data.arguments import refuse_share
 from noisy_xmodal.data.builders import load_openmoji_labels
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.options import typed_options
-from noisy_xmodal.entry.pair_options import RULES as PAIR_RULES
 from noisy_xmodal.hub.run import data_facts, publish_run, reserve_repository, save_run
 from noisy_xmodal.models.label_methods import LABEL_METHODS, build_label_model
 from noisy_xmodal.options import Rule, field_defaults, refuse_unread, settle_unread

@@ -11,6 +11,7 @@ import pytest
 from transformers import HfArgumentParser
 
 from noisy_xmodal import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
+from noisy_xmodal.arguments.training import LabelOptions, RcarOptions, RobustOptions
 from noisy_xmodal.data import builders
 from noisy_xmodal.data.builders.base import offered_configs
 from noisy_xmodal.entry import quick_help
@@ -20,7 +21,6 @@ from noisy_xmodal.entry.quick_help import (
     argument_parser,
     with_training_arguments,
 )
-from noisy_xmodal.entry.training_options import LabelOptions, RcarOptions, RobustOptions
 
 ROOT = Path(__file__).parents[2]
 SLOW = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "accelerate"}

@@ -4,7 +4,7 @@ import os
 
 import datasets
 
-from ..entry.pair_options import PairArguments
+from ..arguments.pairs import PairArguments
 from ..options import field_defaults
 from .any_dataset import config_names, load_pairs
 from .builders import load_openmoji

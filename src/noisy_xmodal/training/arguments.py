@@ -10,7 +10,7 @@ import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from ..entry.training_options import LabelOptions, RobustOptions
+from ..arguments.training import LabelOptions, RobustOptions
 from ..options import Rule, never_read
 from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
 

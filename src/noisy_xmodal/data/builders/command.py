@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ...dataset_options import WriteArguments
+from ...arguments.datasets import WriteArguments
 from ...entry.door import enter
 from ...entry.options import OptionError, read_options
 from ...entry.rules import WRITE

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...entry.training_options import RcarOptions
+from ...arguments.training import RcarOptions
 from ...training import RobustTrainingArguments
 
 

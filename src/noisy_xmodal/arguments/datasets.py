@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .noise.noise_types import listed_configs, types_for
+from ..noise.noise_types import listed_configs, types_for
 
 CAPTION_DEFAULT = "clean cmp_20 cmp_40 cmp_60"
 LABEL_DEFAULT = "clean sym_20 sym_40 sym_60 sym_80"

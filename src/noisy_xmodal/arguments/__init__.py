@@ -1,0 +1,1 @@
+"""Options of the scripts. Nothing here imports torch, so that --help is quick."""
