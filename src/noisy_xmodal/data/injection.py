@@ -90,7 +90,7 @@ def inject_noise(
     check_seed(seed)
     if (noise == INDEX) != (noise_index is not None):
         raise DatasetError(f"The noise '{INDEX}' and a file noise_index=PATH go together.")
-    parsed = None if noise == INDEX else parse_noise(noise) if isinstance(noise, str) else noise
+    injector = None if noise == INDEX else parse_noise(noise) if isinstance(noise, str) else noise
     splits = dict(dataset) if isinstance(dataset, datasets.DatasetDict) else {TRAIN: dataset}
     if TRAIN not in splits:
         raise DatasetError(
@@ -99,8 +99,8 @@ def inject_noise(
         )
     for rows in splits.values():
         check_clean(rows)
-    if isinstance(parsed, LabelNoise) or (noise != INDEX and _has_vectors_only(splits[TRAIN])):
-        results = _inject_labels(splits, parsed, seed, label_column or IMAGE_LABEL)
+    if isinstance(injector, LabelNoise) or (noise != INDEX and _has_vectors_only(splits[TRAIN])):
+        results = _inject_labels(splits, injector, seed, label_column or IMAGE_LABEL)
     else:
         names = {
             "image_column": image_column,
@@ -114,7 +114,7 @@ def inject_noise(
         results = {name: _inject_captions(rows, None, seed) for name, rows in pairs.items()}
         results[TRAIN] = _inject_captions(
             pairs[TRAIN],
-            parsed,
+            injector,
             seed,
             noise_index,
             object_sources=_object_sources(pairs[TRAIN], object_column),
