@@ -15,6 +15,7 @@ from noisy_xmodal.noise import (
     SymmetricLabelNoise,
     parse_noise,
 )
+from noisy_xmodal.noise.noise_types import needs_objects
 
 PROTOCOLS = {
     "cmp": {"type": "complete_mismatch", "level": "caption"},
@@ -78,6 +79,11 @@ def test_the_table_has_every_prefix_once():
     prefixes = [prefix for noise_type in NOISE_TYPES.values() for prefix in noise_type.prefixes]
     assert prefixes == list(PROTOCOLS)
     assert [noise_type.kind for noise_type in NOISE_TYPES.values()] == list(NOISE_TYPES)
+
+
+def test_partial_noise_alone_needs_objects():
+    names = ["clean", "natural", *(f"{prefix}_40" for prefix in PROTOCOLS), "noise_index", "party"]
+    assert [name for name in names if needs_objects(name)] == ["part_40", "part_image_40"]
 
 
 @pytest.mark.parametrize("prefix", PROTOCOLS)

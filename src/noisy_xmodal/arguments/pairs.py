@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..noise.noise_types import needs_objects
 from ..options import Rule, field_defaults, refuse_unread
 
 
-def _asks_for_partial_noise(args: Any) -> bool:
+def _needs_objects(args: Any) -> bool:
     config = args.inject_noise or (args.dataset_name is None and args.dataset_config_name)
-    return str(config).startswith("part_")
+    return needs_objects(str(config))
 
 
 _OF_A_DATASET = Rule(
@@ -25,8 +26,8 @@ RULES: Mapping[str, Rule] = {
         "no noise is put in. Give --inject_noise too, or leave it out.",
     ),
     "objects_from": Rule(
-        _asks_for_partial_noise,
-        "only partial noise needs objects. Give --inject_noise part_N, or leave it out.",
+        _needs_objects,
+        "the noise needs no object sets. Give --inject_noise part_N, or leave it out.",
     ),
 }
 

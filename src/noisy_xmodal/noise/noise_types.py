@@ -42,6 +42,12 @@ def parse_noise(name: str) -> NoiseType | None:
     )
 
 
+def needs_objects(name: str) -> bool:
+    """Whether a config name is of a noise type that needs object sets."""
+    types = (t for t in NOISE_TYPES.values() if "objects" in t.needs)
+    return any(name.startswith(f"{prefix}_") for t in types for prefix in t.prefixes)
+
+
 def types_for(facts: Collection[str]) -> list[type[NoiseType]]:
     """The noise types that data can have.
 

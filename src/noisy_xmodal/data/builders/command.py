@@ -8,6 +8,7 @@ from ...arguments.datasets import WriteArguments
 from ...entry.door import enter
 from ...entry.options import OptionError, read_options
 from ...entry.rules import WRITE
+from ...noise.noise_types import needs_objects
 from ..interfaces import script_spelling
 from .base import NoisyPairsBuilder
 from .parquet_folder import write_dataset
@@ -41,12 +42,10 @@ def _write(
     arguments = read_options(arguments_class, WRITE, argv, description)
     options: dict[str, Any] = {k: v for k, v in vars(arguments).items() if v is not None}
     configs = arguments.configs or builder_class.DEFAULT_CONFIGS
-    need_objects = [t for t in builder_class.noise_types() if "objects" in t.needs]
-    names = [name for noise_type in need_objects for name in noise_type.config_names()]
-    if "objects_from" in options and set(names).isdisjoint(configs):
+    if "objects_from" in options and not any(map(needs_objects, configs)):
         raise OptionError(
             "--objects_from does nothing without a config of noise that needs object sets: add one "
-            f"to --configs, such as {names[1]}, or leave it out"
+            "to --configs, such as part_20, or leave it out"
         )
     splits = write_dataset(builder_class, **options)
     for name, split in splits.items():
