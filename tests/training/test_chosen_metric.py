@@ -82,7 +82,7 @@ def test_a_schedule_that_follows_the_metric_knows_the_way(tmp_path, kind, metric
 
 @pytest.mark.parametrize("metric", ["hit", "eval_hit", "loss", "map"])
 def test_a_metric_that_the_evaluator_has_not_is_refused_before_training(tmp_path, metric):
-    with pytest.raises(ValueError, match=rf"is '{metric}', and .* one of: hits, rank\."):
+    with pytest.raises(ValueError, match=rf"is '{metric}', which .* one of: hits, rank\."):
         make_trainer(tmp_path, ByTable(ROWS, WAYS), metric_for_best_model=metric)
     make_trainer(
         tmp_path,
@@ -95,7 +95,7 @@ def test_a_metric_that_the_evaluator_has_not_is_refused_before_training(tmp_path
 def test_a_way_that_is_not_the_metrics_is_refused(tmp_path):
     for metric, way, better in (("rank", True, "smaller"), ("hits", False, "larger")):
         options = {"metric_for_best_model": metric, "greater_is_better": way}
-        with pytest.raises(ValueError, match=f"`greater_is_better` is {way}.*the {better} one"):
+        with pytest.raises(ValueError, match=f"`greater_is_better` is {way}.*a {better} "):
             make_trainer(tmp_path, ByTable(ROWS, WAYS), **options)
         make_trainer(tmp_path, ByTable(ROWS, WAYS), **options | {"greater_is_better": not way})
 
@@ -106,7 +106,7 @@ def test_an_evaluator_that_declares_nothing_is_looked_at_when_it_is_first_used(t
     trainer.train()
     assert trainer.state.best_metric == 4
     trainer = make_trainer(tmp_path / "bad", ByTable(ROWS), metric_for_best_model="ranks")
-    with pytest.raises(ValueError, match=r"is 'ranks', and .* one of: hits, rank\."):
+    with pytest.raises(ValueError, match=r"is 'ranks', which .* one of: hits, rank\."):
         trainer.train()
     assert trainer.state.global_step == 2
 

@@ -41,13 +41,13 @@ KEPT = ["checkpoint-8/model.safetensors", "divisions/a.json", "results.json"]
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: make room"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk quota is used up"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk quota is exceeded"),
         (OSError(errno.EROFS, "Read-only file system"), "it is read-only"),
         (PermissionError(errno.EACCES, "Permission denied"), "permission is denied"),
         (
             SafetensorError("I/O error: No space left on device (os error 28)"),
-            "the disk is full: make room",
+            "the disk is full: free some space",
         ),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_folder_that_cannot_be_written_is_named(out, error, reason):
     with pytest.raises(RunError) as caught, failures_explained(str(out)):
         raise error
     assert str(caught.value).startswith(f"{out} cannot be written: {reason}")
-    assert f"up to {out}/checkpoint-8 is kept" in str(caught.value)
+    assert f"last checkpoint is {out}/checkpoint-8:" in str(caught.value)
     assert "--resume_from_checkpoint True" in str(caught.value)
     assert files(out) == KEPT
 
@@ -75,7 +75,7 @@ def test_a_file_of_the_folder_is_its_own_and_another_is_not(out):
     [
         (
             "DataLoader worker (pid 71) is killed by signal: Killed. \nmore",
-            r"loads data died: DataLoader worker \(pid 71\) is killed by signal: Killed\. Often .*"
+            r"process died: DataLoader worker \(pid 71\) is killed by signal: Killed\. Memory .*"
             "fewer --dataloader_num_workers",
         ),
         ("DataLoader worker (pid(s) 71, 72) exited unexpectedly", r"\(pid\(s\) 71, 72\) exited"),
@@ -87,7 +87,7 @@ def test_a_file_of_the_folder_is_its_own_and_another_is_not(out):
     ],
 )
 def test_a_process_that_died_is_named(out, text, said):
-    explained = pytest.raises(RunError, match=rf"{said}.*checkpoint-8 is kept")
+    explained = pytest.raises(RunError, match=rf"{said}.*checkpoint-8:")
     with explained, failures_explained(str(out)):
         raise RuntimeError(text)
     assert files(out) == KEPT
@@ -124,7 +124,7 @@ def test_an_output_folder_is_looked_at_without_a_trace(tmp_path, name):
 @pytest.mark.parametrize("name", ["file", "file/run"])
 def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path, name):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match=f"{tmp_path / name} is no folder: {tmp_path}/file is"):
+    with pytest.raises(RunError, match=f"{tmp_path / name} is not a folder: {tmp_path}/file is"):
         check_output_folder(arguments(tmp_path / name))
     assert (tmp_path / "file").read_text() == "mine"
 

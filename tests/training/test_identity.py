@@ -97,7 +97,7 @@ def renamed(dataset: datasets.Dataset, of_row: int) -> datasets.Dataset:
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "other captions": (
         {"train": with_captions(toy_pairs(20), lambda text: text.replace("concept3", "x"))},
-        r"training pair \d+ has another caption, as \d+ more of 40 have; word id \d+ has another w",
+        r"training pair \d+ has another caption \(also \d+ more of 40\); word id \d+ has another w",
     ),
     "one caption": (
         {
@@ -110,7 +110,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another order": (
         {"train": toy_pairs(20).select(range(20)[::-1])},
-        r"training image 0 has another picture, as 19 more of 20 have \(they are the same ones in",
+        r"training image 0 has another picture \(also 19 more of 20; the same items in",
     ),
     "other features": (
         {
@@ -126,11 +126,11 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "other names": ({"train": renamed(toy_pairs(20), 2)}, "training image 2 has another nam"),
     "fewer pairs": (
         {"train": toy_pairs(19)},
-        "there are 19 training images, and the checkpoint is of 20; there are 38 training pairs, ",
+        "there are 19 training images, but the checkpoint has 20; there are 38 training pairs, ",
     ),
     "another validation": (
         {"validation": toy_pairs(8, seed=2)},
-        "validation image 0 has another picture, as 7 more of 8 have",
+        r"validation image 0 has another picture \(also 7 more of 8\)",
     ),
     "another objective": ({"objective": "triplet"}, '`objective` of the model is "triplet" and wa'),
     "another batch": (
@@ -182,7 +182,7 @@ def test_numbers_of_a_config_are_compared_by_value(tmp_path):
 def test_another_tokenizer_is_refused(finished):
     trainer = make_ncr(finished)
     trainer.processing_class.tokenizer.model_max_length = 5
-    with pytest.raises(CheckpointError, match=r"tokenizer\.model_max_length is 5, it was 64"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model_max_length is 5 and was 64"):
         trainer.train(True)
     trainer = make_ncr(finished)
     words = train_word_tokenizer(["concept1 and concept2"] * 2 + toy_pairs(20)["captions"][0])
@@ -228,8 +228,8 @@ def test_an_identity_is_written_and_compared(tmp_path):
     assert more.differences(tmp_path) == [], "what an older version did not write says nothing"
     other = RunIdentity({name: part + (part > 2) for name, part in items.items()}, {"limit": "9"})
     assert other.differences(tmp_path) == [
-        "training pair 3 has another caption, as 1 more of 5 have",
-        "limit is 9, it was 64",
+        "training pair 3 has another caption (also 1 more of 5)",
+        "limit is 9 and was 64",
     ]
     (tmp_path / IDENTITY_NAME).write_bytes(b"{}")
     with pytest.raises(ValueError, match=r"identity\.safetensors is damaged"):

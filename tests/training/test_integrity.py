@@ -53,10 +53,10 @@ DAMAGE = [
     ("model.safetensors", cut, "model.safetensors has", True),
     ("optimizer.safetensors", empty, "optimizer.safetensors has 0 bytes", True),
     ("trainer_state.json", cut, "trainer_state.json has", True),
-    ("model.safetensors", lambda path: flip(path, 6), "model.safetensors has other", True),
-    ("model.safetensors", lambda path: flip(path, 9), "model.safetensors has other", True),
-    ("model.safetensors", lambda path: flip(path, -9), "model.safetensors has other", False),
-    ("trainer_state.json", lambda path: flip(path, 0), "trainer_state.json has other", True),
+    ("model.safetensors", lambda path: flip(path, 6), "model.safetensors has changed", True),
+    ("model.safetensors", lambda path: flip(path, 9), "model.safetensors has changed", True),
+    ("model.safetensors", lambda path: flip(path, -9), "model.safetensors has changed", False),
+    ("trainer_state.json", lambda path: flip(path, 0), "trainer_state.json has changed", True),
     ("optimizer.safetensors", other_run, "optimizer.safetensors has", False),
 ]
 
@@ -88,7 +88,7 @@ def test_damage_without_a_manifest_is_found_where_it_can_be(tmp_path, name, harm
 def test_a_broken_manifest_is_damage(tmp_path, content):
     folder = write(tmp_path / "checkpoint-4")
     (folder / integrity.MANIFEST_NAME).write_text(content)
-    assert integrity.find_damage(folder) == "manifest.json is no manifest"
+    assert integrity.find_damage(folder) == "manifest.json is not a manifest"
 
 
 def test_missing_and_empty_folders_are_named(tmp_path):

@@ -130,11 +130,12 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, whole, capfd, event, st
     with pytest.raises(TrainingInterrupted) as caught:
         train(stopped)
     assert caught.value.exit_code == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-    assert f"Stopped by {number.name}. Everything up to {tmp_path}/checkpoint-{stops_at} is" in str(
-        caught.value
+    assert (
+        f"Stopped by {number.name}. The last checkpoint is {tmp_path}/checkpoint-{stops_at}:"
+        in str(caught.value)
     )
     assert "--resume_from_checkpoint True" in str(caught.value)
-    assert capfd.readouterr().err.count("Stopping after this step; once more") == 1
+    assert capfd.readouterr().err.count("Stopping after this step; repeat") == 1
     assert [signal.getsignal(number) for number in interruption.SIGNALS] == before
     assert not any(isinstance(c, StopCallback) for c in stopped.callback_handler.callbacks)
     ends_as(train(make_trainer(tmp_path), resume_from_checkpoint=True), whole)
@@ -152,7 +153,7 @@ def test_a_full_disk_loses_no_checkpoint_and_a_resumed_run_ends_the_same(
         write(optimizer, folder)
 
     monkeypatch.setattr(checkpoint, "save_optimizer", fill)
-    with pytest.raises(RunError, match=f"{tmp_path} cannot be written.*checkpoint-{STEPS} is kept"):
+    with pytest.raises(RunError, match=f"{tmp_path} cannot be written.*checkpoint-{STEPS}:"):
         train_and_evaluate(make_trainer(tmp_path), {}, "train")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{STEPS}", "divisions"]
     monkeypatch.undo()
@@ -179,21 +180,25 @@ def test_without_saving_an_epochs_end_one_checkpoint_is_written(tmp_path):
 def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(interruption, "ECHO", -1.0)
     twice = Send("on_step_begin", 6, signal.SIGINT, signal.SIGINT)
-    with pytest.raises(TrainingInterrupted, match=f"up to {tmp_path}/checkpoint-{STEPS} is kept"):
+    with pytest.raises(
+        TrainingInterrupted, match=f"last checkpoint is {tmp_path}/checkpoint-{STEPS}:"
+    ):
         train(make_trainer(tmp_path, [twice]))
     assert not (tmp_path / "checkpoint-7").exists()
 
 
 def test_the_echo_of_a_launcher_is_no_second_signal(tmp_path):
     twice = Send("on_step_begin", 6, signal.SIGINT, signal.SIGTERM)
-    with pytest.raises(TrainingInterrupted, match=f"up to {tmp_path}/checkpoint-7 is kept"):
+    with pytest.raises(TrainingInterrupted, match=f"last checkpoint is {tmp_path}/checkpoint-7:"):
         train(make_trainer(tmp_path, [twice]))
 
 
 def test_a_stop_before_any_checkpoint_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(interruption, "ECHO", -1.0)
     twice = Send("on_step_begin", 1, signal.SIGINT, signal.SIGINT)
-    with pytest.raises(TrainingInterrupted, match="No checkpoint was saved yet: the same command"):
+    with pytest.raises(
+        TrainingInterrupted, match="No checkpoint was saved yet: run the same command"
+    ):
         train(make_trainer(tmp_path, [twice]))
 
 
@@ -242,4 +247,4 @@ def test_it_says_what_there_is(tmp_path):
     assert how_to_go_on(str(tmp_path)).startswith("No checkpoint")
     (tmp_path / "checkpoint-3").mkdir()
     (tmp_path / "checkpoint-20").mkdir()
-    assert "checkpoint-20 is kept" in how_to_go_on(str(tmp_path))
+    assert "checkpoint-20:" in how_to_go_on(str(tmp_path))

@@ -380,9 +380,9 @@ def test_the_fewest_points_are_drawn(tmp_path, n):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        (np.ones((10, 3)), r"\(10, 3\) cannot be laid out"),
-        (np.arange(10.0)[:, None], "at least two numbers"),
-        (np.ones((1, 3)), "at least two that"),
+        (np.ones((10, 3)), r"features of shape \(10, 3\)"),
+        (np.arange(10.0)[:, None], "at least two dimensions"),
+        (np.ones((1, 3)), "at least two distinct"),
         (np.ones((9, 3, 2)), r"features \(n, dim\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The metric that chooses the best checkpoint: whether there is one, and which way it is better."""
+"""Checks of the metric that selects the best checkpoint, and its direction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,57 +7,59 @@ from .arguments import RobustTrainingArguments
 
 
 def choose_by(evaluator: Any, args: RobustTrainingArguments, eval_dataset: Any) -> None:
-    """Check `metric_for_best_model` before training, and set `greater_is_better` by the evaluator.
+    """Check `metric_for_best_model` before training, and set `greater_is_better`.
 
     Args:
-        evaluator: What computes the metrics. `evaluator.greater_is_better` says of each that can
-            choose a checkpoint whether the larger one is better; one without it is believed, and
-            looked at when it is first used.
+        evaluator: The evaluator. `evaluator.greater_is_better` maps each metric that can select a
+            checkpoint to whether a larger value is better; an evaluator without it is only checked
+            when its metrics are first used.
         args: The arguments.
-        eval_dataset: What is evaluated; a dict of several gives their names to the metrics.
+        eval_dataset: The validation dataset; the names of a dict of several prefix the metrics.
 
     Raises:
-        ValueError: If the evaluator has no such metric, or `greater_is_better` was given and says
-            the opposite.
+        ValueError: If the evaluator does not have the metric, or `greater_is_better` contradicts
+            the evaluator.
     """
-    ways: Mapping[str, bool] | None = getattr(evaluator, "greater_is_better", None)
-    if ways is None or args.metric_for_best_model is None or args.eval_strategy == "no":
+    directions: Mapping[str, bool] | None = getattr(evaluator, "greater_is_better", None)
+    if directions is None or args.metric_for_best_model is None or args.eval_strategy == "no":
         return
     if isinstance(eval_dataset, dict):
-        ways = {f"{part}_{name}": way for part in eval_dataset for name, way in ways.items()}
+        directions = {
+            f"{part}_{name}": is_greater
+            for part in eval_dataset
+            for name, is_greater in directions.items()
+        }
     name = args.metric_for_best_model.removeprefix("eval_")
-    if name not in ways:
-        raise ValueError(_unknown(args, ways))
-    if args.way_is_given and args.greater_is_better != ways[name]:
-        better = "larger" if ways[name] else "smaller"
+    if name not in directions:
+        raise ValueError(_unknown(args, directions))
+    if args.way_is_given and args.greater_is_better != directions[name]:
+        better = "larger" if directions[name] else "smaller"
         raise ValueError(
-            f"`greater_is_better` is {args.greater_is_better}, and of {name!r} the {better} one is "
-            "better: leave it out."
+            f"`greater_is_better` is {args.greater_is_better}, but a {better} {name!r} is better: "
+            "leave it out."
         )
-    args.greater_is_better = ways[name]
+    args.greater_is_better = directions[name]
 
 
 def check_evaluated(metrics: Mapping[str, float], args: RobustTrainingArguments) -> None:
-    """See that an evaluation gave the metric that chooses the best checkpoint.
+    """Check that an evaluation returned the metric that selects the best checkpoint.
 
     Args:
-        metrics: What it gave; their names begin with "eval_".
+        metrics: Metrics of the evaluation; their names begin with "eval_".
         args: The arguments.
 
     Raises:
         ValueError: If it did not.
     """
     name = args.metric_for_best_model
-    if name is not None and args.eval_strategy != "no" and _full(name) not in metrics:
+    if name is None or args.eval_strategy == "no":
+        return
+    if f"eval_{name.removeprefix('eval_')}" not in metrics:
         raise ValueError(_unknown(args, [key.removeprefix("eval_") for key in metrics]))
-
-
-def _full(name: str) -> str:
-    return name if name.startswith("eval_") else f"eval_{name}"
 
 
 def _unknown(args: RobustTrainingArguments, names: Any) -> str:
     return (
-        f"`metric_for_best_model` is {args.metric_for_best_model!r}, and the evaluator has no such "
-        f"metric to choose by. Give one of: {', '.join(names)}."
+        f"`metric_for_best_model` is {args.metric_for_best_model!r}, which the evaluator does not "
+        f"have. Give one of: {', '.join(names)}."
     )

@@ -1,4 +1,4 @@
-"""The course of the metrics over the epochs, as a JSON file and a picture."""
+"""Metrics over the epochs, as a JSON file and a figure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ CURVE_NAME = "curve.json"
 
 
 class CurveCallback(RobustCallback):
-    """Keeps the metrics of every evaluation, and those of further splits at the same moments.
+    """Records the metrics of every evaluation, and those of further splits at the same time.
 
-    Nothing is ever chosen by the further splits: they show what a choice on them would have given
-    ("oracle"), and whether a model is still good at the last epoch.
+    The further splits do not select a model. They show the result that selection on them would have
+    given ("oracle"), and the quality of the model at the last epoch.
 
     Args:
         trainer: The trainer that it is added to.
@@ -49,21 +49,21 @@ class CurveCallback(RobustCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Add a row; rows that a resumed run had written beyond its checkpoint are replaced."""
-        found = {
+        """Add a row; rows written after the checkpoint that a run resumed from are replaced."""
+        eval_metrics = {
             name.removeprefix("eval_"): value
             for name, value in (metrics or {}).items()
             if name.startswith("eval_")
         }
-        if not (args.should_save and found and self.trainer.is_in_train):
+        if not (args.should_save and eval_metrics and self.trainer.is_in_train):
             return
-        row: dict[str, Any] = {"epoch": state.epoch or 0.0, "validation": found}
+        row: dict[str, Any] = {"epoch": state.epoch or 0.0, "validation": eval_metrics}
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         for split, samples in self.watched.items():
             row[split] = self.trainer.evaluator(model, samples)
         path = Path(args.output_dir) / CURVE_NAME
-        known = read_json(path) if path.is_file() else []
-        write_json(path, [old for old in known if old["epoch"] < row["epoch"] - 1e-6] + [row])
+        rows = read_json(path) if path.is_file() else []
+        write_json(path, [old for old in rows if old["epoch"] < row["epoch"] - 1e-6] + [row])
 
     def on_train_end(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -1,6 +1,6 @@
-"""What ends a run that is not the method's fault: a full disk, a read-only folder, lost processes.
+"""Failures of the environment: a full disk, a read-only folder, processes that died.
 
-Each is told in a line that says what was kept and how to go on.
+Each becomes a one-line message that says what was saved and how to resume.
 """
 
 import errno
@@ -19,8 +19,8 @@ from transformers import TrainingArguments
 from .interruption import how_to_go_on
 
 CANNOT_WRITE = {
-    errno.ENOSPC: "the disk is full: make room",
-    errno.EDQUOT: "the disk quota is used up: make room",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is exceeded: free some space",
     errno.EROFS: "it is read-only: mount it for writing",
     errno.EACCES: "permission is denied: change its mode or owner",
     errno.EPERM: "permission is denied: change its mode or owner",
@@ -29,28 +29,29 @@ CANNOT_WRITE = {
 
 
 class RunError(RuntimeError):
-    """A run ended early by something outside of it; the message says how to go on."""
+    """The environment ended a run early; the message says how to resume."""
 
 
 def check_output_folder(args: TrainingArguments) -> None:
-    """See that the output folder can be written, before any long work. Nothing is left in it.
+    """Check before any long work that the output folder is writable.
 
     Args:
         args: Options of the run.
 
     Raises:
-        RunError: If it is no folder, or nothing can be written to it.
+        RunError: If it is not a folder or not writable.
     """
     if not args.should_save:
         return
     folder = Path(args.output_dir)
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
         raise RunError(
-            f"--output_dir {folder} is no folder: {there} is a file. Give another --output_dir."
+            f"--output_dir {folder} is not a folder: {existing} is a file. Give another "
+            "--output_dir."
         )
     try:
-        with tempfile.TemporaryFile(dir=there) as probe:
+        with tempfile.TemporaryFile(dir=existing) as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
     except OSError as error:
@@ -62,15 +63,15 @@ def check_output_folder(args: TrainingArguments) -> None:
 
 @contextmanager
 def failures_explained(output_dir: str) -> Iterator[None]:
-    """Turn failures of the disk or of other processes within into a `RunError` that says so.
+    """Convert failures of the disk or of other processes to a `RunError`.
 
-    What was half-written is removed; what was there before is kept.
+    Incomplete files are removed; complete ones are kept.
 
     Args:
         output_dir: Folder of the run.
 
     Raises:
-        RunError: After such a failure; every other error passes.
+        RunError: After such a failure; other errors are not converted.
     """
     try:
         yield
@@ -78,7 +79,7 @@ def failures_explained(output_dir: str) -> Iterator[None]:
         remove_partial(output_dir)
         raise
     except (OSError, SafetensorError) as error:
-        reason = _why_not_written(error, output_dir)
+        reason = _write_failure(error, output_dir)
         if reason is None:
             raise
         remove_partial(output_dir)
@@ -86,7 +87,7 @@ def failures_explained(output_dir: str) -> Iterator[None]:
             f"{output_dir} cannot be written: {reason}. {how_to_go_on(output_dir)}"
         ) from error
     except RuntimeError as error:
-        reason = _which_process_died(error)
+        reason = _process_failure(error)
         if reason is None:
             raise
         remove_partial(output_dir)
@@ -94,7 +95,7 @@ def failures_explained(output_dir: str) -> Iterator[None]:
 
 
 def remove_partial(output_dir: str) -> None:
-    """Remove what was being written; nothing complete has such a name. The main process does.
+    """Remove incomplete files and folders, which are named `.*.partial`, in the main process.
 
     Args:
         output_dir: Folder of the run.
@@ -109,26 +110,26 @@ def remove_partial(output_dir: str) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _why_not_written(error: Exception, output_dir: str) -> str | None:
-    """The reason in words, None where it was another file or another failure."""
+def _write_failure(error: Exception, output_dir: str) -> str | None:
+    """Why a file in the folder could not be written; None for another file or failure."""
     if isinstance(error, OSError):
         name = error.filename
         inside = name is None or Path(os.fsdecode(name)).resolve().is_relative_to(
             Path(output_dir).resolve()
         )
         return CANNOT_WRITE.get(error.errno or 0) if inside else None
-    found = re.search(r"os error (\d+)", str(error))  # safetensors has its own errors
-    return CANNOT_WRITE.get(int(found[1])) if found else None
+    match = re.search(r"os error (\d+)", str(error))  # the message of safetensors
+    return CANNOT_WRITE.get(int(match[1])) if match else None
 
 
-def _which_process_died(error: RuntimeError) -> str | None:
-    """What happened to another process, None where it was another failure."""
+def _process_failure(error: RuntimeError) -> str | None:
+    """What happened to another process; None for another failure."""
     text = str(error)
     if re.match(r"DataLoader worker \(pid", text):
         return (
-            f"A process that loads data died: {text.splitlines()[0].rstrip('. ')}. Often memory "
-            "has run out: ask for fewer --dataloader_num_workers."
+            f"A data loader process died: {text.splitlines()[0].rstrip('. ')}. Memory has often "
+            "run out: use fewer --dataloader_num_workers."
         )
     if re.search(r"[Cc]onnection (was )?(closed|reset)( by)?( remote)? ?peer", text):
-        return "Another process of this run has ended; what it says itself is the reason."
+        return "Another process of this run has ended; see its own message for the reason."
     return None

@@ -1,4 +1,4 @@
-"""Writing results so that a killed run leaves either the old file or the new one."""
+"""Atomic writing of files: a killed run leaves either the old file or the new one."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON aside, see it on the disk and rename it into place."""
+    """Write JSON atomically and flush it to the disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial")
@@ -20,19 +20,19 @@ def read_json(path: str | Path) -> Any:
     """Read JSON.
 
     Raises:
-        ValueError: If the file is not JSON, naming it.
+        ValueError: If the file is not JSON; the message names it.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
+    except (ValueError, RecursionError) as error:  # also for huge numbers and deep nesting
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
 
 
 def sync(path: str | Path) -> None:
-    """See a file's content, or the names in a folder, on the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     if Path(path).is_dir():
         if os.name != "posix":
-            return  # no other system opens folders
+            return  # other systems cannot open folders
         handle = os.open(path, os.O_RDONLY)
     else:
         handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
@@ -43,7 +43,7 @@ def sync(path: str | Path) -> None:
 
 
 def sync_folder(folder: str | Path) -> None:
-    """See everything under a folder on the disk, so that renaming it cannot come before."""
+    """Flush everything in a folder to the disk, so that it precedes a renaming of the folder."""
     for path in Path(folder).rglob("*"):
         sync(path)
     sync(folder)

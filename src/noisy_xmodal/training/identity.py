@@ -1,9 +1,8 @@
-"""What a run is made of: a checkpoint is gone on from with the same pairs, words and options only.
+"""Identity of a run: a checkpoint can only be resumed with the same pairs, words and options.
 
-What is believed of a pair goes by its position, and what is learnt of a word by its id. Both are
-another's if the data has changed since. So each checkpoint carries digests of the pairs, of the
-validation split that chooses the best one, and of the words, in `identity.safetensors`; it holds
-the options and the model's config anyway.
+Pair state is indexed by position, and word embeddings by id. Both would be wrong if the data had
+changed. Each checkpoint therefore has digests of the pairs, of the validation split that selects
+the best model, and of the words, in `identity.safetensors`, besides the options and the config.
 """
 
 import json
@@ -23,42 +22,41 @@ from .files import read_json
 IDENTITY_NAME = "identity.safetensors"
 ARGUMENTS_NAME = "training_args.json"
 
-#: Fields of a config that say how it was written, or that the Trainer takes from the tokenizer.
-_NOT_OF_THE_MODEL = frozenset(
+#: Config fields about how it was saved, or that the Trainer copies from the tokenizer.
+_IGNORED_FIELDS = frozenset(
     (
         *("_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"),
         *("pad_token_id", "bos_token_id", "eos_token_id"),
     )
 )
 
-#: Differences that are told.
-_SHOWN = 3
-_LONGEST_VALUE = 60
+_MAX_PHRASES = 3
+_MAX_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Digests of what a run is made of.
+    """Digests of the data and values of the settings of a run.
 
     Attributes:
-        items: Digests of its items, (n_items,), by "unit: property", such as
-            "training pair: caption"; the properties of a unit have one order.
-        facts: Other values, by name.
+        items: Digests of items, (n_items,), by "unit: property", such as "training pair: caption";
+            the properties of a unit have the same order.
+        facts: Other values by name.
     """
 
     items: Mapping[str, Digests]
     facts: Mapping[str, str]
 
     def save(self, folder: str | Path) -> None:
-        """Write it into a checkpoint folder."""
+        """Write the identity to a checkpoint folder."""
         header = {"facts": json.dumps({name: _short(fact) for name, fact in self.facts.items()})}
         save_file(dict(self.items), str(Path(folder) / IDENTITY_NAME), metadata=header)
 
     def differences(self, folder: str | Path) -> list[str] | None:
-        """What is another's in a checkpoint, a phrase each; None where it does not say.
+        """Differences from a checkpoint, a phrase each; None if it has no identity file.
 
         Raises:
-            ValueError: If its file is damaged.
+            ValueError: If the file is damaged.
         """
         path = Path(folder) / IDENTITY_NAME
         if not path.is_file():
@@ -71,18 +69,18 @@ class RunIdentity:
             raise ValueError(
                 f"{path} is damaged ({error}): resume from another checkpoint."
             ) from error
-        found = [
+        phrases = [
             _item_difference(name, items[name], digests)
             for name, digests in self.items.items()
             if name in items
         ]
-        counts = [phrase for phrase in found if phrase and phrase.startswith("there are")]
-        others = [phrase for phrase in found if phrase and not phrase.startswith("there are")]
+        counts = [phrase for phrase in phrases if phrase and phrase.startswith("there are")]
+        others = [phrase for phrase in phrases if phrase and not phrase.startswith("there are")]
         return [
             *dict.fromkeys(counts),
             *others,
             *(
-                f"{name} is {_short(fact)}, it was {facts[name]}"
+                f"{name} is {_short(fact)} and was {facts[name]}"
                 for name, fact in self.facts.items()
                 if name in facts and facts[name] != _short(fact)
             ),
@@ -90,59 +88,58 @@ class RunIdentity:
 
 
 def option_differences(folder: str | Path, options: Mapping[str, Any]) -> list[str]:
-    """The options of a run that are others than those of a checkpoint, a phrase each.
+    """Options of a run that differ from those of a checkpoint, a phrase each.
 
     Args:
         folder: The checkpoint.
-        options: Values by name, as `to_sanitized_dict` gives them; those that decide what the steps
-            so far were.
+        options: Values by name, from `to_sanitized_dict`, of options that affect the steps so far.
     """
     path = Path(folder) / ARGUMENTS_NAME
-    kept = read_json(path) if path.is_file() else {}
+    previous = read_json(path) if path.is_file() else {}
     return [
-        f"`{name}` is {value} and was {kept[name]}"
+        f"`{name}` is {value} and was {previous[name]}"
         for name, value in options.items()
-        if name in kept and kept[name] != value
+        if name in previous and previous[name] != value
     ]
 
 
 def config_differences(folder: str | Path, config: Any) -> list[str]:
-    """The fields of a model's config that are others than those of a checkpoint, a phrase each.
+    """Config fields of a model that differ from those of a checkpoint, a phrase each.
 
     Args:
         folder: The checkpoint.
         config: The config of this run's model.
     """
-    kept = flat_json(type(config).from_pretrained(str(folder)).to_json_string(use_diff=False))
-    own = flat_json(config.to_json_string(use_diff=False))
+    previous = flat_json(type(config).from_pretrained(str(folder)).to_json_string(use_diff=False))
+    current = flat_json(config.to_json_string(use_diff=False))
     return [
-        f"`{name}` of the model is {_short(value)} and was {_short(kept[name])}"
-        for name, value in own.items()
-        if name in kept
-        and name.split(".")[-1] not in _NOT_OF_THE_MODEL
-        and json.loads(kept[name]) != json.loads(value)  # 10 is 10.0
+        f"`{name}` of the model is {_short(value)} and was {_short(previous[name])}"
+        for name, value in current.items()
+        if name in previous
+        and name.split(".")[-1] not in _IGNORED_FIELDS
+        and json.loads(previous[name]) != json.loads(value)  # 10 is 10.0
     ]
 
 
 def listed(phrases: list[str]) -> str:
-    """The first of some phrases, and how many more there are."""
-    more = f", and {len(phrases) - _SHOWN} more" if len(phrases) > _SHOWN else ""
-    return "; ".join(phrases[:_SHOWN]) + more
+    """The first phrases, and the number of the others."""
+    n_more = len(phrases) - _MAX_PHRASES
+    return "; ".join(phrases[:_MAX_PHRASES]) + (f", and {n_more} more" if n_more > 0 else "")
 
 
-def _item_difference(name: str, kept: Digests, own: Digests) -> str | None:
+def _item_difference(name: str, previous: Digests, current: Digests) -> str | None:
     unit, what = name.split(": ")
-    if kept.shape != own.shape:
+    if previous.shape != current.shape:
         units = f"{unit}es" if unit.endswith("s") else f"{unit}s"
-        return f"there are {len(own):,} {units}, and the checkpoint is of {len(kept):,}"
-    other = np.flatnonzero(kept != own)
-    if not len(other):
+        return f"there are {len(current):,} {units}, but the checkpoint has {len(previous):,}"
+    changed = np.flatnonzero(previous != current)
+    if not len(changed):
         return None
-    more = f", as {len(other) - 1:,} more of {len(own):,} have" if len(other) > 1 else ""
-    moved = np.array_equal(np.sort(kept), np.sort(own))
-    order = " (they are the same ones in another order)" if moved else ""
-    return f"{unit} {other[0]} has another {what}{more}{order}"
+    notes = [f"also {len(changed) - 1:,} more of {len(current):,}"] if len(changed) > 1 else []
+    if np.array_equal(np.sort(previous), np.sort(current)):
+        notes.append("the same items in another order")
+    return f"{unit} {changed[0]} has another {what}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _short(fact: str) -> str:
-    return fact if len(fact) <= _LONGEST_VALUE else f"#{digest_of(fact):016x}"
+    return fact if len(fact) <= _MAX_LENGTH else f"#{digest_of(fact):016x}"

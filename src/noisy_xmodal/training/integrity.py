@@ -1,13 +1,13 @@
-"""Which checkpoints of a run are whole, and what is wrong with the others.
+"""Detection of incomplete and damaged checkpoints, and their removal.
 
-A checkpoint carries a manifest of the size and the CRC-32 of each of its files, which is written
-last. Sizes alone would find files that are missing, cut short or another run's, but a flipped bit
-in the weights would train on unseen. A CRC-32 runs at 3 GB a second, faster than a disk writes the
-files or reads them to be loaded, so all of them are read when a checkpoint is resumed from; what is
-deleted first is decided by sizes. The guard is against accidents, not against an adversary.
+A checkpoint has a manifest, written last, with the size and the CRC-32 of each of its files. Sizes
+reveal missing, truncated and foreign files, but not a flipped bit in the weights. A CRC-32 runs at
+3 GB per second, faster than a disk, so all files are checked when a run resumes. Only sizes are
+checked to decide what to delete first. The manifest protects against accidents, not against an
+adversary.
 
-Checkpoints without a manifest count as whole if no file that training needs is missing, all JSON
-parses, and every safetensors file has the size that its header says.
+A checkpoint without a manifest is complete if no required file is missing, all JSON parses, and
+every safetensors file has the size in its header.
 """
 
 import json
@@ -31,23 +31,23 @@ _BLOCK = 1 << 22
 
 
 class CheckpointError(ValueError):
-    """There is nothing to resume from; says what is wrong with which file, and what to do."""
+    """No checkpoint can be resumed from; the message names the file, the problem and a remedy."""
 
 
 def checkpoint_folders(output_dir: str | Path) -> list[Path]:
-    """All checkpoints in an output folder, by their step, whole or not."""
+    """All checkpoints in an output folder, complete or not, sorted by step."""
     form = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-\d+")
-    found = [path for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.is_dir()]
-    return sorted((path for path in found if form.fullmatch(path.name)), key=step_of)
+    paths = (path for path in Path(output_dir).glob("*") if form.fullmatch(path.name))
+    return sorted((path for path in paths if path.is_dir()), key=step_of)
 
 
 def step_of(folder: Path) -> int:
-    """The step that a checkpoint is of, by its name."""
+    """The step in the name of a checkpoint."""
     return int(folder.name.rsplit("-", 1)[1])
 
 
 def write_manifest(folder: str | Path) -> None:
-    """List the files that a checkpoint has, as the last of them."""
+    """Write the manifest of a checkpoint, its last file."""
     folder = Path(folder)
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "crc32": _crc32(path)}
@@ -60,25 +60,25 @@ def write_manifest(folder: str | Path) -> None:
 def find_damage(
     folder: str | Path, needed: Sequence[str] = (), contents: bool = True
 ) -> str | None:
-    """What is wrong with a checkpoint.
+    """Check a checkpoint.
 
     Args:
         folder: The checkpoint.
         needed: Files that it must have besides a model.
-        contents: Whether to read all files, to see that no bit has changed; False looks at names,
-            sizes and headers.
+        contents: Whether to check the CRC-32 of all files; False checks only names, sizes and
+            headers.
 
     Returns:
-        The first damage found, with the name of the file, or None.
+        The first problem, with the name of the file; None if there is none.
     """
     folder = Path(folder)
     if not folder.is_dir():
         return "there is no such folder"
     if not any(_files(folder)):
         return "the folder is empty"
-    found = _check_manifest(folder, contents)
-    if found is not None:
-        return found
+    problem = _check_manifest(folder, contents)
+    if problem is not None:
+        return problem
     for name in needed:
         if not (folder / name).is_file():
             return f"{name} is missing"
@@ -101,22 +101,22 @@ def _crc32(path: Path) -> str:
 
 def _check_manifest(folder: Path, contents: bool) -> str | None:
     if not (folder / MANIFEST_NAME).is_file():
-        return None  # written before there were any
+        return None  # of an older version
     try:
         listed = {
             name: (int(facts["size"]), str(facts["crc32"]))
             for name, facts in read_json(folder / MANIFEST_NAME)["files"].items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        return f"{MANIFEST_NAME} is no manifest"
+        return f"{MANIFEST_NAME} is not a manifest"
     for name, (size, crc32) in listed.items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size:,} bytes, {size:,} were written"
+            return f"{name} has {path.stat().st_size:,} bytes, but {size:,} were written"
         if contents and _crc32(path) != crc32:
-            return f"{name} has other content than was written"
+            return f"{name} has changed since it was written"
     return None
 
 
@@ -127,10 +127,10 @@ def _check_format(path: Path) -> str | None:
         elif path.suffix == ".safetensors":
             with safe_open(str(path), framework="np"):
                 pass
-    except ValueError as error:  # of JSON and of its encoding
+    except ValueError as error:  # invalid JSON or encoding
         return f"{path.name} is not valid JSON: {error}"
     except (SafetensorError, OSError) as error:
-        return f"{path.name} is no whole safetensors file: {error}"
+        return f"{path.name} is not a complete safetensors file: {error}"
     return None
 
 
@@ -142,38 +142,41 @@ def _check_shards(folder: Path) -> str | None:
 
 
 def find_misfit(folder: str | Path, shapes: dict[str, tuple[int, ...]]) -> str | None:
-    """Whether a checkpoint's weights are another model's.
+    """Check that the weights of a checkpoint fit a model.
 
     Args:
-        folder: A whole checkpoint.
-        shapes: The shapes of the parameters that it is for.
+        folder: A complete checkpoint.
+        shapes: Shapes of the model's parameters.
+
+    Returns:
+        The first difference, or None.
     """
     path = Path(folder) / MODEL_NAME
     if not path.is_file():
         return None
     with safe_open(str(path), framework="np") as file:
         for name in sorted(set(file.keys()) & set(shapes)):
-            found = tuple(file.get_slice(name).get_shape())
-            if found != shapes[name]:
+            shape = tuple(file.get_slice(name).get_shape())
+            if shape != shapes[name]:
                 return (
-                    f"{MODEL_NAME}: {name!r} has the shape {found}, this run needs {shapes[name]}; "
+                    f"{MODEL_NAME}: {name!r} has the shape {shape}, this run needs {shapes[name]}; "
                     "resume with the model that wrote the checkpoint"
                 )
     return None
 
 
 def remove_leftovers(output_dir: str | Path) -> list[str]:
-    """Remove what a killed run was writing or deleting; its names."""
-    folder, found = Path(output_dir), []
+    """Remove folders that a killed run was writing or deleting; returns their names."""
+    folder, names = Path(output_dir), []
     for path in [*folder.glob(f".{PREFIX_CHECKPOINT_DIR}-*.partial"), folder / ".partial"]:
         if path.is_dir():
             shutil.rmtree(path)
-            found.append(path.name)
-    return found
+            names.append(path.name)
+    return names
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint; one that is half removed does not look like one."""
+    """Remove a checkpoint, renaming it first so that a partly removed one is not used."""
     aside = folder.with_name(f".{folder.name}.old.partial")
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(folder, aside)
@@ -181,7 +184,7 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def put_in_place(aside: Path, final: Path) -> None:
-    """Turn a folder whose files are on the disk into a checkpoint."""
+    """Rename a folder whose files are on the disk to its final name."""
     if final.is_dir():
         remove_checkpoint(final)
     os.replace(aside, final)
@@ -192,18 +195,18 @@ def rotate(output_dir: str | Path, limit: int | None, kept: Sequence[Path], **ch
     """Remove checkpoints above a limit: damaged ones first, then the oldest.
 
     Args:
-        output_dir: Where they are.
-        limit: Checkpoints to leave, all if None or 0.
-        kept: Those that are never removed: the one just written, and the best.
-        check: What `find_damage` is told.
+        output_dir: Folder of the checkpoints.
+        limit: Number of checkpoints to keep; all if None or 0.
+        kept: Checkpoints that are never removed: the latest and the best.
+        check: Options of `find_damage`.
     """
     if not limit or limit < 0:
         return
     folders = checkpoint_folders(output_dir)
     names = {path.name for path in kept}
-    free = [path for path in folders if path.name not in names]
-    n_surplus = len(folders) - max(limit, len(folders) - len(free))
+    removable = [path for path in folders if path.name not in names]
+    n_surplus = len(folders) - max(limit, len(folders) - len(removable))
     if n_surplus > 0:
-        free.sort(key=lambda path: find_damage(path, contents=False, **check) is None)
-        for path in free[:n_surplus]:
+        removable.sort(key=lambda path: find_damage(path, contents=False, **check) is None)
+        for path in removable[:n_surplus]:
             remove_checkpoint(path)

@@ -1,11 +1,11 @@
-"""Ctrl-C and a scheduler's SIGTERM: training stops after a step, with a checkpoint to go on from.
+"""Ctrl-C and SIGTERM: training stops after the current step and saves a checkpoint.
 
     with stop_on_signals(trainer):
         trainer.train()
 
-A stop must not change what a resumed run comes to, so training is left by an exception as soon as
-the checkpoint is there. To end the epoch early instead would evaluate the model in the middle of
-it, and that could become the best one.
+An interruption must not change the result of the resumed run, so training ends with an exception
+right after the checkpoint. Ending the epoch early would evaluate the model in the middle of the
+epoch, and that model could become the best one.
 """
 
 import os
@@ -25,8 +25,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from ..entry.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Seconds within which a second signal is the first one again: a launcher passes on to its
-#: processes what the terminal has sent them too.
+#: Seconds within which a second signal is a duplicate of the first: the terminal and a launcher
+#: may both send it to the processes.
 ECHO = 1.0
 
 
@@ -44,30 +44,30 @@ class TrainingInterrupted(Stopped):
 
 
 def how_to_go_on(output_dir: str) -> str:
-    """What there is of a run that ended early, and what to type.
+    """The last checkpoint of a run that ended early, and how to resume.
 
     Args:
         output_dir: Folder of the run.
     """
     last = get_last_checkpoint(output_dir) if os.path.isdir(output_dir) else None
     if last is None:
-        return "No checkpoint was saved yet: the same command begins anew."
+        return "No checkpoint was saved yet: run the same command to start again."
     return (
-        f"Everything up to {last} is kept: go on with the same command and "
+        f"The last checkpoint is {last}: resume by the same command with "
         "--resume_from_checkpoint True."
     )
 
 
 @contextmanager
 def stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """Within it, SIGINT and SIGTERM stop the trainer after its step; a second one stops at once.
+    """Let SIGINT and SIGTERM stop the trainer after its step; a second signal stops immediately.
 
-    Of several processes one that gets the signal is enough: they agree after every step. The
-    handlers of before are restored at the end. Outside of the main thread, where Python sets no
-    handlers, nothing is done; a signal that is ignored, as under nohup, stays so.
+    It is enough that one of several processes gets the signal: they synchronise after every step.
+    The previous handlers are restored at the end. Outside the main thread, where Python does not
+    allow handlers, nothing changes. Ignored signals, as under nohup, stay ignored.
 
     Args:
-        trainer: The trainer whose `train` is called within.
+        trainer: The trainer whose `train` is called in the context.
 
     Raises:
         TrainingInterrupted: After a signal.
@@ -76,28 +76,28 @@ def stop_on_signals(trainer: Trainer) -> Iterator[None]:
         yield
         return
     callback = StopCallback(trainer.args.output_dir, speaks=trainer.args.process_index == 0)
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, callback.receive) for number in heard}
+    active = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, callback.receive) for number in active}
     trainer.add_callback(callback)
     try:
         yield
     except RuntimeError as error:
         if not callback.received:
             raise
-        # A signal to all processes of a job ends the workers of a data loader too.
+        # A signal to all processes of a job also ends the workers of a data loader.
         raise TrainingInterrupted(callback.received, trainer.args.output_dir) from error
     finally:
         trainer.remove_callback(callback)
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 class StopCallback(TrainerCallback):
-    """Saves and stops once a signal has come, at a moment that all processes agree on.
+    """Saves a checkpoint and stops after a signal, at the same step in all processes.
 
     Args:
         output_dir: Folder of the run.
-        speaks: Whether this process tells of the first signal.
+        speaks: Whether this process prints a message at the first signal.
     """
 
     def __init__(self, output_dir: str, speaks: bool = True) -> None:
@@ -112,7 +112,7 @@ class StopCallback(TrainerCallback):
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if os.getpid() != self._process:
-            # A forked worker of a data loader: Ctrl-C is for the training process to handle.
+            # A forked worker of a data loader: the training process handles Ctrl-C.
             if number != signal.SIGINT:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
@@ -120,26 +120,26 @@ class StopCallback(TrainerCallback):
         if not self.received:
             self.received, self._received_at = number, time.monotonic()
             if self.speaks:
-                # Not by print, which may be what the signal has interrupted.
-                os.write(2, b"\nStopping after this step; once more to stop at once.\n")
+                # The signal may have interrupted print, which is not reentrant.
+                os.write(2, b"\nStopping after this step; repeat to stop immediately.\n")
         elif time.monotonic() - self._received_at > ECHO:
             raise TrainingInterrupted(number, self.output_dir)
 
     def on_step_begin(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
-        """Know that the next save may be in the middle of an epoch."""
+        """Record that the next save may be in the middle of an epoch."""
         self._epoch_is_over = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Ask for a checkpoint, but let an epoch that is complete end with its evaluation."""
+        """Request a checkpoint, unless the epoch is complete and its evaluation follows."""
         if self._agree(args) and not _is_whole(state):
             control.should_save = True
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Ask for a checkpoint."""
+        """Request a checkpoint."""
         self._epoch_is_over = True
         if self._agree(args):
             control.should_save = True
@@ -147,7 +147,7 @@ class StopCallback(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Leave training, for the checkpoint is there."""
+        """End training after the checkpoint."""
         if self._agree(args) and (self._epoch_is_over or not _is_whole(state)):
             raise TrainingInterrupted(self.agreed, self.output_dir)
 
@@ -155,9 +155,9 @@ class StopCallback(TrainerCallback):
         """Whether any process has received a signal."""
         self.agreed = self.received
         if args.world_size > 1:
-            found = torch.tensor(self.received, device=args.device)  # ()
-            dist.all_reduce(found, dist.ReduceOp.MAX)
-            self.agreed = int(found)
+            number = torch.tensor(self.received, device=args.device)  # ()
+            dist.all_reduce(number, dist.ReduceOp.MAX)
+            self.agreed = int(number)
         return self.agreed > 0
 
 

@@ -1,4 +1,4 @@
-"""The course of the pairs' losses over the epochs, as a JSON file and a picture.
+"""Losses of the pairs over the epochs, as a JSON file and a figure.
 
 Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 24(10),
 2023, Fig. 4.
@@ -23,16 +23,16 @@ PERCENTILES = (5, 25, 50, 75, 95)
 
 
 class LossCourseCallback(RobustCallback):
-    """Keeps how the losses of right and of wrong pairs are spread as each epoch begins.
+    """Records the percentiles of the losses of right and wrong pairs at the start of each epoch.
 
-    It reads what the loss pass of the epoch has left in the pair state. The oracle, if the data
-    has one, is read for this report alone.
+    The losses are those of the epoch's loss pass in the pair state. The oracle, if the data has
+    one, is only used for this report.
     """
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Add a row; rows that a resumed run had written beyond its checkpoint are replaced."""
+        """Add a row; rows written after the checkpoint that a run resumed from are replaced."""
         trainer, epoch = self.trainer, epoch_of(state)
         if not (args.should_save and trainer.assesses_at(epoch) and begins_whole(state)):
             return
@@ -46,32 +46,32 @@ class LossCourseCallback(RobustCallback):
     def on_train_end(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Draw the boxes."""
+        """Draw the box plots."""
         path = Path(args.output_dir) / LOSSES_NAME
         if args.should_save and path.is_file():
             plot_loss_course(path.with_suffix(".png"), read_json(path))
 
 
 def summarize_losses(losses: np.ndarray, is_noisy: np.ndarray | None = None) -> dict[str, Any]:
-    """How the losses of a row of the pair state are spread.
+    """Summarise the losses of a row of the pair state.
 
     Args:
         losses: (n_pairs,).
         is_noisy: The oracle, bool (n_pairs,), or None.
 
     Returns:
-        `right` and `wrong`, those of them that have pairs, or without the oracle `all`: `count`,
-        `mean` and the percentiles `p5` to `p95`. `auroc`: how well a high loss alone tells wrong
-        pairs, None without the oracle or where all or none are wrong.
+        `right` and `wrong` if they have pairs, or `all` without the oracle, each with `count`,
+        `mean` and the percentiles `p5` to `p95`; and `auroc` of the loss as a detector of wrong
+        pairs, None without the oracle or if all or none are wrong.
     """
     groups, auroc = {"all": losses}, None
     if is_noisy is not None:
         groups = {"right": losses[~is_noisy], "wrong": losses[is_noisy]}
         auroc = detection_metrics(-losses, is_noisy, ~is_noisy)["auroc"]
-    found: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for name, values in groups.items():
         if len(values):
-            spread = np.percentile(values, PERCENTILES).tolist()
-            found[name] = {"count": len(values), "mean": float(values.mean())}
-            found[name] |= {f"p{q}": value for q, value in zip(PERCENTILES, spread, strict=True)}
-    return found | {"auroc": auroc}
+            percentiles = zip(PERCENTILES, np.percentile(values, PERCENTILES).tolist(), strict=True)
+            summary[name] = {"count": len(values), "mean": float(values.mean())}
+            summary[name] |= {f"p{q}": value for q, value in percentiles}
+    return summary | {"auroc": auroc}

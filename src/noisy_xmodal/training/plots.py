@@ -1,4 +1,4 @@
-"""Pictures of a run: its divisions, its metrics and losses over the epochs, its features."""
+"""Figures of a run: divisions, metrics and losses over the epochs, features."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..evaluation.figures import RIGHT_COLOR, WRONG_COLOR, save_figure
 from ..noise import BetaMixture, Division
 from .files import write_json
 
-ALL_COLOR, RIGHT_COLOR, WRONG_COLOR = "0.7", RIGHT_COLOR, WRONG_COLOR
+ALL_COLOR = "0.7"
 
 
 def plot_divisions(
@@ -27,18 +27,18 @@ def plot_divisions(
     names: Sequence[str],
     is_noisy: np.ndarray | None = None,
 ) -> None:
-    """Draw the histogram of the losses with the clean posterior over it, a panel a division.
+    """Draw the histogram of the losses and the clean posterior, one panel per division.
 
     Args:
         path: PNG to write.
         losses: (n_rows, n_pairs).
-        divisions: What was made of each row.
+        divisions: The division of each row.
         names: Title of each panel.
         is_noisy: The oracle, (n_rows, n_pairs), which colours the histograms, or None.
     """
     figure = Figure(figsize=(4.5 * len(divisions), 3.2))
     panels = figure.subplots(1, len(divisions), squeeze=False)[0]
-    # Fixed margins: fitting them to the text would cost more than all the rest.
+    # Fixed margins are much faster than a layout engine.
     figure.subplots_adjust(0.12 / len(divisions), 0.16, 1 - 0.12 / len(divisions), 0.9, wspace=0.45)
     for row, (axes, division) in enumerate(zip(panels, divisions, strict=True)):
         wrong = None if is_noisy is None else is_noisy[row]
@@ -57,7 +57,7 @@ def plot_divisions(
 
 
 def _draw_histogram(axes: Axes, losses: np.ndarray, is_noisy: np.ndarray | None) -> None:
-    """Draw the density of the losses; with the oracle, right pairs below and wrong ones on top."""
+    """Draw the density of the losses; with the oracle, wrong pairs stacked on right pairs."""
     edges = np.linspace(losses.min(), max(losses.max(), losses.min() + 1e-9), 60)
     parts = [("all pairs", ALL_COLOR, np.ones(len(losses), dtype=bool))]
     if is_noisy is not None:
@@ -65,12 +65,12 @@ def _draw_histogram(axes: Axes, losses: np.ndarray, is_noisy: np.ndarray | None)
             ("right pairs (oracle)", RIGHT_COLOR, ~is_noisy),
             ("wrong pairs (oracle)", WRONG_COLOR, is_noisy),
         ]
-    below = np.zeros(len(edges) - 1)
-    for label, color, chosen in parts:
-        counts = np.histogram(losses[chosen], edges)[0]
-        top = below + counts / (len(losses) * (edges[1] - edges[0]))
-        axes.stairs(top, edges, baseline=below, fill=True, color=color, label=label)
-        below = top
+    baseline = np.zeros(len(edges) - 1)
+    for label, color, mask in parts:
+        counts = np.histogram(losses[mask], edges)[0]
+        top = baseline + counts / (len(losses) * (edges[1] - edges[0]))
+        axes.stairs(top, edges, baseline=baseline, fill=True, color=color, label=label)
+        baseline = top
 
 
 def plot_curve(
@@ -79,22 +79,22 @@ def plot_curve(
     metrics: Sequence[str],
     warmup_epochs: int = 0,
 ) -> None:
-    """Draw metrics over the epochs, one panel a split.
+    """Draw metrics over the epochs, one panel per split.
 
     Args:
         path: PNG to write.
-        rows: What `CurveCallback` keeps: "epoch", and metrics by split.
+        rows: Rows of `CurveCallback`: "epoch", and metrics by split.
         metrics: Names of the metrics to draw.
-        warmup_epochs: Where to mark the end of the warm-up.
+        warmup_epochs: Length of the warm-up, whose end is marked.
     """
     splits = [split for split in rows[-1] if split != "epoch"]
     figure = Figure(figsize=(4.2 * len(splits), 3.2), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
     for axes, split in zip(panels, splits, strict=True):
-        known = [row for row in rows if split in row]
-        for metric in [metric for metric in metrics if metric in known[0][split]]:
-            values = [row[split][metric] for row in known]
-            axes.plot([row["epoch"] for row in known], values, lw=1.2, label=metric)
+        split_rows = [row for row in rows if split in row]
+        for metric in [metric for metric in metrics if metric in split_rows[0][split]]:
+            values = [row[split][metric] for row in split_rows]
+            axes.plot([row["epoch"] for row in split_rows], values, lw=1.2, label=metric)
         if warmup_epochs:
             axes.axvline(warmup_epochs, color="0.6", lw=0.7, ls=":")
         axes.set(xlabel="epoch", title=split)
@@ -103,14 +103,14 @@ def plot_curve(
 
 
 def plot_loss_course(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw how the losses are spread over the epochs, one panel a row of the pair state.
+    """Draw box plots of the losses over the epochs, one panel per row of the pair state.
 
-    Boxes hold the middle half of the losses, whiskers reach from 5 to 95 %.
+    Boxes show the quartiles, whiskers the 5th and 95th percentile.
 
     Args:
         path: PNG to write.
-        rows: What `LossCourseCallback` keeps: "epoch", and the spread of each group of pairs by
-            row of the pair state.
+        rows: Rows of `LossCourseCallback`: "epoch", and percentiles of each group of pairs by row
+            of the pair state.
     """
     names = [name for name in rows[-1] if name != "epoch"]
     epochs = [row["epoch"] for row in rows]
@@ -124,10 +124,10 @@ def plot_loss_course(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Non
             ("right", RIGHT_COLOR, -0.2),
             ("wrong", WRONG_COLOR, 0.2),
         ):
-            known = [row for row in rows if group in row[name]]
+            group_rows = [row for row in rows if group in row[name]]
             axes.bxp(
-                [_box(row[name][group]) for row in known],
-                positions=[row["epoch"] + place * step for row in known],
+                [_box(row[name][group]) for row in group_rows],
+                positions=[row["epoch"] + place * step for row in group_rows],
                 widths=0.35 * step,
                 patch_artist=True,
                 showfliers=False,
@@ -136,7 +136,7 @@ def plot_loss_course(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Non
                 medianprops={"color": "k", "lw": 1},
                 whiskerprops={"lw": 0.6},
                 capprops={"lw": 0.6},
-                label=f"{group} pairs" if known else None,
+                label=f"{group} pairs" if group_rows else None,
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel="loss of the pair", title=name)
@@ -144,10 +144,10 @@ def plot_loss_course(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Non
     save_figure(figure, path)
 
 
-def _box(spread: Mapping[str, float]) -> dict[str, float]:
-    """What matplotlib calls the percentiles of a box."""
+def _box(percentiles: Mapping[str, float]) -> dict[str, float]:
+    """The percentiles under the names of matplotlib."""
     names = {"whislo": "p5", "q1": "p25", "med": "p50", "q3": "p75", "whishi": "p95"}
-    return {name: spread[percentile] for name, percentile in names.items()}
+    return {name: percentiles[percentile] for name, percentile in names.items()}
 
 
 def plot_tsne(
@@ -158,51 +158,52 @@ def plot_tsne(
     seed: int = 0,
     max_points: int = 2000,
 ) -> np.ndarray:
-    """Draw features in two dimensions by t-SNE, coloured by group, and write the points beside it.
+    """Draw features in two dimensions by t-SNE, coloured by group.
 
     Args:
-        path: PNG to write; the points go to the JSON of the same name.
+        path: PNG to write; the points are written to the JSON file of the same name.
         features: (n, dim).
-        groups: Group number of each, (n,).
+        groups: Group number of each feature vector, (n,).
         names: Name of each group.
-        seed: Seed of the choice and of t-SNE.
-        max_points: Features to choose at most, evenly over the groups.
+        seed: Seed of the sample and of t-SNE.
+        max_points: Maximum number of points, sampled evenly over the groups.
 
     Returns:
-        Points of the chosen features, (n_chosen, 2), in their order.
+        Points of the sample, (n_sample, 2), in the order of the features.
 
     Raises:
-        ValueError: If there are no groups for the features, or nothing in them to tell apart.
+        ValueError: If shapes do not fit, or there are fewer than two distinct feature vectors or
+            dimensions.
     """
     if features.ndim != 2 or groups.shape != features.shape[:1]:
         raise ValueError(
             f"features of shape {features.shape} and groups of shape {groups.shape}: give "
             "features (n, dim) and a group number for each."
         )
-    chosen = _choose_evenly(groups, max_points, seed)
-    features, groups = features[chosen], groups[chosen]
+    sample = _sample_evenly(groups, max_points, seed)
+    features, groups = features[sample], groups[sample]
     if min(features.shape) < 2 or (features == features[0]).all():
         raise ValueError(
-            f"features of shape {features.shape} cannot be laid out: give at least two that "
-            "differ, of at least two numbers."
+            f"t-SNE cannot be applied to features of shape {features.shape}: give at least two "
+            "distinct vectors of at least two dimensions."
         )
     perplexity = min(30, (len(features) - 1) / 3)
     layout = TSNE(init="pca", perplexity=perplexity, random_state=seed)
-    points = layout.fit_transform(features)  # (n_chosen, 2)
+    points = layout.fit_transform(features)  # (n_sample, 2)
     rows = [[*point, names[group]] for point, group in zip(points.tolist(), groups, strict=True)]
     write_json(Path(path).with_suffix(".json"), {"points": rows})
     _draw_groups(path, points, groups, names)
     return points
 
 
-def _choose_evenly(groups: np.ndarray, max_points: int, seed: int) -> np.ndarray:
-    """Places of the first so many in a random order that visits the groups in turn, sorted."""
+def _sample_evenly(groups: np.ndarray, max_points: int, seed: int) -> np.ndarray:
+    """Positions of a random sample with the groups in turn, ascending."""
     order = np.random.default_rng(seed).permutation(len(groups))
-    turn = np.empty(len(groups), dtype=int)
+    number = np.empty(len(groups), dtype=int)  # of each point within its group
     for group in np.unique(groups):
         members = order[groups[order] == group]
-        turn[members] = np.arange(len(members))
-    return np.sort(order[np.argsort(turn[order], kind="stable")][:max_points])
+        number[members] = np.arange(len(members))
+    return np.sort(order[np.argsort(number[order], kind="stable")][:max_points])
 
 
 def _draw_groups(
@@ -224,24 +225,23 @@ def _draw_components(axes: Axes, division: Division) -> None:
     fit = division.posterior
     if fit is None or fit.mixture is None:
         return
-    spread = fit.highest_loss - fit.lowest_loss
+    width = fit.highest_loss - fit.lowest_loss
     grid = np.linspace(1e-3, 1 - 1e-3, 300)
     for density in _component_densities(fit.mixture, grid):
-        axes.plot(fit.lowest_loss + grid * spread, density / spread, lw=1, ls="--", color="0.25")
+        axes.plot(fit.lowest_loss + grid * width, density / width, lw=1, ls="--", color="0.25")
 
 
 def _component_densities(mixture: Any, grid: np.ndarray) -> list[np.ndarray]:
-    """Weighted density of each component over normalised losses; none of an unknown kind."""
+    """Weighted density of each component over normalised losses; empty for other mixtures."""
     weights = getattr(mixture, "weights_", ())
     if isinstance(mixture, BetaMixture):
         densities = [
             beta.pdf(grid, a, b) for a, b in zip(mixture.alphas_, mixture.betas_, strict=True)
         ]
     elif isinstance(mixture, GaussianMixture):
-        spreads = np.sqrt(mixture.covariances_[:, 0, 0])
+        stds = np.sqrt(mixture.covariances_[:, 0, 0])
         densities = [
-            norm.pdf(grid, mean, spread)
-            for mean, spread in zip(mixture.means_[:, 0], spreads, strict=True)
+            norm.pdf(grid, mean, std) for mean, std in zip(mixture.means_[:, 0], stds, strict=True)
         ]
     else:
         return []

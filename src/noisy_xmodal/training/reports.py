@@ -1,6 +1,6 @@
-"""What is known of divisions and refurbished targets, as rows of JSON, pictures and log entries.
+"""Reports of divisions and refurbished targets: JSON rows, figures and log entries.
 
-The oracle, if the data has one, is read for these reports alone.
+The oracle, if the data has one, is only used for these reports.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ REFURBISHMENTS_NAME = "refurbishments.json"
 def write_rows(
     path: str | Path, epoch: int, rows: Sequence[dict[str, Any]], first_epoch: int = 0
 ) -> None:
-    """Put the rows of an epoch behind those that this run has written before it.
+    """Append the rows of an epoch to a JSON file.
 
     Args:
-        path: JSON to write.
-        epoch: The epoch that they are for; later ones of an earlier run are forgotten.
-        rows: What to add, each with its "epoch".
-        first_epoch: The first epoch that this run has rows for; what stands before it is another
-            run's.
+        path: JSON file.
+        epoch: Epoch of the rows; rows of this and later epochs are replaced.
+        rows: Rows to add, each with its "epoch".
+        first_epoch: First epoch with rows in this run; earlier rows belong to another run and are
+            removed.
     """
     path = Path(path)
-    known = read_json(path) if path.is_file() else []
-    write_json(path, [row for row in known if first_epoch <= row["epoch"] < epoch] + list(rows))
+    previous = read_json(path) if path.is_file() else []
+    write_json(path, [row for row in previous if first_epoch <= row["epoch"] < epoch] + list(rows))
 
 
 def report_divisions(
@@ -48,21 +48,20 @@ def report_divisions(
     """Add the divisions of an epoch to `divisions.json` and draw them.
 
     Args:
-        folder: Where to write.
-        epoch: The epoch that they are for; later ones of an earlier run are forgotten.
-        rows: What a division is of, and the name of each, such as {"peer": ("a", "b")}.
+        folder: Folder to write to.
+        epoch: Epoch of the divisions, see `write_rows`.
+        rows: Kind and names of the rows, such as {"peer": ("a", "b")}.
         losses: (n_rows, n_pairs).
-        divisions: One for each row.
+        divisions: One division per row.
         is_noisy: The oracle, (n_rows, n_pairs), or None.
-        first_epoch: The first epoch that this run divides at; what stands before it is another
-            run's.
-        plot: Whether to draw them.
+        first_epoch: First epoch with a division in this run, see `write_rows`.
+        plot: Whether to draw the divisions.
 
     Returns:
         Means over the rows, for the log.
     """
     ((kind, names),) = rows.items()
-    found = []
+    metrics = []
     for i, (name, division) in enumerate(zip(names, divisions, strict=True)):
         row = {"epoch": epoch, kind: name, "share_noisy": division.share_noisy}
         if division.posterior is not None and division.posterior.mixture is not None:
@@ -70,19 +69,18 @@ def report_divisions(
         wrong = None if is_noisy is None else is_noisy[i]
         if wrong is not None:
             row |= detection_metrics(division.clean_probability, wrong, division.is_clean)
-        found.append(row)
+        metrics.append(row)
     if plot:
         path = Path(folder) / f"epoch_{epoch:03d}.png"
         titles = [f"epoch {epoch}, {kind} {name}" for name in names]
         plot_divisions(path, losses, divisions, titles, is_noisy)
-    write_rows(Path(folder) / DIVISIONS_NAME, epoch, found, first_epoch)
+    write_rows(Path(folder) / DIVISIONS_NAME, epoch, metrics, first_epoch)
     # A precision or an AUROC can be undefined for one of the rows.
-    measured = [
-        name
-        for name in found[0]
-        if name not in ("epoch", kind) and all(isinstance(row.get(name), float) for row in found)
-    ]
-    return {f"division_{name}": float(np.mean([row[name] for row in found])) for name in measured}
+    return {
+        f"division_{name}": float(np.mean([row[name] for row in metrics]))
+        for name in metrics[0]
+        if name not in ("epoch", kind) and all(isinstance(row.get(name), float) for row in metrics)
+    }
 
 
 def report_refurbishment(
@@ -94,32 +92,32 @@ def report_refurbishment(
 ) -> dict[str, float]:
     """Add the targets of an epoch to `refurbishments.json`.
 
-    A pair counts as relabelled where its target is below 0.5.
+    A pair counts as relabelled if its target is below 0.5.
 
     Args:
-        folder: Where to write.
-        epoch: The epoch that they are for; later ones of an earlier run are forgotten.
+        folder: Folder to write to.
+        epoch: Epoch of the targets, see `write_rows`.
         targets: (n_rows, n_pairs), 1 where a pair keeps its label.
         is_noisy: The oracle, (n_rows, n_pairs), or None.
-        first_epoch: The first epoch that this run refurbishes at; what stands before it is another
-            run's.
+        first_epoch: First epoch with refurbished targets in this run, see `write_rows`.
 
     Returns:
-        What is defined of it, over all rows together, for the log: `target_mean`,
-        `target_mean_clean` and `target_mean_noisy` of right and wrong pairs, `refurbished_share`
-        of relabelled pairs, `refurbished_precision`, the share of wrong pairs among them, and
-        `refurbished_recall`, their share of the wrong pairs.
+        Metrics over all rows for the log, if they are defined: `target_mean`, `target_mean_clean`
+        and `target_mean_noisy` of right and wrong pairs; `refurbished_share`, the share of
+        relabelled pairs; `refurbished_precision`, the share of wrong pairs among the relabelled;
+        and `refurbished_recall`, the share of relabelled pairs among the wrong.
     """
     keeps = targets >= 0.5
-    found = {"target_mean": float(targets.mean()), "refurbished_share": float((~keeps).mean())}
+    metrics = {"target_mean": float(targets.mean()), "refurbished_share": float((~keeps).mean())}
     if is_noisy is not None:
         if is_noisy.any() and not is_noisy.all():
-            found["target_mean_clean"] = float(targets[~is_noisy].mean())
-            found["target_mean_noisy"] = float(targets[is_noisy].mean())
-        metrics = detection_metrics(keeps.ravel(), is_noisy.ravel(), keeps.ravel())
+            metrics["target_mean_clean"] = float(targets[~is_noisy].mean())
+            metrics["target_mean_noisy"] = float(targets[is_noisy].mean())
+        detection = detection_metrics(keeps.ravel(), is_noisy.ravel(), keeps.ravel())
         for name in ("precision", "recall"):
-            value = metrics[name]
+            value = detection[name]
             if value is not None:
-                found[f"refurbished_{name}"] = value
-    write_rows(Path(folder) / REFURBISHMENTS_NAME, epoch, [{"epoch": epoch, **found}], first_epoch)
-    return found
+                metrics[f"refurbished_{name}"] = value
+    row = {"epoch": epoch, **metrics}
+    write_rows(Path(folder) / REFURBISHMENTS_NAME, epoch, [row], first_epoch)
+    return metrics

@@ -1,4 +1,4 @@
-"""Optimiser, scheduler and random generators as safetensors and JSON, never as pickles."""
+"""States of optimiser, scheduler and random generators as safetensors and JSON, without pickle."""
 
 import json
 import random
@@ -18,7 +18,7 @@ SCHEDULER_NAME = "scheduler.json"
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
-    """Write an optimiser's state: tensors by "index/name", the rest as JSON in the header."""
+    """Write the state of an optimiser: tensors by "index/name", the rest as JSON in the header."""
     state = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}
@@ -33,7 +33,7 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
-    """Restore what `save_optimizer` wrote."""
+    """Restore the state that `save_optimizer` wrote."""
     state: dict[int, dict[str, Any]] = {}
     with safe_open(str(Path(folder) / OPTIMIZER_NAME), framework="pt") as file:
         header = file.metadata()
@@ -46,7 +46,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None
 
 
 def save_rng(folder: str | Path, process: int) -> None:
-    """Write the states of Python's, NumPy's and torch's generators of one process."""
+    """Write the states of the random generators of Python, NumPy and torch of one process."""
     numpy_state: Any = np.random.get_state()  # noqa: NPY002
     kind, keys, position, has_gauss, gauss = numpy_state
     version, words, pending = random.getstate()
@@ -61,7 +61,7 @@ def save_rng(folder: str | Path, process: int) -> None:
 
 
 def load_rng(folder: str | Path, process: int) -> bool:
-    """Restore what `save_rng` wrote; False if this process has no such file."""
+    """Restore the states that `save_rng` wrote; False if the file does not exist."""
     if not has_rng(folder, process):
         return False
     with safe_open(str(_rng_path(folder, process)), framework="pt") as file:
@@ -80,7 +80,7 @@ def load_rng(folder: str | Path, process: int) -> bool:
 
 
 def has_rng(folder: str | Path, process: int) -> bool:
-    """Whether a checkpoint has what `save_rng` writes for a process."""
+    """Whether a checkpoint has the random states of a process."""
     return _rng_path(folder, process).is_file()
 
 
@@ -89,10 +89,10 @@ def _rng_path(folder: str | Path, process: int) -> Path:
 
 
 def save_scheduler(scheduler: Any, folder: str | Path) -> None:
-    """Write a learning-rate scheduler's state as JSON."""
+    """Write the state of a learning-rate scheduler as JSON."""
     write_json(Path(folder) / SCHEDULER_NAME, scheduler.state_dict())
 
 
 def load_scheduler(scheduler: Any, folder: str | Path) -> None:
-    """Restore what `save_scheduler` wrote."""
+    """Restore the state that `save_scheduler` wrote."""
     scheduler.load_state_dict(read_json(Path(folder) / SCHEDULER_NAME))
