@@ -1,4 +1,4 @@
-"""Measures time and memory of writing large datasets, on made-up raw files.
+"""Measures time and memory of writing large datasets, from synthetic raw files.
 
 python dataset_scripts/measure_scale.py --kind features --images 101725  # 30 GB, sparse
 python dataset_scripts/measure_scale.py --kind objects --images 113287
@@ -15,10 +15,11 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class ScaleArguments:
-    kind: str = field(metadata={"help": "What to make: features or objects."})
+    kind: str = field(metadata={"help": "Kind of raw files: features or objects."})
     images: int = field(default=10_000, metadata={"help": "Number of training pictures."})
     work_dir: str | None = field(
-        default=None, metadata={"help": "Where to put files meanwhile; the system's own place."}
+        default=None,
+        metadata={"help": "Folder for temporary files; the system's by default."},
     )
 
 
@@ -92,7 +93,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{arguments.images:,} pictures, {size / 1e9:.1f} GB of features, {', '.join(configs)}:")
-    print(f"{seconds:.0f} s, peak memory {peak:.2f} GiB (made-up files included)")
+    print(f"{seconds:.0f} s, peak memory {peak:.2f} GiB (synthetic files included)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures what each config of a written folder costs: bytes on disk, and bytes really new.
+"""Measures the bytes that each config of a dataset folder takes on disk, and those that are new.
 
 python dataset_scripts/measure_storage.py --folder f30k
 
@@ -15,10 +15,8 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class StorageArguments:
-    folder: str = field(metadata={"help": "Folder that a dataset script wrote."})
-    results_file: str = field(
-        default="storage.json", metadata={"help": "JSON file that takes the table."}
-    )
+    folder: str = field(metadata={"help": "Output folder of a dataset script."})
+    results_file: str = field(default="storage.json", metadata={"help": "JSON file for the table."})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Find the wrong pairs of a dataset; the same as `noisy-xmodal audit`, with this folder's names.
+"""Find the wrong pairs of a dataset: `noisy-xmodal audit` with the option names of this folder.
 
     python examples/audit.py --dataset_name photos/ --output audit.parquet
     python examples/audit.py --model_name_or_path runs/ncr --dataset_name DIR \
         --dataset_config_name cmp_40 --split train --output audit.parquet
 
 The table has the columns pair_id, image_id, caption, clean_probability and loss, worst first, and
-what fits better from elsewhere; the report (.html) and a summary (.json) are written beside it.
+suggested captions and images; the report (.html) and a summary (.json) are written beside it.
 """
 
 from dataclasses import dataclass, field
@@ -15,44 +15,44 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class AuditArguments:
-    """What to audit, by what, and where the answer goes."""
+    """The data, the judge and the output files."""
 
     dataset_name: str = field(
         default="openmoji",
-        metadata={"help": "Hub dataset, folder or file; OpenMoji when left out."},
+        metadata={"help": "Hub dataset, folder or file; OpenMoji by default."},
     )
     dataset_config_name: str | None = field(
-        default=None, metadata={"help": "Its configuration, where there are several."}
+        default=None, metadata={"help": "Its config, if it has several."}
     )
     split: str | None = field(
-        default=None, metadata={"help": "Its split; train, or the only one, when left out."}
+        default=None, metadata={"help": "Its split; train, or the only one, by default."}
     )
     image_column: str | None = field(
-        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+        default=None, metadata={"help": "Column of the image, if it is not detected."}
     )
     caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, likewise."}
+        default=None, metadata={"help": "Column of the captions, if it is not detected."}
     )
     id_column: str | None = field(
-        default=None, metadata={"help": "Column that names the image, likewise."}
+        default=None, metadata={"help": "Column of the image id, if it is not detected."}
     )
     inject_noise: str | None = field(
         default=None,
-        metadata={"help": "Noise to put into the pairs first, such as cmp_20, to try it out."},
+        metadata={"help": "Noise to inject first, such as cmp_20, to test the audit."},
     )
     noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
     model_name_or_path: str | None = field(
         default=None,
         metadata={
             "help": "Model that judges: one of this library, a CLIP or a SigLIP. Without it, small "
-            "models are trained on the data, each of which judges what it has not seen."
+            "models are trained on the data, and each judges pairs that it has not seen."
         },
     )
     vision_model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "What small models see pictures with: a vision model of transformers, imagenet "
-            "(of the package index, the default where installed), or none for pixels."
+            "help": "Vision model of the small models: one of transformers, imagenet (from the "
+            "package index, the default if installed), or none to learn from pixels."
         },
     )
     output: str = field(default="audit.parquet", metadata={"help": "Table to write."})
@@ -69,25 +69,25 @@ class AuditArguments:
         default=False,
         metadata={"help": "Write it even if the judge cannot tell which pairs are wrong."},
     )
-    folds: int = field(default=3, metadata={"help": "Parts of the cross-fit."})
+    folds: int = field(default=3, metadata={"help": "Folds of the cross-fit."})
     rounds: int = field(default=2, metadata={"help": "Rounds of training."})
     epochs: int | None = field(
-        default=None, metadata={"help": "Epochs of each training; by the size of the data if none."}
+        default=None,
+        metadata={"help": "Epochs of each training; by default from the data size."},
     )
     max_seq_length: int | None = field(
         default=None,
         metadata={
-            "help": "Tokens that small models read of a caption; as many as the longest has, at "
-            "most 256, if none."
+            "help": "Length of a caption in tokens; by default of the longest one, at most 256."
         },
     )
-    seed: int = field(default=0, metadata={"help": "Seed of everything but the noise."})
+    seed: int = field(default=0, metadata={"help": "Random seed, except of the noise."})
     shown: int = field(default=60, metadata={"help": "Worst pairs in the report."})
     device: str | None = field(
-        default=None, metadata={"help": "Where models run; a GPU where there is one."}
+        default=None, metadata={"help": "Device of the models; a GPU if there is one."}
     )
-    keep_work: bool = field(default=False, metadata={"help": "Keep what was made on the way."})
-    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
+    keep_work: bool = field(default=False, metadata={"help": "Keep intermediate files."})
+    disable_tqdm: bool = field(default=False, metadata={"help": "Hide progress bars."})
 
 
 if __name__ == "__main__":
@@ -102,14 +102,14 @@ from transformers.utils import logging
 
 from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
+from noisy_xmodal.entry.limits import AUDIT
 from noisy_xmodal.entry.options import read_options
-from noisy_xmodal.entry.rules import AUDIT
 from noisy_xmodal.entry.terminal import plain_values
 from noisy_xmodal.training.run import command_line, run_script
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Audit, and print where the answer is."""
+    """Audit, and print the result and its files."""
     argv = sys.argv[1:] if argv is None else argv
     args = read_options(AuditArguments, AUDIT, argv)
     logging.disable_progress_bar()
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print how much is wrong, and where the answer is."""
+    """Print the wrong share and the output files."""
     low, high = found["wrong_interval"]
     share, pairs = found["wrong_share"], f"{found['n_pairs']:,} pairs"
     if share is None:

@@ -10,12 +10,10 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class ComparisonArguments:
-    """Which runs to compare."""
+    """The runs to compare."""
 
     runs: list[str] = field(metadata={"help": "Output folders of examples/train_*.py."})
-    output: str = field(
-        default="comparison.json", metadata={"help": "JSON file that takes the table."}
-    )
+    output: str = field(default="comparison.json", metadata={"help": "JSON file for the table."})
 
 
 if __name__ == "__main__":
@@ -24,9 +22,9 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
+from noisy_xmodal.entry.limits import COMPARE
 from noisy_xmodal.entry.options import read_options
 from noisy_xmodal.entry.outputs import check_output
-from noisy_xmodal.entry.rules import COMPARE
 from noisy_xmodal.hub import CARD_KINDS
 from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
@@ -40,12 +38,12 @@ def read_results(folder: str) -> dict:
     found = read_json(path)
     missing = [name for name in ("last", "best", "method", "train_seconds") if name not in found]
     if missing:
-        raise ValueError(f"{path} has no {missing[0]!r}: it is not the results of a training run.")
+        raise ValueError(f"{path} has no {missing[0]!r}: it is not of a training run.")
     return found
 
 
 def is_comparison(path: Path) -> bool:
-    """Whether a file holds a table, as this script writes it."""
+    """Whether a file holds a table that this script wrote."""
     try:
         found = read_json(path)
     except ValueError:
@@ -63,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     runs = {folder: read_results(folder) for folder in args.runs}
     tasks = {results.get("task", "pairs") for results in runs.values()}
     if len(tasks) > 1:
-        raise ValueError("some runs retrieve pairs and some classes: compare them apart.")
+        raise ValueError("some runs retrieve pairs and some classes: compare them separately.")
     kind = CARD_KINDS[tasks.pop()]
     rows = []
     for folder, results in runs.items():

@@ -3,8 +3,8 @@
     python examples/draw_shapes.py --output_dir shapes
     noisy-xmodal audit shapes
 
-Each picture has a background and two shapes; `metadata.csv` describes it twice. One caption in ten
-describes another picture. As in a folder from life, two files are broken and one caption is empty.
+Each picture has a background and two shapes, and two captions in `metadata.csv`. One caption in ten
+describes another picture. Like in real folders, two files are broken and one caption is empty.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class DrawArguments:
-    """What to draw."""
+    """The folder and its content."""
 
-    output_dir: str = field(metadata={"help": "Folder to make."})
+    output_dir: str = field(metadata={"help": "Folder to create."})
     n_pictures: int = field(default=1200, metadata={"help": "Pictures to draw."})
     wrong_share: float = field(default=0.1, metadata={"help": "Share of captions to exchange."})
-    seed: int = field(default=0, metadata={"help": "Seed of everything."})
+    seed: int = field(default=0, metadata={"help": "Random seed."})
 
 
 if __name__ == "__main__":
@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from noisy_xmodal.entry.limits import DRAW
 from noisy_xmodal.entry.options import read_options
-from noisy_xmodal.entry.rules import DRAW
 from noisy_xmodal.training.run import run_script
 
 COLORS = {

@@ -15,70 +15,71 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class EvaluationArguments:
-    """What to evaluate on what."""
+    """The model and the data."""
 
     model_name_or_path: str = field(
         metadata={"help": "Hub id or folder of a model of this library, or a CLIP or SigLIP."}
     )
     dataset_name: str | None = field(
-        default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji when left out."}
+        default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji by default."}
     )
     dataset_config_name: str | None = field(
         default=None,
         metadata={
-            "help": "Its configuration; its default one when left out, as evaluation splits are "
-            "the same in all."
+            "help": "Its config; the first one by default, as all have the same evaluation splits."
         },
     )
     image_column: str | None = field(
-        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+        default=None, metadata={"help": "Column of the image, if it is not detected."}
     )
     caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, likewise."}
+        default=None, metadata={"help": "Column of the captions, if it is not detected."}
     )
     text_column: str | None = field(
         default=None,
-        metadata={"help": "For a model that learnt classes, column of the text or its features."},
+        metadata={"help": "Column of the text or its features, for a model of classes."},
     )
     label_column: str | None = field(
         default=None,
-        metadata={"help": "Column of the class, for a model that learnt classes, likewise."},
+        metadata={"help": "Column of the class, for a model of classes."},
     )
     id_column: str | None = field(
-        default=None, metadata={"help": "Column that names the image, likewise."}
+        default=None, metadata={"help": "Column of the image id, if it is not detected."}
     )
     image_label_column: str | None = field(
-        default=None, metadata={"help": "Column of the image's class, where each has its own."}
+        default=None,
+        metadata={"help": "Column of the image's class, if the text has its own."},
     )
     text_label_column: str | None = field(
-        default=None, metadata={"help": "Column of the text's class, likewise."}
+        default=None,
+        metadata={"help": "Column of the text's class, if the image has its own."},
     )
-    split: str = field(default="test", metadata={"help": "Its split."})
+    split: str = field(default="test", metadata={"help": "Split of the dataset."})
     results_file: str = field(
         default="results.json",
         metadata={"help": "JSON file for the metrics: recalls in percent, mAP from 0 to 1."},
     )
     precision_recall_file: str | None = field(
         default=None,
-        metadata={"help": "Write the precision-recall curves of a model of classes here, as JSON."},
+        metadata={"help": "JSON file for the precision-recall curves of a model of classes."},
     )
     block_size: int = field(
-        default=64, metadata={"help": "Images and texts that are scored at once; bounds memory."}
+        default=64, metadata={"help": "Images and texts to score at once; limits memory."}
     )
     shortlist_model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "Trained two-tower model whose shortlists a cross-encoder such as RCAR puts in "
-            "order; without it, it scores all pairs of the split."
+            "help": "Trained two-tower model whose shortlists a cross-encoder such as RCAR "
+            "re-ranks; without it, all pairs of the split are scored."
         },
     )
-    shortlist_size: int = field(default=32, metadata={"help": "Answers on a shortlist."})
+    shortlist_size: int = field(default=32, metadata={"help": "Results on a shortlist."})
     fold_size: int | None = field(
         default=None,
         metadata={"help": "Average over consecutive folds of this many images (1000: COCO 1K)."},
     )
     device: str | None = field(
-        default=None, metadata={"help": "Where models run: cpu, cuda; a GPU where there is one."}
+        default=None, metadata={"help": "Device of the models: cpu, cuda; a GPU if there is one."}
     )
 
 
@@ -108,9 +109,9 @@ from noisy_xmodal.data import (
 from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
 from noisy_xmodal.entry.devices import device_of
 from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.limits import EVALUATE
 from noisy_xmodal.entry.options import OptionError, read_options
 from noisy_xmodal.entry.outputs import check_output
-from noisy_xmodal.entry.rules import EVALUATE
 from noisy_xmodal.evaluation import (
     LabelRetrievalEvaluator,
     RerankEvaluator,
@@ -121,7 +122,7 @@ from noisy_xmodal.modules.text_limits import count_truncated
 from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
-#: Options that do nothing for a model of pairs, and for one of classes.
+#: Options without an effect for a model of pairs, and for one of classes.
 OF_CLASSES = (
     *("text_column", "label_column", "image_label_column", "text_label_column"),
     "precision_recall_file",
@@ -155,7 +156,7 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
 def build_evaluator(
     args: EvaluationArguments, config: PreTrainedConfig, processor: Any, device: str
 ) -> Any:
-    """What measures a model with this config."""
+    """The evaluator of a model with this config."""
     shortlists = args.shortlist_model_name_or_path
     if isinstance(config, CommonSpaceConfig):
         return LabelRetrievalEvaluator(processor, block_size=args.block_size)
@@ -213,7 +214,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     of_classes = isinstance(config, CommonSpaceConfig)
     for option in OF_PAIRS if of_classes else OF_CLASSES:
         if getattr(args, option) is not None:
-            kind = "learnt classes" if of_classes else "compares pairs"
+            kind = "learned classes" if of_classes else "compares pairs"
             raise OptionError(f"--{option} does nothing for {name}, which {kind}: leave it out")
     if args.shortlist_model_name_or_path is not None and not isinstance(config, RcarConfig):
         raise OptionError(

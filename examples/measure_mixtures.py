@@ -1,15 +1,15 @@
-"""A beta mixture against a Gaussian one, on made-up losses or on those of a training run.
+"""Compare a beta mixture with a Gaussian one, on synthetic losses or those of a training run.
 
     python examples/measure_mixtures.py --output mixtures.json
     python examples/measure_mixtures.py --checkpoint runs/dmcm/checkpoint-720 \
         --dataset_name wikipedia --dataset_config_name sym_60 --output mixtures.json
 
-Made-up losses come from two components of known kind, of a known noise rate; four of six kinds are
-beta, one is a lognormal beside a normal, and one is two Gaussians. A run's losses are those in the
-checkpoint's pair state, with the oracle of the data that it was trained on. Reported for each: mean
-log-likelihood of losses that the fit has not seen, accuracy of the posterior at one half as it
-comes and made monotone, share of clean among the (1 - rate) most probable as it comes and made
-monotone (which is that of the smallest losses), error of the estimated rate, and the time of a fit.
+Synthetic losses come from two components with a given noise rate: four of six kinds are beta
+distributions, one is a lognormal and a normal, one is two Gaussians. The losses of a run are read
+from the pair state of a checkpoint, with the oracle of its training data. The table has the mean
+log-likelihood of held-out losses; the accuracy of the posterior at one half, raw and monotone; the
+share of clean among the (1 - rate) most probable, raw and monotone (the latter takes the smallest
+losses); the error of the estimated rate; and the time of a fit.
 """
 
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class MixtureArguments:
-    """Which losses."""
+    """The losses and the output file."""
 
     checkpoint: str | None = field(
-        default=None, metadata={"help": "Checkpoint of train_dmcm.py; made-up losses if none."}
+        default=None, metadata={"help": "Checkpoint of train_dmcm.py; synthetic losses by default."}
     )
     dataset_name: str | None = field(
-        default=None, metadata={"help": "Dataset of that run, which holds the oracle."}
+        default=None, metadata={"help": "Dataset of that run, with the oracle."}
     )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    output: str = field(default="mixtures.json", metadata={"help": "JSON file of the figures."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its config."})
+    output: str = field(default="mixtures.json", metadata={"help": "JSON file for the results."})
 
 
 if __name__ == "__main__":
@@ -58,14 +58,14 @@ BETAS = {
     "long tail": ((1, 30), (2, 3)),
 }
 KINDS = (*BETAS, "lognormal", "gaussian")
-SIZES = {100: 20, 2000: 6}  # how many losses, how many draws
+SIZES = {100: 20, 2000: 6}  # number of losses, number of draws
 RATES = (0.2, 0.4, 0.6, 0.8)
 
 Case = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # name, losses, is_noisy, unseen losses
 
 
 def draw(kind: str, rate: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and oracle of a made-up kind."""
+    """Synthetic losses of a kind, and the oracle."""
     is_noisy = rng.random(n) < rate
     if kind == "lognormal":
         losses = np.where(is_noisy, rng.normal(2.5, 0.7, n), rng.lognormal(-1.2, 0.9, n))
@@ -77,7 +77,7 @@ def draw(kind: str, rate: float, n: int, rng: np.random.Generator) -> tuple[np.n
     return losses, is_noisy
 
 
-def made_up_cases() -> Iterator[Case]:
+def synthetic_cases() -> Iterator[Case]:
     """Every kind, size, rate and draw."""
     for n, draws in SIZES.items():
         for kind in KINDS:
@@ -89,7 +89,7 @@ def made_up_cases() -> Iterator[Case]:
 
 
 def measured_cases(args: MixtureArguments) -> Iterator[Case]:
-    """A run's losses in random halves: one is fitted, the other is unseen."""
+    """The losses of a run in random halves: one is fitted, the other is held out."""
     losses = load_file(str(Path(args.checkpoint) / PAIR_STATE_NAME))["loss"]
     rows = load_label_pairs(args.dataset_name, args.dataset_config_name)["train"]
     oracle = LabelDataset(rows).is_noisy
@@ -125,7 +125,7 @@ def judge(losses: np.ndarray, is_noisy: np.ndarray, unseen: np.ndarray, mixture:
 def main(argv: list[str] | None = None) -> None:
     """Compare, print and write."""
     (args,) = HfArgumentParser(MixtureArguments).parse_args_into_dataclasses(argv)
-    cases = made_up_cases() if args.checkpoint is None else measured_cases(args)
+    cases = synthetic_cases() if args.checkpoint is None else measured_cases(args)
     found: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for name, losses, is_noisy, unseen in cases:
         gaussian = GaussianMixture(2, max_iter=100, reg_covar=5e-4, random_state=0)

@@ -1,12 +1,11 @@
-"""How many pairs a second RCAR scores, beside a loop that reads every pair anew.
+"""Pairs per second that RCAR scores, compared with a loop that encodes every pair again.
 
     python examples/measure_scoring.py --model_name_or_path runs/rcar --output scoring.json
 
-The loop reads image and caption of every pair through all encoders and layers, each padded to the
-longest of the split, in batches (or one by one: --loop_batch_size 1). `RcarModel.score` reads each
-image and each caption once, scores captions of like length together and computes [CLS] alone in the
-last layer. Both are timed in eval mode; turning pictures and captions into tensors is left out of
-both.
+The loop runs all encoders and layers on every pair, padded to the longest caption of the split, in
+batches (or one by one: --loop_batch_size 1). `RcarModel.score` encodes each image and each caption
+once, scores captions of similar length together and computes only [CLS] in the last layer. Both are
+timed in eval mode, without the conversion of pictures and captions to tensors.
 """
 
 from dataclasses import dataclass, field
@@ -16,24 +15,22 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 @dataclass
 class MeasureArguments:
-    """What to measure."""
+    """The model and the sizes."""
 
     model_name_or_path: str = field(metadata={"help": "Hub id or folder of a trained RCAR."})
     dataset_name: str | None = field(
-        default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji when left out."}
+        default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji by default."}
     )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its config."})
     split: str = field(default="test", metadata={"help": "Its split."})
-    n_images: int = field(default=64, metadata={"help": "Images, from the first."})
-    n_texts: int = field(default=320, metadata={"help": "Captions, from the first."})
-    block_size: int = field(default=64, metadata={"help": "Images and captions that meet at once."})
-    loop_batch_size: int = field(default=64, metadata={"help": "Pairs in a pass of the loop."})
-    loop_pairs: int = field(
-        default=4096, metadata={"help": "Pairs that the loop is timed on, chosen at random."}
-    )
-    repetitions: int = field(default=5, metadata={"help": "Timings, of which the median counts."})
+    n_images: int = field(default=64, metadata={"help": "Number of images."})
+    n_texts: int = field(default=320, metadata={"help": "Number of captions."})
+    block_size: int = field(default=64, metadata={"help": "Images and captions in a block."})
+    loop_batch_size: int = field(default=64, metadata={"help": "Pairs in a batch of the loop."})
+    loop_pairs: int = field(default=4096, metadata={"help": "Random pairs to time the loop on."})
+    repetitions: int = field(default=5, metadata={"help": "Timings; the median is reported."})
     threads: int = field(default=2, metadata={"help": "Threads of torch on a CPU."})
-    output: str = field(default="scoring.json", metadata={"help": "JSON file of the figures."})
+    output: str = field(default="scoring.json", metadata={"help": "JSON file for the results."})
 
 
 if __name__ == "__main__":
@@ -86,7 +83,7 @@ def loop(
 
 
 def score(model: RcarModel, images: list[Inputs], texts: list[Inputs]) -> np.ndarray:
-    """Score all pairs as evaluation does, as probabilities, (n_images, n_texts)."""
+    """Score all pairs like the evaluation, as probabilities, (n_images, n_texts)."""
     encoded = [model.encode_text(**block) for block in texts]
     rows = []
     for block in images:
@@ -96,7 +93,7 @@ def score(model: RcarModel, images: list[Inputs], texts: list[Inputs]) -> np.nda
 
 
 def blocks_of(processor: object, name: str, items: list, size: int, device: object) -> list[Inputs]:
-    """Model inputs of images or captions, a block at a time."""
+    """Model inputs of images or captions in blocks."""
     return [
         dict(processor(**{name: items[start : start + size]}).to(device))
         for start in range(0, len(items), size)
@@ -122,7 +119,7 @@ def operations(model: RcarModel, n_pairs: int, n_regions: int, n_words: float) -
 
 
 def product_rate(model: RcarModel, dtype: torch.dtype, repetitions: int) -> float:
-    """Floating-point operations a second of the feed-forward network's first product."""
+    """Floating-point operations per second of the first product of the feed-forward network."""
     size, inner, device = model.config.hidden_size, model.config.intermediate_size, model.device
     rows = 65536 if device.type == "cuda" else 4096
     x = torch.randn(rows, size, device=device, dtype=dtype)

@@ -1,11 +1,11 @@
-"""What the studies share: runs of a training script over rows of options, noise and seeds.
+"""Runs of a training script over rows of options, noise and seeds; shared by the studies.
 
-A study script names its tables and their runs, and is started as a command:
+A study script defines its tables:
 
     STUDY = Study(__file__, __doc__.split("\\n")[0], train="train_dmcm", tables={...}, ...)
     STUDY.start()
 
-Every run is one of the training script and writes its results there. Finished runs are not run
+Every run is a run of the training script with its own output folder. Finished runs are not run
 again.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from noisy_xmodal.entry.door import ending_of
 
-# What takes seconds to import is imported in the functions, so that --help need not wait for it.
+# Functions import what takes seconds, so that --help is quick.
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Study:
     """Tables over the runs of one training script.
 
     Args:
-        script: File of the study script, which the workers run again.
-        description: What its help says first.
+        script: File of the study script, which the workers run too.
+        description: First line of its help.
         train: Name of the training script; its `main` takes options, and writes results.json.
         tables: By name, the options of each row on top of those of all runs.
         metrics: Metrics on test to put into the table.
-        choices: By name, where a run's results hold each way to choose an epoch.
+        choices: By name, the key in the results of a run of each way to choose an epoch.
         digits: Decimals of the metrics in print.
-        noise_type: Begin of the config names, where no option says so.
-        noise: Percentages, likewise.
+        noise_type: Default prefix of the config names.
+        noise: Default percentages.
         label_free: Rows that the noise does not reach: one noise rate stands for all.
         draw: Takes the study, its options and all cells when the table is written.
     """
@@ -61,24 +61,24 @@ class Study:
             allow_abbrev=False,
         )
         names = list(self.tables)
-        parser.add_argument("--study", choices=names, default=names[0], help="Which table to make.")
+        parser.add_argument("--study", choices=names, default=names[0], help="Table to create.")
         parser.add_argument("--noise", nargs="+", default=list(self.noise), help="Percentages.")
         parser.add_argument(
-            "--noise_type", default=self.noise_type, help="Begin of the config names."
+            "--noise_type", default=self.noise_type, help="Prefix of the config names."
         )
         parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="Training seeds.")
-        parser.add_argument("--rows", nargs="+", help="Rows of the study to run; all by default.")
+        parser.add_argument("--rows", nargs="+", help="Rows of the table; all by default.")
         parser.add_argument("--output_dir", required=True, help="Folder of the runs and the table.")
         parser.add_argument("--workers", type=int, default=1, help="Processes that share the runs.")
-        parser.add_argument("--worker", type=int, help="Be this one of them.")
+        parser.add_argument("--worker", type=int, help="Number of this process.")
         return parser.parse_known_args(argv)
 
     def rows(self, args: Namespace) -> list[str]:
-        """The rows that were asked for."""
+        """The rows to run."""
         return args.rows or list(self.tables[args.study])
 
     def folder_of(self, args: Namespace, row: str, noise: str, seed: str) -> Path:
-        """Output folder of the run that stands for a row, a noise rate and a seed."""
+        """Output folder of the run of a row, a noise rate and a seed."""
         name = "".join(char if char.isalnum() else "_" for char in row)
         source = args.noise[0] if row in self.label_free else noise
         return Path(args.output_dir) / "runs" / name / f"{args.noise_type}_{source}" / f"seed{seed}"
@@ -98,7 +98,7 @@ class Study:
         ]
 
     def work(self, args: Namespace, passed_on: list[str]) -> None:
-        """Do the share of one worker."""
+        """Run the share of one worker."""
         import torch
 
         train = import_module(self.train).main
@@ -188,7 +188,7 @@ class Study:
         processes = [subprocess.Popen(command) for command in commands]
         codes = [process.wait() for process in processes]
         if any(codes):
-            sys.exit("A run failed, see above; the same command goes on with what is missing.")
+            sys.exit("A run failed, see above; the same command resumes.")
         from noisy_xmodal.training.files import write_json
 
         cells = self.collect(args)
@@ -203,7 +203,7 @@ class Study:
 
 
 def check_same(path: Path, options: list[str]) -> None:
-    """Refuse a finished run that had other options."""
+    """Refuse a finished run with other options."""
     from noisy_xmodal.training.files import read_json
 
     command = read_json(path)["command"]

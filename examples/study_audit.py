@@ -1,11 +1,11 @@
-"""How well an audit finds wrong pairs that were put into right ones, beside the obvious ways.
+"""Measure how well an audit finds injected wrong pairs, compared with simple baselines.
 
     python examples/study_audit.py --dataset_name f8k --dataset_config_name clean --output_dir study
     python examples/study_audit.py --dataset_name flickr8k.parquet --seeds 0 --output_dir pixels
 
-The baselines are a network of the same kind, trained plainly on all pairs for the same epochs, that
-judges the pairs that it was trained on, by its loss and by the cosine of image and caption; and a
-random order. What is there is not run again.
+The baselines are a random order, and a network of the same kind that is trained on all pairs for
+the same number of epochs and judges them by its loss and by the cosine of image and caption.
+Finished parts are not run again.
 """
 
 from dataclasses import dataclass, field
@@ -17,24 +17,24 @@ NOISES = ("cmp_5", "cmp_20", "cmp_40", "cmp_image_5", "cmp_image_20", "cmp_image
 
 @dataclass
 class StudyArguments:
-    """What to study."""
+    """The data, the noise and the audit."""
 
     dataset_name: str = field(metadata={"help": "Clean pairs: Hub dataset, folder or file."})
     output_dir: str = field(metadata={"help": "Folder for the results."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its config."})
     noise: list[str] = field(
-        default_factory=lambda: list(NOISES), metadata={"help": "Noises to put into it."}
+        default_factory=lambda: list(NOISES), metadata={"help": "Noise to inject."}
     )
     seeds: list[int] = field(
-        default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds, of noise and training both."}
+        default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds of both noise and training."}
     )
     vision_model_name_or_path: str | None = field(
-        default=None, metadata={"help": "As for the audit, for pictures."}
+        default=None, metadata={"help": "Vision model of the audit."}
     )
     folds: int = field(default=3, metadata={"help": "Folds of the audit."})
     rounds: int = field(default=2, metadata={"help": "Rounds of the audit."})
     epochs: int | None = field(default=None, metadata={"help": "Epochs of each training."})
-    baselines: bool = field(default=True, metadata={"help": "Whether to run the baselines."})
+    baselines: bool = field(default=True, metadata={"help": "Also run the baselines."})
 
 
 if __name__ == "__main__":
@@ -108,7 +108,7 @@ def _calibration(chance: np.ndarray, is_noisy: np.ndarray) -> list[list[float]]:
 
 
 def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]:
-    """What a plainly trained network and chance find."""
+    """Metrics of a network that is trained on all pairs, and of a random order."""
     rows = load_rows(
         options.dataset_name,
         options.dataset_config_name,
@@ -147,7 +147,7 @@ def _percent(share: float | None) -> str:
 
 
 def print_table(found: list[dict[str, Any]]) -> None:
-    """Print means over the seeds, a line a noise and a way."""
+    """Print means over the seeds, a line for each noise and order."""
     print("| noise | order by | AUROC | AP | worst 100 | worst 500 | share: estimated (true) |")
     print("|---|---|---|---|---|---|---|")
     for noise in dict.fromkeys(row["noise"] for row in found):

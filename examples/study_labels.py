@@ -1,17 +1,16 @@
-"""Compare the methods for noisy class labels, or take DMCM apart, over noise rates and seeds.
+"""Compare the methods for noisy class labels, or ablate DMCM, over noise rates and seeds.
 
     python examples/study_labels.py --dataset_name wikipedia --output_dir runs/methods
     python examples/study_labels.py --study ablation --dataset_name wikipedia --output_dir runs/dmcm
     python examples/study_labels.py --study parts --noise 60 --output_dir runs/parts
     python examples/study_labels.py --study lambda --noise 60 --output_dir runs/lambda
 
-"methods" is DMCM's Table 2, "ablation" its Table 3 and "lambda" its Fig. 3; "parts" takes away or
-replaces every further part of DMCM.
+"methods" is DMCM's Table 2, "ablation" its Table 3 and "lambda" its Fig. 3; "parts" removes or
+replaces every other part of DMCM.
 
-Every run is one of examples/train_dmcm.py and writes its results there; runs that are finished are
-not run again. The table has three columns a direction: the last epoch, the epoch that is best on
-validation, and, as an oracle that nobody has, the one that is best on test. Further options are
-passed on to the runs.
+Every run is a run of examples/train_dmcm.py; finished runs are not run again. The table has three
+columns per direction: the last epoch, the best epoch on validation, and the best one on test, which
+is an oracle. Further options are passed to the runs.
 """
 
 from argparse import Namespace
@@ -75,7 +74,7 @@ STUDIES: dict[str, dict[str, list[str]]] = {
 
 
 def draw(study: Study, args: Namespace, cells: list[dict]) -> None:
-    """The pictures of the study that was asked for."""
+    """Draw the figures of a study."""
     out = Path(args.output_dir)
     if args.study == "lambda":
         plot_over_rows(out / "lambda.png", cells, METRICS, "mAP on test")
@@ -85,7 +84,7 @@ def draw(study: Study, args: Namespace, cells: list[dict]) -> None:
 
 
 def plot_courses(path: Path, study: Study, args: Namespace, noise: str) -> None:
-    """mAP on test after every epoch, a line a row, as in DMCM's Fig. 1; means over the seeds."""
+    """Plot mAP on test after every epoch, a line per row, like DMCM's Fig. 1; means over seeds."""
     import numpy as np
     from matplotlib.figure import Figure
 

@@ -1,13 +1,13 @@
-"""Take RCAR apart, or vary its m, over noise rates and seeds.
+"""Ablate RCAR, or vary its m, over noise rates and seeds.
 
     python examples/study_rcar.py --dataset_name f30k --output_dir runs/rcar
     python examples/study_rcar.py --study m --dataset_name f30k --output_dir runs/rcar
 
-"ablation" is RCAR's Table 3, and "m", the epochs before the refurbisher begins, its Fig. 3.
+"ablation" is RCAR's Table 3, and "m", the epochs before the refurbisher starts, its Fig. 3.
 
-Every run is one of examples/train_rcar.py and writes its results there; runs that are finished are
-not run again. The table has R@1 in both directions and rSum on test for the last epoch, and for the
-epoch that is best on validation. Further options are passed on to the runs.
+Every run is a run of examples/train_rcar.py; finished runs are not run again. The table has R@1 in
+both directions and rSum on test, for the last epoch and for the best one on validation. Further
+options are passed to the runs.
 """
 
 from argparse import Namespace

@@ -94,7 +94,7 @@ def test_search_prints_json_or_a_table(run: Any) -> None:
         (["audit", "data.parquet", "--clean", "audit.html", "--json"], "give two places"),
         (["audit", "", "--json"], "DATASET is empty"),
         (["audit", "data.parquet", "--inject-noise", "part_20", "--json"], "cmp_image_N"),
-        (["audit", "data.parquet", "-o", "data.parquet", "--json"], "has not written"),
+        (["audit", "data.parquet", "-o", "data.parquet", "--json"], "not written by this command"),
         (["audit", "data.parquet", "--config", "other", "--json"], "no configuration 'other'"),
         (["audit", "openmoji", "--id-column", "x", "--json"], "--id-column does nothing"),
         (["audit", "broken.jsonl", "--json"], "broken.jsonl"),
@@ -201,7 +201,7 @@ def test_a_stop_has_the_exit_code_of_its_signal(
     monkeypatch.setattr("noisy_xmodal.audit.audit", stop)
     done = run("audit", "data.parquet")
     assert done.exit_code == 128 + number
-    assert "the same command goes on" in done.stderr
+    assert "the same command resumes" in done.stderr
 
 
 def test_help_teaches_by_example(run: Any) -> None:

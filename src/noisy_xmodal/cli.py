@@ -1,8 +1,8 @@
 """The command line: `noisy-xmodal audit` and `noisy-xmodal search`.
 
-Exit codes: 0 done, 1 the data or an option does not fit (or the program is at fault, and says
-so), 2 the command line cannot be read, 128 and the signal's number when stopped. With --json,
-standard output holds one JSON object, also of an error, and everything else goes to standard error.
+Exit codes: 0 success, 1 an error (the line says whether it is a mistake or a bug), 2 a command line
+that cannot be parsed, 128 + the signal number after a signal. With --json, standard output is one
+JSON object, also for an error; everything else goes to standard error.
 """
 
 import sys
@@ -15,9 +15,9 @@ from typer.core import TyperGroup
 
 from .cli_output import answer, show_audit, show_search, typed_command
 from .entry.door import Ending, tell
-from .entry.rules import AUDIT, SEARCH
+from .entry.limits import AUDIT, SEARCH
 
-#: Names that the scripts in examples/ have for the same; theirs are understood too.
+#: Option names of the scripts in examples/, which the commands accept too.
 _SAME = {
     "dataset-config-name": "config",
     "model-name-or-path": "model",
@@ -30,13 +30,13 @@ def _option_name(name: str) -> str:
     return _SAME.get(dashed, dashed)
 
 
-#: What the tables of options call the parameters of the commands below.
+#: The names in `entry.limits` of the parameters of the commands below.
 NAMES = {_name.replace("-", "_"): _long.replace("-", "_") for _long, _name in _SAME.items()}
 NAMES |= {"dataset": "dataset_name", "as_json": "json"}
 
 
 class _Commands(TyperGroup):
-    """The commands; a command line that cannot be read ends in a line, as other errors do."""
+    """The commands. A command line that cannot be parsed ends in one line, like other errors."""
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
         words = list(sys.argv[1:] if args is None else args)
@@ -46,7 +46,7 @@ class _Commands(TyperGroup):
             if not hasattr(error, "format_message"):
                 raise
             if not words:
-                sys.exit(2)  # the help is on the screen
+                sys.exit(2)  # typer has printed the help
             command = getattr(error, "ctx", None)
             where = command.command_path if command else "noisy-xmodal"
             line = f"error: {error.format_message().rstrip('.')}. See {where} --help."
@@ -75,26 +75,26 @@ Dataset = Annotated[
 ]
 Config = Annotated[
     str | None,
-    typer.Option("--config", help="Its configuration, where there are several."),
+    typer.Option("--config", help="Its config, if it has several."),
 ]
-Split = Annotated[str | None, typer.Option(help="Its split, where there are several.")]
+Split = Annotated[str | None, typer.Option(help="Its split, if it has several.")]
 ImageColumn = Annotated[
     str | None,
     typer.Option(
         "--image-column",
-        help="Column of the image, where it is not found by itself.",
+        help="Column of the image, if it is not detected.",
     ),
 ]
 CaptionColumn = Annotated[
     str | None,
-    typer.Option("--caption-column", help="Column of the captions, likewise."),
+    typer.Option("--caption-column", help="Column of the captions, if it is not detected."),
 ]
 IdColumn = Annotated[
     str | None,
-    typer.Option("--id-column", help="Column that names the image, likewise."),
+    typer.Option("--id-column", help="Column of the image id, if it is not detected."),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="Where models run: cpu, cuda; a GPU where there is one.")
+    str | None, typer.Option(help="Device of the models: cpu, cuda; a GPU if there is one.")
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")
@@ -116,19 +116,19 @@ def audit_command(
         str | None,
         typer.Option(
             "--model",
-            help="Judge with this model: one trained here, or a CLIP or SigLIP of the Hub, such as "
-            "openai/clip-vit-base-patch32. Without it, small models are trained on the data, each "
-            "of which judges what it has not seen.",
-            rich_help_panel="Who judges",
+            help="Judge with this model: one of this library, or a CLIP or SigLIP of the Hub, such "
+            "as openai/clip-vit-base-patch32. Without it, small models are trained on the data, "
+            "and each judges pairs that it has not seen.",
+            rich_help_panel="Judge",
         ),
     ] = None,
     vision_model: Annotated[
         str | None,
         typer.Option(
             "--vision-model",
-            help="What the small models see pictures with: a vision model of the Hub, `imagenet` "
-            "(of the package index, the default where installed), or `none` to learn from pixels.",
-            rich_help_panel="Who judges",
+            help="Vision model of the small models: one of the Hub, `imagenet` (from the package "
+            "index, the default if installed), or `none` to learn from pixels.",
+            rich_help_panel="Judge",
         ),
     ] = None,
     output: Annotated[
@@ -138,14 +138,14 @@ def audit_command(
             "-o",
             help="Table of all pairs, worst first; the report (.html) and a summary (.json) are "
             "written beside it.",
-            rich_help_panel="What comes out",
+            rich_help_panel="Output",
         ),
     ] = Path("audit.parquet"),
     clean: Annotated[
         Path | None,
         typer.Option(
             help="Write the dataset without its wrong pairs to this folder.",
-            rich_help_panel="What comes out",
+            rich_help_panel="Output",
         ),
     ] = None,
     clean_weights: Annotated[
@@ -153,7 +153,7 @@ def audit_command(
         typer.Option(
             "--clean-weights",
             help="Keep all pairs there, with the column `clean_probability`.",
-            rich_help_panel="What comes out",
+            rich_help_panel="Output",
         ),
     ] = False,
     clean_threshold: Annotated[
@@ -162,8 +162,8 @@ def audit_command(
             "--clean-threshold",
             min=0,
             max=1,
-            help="Drop pairs of a lower clean probability there.",
-            rich_help_panel="What comes out",
+            help="Drop pairs with a lower clean probability there.",
+            rich_help_panel="Output",
         ),
     ] = 0.5,
     force_clean: Annotated[
@@ -171,22 +171,22 @@ def audit_command(
         typer.Option(
             "--force-clean",
             help="Write it even if the judge cannot tell which pairs are wrong.",
-            rich_help_panel="What comes out",
+            rich_help_panel="Output",
         ),
     ] = False,
     shown: Annotated[
         int,
-        typer.Option(min=1, help="Worst pairs in the report.", rich_help_panel="What comes out"),
+        typer.Option(min=1, help="Worst pairs in the report.", rich_help_panel="Output"),
     ] = 60,
     folds: Annotated[
-        int, typer.Option(min=2, help="Parts of the cross-fit.", rich_help_panel="Training")
+        int, typer.Option(min=2, help="Folds of the cross-fit.", rich_help_panel="Training")
     ] = 3,
     rounds: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Rounds of training; from the second on, pairs count as much as they are "
-            "believed.",
+            help="Rounds of training; from the second on, pairs are weighted by their clean "
+            "probability.",
             rich_help_panel="Training",
         ),
     ] = 2,
@@ -194,7 +194,7 @@ def audit_command(
         int | None,
         typer.Option(
             min=1,
-            help="Epochs of each training; by the size of the data if left out.",
+            help="Epochs of each training; depends on the size of the data by default.",
             rich_help_panel="Training",
         ),
     ] = None,
@@ -203,20 +203,19 @@ def audit_command(
         typer.Option(
             "--max-seq-length",
             min=3,
-            help="Tokens that are read of a caption; as many as the longest has, at most 256, if "
-            "left out.",
+            help="Length of a caption in tokens; by default that of the longest one, at most 256.",
             rich_help_panel="Training",
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=2**32 - 1, help="Seed of everything.", rich_help_panel="Training"),
+        typer.Option(min=0, max=2**32 - 1, help="Random seed.", rich_help_panel="Training"),
     ] = 0,
     inject_noise: Annotated[
         str | None,
         typer.Option(
             "--inject-noise",
-            help="Try it out: put noise such as cmp_20 into the pairs first and see what is found.",
+            help="Try it out: inject noise such as cmp_20 first, and see what the audit finds.",
             rich_help_panel="Training",
         ),
     ] = None,
@@ -225,15 +224,15 @@ def audit_command(
     id_column: IdColumn = None,
     device: Device = None,
     keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Keep what was made on the way.")
+        bool, typer.Option("--keep-work", help="Keep intermediate files.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Find the wrong pairs of a dataset.
 
     Writes a table of all pairs, worst first, a one-page report with pictures, and a summary. Files
-    that do not decode and empty captions are left out and named. An audit that was stopped goes on
-    when the same command is given again.
+    that do not decode and empty captions are skipped and listed. The same command resumes an audit
+    that was stopped.
 
         noisy-xmodal audit photos/
 
@@ -286,28 +285,26 @@ def search_command(
         ),
     ],
     dataset: Dataset,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Words, or the path of a picture.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Text, or path of a picture.")],
     config: Config = None,
     split: Split = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Answers.")] = 10,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Number of results.")] = 10,
     direction: Annotated[
         str,
         typer.Option(help="auto (by the query), text_to_image or image_to_text."),
     ] = "auto",
     reranker: Annotated[
         str | None,
-        typer.Option(help="RCAR model that puts the best answers in order by joint passes."),
+        typer.Option(help="RCAR model that re-ranks the best results."),
     ] = None,
-    shortlist: Annotated[
-        int, typer.Option(min=1, help="Answers that the reranker puts in order.")
-    ] = 32,
+    shortlist: Annotated[int, typer.Option(min=1, help="Number of results to re-rank.")] = 32,
     index: Annotated[
         str,
-        typer.Option(help="auto (exact up to 200,000 vectors, cells beyond), exact, ivf or hnsw."),
+        typer.Option(help="auto (exact up to 200,000 vectors, else ivf), exact, ivf or hnsw."),
     ] = "auto",
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Picture of the answers; JSON is written beside it."),
+        typer.Option("--output", "-o", help="Picture of the results; JSON is written beside it."),
     ] = Path("search.png"),
     image_column: ImageColumn = None,
     caption_column: CaptionColumn = None,
@@ -317,7 +314,7 @@ def search_command(
 ) -> None:
     """Search pictures by words, or captions by a picture.
 
-    The vectors of a dataset are made at the first search and kept; the next one takes a second.
+    The first search of a dataset computes its vectors and keeps them; later ones take a second.
 
         noisy-xmodal search runs/ncr openmoji "running woman"
 

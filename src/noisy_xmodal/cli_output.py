@@ -1,4 +1,4 @@
-"""What the commands print: for people, or as one JSON object; and how they check and end."""
+"""How the commands check their options, run, and print results as text or JSON."""
 
 import json
 import os
@@ -13,12 +13,12 @@ import typer
 from rich.table import Table
 
 from .entry.door import enter
-from .entry.options import Rules, check_options
+from .entry.options import Limits, check_options
 from .entry.terminal import plain_values
 
 
 class Console(rich.console.Console):
-    """A console whose reader may go away, which `enter` takes care of."""
+    """A console that raises BrokenPipeError, which `enter` handles, if its reader exits."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -26,22 +26,22 @@ class Console(rich.console.Console):
 
 def answer(
     context: typer.Context,
-    rules: Rules,
+    table: Mapping[str, Limits],
     names: Mapping[str, str],
     run: Callable[[], dict[str, Any]],
     show: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Check the options of a command, run it and print what it found, or what is wrong.
+    """Check the options of a command, run it, and print its result or its error.
 
     Args:
-        context: What was typed.
-        rules: A rule for every option.
-        names: The rules' names of the command's parameters, where the command has another.
-        run: The work.
-        show: Prints its result for people.
+        context: The parsed command line.
+        table: The limits of every option.
+        names: The names of parameters in the table, where they differ.
+        run: The work; returns a result for JSON.
+        show: Prints a result as text.
 
     Raises:
-        SystemExit: With 1 after an error, with 128 and the signal's number after a stop.
+        SystemExit: With 1 after an error, with 128 + the signal number after a signal.
     """
     as_json = context.params["as_json"]
     own = {names.get(name, name): name for name in context.params}
@@ -57,25 +57,25 @@ def answer(
         typed = {
             name for name, source in sources.items() if source and source.name == "COMMANDLINE"
         }
-        check_options(rules, {name: context.params[own[name]] for name in own}, typed)
+        check_options(table, {name: context.params[own[name]] for name in own}, typed)
         _quieten()
-        found = run()
+        result = run()
         if as_json:
-            sys.stdout.write(json.dumps(found, indent=2) + "\n")
+            sys.stdout.write(json.dumps(result, indent=2) + "\n")
         else:
-            show(plain_values(found, spell))
+            show(plain_values(result, spell))
 
     def spell(line: str) -> str:
         from .data.interfaces import spelling
 
         return spelling(written)(line)
 
-    after_stop = "What is done is kept: the same command goes on from there."
+    after_stop = "Finished parts are kept: the same command resumes."
     enter(work, as_json, after_stop, spell)
 
 
 def _quieten() -> None:
-    """Leave standard output to the answer, and standard error to progress and errors."""
+    """Keep warnings of libraries away from the output."""
     import datasets
     from transformers.utils import logging
 
@@ -87,42 +87,42 @@ def _quieten() -> None:
 
 
 def typed_command() -> str:
-    """The command line, for the record."""
+    """The command line, for reports."""
     return shlex.join(["noisy-xmodal", *sys.argv[1:]])
 
 
-def show_audit(found: dict[str, Any]) -> None:
+def show_audit(result: dict[str, Any]) -> None:
     """Print the summary of an audit.
 
     Args:
-        found: What `audit` returns.
+        result: The summary, as `audit` returns it.
     """
     console = Console()
-    low, high = found["wrong_interval"]
-    share, n_pairs = found["wrong_share"], found["n_pairs"]
+    low, high = result["wrong_interval"]
+    share, n_pairs = result["wrong_share"], result["n_pairs"]
     answer = (
         f"How many of the {n_pairs:,} pairs are wrong is [bold]unknown[/bold] (at most {high:.1%})"
         if share is None
         else f"About [bold]{share:.1%}[/bold] of the {n_pairs:,} pairs are wrong ({low:.1%} to "
         f"{high:.1%})"
     )
-    judged_wrong = found["judged_wrong"]
+    judged_wrong = result["judged_wrong"]
     console.print(
         f"\n{answer}; {judged_wrong:,} are more likely wrong than right.", highlight=False
     )
-    console.print(found["judge"], markup=False, highlight=False)
-    for title, lines in (("Left out", found["left_out"]), ("Note", found["warnings"])):
+    console.print(result["judge"], markup=False, highlight=False)
+    for title, lines in (("Left out", result["left_out"]), ("Note", result["warnings"])):
         for line in lines[:10]:
             console.print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
         if len(lines) > 10:
             console.print(f"{title}: {len(lines) - 10} more, see the report", highlight=False)
-    if found["oracle"]:
-        oracle = {k: v for k, v in found["oracle"].items() if v is not None}
+    if result["oracle"]:
+        oracle = {k: v for k, v in result["oracle"].items() if v is not None}
         table = Table("against the truth", "", box=None, pad_edge=False)
         for name, value in oracle.items():
             table.add_row(name.replace("_", " "), f"{value:.3f}")
         console.print(table)
-    cleaned = found["cleaned"]
+    cleaned = result["cleaned"]
     if cleaned:
         console.print(
             f"{cleaned['folder']}: {cleaned['pairs_kept']:,} pairs kept, "
@@ -132,23 +132,23 @@ def show_audit(found: dict[str, Any]) -> None:
             highlight=False,
         )
     for name in ("report", "table", "summary"):
-        console.print(f"{name:8} {found[name]}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name:8} {result[name]}", markup=False, highlight=False, soft_wrap=True)
 
 
-def show_search(found: dict[str, Any]) -> None:
-    """Print the answers to a query.
+def show_search(result: dict[str, Any]) -> None:
+    """Print the results of a search.
 
     Args:
-        found: What `search` returns.
+        result: The results, as `search` returns them.
     """
     console = Console()
     table = Table("rank", "score", "image", "caption", box=None, pad_edge=False)
-    for row in found["results"]:
+    for row in result["results"]:
         table.add_row(str(row["rank"]), f"{row['score']:.3f}", row["image_id"], row["caption"])
     console.print(table, markup=False, highlight=False)
-    for note in found["notes"]:
+    for note in result["notes"]:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
-    index = found["index"]
+    index = result["index"]
     console.print(f"{index['n']:,} vectors, {index['kind']} index", highlight=False)
     for name in ("grid", "json"):
-        console.print(f"{name:8} {found[name]}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name:8} {result[name]}", markup=False, highlight=False, soft_wrap=True)

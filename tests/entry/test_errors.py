@@ -62,7 +62,7 @@ def wrapped(error: BaseException, cause: BaseException) -> BaseException:
         (hub_error(RepositoryNotFoundError), "no such repository"),
         (SafetensorError("Error while serializing: I/O error: no space"), "cannot be written"),
         (raised(load_tensors, b"x"), "weights are damaged"),
-        (raised(validate_repo_id, "/no/model"), "no name of the Hub"),
+        (raised(validate_repo_id, "/no/model"), "not a name of the Hub"),
         (wrapped(OSError("long\nstory"), hub_error(GatedRepoError)), "restricted"),
         (OfflineModeIsEnabled("Cannot reach the Hub"), "not in the cache"),
         (wrapped(OSError("We couldn't connect"), LocalEntryNotFoundError("x")), "not in the cache"),
@@ -135,7 +135,7 @@ def test_what_goes_wrong_in_loading_names_the_model(tmp_path: Path) -> None:
     assert "its weights are damaged" in str(load(raised(load_tensors, b"123456789")))
     assert "other sizes" in str(load(RuntimeError("You set `ignore_mismatched_sizes` to False")))
     gone = load(OSError("gone"), Path("/nowhere"))
-    assert str(gone).startswith("/nowhere is no folder here, and as a model of the Hub cannot be")
+    assert str(gone).startswith("/nowhere is not a folder here, and as a model of the Hub cannot")
     assert isinstance(gone, ModelFilesError)
     for error in (MemoryError(), ImportError("no timm"), raised(parse_noise, "magic_20")):
         assert load(error) is error  # says all itself

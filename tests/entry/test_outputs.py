@@ -20,7 +20,7 @@ from noisy_xmodal.entry.outputs import check_output, is_summary, only_one
         ("file/out.json", "cannot be written: "),
         ("/proc/out.json", "cannot be written: "),
         ("/dev/null", r"ends in \.json"),
-        ("other.json", "has not written"),
+        ("other.json", "not written by"),
         ("n" * 300 + ".json", "cannot be written: "),
         ("n" * 300 + "/out.json", "cannot be written: "),
         ("nu\0l.json", "cannot be written: "),

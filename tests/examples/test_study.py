@@ -137,7 +137,7 @@ def test_what_ends_in_a_message(study, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"no bonus\..*\(in the run 'without'\)"):
         study.main([*argv, "--study", "broken"])
     monkeypatch.setattr(subprocess, "Popen", lambda _: SimpleNamespace(wait=lambda: 1))
-    with pytest.raises(SystemExit, match="the same command goes on with what is missing"):
+    with pytest.raises(SystemExit, match="the same command resumes"):
         study.main(argv)
 
 

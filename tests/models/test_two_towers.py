@@ -170,7 +170,7 @@ def test_models_without_vectors_are_refused_by_name(
     (tmp_path / "notes" / "a.txt").touch()
     with pytest.raises(NotTwoTowersError, match=r"no config.json, but \['a.txt'\]"):
         load_two_towers(tmp_path / "notes")
-    with pytest.raises(OSError, match="nowhere is no folder here"):
+    with pytest.raises(OSError, match="nowhere is not a folder here"):
         load_two_towers(tmp_path / "nowhere")
 
 

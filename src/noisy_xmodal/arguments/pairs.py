@@ -1,4 +1,4 @@
-"""Options of the scripts that read pairs of images and captions: which pairs to train on."""
+"""Options of the scripts that train on images and captions: the pairs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ def _needs_objects(args: Any) -> bool:
 
 _OF_A_DATASET = Rule(
     lambda args: args.dataset_name is not None,
-    "it is for data of yours. Give --dataset_name too, or leave it out.",
+    "it needs --dataset_name. Give that too, or leave it out.",
 )
 
-#: When an option is read, where it is not always.
+#: When options are read, if not always.
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("image_column", "caption_column", "id_column", "on_bad_image"), _OF_A_DATASET),
     "noise_seed": Rule(
         lambda args: args.inject_noise is not None,
-        "no noise is put in. Give --inject_noise too, or leave it out.",
+        "no noise is injected. Give --inject_noise too, or leave it out.",
     ),
     "objects_from": Rule(
         _needs_objects,
@@ -31,7 +31,7 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 
-#: What can be done with pictures that do not decode.
+#: Choices for pictures that do not decode.
 ON_BAD_IMAGE = ("error", "skip", "ignore")
 
 
@@ -43,63 +43,63 @@ class PairArguments:
         default=None,
         metadata={
             "help": "Hub dataset, folder (Parquet, pictures with a table of captions, WebDataset "
-            "shards) or file (.csv, .tsv, .jsonl, .parquet, .tar); OpenMoji when left out."
+            "shards) or file (.csv, .tsv, .jsonl, .parquet, .tar); OpenMoji by default."
         },
     )
     dataset_config_name: str | None = field(
         default=None,
         metadata={
-            "help": "Its configuration, which names the noise; needed where there are several. "
-            "OpenMoji's is cmp_40 when left out."
+            "help": "Its config, which names the noise; needed if there are several. cmp_40 of "
+            "OpenMoji by default."
         },
     )
     image_column: str | None = field(
-        default=None, metadata={"help": "Column of the image, where it is not found by itself."}
+        default=None, metadata={"help": "Column of the image, if it is not detected."}
     )
     caption_column: str | None = field(
-        default=None, metadata={"help": "Column of the captions, likewise."}
+        default=None, metadata={"help": "Column of the captions, if it is not detected."}
     )
     id_column: str | None = field(
-        default=None, metadata={"help": "Column that names the image, likewise."}
+        default=None, metadata={"help": "Column of the image id, if it is not detected."}
     )
     on_bad_image: str = field(
         default="error",
         metadata={
-            "help": "What to do with pictures that do not decode and rows that lack a picture or a "
-            "caption: error, skip, or ignore to train without looking at the pictures first."
+            "help": "What to do with pictures that do not decode and rows without a picture or a "
+            "caption: error, skip, or ignore to train without checking the pictures first."
         },
     )
     inject_noise: str | None = field(
         default=None,
-        metadata={"help": "Noise to put into clean training pairs first, such as cmp_40."},
+        metadata={"help": "Noise to inject into clean training pairs first, such as cmp_40."},
     )
     noise_seed: int = field(default=0, metadata={"help": "Seed of that noise."})
     objects_from: str | None = field(
         default=None,
         metadata={
-            "help": "What part_N takes for the objects of a picture, where nobody has annotated "
-            "them: tags or captions (their nouns)."
+            "help": "Source of the object sets of part_N, if the data has none: tags or captions "
+            "(their nouns)."
         },
     )
     validation_share: float = field(
         default=0.1,
         metadata={
-            "help": "Share of the training images to hold out where there is no split validation."
+            "help": "Share of the training images to hold out if there is no validation split."
         },
     )
     drop_noisy_pairs: bool = field(
         default=False,
         metadata={
-            "help": "Drop the wrong pairs by the oracle before training: an upper mark for "
-            "comparisons, never a method."
+            "help": "Drop the wrong pairs by the oracle before training: an upper bound for "
+            "comparisons, not a method."
         },
     )
     max_seq_length: int | None = field(
         default=None,
         metadata={
-            "help": "Tokens that are read of a caption; longer ones are cut and counted. If none, "
-            "as many as the longest training caption has, at least 64 and at most 256, or what a "
-            "pretrained text encoder reads."
+            "help": "Length of a caption in tokens; longer ones are truncated and counted. By "
+            "default that of the longest training caption, from 64 to 256, or of a pretrained "
+            "text encoder."
         },
     )
     min_word_frequency: int = field(

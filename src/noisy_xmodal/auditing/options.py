@@ -1,4 +1,4 @@
-"""What an audit is asked for, what is refused at once, and where it keeps its work."""
+"""Options of an audit, their checks, and the folder of its intermediate files."""
 
 import hashlib
 import json
@@ -17,40 +17,40 @@ from .cross_fit import CrossFitRecipe
 from .features import model_state
 from .loading import LoadedRows
 
-#: Pairs of lower clean probability are judged wrong.
+#: Pairs with a lower clean probability are judged wrong.
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """What to audit, by what, and where the answer goes.
+    """What to audit, the judge, and the output files.
 
     Attributes:
         dataset_name: Hub dataset, folder or file, as `load_pairs` takes it; "openmoji" for the
             embedded one.
-        dataset_config_name: Its configuration, where it has several.
-        split: Its split; the only one where there is one.
+        dataset_config_name: Its config, if it has several.
+        split: Its split; None for the only one.
         image_column: See `load_pairs`, also for the next two.
         caption_column: The captions.
-        id_column: What names the image.
-        inject_noise: Noise to put into the pairs first, such as cmp_20, to see what is found.
+        id_column: The image ids.
+        inject_noise: Noise to inject first, such as cmp_20, to test the audit.
         noise_seed: Seed of that noise.
         model_name_or_path: A model of pairs of this library, or a two-tower model of transformers;
             None to train small models on the data.
-        vision_model_name_or_path: What small models see pictures with: a vision model of
-            transformers, "imagenet" for EfficientNet-Lite0 of the package index, "none" to learn
-            from pixels; None for "imagenet" where it is installed, else "none".
+        vision_model_name_or_path: Vision model of the small models: one of transformers,
+            "imagenet" for EfficientNet-Lite0 from the package index, "none" to learn from pixels;
+            None for "imagenet" if it is installed, else "none".
         output: Table to write (`.parquet`); the report (`.html`) and summary (`.json`) beside it.
         clean: Folder to write the dataset without its wrong pairs to, or None.
         clean_weights: Keep all pairs there, with a column of clean probabilities.
         clean_threshold: Clean probability below which a pair is dropped there.
         recipe: How small models are trained.
-        shown: Worst pairs in the report.
-        device: Where models run; None for a GPU where there is one.
-        cache_dir: Where features of pictures are kept; None for the cache of `datasets`.
-        keep_work: Keep what was made on the way.
+        shown: Number of worst pairs in the report.
+        device: Device of the models; None for a GPU if there is one.
+        cache_dir: Folder for features of pictures; None for the cache of `datasets`.
+        keep_work: Keep intermediate files.
         progress: Whether to show progress bars.
-        command: The command line, for the record.
+        command: The command line, for the report.
         force_clean: Write the clean dataset even if the judge cannot tell which pairs are wrong.
     """
 
@@ -79,30 +79,30 @@ class AuditOptions:
 
 
 class AuditInterrupted(TrainingInterrupted):
-    """An audit was stopped by a signal.
+    """A signal stopped an audit.
 
     Args:
-        number: The signal's number.
+        number: The signal number.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "")
         self.args = (
-            f"Stopped by {signal.Signals(number).name}. What is done is kept: the same command "
-            "goes on from there.",
+            f"Stopped by {signal.Signals(number).name}. Finished parts are kept: the same command "
+            "resumes.",
         )
 
 
 def check_outputs(options: AuditOptions) -> None:
-    """Refuse places that cannot be written, before any long work.
+    """Refuse output files that cannot be written, before any long work.
 
     Args:
-        options: What is asked for.
+        options: The options.
 
     Raises:
-        DatasetError: The folder for the clean dataset is not empty, or cannot be made.
-        ValueError: The table has another ending or place than can be written, or the threshold is
-            no probability.
+        DatasetError: The folder for the clean dataset is not empty or cannot be created.
+        ValueError: The table has another suffix or cannot be written, or the threshold is not a
+            probability.
     """
     if not 0 <= options.clean_threshold <= 1:
         raise ValueError(
@@ -114,8 +114,8 @@ def check_outputs(options: AuditOptions) -> None:
     for beside in (summary, report):
         if beside.exists() and not is_second:
             raise ValueError(
-                f"--output is {options.output}, and {beside}, which would be written beside it, is "
-                "not of an audit: give another --output, or remove that file"
+                f"--output is {options.output}, and {beside}, which an audit writes too, is "
+                "another kind of file: give another --output, or remove that file"
             )
     if options.clean is not None:
         if options.clean.absolute() in {
@@ -139,14 +139,14 @@ def _is_table(path: Path) -> bool:
 
 
 def work_folder(options: AuditOptions, rows: LoadedRows) -> Path:
-    """Where this very audit keeps what it makes on the way.
+    """The folder of the intermediate files of an audit.
 
     Args:
-        options: What is asked for.
-        rows: What is audited.
+        options: The options.
+        rows: The rows to audit.
 
     Returns:
-        A folder whose name says all that its content depends on.
+        A folder whose name is a digest of everything that its content depends on.
     """
     parts = [
         rows.seen.fingerprint(),

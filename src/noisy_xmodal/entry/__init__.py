@@ -1,5 +1,6 @@
-"""What all commands and scripts have in common where a person meets them.
+"""What all commands and scripts share at the command line.
 
-Options are checked before any work (`options`, by the table in `rules`), an error ends in one line
-(`door`, by what `errors` says of it), and what is printed holds no control characters (`terminal`).
+`--help` is quick (`quick_help`), options are checked before any work (`options`, by the tables in
+`limits`), an error ends in one line (`door`, `errors`), and output holds no control characters
+(`terminal`).
 """

@@ -1,42 +1,44 @@
-"""Where models run: a device is checked before anything is read."""
+"""Devices that models run on, checked before any data is read."""
 
 from typing import Any
 
 
 def device_of(name: Any = None) -> str:
-    """The device of a name, after a look whether it is there.
+    """Check that a device exists.
 
     Args:
-        name: As torch names devices: "cpu", "cuda", "cuda:1", "mps"; None for a GPU of CUDA where
-            there is one, else the CPU.
+        name: Name of the device in torch, such as "cpu", "cuda", "cuda:1" or "mps"; None for CUDA
+            if it is available, else the CPU.
 
     Returns:
-        A name that torch takes.
+        The name in torch.
 
     Raises:
-        ValueError: There is no such device, and what there is.
+        ValueError: The device does not exist; the message lists those that do.
     """
     import torch
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    have = _devices()
+    present = _devices()
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or (device.type != "cpu" and device.type not in have):
+    if device is None or (device.type != "cpu" and device.type not in present):
         hint = " (a GPU is called cuda)" if str(name).lower().startswith("gpu") else ""
-        raise ValueError(f"there is no device {str(name)!r} here{hint}: give {' or '.join(have)}")
-    if device.index is not None and device.index >= have[device.type]:
-        last = f" to {device.type}:{have[device.type] - 1}" if have[device.type] > 1 else ""
+        raise ValueError(
+            f"there is no device {str(name)!r} here{hint}: give {' or '.join(present)}"
+        )
+    if device.index is not None and device.index >= present[device.type]:
+        last = f" to {device.type}:{present[device.type] - 1}" if present[device.type] > 1 else ""
         first = f"{device.type}:0" if device.type != "cpu" else "cpu"
         raise ValueError(f"there is no device {str(name)!r} here: give {first}{last}")
     return str(device)
 
 
 def _devices() -> dict[str, int]:
-    """How many there are of each type, what computes fastest first."""
+    """The number of devices of each type, the fastest type first."""
     import torch
 
     counts = {

@@ -1,9 +1,9 @@
-"""The way into every command and script, and out of it: one line and an exit code.
+"""Run a command or script, and end it with one line and an exit code if it fails.
 
     enter(main)
 
-Exit codes: 1 after an error, 128 and the signal's number after a stop. With
-`NOISY_XMODAL_DEBUG=1` in the environment the traceback of any error is printed as well.
+Exit codes: 1 after an error, 128 + the signal number after a signal. With `NOISY_XMODAL_DEBUG=1` in
+the environment the traceback of any error is printed as well.
 """
 
 import json
@@ -26,17 +26,17 @@ from .errors import Stopped, in_words, is_mistake, place_of
 from .terminal import plain
 
 DEBUG = "NOISY_XMODAL_DEBUG"
-_SIGPIPE = 13  # which not every system has
+_SIGPIPE = 13  # the signal module lacks it on some systems
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How work ended that did not come to its end.
+    """How work ended before it was complete.
 
     Attributes:
-        line: What to say.
-        exit_code: The process's.
-        traceback: File with the traceback of an error that is the program's fault, else None.
+        line: The line to print.
+        exit_code: Exit code of the process.
+        traceback: File with the traceback if the program is at fault, else None.
     """
 
     line: str
@@ -50,31 +50,31 @@ def enter(
     after_stop: str = "",
     spell: Callable[[str], str] = str,
 ) -> Any:
-    """Do the work of a command or a script; what goes wrong ends it by a line.
+    """Do the work of a command or script; an error or a signal ends it with one line.
 
     Args:
         work: The work.
-        as_json: Print errors as a JSON object to standard output too, by the key `error`, and
+        as_json: Also print an error to standard output, as a JSON object with the key `error`, and
             `traceback` for the file with a traceback.
-        after_stop: What to say after a signal, where the work itself says nothing.
-        spell: Writes the options in a message as this interface calls them.
+        after_stop: What to say after a signal if the work itself says nothing.
+        spell: Replaces the option names in a message by those of this interface.
 
     Returns:
-        What the work returns.
+        The result of the work.
 
     Raises:
-        SystemExit: After an error or a stop.
+        SystemExit: After an error or a signal.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no error
-    # What a reader of datasets logs before it raises is in the line.
+            stream.reconfigure(errors="replace")  # for terminals that lack a letter
+    # The readers of `datasets` log what they raise; the line repeats it.
     logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)
     try:
         with _stop_by_sigterm():
-            found = work()
+            result = work()
             sys.stdout.flush()
-            return found
+            return result
     except (Exception, KeyboardInterrupt) as error:
         if _is_unread(error):
             raise SystemExit(128 + _SIGPIPE) from None
@@ -84,10 +84,10 @@ def enter(
 
 
 def ending_of(error: BaseException, after_stop: str = "") -> Ending:
-    """What to say of an error, and how to exit.
+    """The line and the exit code for an error.
 
     Args:
-        error: What ended the work.
+        error: The error that ended the work.
         after_stop: As for `enter`.
     """
     if os.environ.get(DEBUG, "0") not in ("", "0"):
@@ -99,21 +99,21 @@ def ending_of(error: BaseException, after_stop: str = "") -> Ending:
     if is_mistake(error):
         return Ending(f"error: {in_words(error)}")
     path = _write_traceback(error)
-    how = f"with {path}" if path else f"with what {DEBUG}=1 prints"
+    how = f"with {path}" if path else f"with the output of {DEBUG}=1"
     line = (
         f"error: unexpected {type(error).__name__} in {place_of(error)}: {in_words(error)}. This "
-        f"is likely a fault of noisy-xmodal: please report it, {how}."
+        f"is probably a bug of noisy-xmodal: please report it, {how}."
     )
     return Ending(line, traceback=path)
 
 
 def tell(ending: Ending, as_json: bool = False, spell: Callable[[str], str] = str) -> None:
-    """Say how work ended: in a line, and in JSON too where that was asked for.
+    """Print how work ended: as a line, and as JSON if requested.
 
     Args:
-        ending: How.
-        as_json: As for `enter`, also for the next.
-        spell: Writes the options.
+        ending: How it ended.
+        as_json: See `enter`.
+        spell: See `enter`.
     """
     line = spell(ending.line)
     if as_json:
@@ -137,7 +137,7 @@ def _write_traceback(error: BaseException) -> Path | None:
 
 
 def _is_unread(error: BaseException) -> bool:
-    """Whether the reader of standard output has gone, as `| head` does."""
+    """Whether the reader of standard output has exited, as `| head` does."""
     if not isinstance(error, BrokenPipeError) or not hasattr(select, "poll"):
         return False
     poll = select.poll()
@@ -145,13 +145,13 @@ def _is_unread(error: BaseException) -> bool:
     if not poll.poll(0):
         return False  # it was another pipe
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # else Python complains once more at its end
+    os.dup2(nowhere, sys.stdout.fileno())  # else Python reports the pipe again at exit
     return True
 
 
 @contextmanager
 def _stop_by_sigterm() -> Iterator[None]:
-    """Within it, a scheduler's SIGTERM raises `Stopped`, as Ctrl-C raises KeyboardInterrupt."""
+    """Within this context SIGTERM raises `Stopped`, like Ctrl-C raises KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or before in (None, signal.SIG_IGN):
@@ -159,7 +159,7 @@ def _stop_by_sigterm() -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a worker of a data loader, forked from here
+        if os.getpid() != process:  # a forked worker of a data loader
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise Stopped(number)

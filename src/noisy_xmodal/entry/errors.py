@@ -1,12 +1,12 @@
-"""What an error says to whoever typed the command: one line, and whether it can be mended there.
+"""Errors as one line, and whether they are mistakes of the user or bugs of the program.
 
-This is the one place that tells a person's mistake from a fault of the program. A mistake is
+A mistake is one of these; every other error is a bug:
 
 - an error of the system: a file, a network, memory, a package that is not installed;
-- content that cannot be read: bytes that are no UTF-8, no JSON, no archive, damaged weights, or an
-  error that came up while a reader had a file in hand;
-- an error that this library, or a Hugging Face library that checks what it is passed, raises on
-  purpose, by a `raise` statement. numpy and torch raise as well, but for what the program did.
+- content that cannot be read: bytes that are not UTF-8, JSON or an archive, damaged weights, or an
+  error while a reader of `datasets` had a file open;
+- an error that this library, or a Hugging Face library that checks its arguments, raises with a
+  `raise` statement. numpy and torch raise as well, but because of what the program did.
 """
 
 import json
@@ -24,27 +24,27 @@ from types import FrameType
 from typing import Any
 
 _PACKAGE, _DISTRIBUTION = "noisy_xmodal", "noisy-xmodal"
-#: Libraries whose own errors speak of names, options and files that a person chose.
+#: Libraries whose errors are about names, options and files that the user chose.
 _CHECKERS = (_PACKAGE, "transformers", "datasets", "huggingface_hub", "accelerate", "__main__")
-#: Folder of Python's own library.
+#: Folder of the standard library.
 _STANDARD = sysconfig.get_paths()["stdlib"]
 _NETWORK = ("httpx", "httpcore", "requests", "urllib3")
 _OF_CONTENT = (json.JSONDecodeError, UnicodeError, tarfile.TarError, zipfile.BadZipFile, EOFError)
-#: Errors that no library raises on purpose for what a person typed.
+#: Errors that no library raises to report a mistake of the user.
 _FAULTS = (TypeError, LookupError, AttributeError, AssertionError, NameError, ArithmeticError)
 _GENERATION = "An error occurred while generating the dataset"
 _LONGEST = 400
 
 
 class Stopped(KeyboardInterrupt):
-    """Work was stopped by a signal.
+    """A signal stopped the work.
 
     Args:
-        number: The signal's number.
-        message: What to say of it; none for what the command says of any stop.
+        number: The signal number.
+        message: The line to print; empty for the one of the command.
 
     Attributes:
-        exit_code: 128 and the number.
+        exit_code: 128 + the number.
     """
 
     def __init__(self, number: int, message: str = "") -> None:
@@ -54,11 +54,11 @@ class Stopped(KeyboardInterrupt):
 
 
 class ModelFilesError(OSError):
-    """A model that is not there, or whose files cannot be read."""
+    """A model is missing, or its files cannot be read."""
 
 
 def load_part(kind: Any, name: str | os.PathLike[str], **options: Any) -> Any:
-    """Load a part of a model, and name the model if that fails. No code of its folder is run.
+    """Load a part of a model without running code of its folder; name the model if that fails.
 
     Args:
         kind: A class with `from_pretrained`, such as AutoConfig.
@@ -66,7 +66,7 @@ def load_part(kind: Any, name: str | os.PathLike[str], **options: Any) -> Any:
         options: For `from_pretrained`.
 
     Raises:
-        ModelFilesError: It is not there, or cannot be read.
+        ModelFilesError: The model is missing or cannot be read.
     """
     try:
         return kind.from_pretrained(name, trust_remote_code=False, **options)
@@ -74,21 +74,21 @@ def load_part(kind: Any, name: str | os.PathLike[str], **options: Any) -> Any:
         raise
     except Exception as error:
         if _is_raised_by(error, (_PACKAGE,)):
-            raise  # it says all itself
+            raise  # the message is complete
         why = in_words(error)
-        if isinstance(error, _FAULTS):  # a library fell over what it found in the files
+        if isinstance(error, _FAULTS):  # a library failed on the content of the files
             part = kind.__name__.removeprefix("Auto").lower()
             why = f"the files of its {part} are damaged, or of another kind ({why})"
-        where = "" if Path(name).expanduser().exists() else "is no folder here, and as a model "
+        where = "" if Path(name).expanduser().exists() else "is not a folder here, and as a model "
         where += "of the Hub " if where else ""
         raise ModelFilesError(f"{name} {where}cannot be loaded: {why}") from error
 
 
 def is_mistake(error: BaseException) -> bool:
-    """Whether a person can mend it; if not, the program is at fault.
+    """Whether an error is a mistake of the user; if not, it is a bug.
 
     Args:
-        error: What ended the work.
+        error: The error that ended the work.
     """
     if isinstance(error, (OSError, ImportError, MemoryError, *_OF_CONTENT)):
         return True
@@ -96,13 +96,13 @@ def is_mistake(error: BaseException) -> bool:
         return True
     if _is_of_weights(error):
         return True
-    if any(file_in_hand(one) for one in causes(error)):
+    if any(open_file(one) for one in causes(error)):
         return True
     return not isinstance(error, _FAULTS) and _is_raised_by(error, _CHECKERS)
 
 
 def causes(error: BaseException) -> list[BaseException]:
-    """An error, what it was raised from, and so on to the root."""
+    """An error and its causes, down to the root."""
     chain = [error]
     while True:
         last = chain[-1]
@@ -113,7 +113,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 def has_no_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of the GPU."""
+    """Whether the machine or the GPU ran out of memory."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -122,25 +122,25 @@ def has_no_memory(error: BaseException) -> bool:
 
 
 def in_words(error: BaseException) -> str:
-    """The cause of an error in one line, with the file that was being read.
+    """The cause of an error in one line, with the file that was read.
 
     Args:
-        error: Any error. What only wraps another one is told by the one within.
+        error: Any error. An error that only wraps another one is described by the inner one.
     """
     if has_no_memory(error):
         return f"memory ran out ({_short(error)}): take fewer pairs, or smaller batches or models"
     chain = causes(error)
-    spoken = next((one for one in chain if not _only_wraps(one)), chain[-1])
-    text = _text(spoken) if _is_ours(spoken) else _of_the_hub(chain) or _text(spoken)
-    file = next((found for one in chain if (found := file_in_hand(one))), None)
+    cause = next((one for one in chain if not _only_wraps(one)), chain[-1])
+    text = _text(cause) if _is_ours(cause) else _of_the_hub(chain) or _text(cause)
+    file = next((path for one in chain if (path := open_file(one))), None)
     if file is not None and file not in text:
         text = f"{file} cannot be read: {text}"
-    notes = (note for one in chain[: chain.index(spoken) + 1] for note in _notes(one))
+    notes = (note for one in chain[: chain.index(cause) + 1] for note in _notes(one))
     return " ".join([text, *notes])
 
 
-def file_in_hand(error: BaseException) -> str | None:
-    """The file that a reader of `datasets` had open: what it raises does not name it."""
+def open_file(error: BaseException) -> str | None:
+    """The file that a reader of `datasets` had open; its errors do not name it."""
     for frame, _ in walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__")).startswith("datasets.packaged_modules."):
             file = frame.f_locals.get("file")
@@ -150,7 +150,7 @@ def file_in_hand(error: BaseException) -> str | None:
 
 
 def place_of(error: BaseException) -> str:
-    """File and line of the program that an error came up in, as far as it is the library's."""
+    """File and line of this library where an error was raised."""
     frames = list(walk_tb(error.__traceback__))
     own = [at for at in frames if _module(at[0]) in (_PACKAGE, "__main__")] or frames
     if not own:
@@ -160,7 +160,7 @@ def place_of(error: BaseException) -> str:
 
 
 def _only_wraps(error: BaseException) -> bool:
-    """Whether the cause is hidden, as `datasets` and strict dataclasses do."""
+    """Whether an error of `datasets` or of a strict dataclass hides its cause."""
     kind = type(error)
     return error.__cause__ is not None and (
         str(error).strip() == _GENERATION
@@ -196,9 +196,9 @@ def _text(error: BaseException) -> str:
 
 
 def _short(error: BaseException) -> str:
-    """The message in one line: our own whole, that of others by its first lines."""
+    """The message in one line: ours in full, the first lines of others."""
     message = str(error).strip()
-    if "Traceback (most recent call last)" in message:  # of a process that loads data
+    if "Traceback (most recent call last)" in message:  # of a data loader process
         message = message.splitlines()[-1].partition(": ")[2]
     if _is_ours(error):
         return " ".join(message.split())
@@ -211,7 +211,7 @@ def _short(error: BaseException) -> str:
 
 
 def _of_the_hub(chain: list[BaseException]) -> str | None:
-    """What the Hub's answer means, if one is among the causes."""
+    """What an answer of the Hub means, if one is among the causes."""
     kinds = {kind.__name__ for error in chain for kind in type(error).__mro__}
     modules = {_package_of(error) for error in chain}
     if "GatedRepoError" in kinds:
@@ -225,18 +225,18 @@ def _of_the_hub(chain: list[BaseException]) -> str | None:
             "`hf auth login`"
         )
     if "HFValidationError" in kinds:
-        return "it is no name of the Hub, NAME or ORGANISATION/NAME: correct the path"
+        return "it is not a name of the Hub, NAME or ORGANISATION/NAME: correct the path"
     if kinds.isdisjoint({"OfflineModeIsEnabled", "LocalEntryNotFoundError"}) and modules.isdisjoint(
         _NETWORK
     ):
         return None
     if getattr(sys.modules.get("huggingface_hub.constants"), "HF_HUB_OFFLINE", False):
-        return "it is not in the cache, and the Hub is not asked while HF_HUB_OFFLINE is set"
+        return "it is not in the cache, and HF_HUB_OFFLINE forbids to ask the Hub"
     return "it is not in the cache, and the Hub cannot be reached: check the connection"
 
 
 def _how_to_install(module: str) -> str:
-    """The extra of this library that brings a module, else the module's own package."""
+    """The command that installs a module: an extra of this library, or its own package."""
     package = module.partition(".")[0].replace("_", "-").lower()
     try:
         lines = requires(_DISTRIBUTION) or []
@@ -250,7 +250,7 @@ def _how_to_install(module: str) -> str:
 
 
 def _is_of_weights(error: BaseException) -> bool:
-    """Whether a file of weights is damaged, or could not be written to a full disk."""
+    """Whether a file of weights is damaged or could not be written."""
     return type(error).__name__ == "SafetensorError"
 
 
@@ -268,7 +268,7 @@ def _package_of(error: BaseException) -> str:
 
 
 def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:
-    """Whether a `raise` statement of these modules raised it."""
+    """Whether a `raise` statement of these packages raised an error."""
     frames = list(walk_tb(error.__traceback__))
     if not frames:
         return False
@@ -278,7 +278,7 @@ def _is_raised_by(error: BaseException, modules: tuple[str, ...]) -> bool:
 
 
 def _module(frame: FrameType) -> str:
-    """The package of a frame; `__main__` for a script, which is in no library's folder."""
+    """The package of a frame; `__main__` for a script outside of all library folders."""
     path = frame.f_code.co_filename
     name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     is_installed = any(part in path for part in ("site-packages", "dist-packages", "<", _STANDARD))

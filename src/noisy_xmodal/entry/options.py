@@ -1,7 +1,7 @@
-"""Options that are checked before any work: by their range, and by what they need beside them.
+"""Checks of options before any work: their values, and the options that they need.
 
-An option that would do nothing in a combination is refused. The names here are those of the scripts
-(`--clean_threshold`); an interface with other names writes its own into messages with `spell`.
+An option without an effect is refused. Names are those of the scripts (`--clean_threshold`); an
+interface with other names replaces them in messages with `spelled`.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ Arguments = TypeVar("Arguments", bound=Any)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """When an option can be given, and what values it takes.
+class Limits:
+    """When an option has an effect, and its values.
 
     Attributes:
-        needs: Options of which one must be given, or on, for this one to do anything.
-        excludes: Options beside which this one does nothing.
+        needs: Options of which at least one must be set.
+        excludes: Options that must not be set.
         least: Smallest value.
         most: Largest value.
-        one_of: The values that there are.
+        one_of: All values.
     """
 
     needs: tuple[str, ...] = ()
@@ -38,58 +38,55 @@ class Rule:
     one_of: tuple[str, ...] = ()
 
 
-Rules = Mapping[str, Rule]
-
-
 class OptionError(ValueError):
-    """An option whose value does not fit, or that would do nothing."""
+    """An option has a wrong value, or no effect."""
 
 
-def check_options(rules: Rules, values: Mapping[str, Any], typed: set[str]) -> None:
-    """Refuse what does not fit, naming the option.
+def check_options(table: Mapping[str, Limits], values: Mapping[str, Any], typed: set[str]) -> None:
+    """Refuse options with a wrong value or without an effect.
 
     Args:
-        rules: A rule for every option of the interface, and perhaps for others.
+        table: The limits of every option of the interface; others are ignored.
         values: The value of every option.
-        typed: The options that were typed, whatever their value.
+        typed: The options that are in the command line.
 
     Raises:
-        OptionError: A value is out of range, or an option would do nothing.
+        OptionError: A value is out of range, or an option has no effect.
     """
     for name, value in values.items():
         if name in typed and value in ("", Path("")):
             raise OptionError(f"--{name} is empty: give a value, or leave it out")
-        _check_value(name, value, rules[name])
+        _check_value(name, value, table[name])
     active = {name for name in typed if values[name] is not None and values[name] is not False}
     for name in sorted(active):
-        rule = rules[name]
-        if rule.needs and not active.intersection(rule.needs):
-            needed = " or ".join(f"--{other}" for other in rule.needs)
+        limits = table[name]
+        if limits.needs and not active.intersection(limits.needs):
+            needed = " or ".join(f"--{other}" for other in limits.needs)
             raise OptionError(
                 f"--{name} does nothing without {needed}: give that as well, or leave --{name} out"
             )
-        for other in rule.excludes:
+        for other in limits.excludes:
             if other in active:
                 raise OptionError(f"--{name} does nothing beside --{other}: leave one of them out")
 
 
 def read_options(
     kind: type[Arguments],
-    rules: Rules,
+    table: Mapping[str, Limits],
     argv: Sequence[str] | None = None,
     description: str | None = None,
 ) -> Arguments:
-    """Read the options of a script, and check them.
+    """Read and check the options of a script.
 
     Args:
         kind: Dataclass of the options.
-        rules: A rule for every one of them.
-        argv: What was typed; the process's arguments by default.
-        description: What the help says first.
+        table: The limits of every option.
+        argv: The command line; that of the process by default.
+        description: First lines of the help.
 
     Raises:
-        OptionError: As for `check_options`.
-        SystemExit: With 2 if the command line cannot be read.
+        OptionError: See `check_options`.
+        SystemExit: With 2 if the command line cannot be parsed.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argument_parser([kind], description=description)
@@ -98,34 +95,34 @@ def read_options(
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     typed = typed_options(parser, words)
     values = {field.name: getattr(read, field.name) for field in dataclasses.fields(kind)}
-    check_options(rules, values, typed)
+    check_options(table, values, typed)
     return kind(**values)
 
 
 def json_option(name: str, text: str) -> dict[str, Any]:
-    """The value of an option that takes a JSON object.
+    """Parse the value of an option that takes a JSON object.
 
     Args:
-        name: The option.
-        text: What was typed.
+        name: Name of the option.
+        text: The value.
 
     Raises:
-        OptionError: It is no such object.
+        OptionError: The text is not a JSON object.
     """
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise OptionError(f"--{name} is {text!r}, which is not valid JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise OptionError(f'--{name} is {text!r}: give a JSON object, such as {{"dropout": 0.2}}')
-    return found
+    return value
 
 
 def typed_options(parser: ArgumentParser, words: Sequence[str]) -> set[str]:
-    """The options that were typed, whatever their value; the parser has no defaults afterwards.
+    """The options that are in a command line. The parser loses its defaults.
 
     Args:
-        parser: The parser of a script, which has read the words without an error.
+        parser: The parser of a script, which has parsed the words without an error.
         words: The command line.
     """
     for action in parser._actions:
@@ -136,22 +133,22 @@ def typed_options(parser: ArgumentParser, words: Sequence[str]) -> set[str]:
 
 
 def spelled(message: str, names: Mapping[str, str]) -> str:
-    """A message with the options as an interface calls them.
+    """Replace the option names in a message by those of an interface.
 
     Args:
-        message: A message that names options as the scripts do.
-        names: What the interface calls them, by the scripts' names.
+        message: A message with the names of the scripts.
+        names: Names of the interface, by those of the scripts.
     """
-    return re.sub(r"--(\w+)", lambda found: names.get(found[1], found[0]), message)
+    return re.sub(r"--(\w+)", lambda match: names.get(match[1], match[0]), message)
 
 
-def _check_value(name: str, value: Any, rule: Rule) -> None:
+def _check_value(name: str, value: Any, limits: Limits) -> None:
     if value is None:
         return
-    if rule.one_of and value not in rule.one_of:
-        raise OptionError(f"--{name} is {value!r}: give one of {', '.join(rule.one_of)}")
+    if limits.one_of and value not in limits.one_of:
+        raise OptionError(f"--{name} is {value!r}: give one of {', '.join(limits.one_of)}")
     for number in value if isinstance(value, list | tuple) else [value]:
-        least, most = rule.least, rule.most
+        least, most = limits.least, limits.most
         if (least is None or number >= least) and (most is None or number <= most):
             continue
         span = f"at least {least:g}" if most is None else f"a value from {least:g} to {most:.10g}"

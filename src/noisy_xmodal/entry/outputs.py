@@ -1,4 +1,4 @@
-"""Files that a command is to write: seen to be writable, and kept from a second command."""
+"""Checks of output files, and a lock against a second process that writes to them."""
 
 import json
 import os
@@ -12,50 +12,50 @@ Check = Callable[[Path], bool]
 
 
 def check_output(path: str | Path, option: str, suffix: str, is_own: Check | None = None) -> Path:
-    """See that a file can be written, before any long work. Nothing is left behind.
+    """Check that a file can be written, before any long work. Nothing is left behind.
 
     Args:
         path: The file.
-        option: What it is called at the interface, such as "--output".
-        suffix: The ending that it must have.
-        is_own: Tells whether a file that is there was written by such a command before; None where
-            any file of that name may be replaced.
+        option: The option that names it, such as "--output".
+        suffix: The suffix that it must have.
+        is_own: Whether an existing file was written by such a command before; None if any file may
+            be replaced.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: It is a folder, ends otherwise, cannot be written, or is a file of something
-            else.
+        ValueError: It is a folder, has another suffix, cannot be written, or is another kind of
+            file.
     """
     path = Path(path)
-    if os.path.isdir(path):  # which takes names that no system does, as pathlib does not
+    if os.path.isdir(path):  # accepts names that pathlib refuses
         raise ValueError(f"{option} is {path}, a folder: give a file that ends in {suffix}")
     if path.suffix.lower() != suffix:
         raise ValueError(f"{option} is {path}: give a file that ends in {suffix}")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{option} is {path}, which is no plain file: give another {option}")
+        raise ValueError(f"{option} is {path}, which is not a regular file: give another {option}")
     check_writable(path, option)
     if is_own is not None and path.exists() and not is_own(path):
         raise ValueError(
-            f"{option} {path} is a file that this command has not written, and would be lost: give "
-            f"another {option}, or remove it"
+            f"{option} {path} was not written by this command, and would be lost: give another "
+            f"{option}, or remove the file"
         )
     return path
 
 
 def check_writable(path: Path, option: str) -> None:
-    """See that something can be written beside a file or folder; nothing is left behind.
+    """Check that a file or folder can be created; nothing is left behind.
 
     Args:
         path: The file or folder.
-        option: What it is called at the interface.
+        option: The option that names it.
 
     Raises:
-        ValueError: Nothing can be written there.
+        ValueError: It cannot be created.
     """
     folder = path.absolute().parent
-    made = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{path.name}.{os.getpid()}.probe"
@@ -67,48 +67,49 @@ def check_writable(path: Path, option: str) -> None:
             f"{option} {path} cannot be written: {reason}. Give another {option}"
         ) from error
     finally:
-        for one in made:
+        for one in missing:
             if os.path.isdir(one) and not any(one.iterdir()):
                 one.rmdir()
 
 
 def is_summary(path: Path) -> bool:
-    """Whether a file is the JSON that an audit or a search writes beside its output."""
+    """Whether a file is the JSON summary of an audit or a search."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and (
-        "wrong_share" in found or {"query", "results"} <= set(found)
+    return isinstance(content, dict) and (
+        "wrong_share" in content or {"query", "results"} <= set(content)
     )
 
 
 @contextmanager
 def only_one(*paths: str | Path | None) -> Iterator[None]:
-    """Within it, no other process writes to these files or folders.
+    """Lock output files or folders, so that no other process writes to them.
 
-    The lock is the system's: it ends with the process, however that ends.
+    The system releases the locks when the process ends, even if it is killed.
 
     Args:
-        paths: What is to be written; None is left out.
+        paths: The files and folders; None is skipped.
 
     Raises:
-        ValueError: Another process writes to one of them now.
+        ValueError: Another process holds one of the locks.
     """
     with ExitStack() as stack:
-        for path in (Path(given).absolute() for given in paths if given is not None):
+        for path in (Path(one).absolute() for one in paths if one is not None):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
             try:
                 lock.acquire()
             except Timeout as error:
                 raise ValueError(
-                    f"another process writes to {path} now: wait for its end, or give another place"
+                    f"another process writes to {path} now: wait until it ends, or give another "
+                    "place"
                 ) from error
-            stack.callback(_give_back, lock)
+            stack.callback(_release, lock)
         yield
 
 
-def _give_back(lock: FileLock) -> None:
+def _release(lock: FileLock) -> None:
     Path(lock.lock_file).unlink(missing_ok=True)  # while it is held, so that no other is removed
     lock.release()

@@ -1,11 +1,11 @@
-"""What may be printed on a terminal: text that moves no cursor and sets no colour."""
+"""Text that is safe to print on a terminal: it moves no cursor and sets no colour."""
 
 import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-#: Escape sequences as terminals read them: CSI ... letter, OSC ... end, ESC and one character.
+#: Escape sequences of terminals: CSI ... letter, OSC ... end, ESC and one character.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
@@ -18,24 +18,24 @@ _LINE_ENDS = "\n\r\t\v\f\x85\u2028\u2029"
 
 
 def plain(text: object) -> str:
-    """Text as one line that a terminal shows and does not obey.
+    """Text as one line without anything that a terminal interprets.
 
     Args:
-        text: A caption, a name of a file, a query, an error, or a line around such.
+        text: A caption, a file name, a query, an error, or a line that contains one.
 
     Returns:
-        It without escape sequences, control characters and marks of direction. Ends of lines and
-        tabs are spaces, and halves of surrogate pairs (names of files that are not UTF-8) `\ufffd`.
+        The text without escape sequences, control characters and direction marks. Line ends and
+        tabs become spaces, and surrogates (of file names that are not UTF-8) `\ufffd`.
     """
     return "".join(_shown(char) for char in _SEQUENCES.sub("", str(text)))
 
 
 def plain_values(value: Any, spell: Callable[[str], str] = str) -> Any:
-    """What a command found, with all its strings `plain`, to be printed.
+    """The result of a command with all strings made `plain`, for printing.
 
     Args:
         value: Strings, numbers, and lists and dicts of them.
-        spell: Changes each string as well.
+        spell: Applied to each string first.
     """
     if isinstance(value, str):
         return plain(spell(value))

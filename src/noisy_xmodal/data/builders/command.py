@@ -6,8 +6,8 @@ from typing import Any
 
 from ...arguments.datasets import WriteArguments
 from ...entry.door import enter
+from ...entry.limits import WRITE
 from ...entry.options import OptionError, read_options
-from ...entry.rules import WRITE
 from ...noise.noise_types import needs_objects
 from ..interfaces import script_spelling
 from .base import NoisyPairsBuilder

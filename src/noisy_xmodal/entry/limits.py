@@ -1,15 +1,15 @@
-"""The table of the options of commands and scripts: what each needs, and what silences it.
+"""Tables with the limits of the options of commands and scripts.
 
-An option of a command that is missing here is an error in its first run.
+A command fails in its first run if one of its options is missing here.
 """
 
-from .options import Rule
+from .options import Limits
 
-_ALWAYS = Rule()
-_COUNT = Rule(least=1)
-#: What numpy, torch and Python all take.
-_SEED = Rule(least=0, most=2**32 - 1)
-_TRAINS = "model_name_or_path"  # a model that judges is trained no more
+_ALWAYS = Limits()
+_COUNT = Limits(least=1)
+#: Seeds that numpy, torch and Python accept.
+_SEED = Limits(least=0, most=2**32 - 1)
+_MODEL = "model_name_or_path"  # with a trained judge nothing is trained
 _COLUMNS = ("image_column", "caption_column", "id_column")
 
 AUDIT = {
@@ -18,18 +18,18 @@ AUDIT = {
     "split": _ALWAYS,
     **dict.fromkeys(_COLUMNS, _ALWAYS),
     "inject_noise": _ALWAYS,
-    "noise_seed": Rule(needs=("inject_noise",), least=0, most=2**32 - 1),
+    "noise_seed": Limits(needs=("inject_noise",), least=0, most=2**32 - 1),
     "model_name_or_path": _ALWAYS,
-    "vision_model_name_or_path": Rule(excludes=(_TRAINS,)),
+    "vision_model_name_or_path": Limits(excludes=(_MODEL,)),
     "output": _ALWAYS,
     "clean": _ALWAYS,
-    "clean_weights": Rule(needs=("clean",)),
-    "force_clean": Rule(needs=("clean",), excludes=("clean_weights",)),
-    "clean_threshold": Rule(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
-    "folds": Rule(excludes=(_TRAINS,), least=2),
-    "rounds": Rule(excludes=(_TRAINS,), least=1),
-    "epochs": Rule(excludes=(_TRAINS,), least=1),
-    "max_seq_length": Rule(excludes=(_TRAINS,), least=3),
+    "clean_weights": Limits(needs=("clean",)),
+    "force_clean": Limits(needs=("clean",), excludes=("clean_weights",)),
+    "clean_threshold": Limits(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
+    "folds": Limits(excludes=(_MODEL,), least=2),
+    "rounds": Limits(excludes=(_MODEL,), least=1),
+    "epochs": Limits(excludes=(_MODEL,), least=1),
+    "max_seq_length": Limits(excludes=(_MODEL,), least=3),
     "seed": _SEED,
     "shown": _COUNT,
     "device": _ALWAYS,
@@ -46,16 +46,16 @@ SEARCH = {
     "split": _ALWAYS,
     **dict.fromkeys(_COLUMNS, _ALWAYS),
     "top_k": _COUNT,
-    "direction": Rule(one_of=("auto", "text_to_image", "image_to_text")),
+    "direction": Limits(one_of=("auto", "text_to_image", "image_to_text")),
     "reranker": _ALWAYS,
-    "shortlist": Rule(needs=("reranker",), least=1),
-    "index": Rule(one_of=("auto", "exact", "ivf", "hnsw")),
+    "shortlist": Limits(needs=("reranker",), least=1),
+    "index": Limits(one_of=("auto", "exact", "ivf", "hnsw")),
     "output": _ALWAYS,
     "device": _ALWAYS,
     "json": _ALWAYS,
 }
 
-_OF_A_DATASET = Rule(needs=("dataset_name",))
+_OF_A_DATASET = Limits(needs=("dataset_name",))
 EVALUATE = {
     "model_name_or_path": _ALWAYS,
     "dataset_name": _ALWAYS,
@@ -70,8 +70,8 @@ EVALUATE = {
     "precision_recall_file": _ALWAYS,
     "block_size": _COUNT,
     "shortlist_model_name_or_path": _ALWAYS,
-    "shortlist_size": Rule(needs=("shortlist_model_name_or_path",), least=1),
-    "fold_size": Rule(excludes=("shortlist_model_name_or_path",), least=1),
+    "shortlist_size": Limits(needs=("shortlist_model_name_or_path",), least=1),
+    "fold_size": Limits(excludes=("shortlist_model_name_or_path",), least=1),
     "device": _ALWAYS,
 }
 
@@ -79,23 +79,23 @@ COMPARE = {"runs": _ALWAYS, "output": _ALWAYS}
 
 DRAW = {
     "output_dir": _ALWAYS,
-    "n_pictures": Rule(least=8),
-    "wrong_share": Rule(least=0, most=1),
+    "n_pictures": Limits(least=8),
+    "wrong_share": Limits(least=0, most=1),
     "seed": _SEED,
 }
 
-#: Of all scripts in dataset_scripts/; each has some of them.
+#: All options of the scripts in dataset_scripts/; each script has some of them.
 WRITE = {
     "out": _ALWAYS,
     "configs": _ALWAYS,
     "seed": _SEED,
     "overwrite": _ALWAYS,
     "push_to_hub": _ALWAYS,
-    "private": Rule(needs=("push_to_hub",)),
-    "compact": Rule(excludes=("push_to_hub",)),
+    "private": Limits(needs=("push_to_hub",)),
+    "compact": Limits(excludes=("push_to_hub",)),
     "noise_index": _ALWAYS,
     "objects_from": _ALWAYS,
-    "on_bad_image": Rule(one_of=("error", "skip")),
+    "on_bad_image": Limits(one_of=("error", "skip")),
     "data_dir": _ALWAYS,
     "source": _ALWAYS,
     "source_config": _ALWAYS,
