@@ -58,18 +58,10 @@ class NoisyLabels:
 def read_only_integers(
     values: ArrayLike, name: str, entry: str = "class number per item"
 ) -> NDArray[np.int64]:
-    """Copy a flat integer array, which an empty list is too.
-
-    Args:
-        values: The array, (n,).
-        name: Its name in the error.
-        entry: What an entry is, for the error.
-
-    Returns:
-        The copy, (n,), read-only.
+    """Copy a flat integer array, (n,), read-only; the error says what an entry is.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the values are something else; an empty list is fine.
     """
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
