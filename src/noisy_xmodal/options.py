@@ -1,8 +1,7 @@
-"""Options that nothing reads: one table a class, and one way to refuse them.
+"""Refuse options that have no effect in their combination.
 
-An option that is set and has no effect misleads as much as a wrong result. A class with options has
-a table of rules; an option that differs from its default where nothing reads it is refused with a
-line that says why and what to use.
+A class with options has a table of rules. An option that differs from its default although nothing
+reads it is refused with a line that says why and what to use.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,13 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """When an option is read, and what to say where it is not.
+    """When an option has an effect, and the error message when it has none.
 
     Attributes:
-        is_read: Function of all options of the class (by attribute) that tells whether this one has
-            an effect.
-        otherwise: Why it has none, and what to do; follows "`name` is value: ".
-        same: Values that mean the same as the default.
+        is_read: Whether the option has an effect, a function of all options (by attribute).
+        otherwise: Why it has none and what to do; the message begins with "`name` is value: ".
+        same: Values that are equivalent to the default.
     """
 
     is_read: Callable[[Any], bool]
@@ -27,36 +25,36 @@ class Rule:
     same: tuple[Any, ...] = ()
 
 
-#: The rule of an option that always has an effect.
+#: An option that always has an effect.
 READ = Rule(lambda _: True)
 
 
 def never_read(otherwise: str, same: tuple[Any, ...] = ()) -> Rule:
-    """The rule of an option that nothing reads, see `Rule`."""
+    """The rule of an option that never has an effect, see `Rule`."""
     return Rule(lambda _: False, otherwise, same)
 
 
 def field_defaults(kind: Any) -> dict[str, Any]:
-    """The default of each field of a dataclass; fields without one are left out."""
-    found = {
+    """The defaults of the fields of a dataclass, for fields with a default."""
+    defaults = {
         field.name: field.default if field.default_factory is MISSING else field.default_factory()
         for field in fields(kind)
     }
-    return {name: value for name, value in found.items() if value is not MISSING}
+    return {name: value for name, value in defaults.items() if value is not MISSING}
 
 
 def unread(
     options: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Rule]
 ) -> dict[str, str]:
-    """Find the options that differ from their defaults and that nothing reads.
+    """Find the options that differ from their defaults and have no effect.
 
     Args:
         options: Values by name. An option without a default counts as set.
-        defaults: Default values by name; None, False, 0 and empty values are one.
+        defaults: Default values by name; None, False, 0 and empty values are equivalent.
         rules: Rules by name.
 
     Returns:
-        What to say of each, by name.
+        The message of each, by name.
     """
     every = SimpleNamespace(**{**defaults, **options})
     return {
@@ -77,19 +75,19 @@ def _same(value: Any, default: Any, same: tuple[Any, ...]) -> bool:
 def settle_unread(
     options: Any, beside: Mapping[str, Any], kind: Any, rules: Mapping[str, Rule], typed: set[str]
 ) -> None:
-    """Give the options of a script that nothing reads the defaults of what takes them.
+    """Reset options without an effect to their defaults, unless they are in the command line.
 
-    A recipe gives options for all combinations. One that a person has typed is refused instead.
+    A recipe sets options for all combinations, so some have no effect.
 
     Args:
-        options: The options, a dataclass; changed in place.
-        beside: What else the rules look at, by name.
-        kind: Dataclass whose defaults they get.
+        options: A dataclass instance; changed in place.
+        beside: Further values that the rules read, by name.
+        kind: Dataclass with the defaults.
         rules: Rules by name.
-        typed: Names of the options that were typed.
+        typed: Names of the options in the command line.
 
     Raises:
-        ValueError: If a person typed an option that nothing reads.
+        ValueError: An option in the command line has no effect.
     """
     values, defaults = vars(options), field_defaults(kind)
     idle = unread({**values, **beside}, {}, rules)
@@ -105,19 +103,19 @@ def refuse_unread(
     rules: Mapping[str, Rule],
     form: str = "`{}`",
 ) -> None:
-    """Refuse options that differ from their defaults and that nothing reads.
+    """Refuse options that differ from their defaults and have no effect.
 
     Args:
         options: Values by name.
         defaults: Default values by name.
         rules: Rules by name.
-        form: How the interface at hand writes the name of an option.
+        form: Format of an option name in messages.
 
     Raises:
-        ValueError: If there is such an option; the first one is named.
+        ValueError: An option has no effect; the message names the first one.
     """
     for name, otherwise in unread(options, defaults, rules).items():
         value = options[name]
         shown = value if isinstance(value, bool | int | float | str | list | dict) else None
-        given = "set" if shown is None else repr(shown)
-        raise ValueError(f"{form.format(name)} is {given}: {otherwise}")
+        text = "set" if shown is None else repr(shown)
+        raise ValueError(f"{form.format(name)} is {text}: {otherwise}")

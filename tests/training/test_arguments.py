@@ -111,7 +111,7 @@ def test_dropping_columns_is_refused(tmp_path):
 def test_fp16_on_a_cpu_is_refused(tmp_path, monkeypatch, by_accelerate):
     if by_accelerate:
         monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    with pytest.raises(ValueError, match=r"fp16 is asked for on a CPU.*use `bf16`"):
+    with pytest.raises(ValueError, match=r"fp16 has no effect on a CPU.*use `bf16`"):
         arguments(tmp_path, use_cpu=True, fp16=not by_accelerate)
 
 
@@ -150,7 +150,9 @@ def test_a_launcher_that_starts_one_process_of_several_is_warned_of(tmp_path, mo
         warnings.simplefilter("error")
         arguments(tmp_path, use_cpu=True)  # accelerate launch --num_processes 1
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    with pytest.warns(UserWarning, match=r"asked for several.*started one.*torchrun --nproc_per"):
+    with pytest.warns(
+        UserWarning, match=r"should start several.*started one.*torchrun --nproc_per"
+    ):
         arguments(tmp_path, use_cpu=True)
 
 

@@ -109,7 +109,7 @@ NEVER = [name for name in NEVER if name not in (*TRACKED, "trackio_static_space_
 def test_an_argument_without_effect_is_refused(name):
     default = field_defaults(RobustTrainingArguments)[name]
     if name in ("adam_beta1", "adam_epsilon"):
-        with pytest.raises(ValueError, match=f"`{name}` is .*: the optimizer that `optim` names"):
+        with pytest.raises(ValueError, match=f"`{name}` is .*: the optimizer in `optim`"):
             arguments(optim="sgd", **{name: another(name, default)})
         return
     with pytest.raises(ValueError, match=rf"^`{name}` is .+: .+\.$"):
@@ -299,10 +299,10 @@ def test_what_a_trainer_has_no_answer_to_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("report_to", "message"),
     [
-        ("wandb", r"names wandb, which is not installed: run `pip install wandb`"),
-        (["mlflow"], "names mlflow, which is not installed"),
-        ("comet_ml", "names comet_ml, .*run `pip install comet-ml`"),
-        ("tensorbord", "names 'tensorbord': there are none, .*tensorboard"),
+        ("wandb", r"has wandb, which is not installed: run `pip install wandb`"),
+        (["mlflow"], "has mlflow, which is not installed"),
+        ("comet_ml", "has comet_ml, .*run `pip install comet-ml`"),
+        ("tensorbord", "has 'tensorbord': give 'none', or some of .*tensorboard"),
     ],
 )
 def test_a_tracker_that_is_not_there_is_refused(monkeypatch, report_to, message):

@@ -1,6 +1,6 @@
-"""Options of training: what this library adds to transformers' TrainingArguments, and its defaults.
+"""Training options that this library adds to transformers' TrainingArguments, and its defaults.
 
-The classes that check and use them are in `training.arguments` and `models.rcar.arguments_rcar`.
+`training.arguments` and `models.rcar.arguments_rcar` check them.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class RobustOptions:
         default=True,
         metadata={
             "help": "Divide the pairs and refurbish their targets after the warm-up. False is "
-            "plain training of the same model with the same losses: every pair counts as right."
+            "plain training of the same model with the same losses: all pairs count as clean."
         },
     )
     warmup_epochs: int = field(
@@ -26,16 +26,14 @@ class RobustOptions:
     )
     score_block_size: int = field(
         default=64,
-        metadata={
-            "help": "Images and texts that are scored at once when evaluating; bounds memory."
-        },
+        metadata={"help": "Images and texts that the evaluation scores at once; limits memory."},
     )
     gather_negatives: bool = field(
         default=False,
         metadata={
-            "help": "With several processes, let the pairs of a batch meet those of all processes, "
-            "as one process with the whole batch would. By default, as in the papers, they meet "
-            "those of their own process."
+            "help": "With several processes, take negatives from the batches of all processes, as "
+            "one process with the whole batch would. By default, as in the papers, they come "
+            "from the batch of the own process."
         },
     )
     plot_divisions: bool = field(
@@ -45,26 +43,26 @@ class RobustOptions:
     image_cache_mb: int = field(
         default=1024,
         metadata={
-            "help": "Memory, in MiB, for training pictures that are decoded and scaled already. "
-            "0 reads every picture anew each time."
+            "help": "Memory in MiB for decoded and scaled training pictures. 0 reads every picture "
+            "again in each epoch."
         },
     )
     keep_freed_memory: bool = field(
         default=True,
         metadata={
             "help": "On a CPU under Linux, keep freed memory in the process for the next step, "
-            "which saves up to half of its time. False gives it back to the system at once."
+            "which saves up to half of its time. False returns it to the system at once."
         },
     )
     per_device_train_batch_size: int = field(
         default=128, metadata={"help": "Pairs in a mini-batch of each network, per device."}
     )
     num_train_epochs: float = field(
-        default=45.0, metadata={"help": "Epochs in all, warm-up included."}
+        default=45.0, metadata={"help": "Epochs in total, with the warm-up."}
     )
     learning_rate: float = field(default=2e-4, metadata={"help": "Initial learning rate of Adam."})
     max_grad_norm: float = field(
-        default=2.0, metadata={"help": "Gradient norm to clip at, for each network by itself."}
+        default=2.0, metadata={"help": "Gradient norm to clip at, for each network separately."}
     )
     eval_strategy: str = field(
         default="epoch", metadata={"help": "When to evaluate: no, steps, epoch."}
@@ -83,18 +81,17 @@ class RobustOptions:
     )
     metric_for_best_model: str | None = field(
         default="rsum",
-        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
+        metadata={"help": "Metric of the evaluator that selects the best checkpoint."},
     )
     greater_is_better: bool | None = field(
         default=None,
         metadata={
-            "help": "Whether a larger metric is better; what the evaluator says of it when left "
-            "out. The trainer sets it."
+            "help": "Whether a larger metric is better; by default the trainer asks the evaluator."
         },
     )
     hub_strategy: str = field(
         default="end",
-        metadata={"help": "When to push to the Hub: end, once, with everything that was measured."},
+        metadata={"help": "When to push to the Hub: end, once, with all results."},
     )
     remove_unused_columns: bool | None = field(
         default=False, metadata={"help": "Keep False: pair ids must reach the trainer."}
@@ -106,36 +103,36 @@ class LabelOptions(RobustOptions):
     """Options of methods for class labels; the defaults are the recipe of MRL and DMCM."""
 
     score_block_size: int = field(
-        default=512, metadata={"help": "Rows that are embedded at once when evaluating."}
+        default=512, metadata={"help": "Rows that the evaluation embeds at once."}
     )
     feature_scaling: str = field(
         default="standard",
         metadata={
-            "help": "What to do with feature vectors first: standard (centre and scale each number "
-            "by the training split; kept in the model) or none."
+            "help": "Scaling of feature vectors: standard (zero mean and unit variance on the "
+            "training split; stored in the model) or none."
         },
     )
     warmup_epochs: int = field(
         default=-1,
-        metadata={"help": "Epochs of the warm-up; -1 for as many as the method has."},
+        metadata={"help": "Epochs of the warm-up; -1 for the number of the method."},
     )
     per_device_train_batch_size: int = field(
         default=100, metadata={"help": "Pairs in a mini-batch, per device."}
     )
     num_train_epochs: float = field(
-        default=100.0, metadata={"help": "Epochs in all, warm-up included."}
+        default=100.0, metadata={"help": "Epochs in total, with the warm-up."}
     )
     learning_rate: float = field(default=1e-4, metadata={"help": "Initial learning rate of Adam."})
     adam_beta1: float = field(default=0.5, metadata={"help": "First beta of Adam."})
     lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "Course of the learning rate."}
+        default="cosine", metadata={"help": "Schedule of the learning rate."}
     )
     max_grad_norm: float = field(
         default=0.0, metadata={"help": "Gradient norm to clip at; 0 for none."}
     )
     metric_for_best_model: str | None = field(
         default="map",
-        metadata={"help": "Metric of the evaluator that chooses the best checkpoint."},
+        metadata={"help": "Metric of the evaluator that selects the best checkpoint."},
     )
 
 
@@ -146,8 +143,7 @@ class RcarOptions(RobustOptions):
     mlm_epochs: int = field(
         default=10,
         metadata={
-            "help": "Epochs, from the first, of masked language modelling beside matching; 0 for "
-            "matching alone."
+            "help": "Number of first epochs with masked language modelling; 0 for matching alone."
         },
     )
     warmup_epochs: int = field(
@@ -156,22 +152,22 @@ class RcarOptions(RobustOptions):
     track_losses: bool = field(
         default=True,
         metadata={
-            "help": "Pass over the pairs at the beginning of every epoch, warm-up and plain "
-            "training included, and draw how the losses of right and wrong pairs part."
+            "help": "Compute the losses of all pairs at the start of every epoch, also in the "
+            "warm-up and in plain training, and plot those of right and wrong pairs."
         },
     )
     per_device_train_batch_size: int = field(
-        default=64, metadata={"help": "Given pairs in a mini-batch, per device."}
+        default=64, metadata={"help": "Pairs of the data in a mini-batch, per device."}
     )
     num_train_epochs: float = field(
-        default=30.0, metadata={"help": "Epochs in all, those with masked words included."}
+        default=30.0, metadata={"help": "Epochs in total, with those of masked words."}
     )
     learning_rate: float = field(default=3e-5, metadata={"help": "Initial learning rate of Adam."})
     lr_scheduler_type: str = field(
-        default="cosine", metadata={"help": "Course of the learning rate."}
+        default="cosine", metadata={"help": "Schedule of the learning rate."}
     )
 
     ddp_find_unused_parameters: bool | None = field(
         default=True,
-        metadata={"help": "Keep True: without masked words, the word head is not used."},
+        metadata={"help": "Keep True: without masked words, the word head is unused."},
     )

@@ -1,4 +1,4 @@
-"""Load the pairs that the options of a script name."""
+"""Load the training pairs of a script by its options."""
 
 import os
 
@@ -13,21 +13,21 @@ from .injection import inject_noise
 from .pictures import first_few, keep_good_pictures
 from .splits import held_out_line, hold_out_validation
 
-DEMO_CONFIG = "cmp_40"  # OpenMoji's, where none is named
+DEMO_CONFIG = "cmp_40"  # default config of OpenMoji
 
 
 def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
-    """Loads a dataset by name and configuration, wherever it lives, with train and validation.
+    """Load a dataset by name and config, with the splits train and validation.
 
     Args:
-        args: Which one, and what to do with it first; OpenMoji when it is not named.
+        args: The options; OpenMoji without a name.
 
     Returns:
-        The splits; those that were not there before are told on standard output.
+        The splits; new ones are printed.
 
     Raises:
-        DatasetError: The name, the configuration, the columns or the pictures do not fit.
-        ValueError: The noise that was asked for cannot be put into these pairs.
+        DatasetError: The name, the config, the columns or the pictures are wrong.
+        ValueError: The noise cannot be injected into these pairs.
     """
     if args.dataset_name is None:
         config = args.dataset_config_name or DEMO_CONFIG
@@ -72,14 +72,14 @@ def load_training_pairs(args: PairArguments) -> datasets.DatasetDict:
 
 
 def refuse_share(validation_share: float, kind: type) -> None:
-    """Refuse a share to hold out where there is a split validation.
+    """Refuse a share to hold out if there is a validation split.
 
     Args:
         validation_share: The share.
         kind: Dataclass of the options.
 
     Raises:
-        DatasetError: If it is not the default.
+        DatasetError: The share is not the default.
     """
     if validation_share != field_defaults(kind)["validation_share"]:
         raise DatasetError(
@@ -89,13 +89,10 @@ def refuse_share(validation_share: float, kind: type) -> None:
 
 
 def dataset_label(args: PairArguments) -> tuple[str, str]:
-    """Names the dataset and its configuration for the results; injected noise is one, too.
+    """The names of the dataset and of its config, or of the injected noise, for the results.
 
     Args:
-        args: Which pairs were trained on.
-
-    Returns:
-        What to call the dataset, and what to call its configuration.
+        args: The options.
     """
     if args.dataset_name is None:
         name, config = "openmoji", args.dataset_config_name or DEMO_CONFIG

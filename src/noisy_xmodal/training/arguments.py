@@ -1,4 +1,4 @@
-"""Training arguments: transformers' own, with the field's defaults, and what robustness adds."""
+"""Training arguments: those of transformers and of this library, with checks."""
 
 import math
 import os
@@ -14,8 +14,8 @@ from ..arguments.training import LabelOptions, RobustOptions
 from ..options import Rule, never_read
 from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
 
-#: What decides the steps of a run: it is resumed with the same values only. The schedule of the
-#: learning rate is made anew, so that a run can be lengthened.
+#: A run can only be resumed with the same values of these. The schedule of the learning rate is
+#: created again, so a run can be extended.
 _COURSE_OPTIONS = (
     *("robust", "warmup_epochs", "gather_negatives", "seed", "data_seed"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_drop_last"),
@@ -24,7 +24,7 @@ _COURSE_OPTIONS = (
     *("warmup_steps", "bf16", "fp16", "metric_for_best_model"),
 )
 
-#: The least values of numbers that transformers does not look at before they are used.
+#: Smallest values of numbers that transformers does not check.
 _LEAST = {
     **dict.fromkeys(("gradient_accumulation_steps", "score_block_size"), 1),
     **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs"), 0),
@@ -43,14 +43,14 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
     what to use; `training.supported_arguments` lists them all.
     """
 
-    # Pairs that a batch has at least; no annotation, for it is no argument.
+    # Fewest pairs in a batch. Without an annotation it is not an argument.
     least_batch = 2
 
     def __post_init__(self) -> None:
         self._check_launch()
         refuse_arguments(self, self.own_rules())
         self._check_numbers()
-        #: Whether a person has said which way the metric is better.
+        #: Whether the user has set which direction of the metric is better.
         self.way_is_given = self.greater_is_better is not None
         super().__post_init__()
         refuse_accelerator(self.accelerator_config)
@@ -63,16 +63,16 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
         strategy = HubStrategy(self.hub_strategy)
         if strategy != HubStrategy.END:
             raise ValueError(
-                f"`hub_strategy` is {strategy.value!r}: only 'end' is there, for a "
-                "model is published with its card, and that says what was measured at the end."
+                f"`hub_strategy` is {strategy.value!r}: only 'end' is possible: a "
+                "model is published with its card, which has the final results."
             )
 
     def own_rules(self) -> Mapping[str, Rule]:
-        """Rules that a subclass adds, or has otherwise than `supported_arguments`."""
+        """Rules that a subclass adds to those of `supported_arguments`, or changes."""
         return {}
 
     def _check_launch(self) -> None:
-        """Refuse ways to run on several processes that transformers would drop or only start."""
+        """Refuse ways to run on several processes that are not supported."""
         asked = {
             "`fsdp`": self.fsdp,
             "`fsdp_config`": self.fsdp_config,
@@ -92,18 +92,16 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
                 )
 
     def _check_numbers(self) -> None:
-        """Refuse numbers that are too small, and what is none, such as "1e-3" of a YAML file."""
+        """Refuse small numbers, and other types such as the string "1e-3" of a YAML file."""
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not isinstance(value, int | float | np.integer) or not value >= least:  # NaN too
                 raise ValueError(f"`{name}` is {value!r}: give a number of at least {least}.")
 
     def _check_machine(self) -> None:
-        """Refuse what the machine cannot do and would not say."""
+        """Refuse settings that the machine would silently ignore."""
         if self.mixed_precision == "fp16" and self.device.type == "cpu":
-            raise ValueError(
-                "fp16 is asked for on a CPU, which would not do it: use `bf16`, or neither."
-            )
+            raise ValueError("fp16 has no effect on a CPU: use `bf16`, or neither.")
         if self.n_gpu > 1:
             raise ValueError(
                 f"{self.n_gpu} GPUs are visible to one process, and a batch cannot be split among "
@@ -112,37 +110,37 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
                 f"`accelerate launch --multi_gpu --num_processes {self.n_gpu} SCRIPT ...`, or show "
                 "one GPU alone by CUDA_VISIBLE_DEVICES=0."
             )
-        # accelerate names a meeting point for several processes, then starts one.
+        # `accelerate launch` sets these for several processes, but can start a single one.
         started = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
         if started and "WORLD_SIZE" not in os.environ and self.world_size == 1:
             warnings.warn(
-                "`accelerate launch` was asked for several processes and has started one. For "
+                "`accelerate launch` should start several processes and has started one. For "
                 "several, use `torchrun --nproc_per_node N SCRIPT ...`, with --use_cpu True on "
                 "CPUs.",
                 stacklevel=2,
             )
 
     def _check_batches(self) -> None:
-        """Refuse batches in which no pair has another one to differ from."""
+        """Refuse batches that are too small to contain negatives."""
         n_pairs = self.per_device_train_batch_size
         if n_pairs * (self.world_size if self.gather_negatives else 1) < self.least_batch:
             raise ValueError(
-                f"`per_device_train_batch_size` is {n_pairs}: wrong pairs are made from the other "
-                f"pairs of a batch, so give at least {self.least_batch}."
+                f"`per_device_train_batch_size` is {n_pairs}: the negatives of a pair are the "
+                f"others of its batch, so give at least {self.least_batch}."
             )
 
     def check_epochs(self, trained: float | None = None) -> None:
-        """Refuse a training of no length, and a warm-up that leaves no epoch for the rest.
+        """Refuse a training without steps, and a warm-up without a robust epoch after it.
 
         Args:
-            trained: The epochs that `max_steps` are, once they are known.
+            trained: The number of epochs in `max_steps`, once it is known.
         """
         if self.warmup_epochs < 0:
             raise ValueError(f"`warmup_epochs` must not be negative, found {self.warmup_epochs}.")
         if self.max_steps == 0 or self.max_steps < -1:
             raise ValueError(
-                f"`max_steps` is {self.max_steps}: give the number of steps, or -1 for as many as "
-                "`num_train_epochs` are."
+                f"`max_steps` is {self.max_steps}: give the number of steps, or -1 to train for "
+                "`num_train_epochs`."
             )
         if self.max_steps < 0 and not 0 < self.num_train_epochs < math.inf:
             raise ValueError(
@@ -162,14 +160,14 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
 
     @property
     def course_options(self) -> tuple[str, ...]:
-        """The options that a run is resumed with the same values of only."""
+        """The options whose values must stay the same when a run is resumed."""
         return _COURSE_OPTIONS
 
     def asked_epochs(self, trained: float | None = None) -> tuple[float, str]:
-        """The epochs that are asked for, without end where nobody knows yet, and by which option.
+        """The number of epochs (infinite while unknown), and the option that sets it, as text.
 
         Args:
-            trained: The epochs that `max_steps` are, once they are known.
+            trained: The number of epochs in `max_steps`, once it is known.
         """
         if self.max_steps < 0:
             return self.num_train_epochs, f"`num_train_epochs` {self.num_train_epochs:g}"
@@ -178,7 +176,7 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
 
 
 def _is_on(variable: str) -> bool:
-    """Whether an environment variable is a yes."""
+    """Whether an environment variable is true."""
     return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
@@ -201,14 +199,14 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
 
     @property
     def course_options(self) -> tuple[str, ...]:
-        """As for all methods, and the scaling."""
+        """Those of all methods, and the scaling."""
         return (*super().course_options, "feature_scaling")
 
     def own_rules(self) -> Mapping[str, Rule]:
-        """Of arguments that pairs with captions have alone."""
+        """Rules of arguments that only apply to captions."""
         return {
             "image_cache_mb": never_read(
-                "features of pictures are made once, or by a backbone that learns. Leave it out."
+                "features of pictures are computed once, or by a trained backbone. Leave it out."
             ),
             "include_num_input_tokens_seen": never_read(
                 "pairs with classes are counted, not tokens. Leave it out.", same=(False, "no")
@@ -216,6 +214,6 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
         }
 
     def check_epochs(self, trained: float | None = None) -> None:
-        """As for all methods, once the trainer has put a number in the place of -1."""
+        """Check as for all methods, once the trainer has replaced -1."""
         if self.warmup_epochs != -1:
             super().check_epochs(trained)

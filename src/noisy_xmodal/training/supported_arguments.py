@@ -1,8 +1,8 @@
 """Which arguments of transformers' `TrainingArguments` and `Trainer` have an effect here.
 
-Every argument stands in one of the tables below: it is read, or it is refused with a line that says
-what to use. A test walks the installed version of transformers, so that a new argument is decided
-upon before it can be passed over.
+Every argument is in one of the tables below: it is used, or refused with a line that says what to
+use. A test compares the tables with the installed version of transformers, so that no new argument
+is ignored.
 """
 
 import inspect
@@ -15,8 +15,8 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 
 from ..options import READ, Rule, field_defaults, never_read, refuse_unread
 
-#: Trackers that transformers does not list as installed, though they may be; the packages of others
-#: that are not called like them.
+#: Trackers that transformers never lists as installed, and packages with another name than their
+#: tracker.
 _NOT_LISTED = ("azure_ml", "flyte")
 _PACKAGES = {"comet_ml": "comet-ml"}
 
@@ -25,16 +25,16 @@ _HEADS = "models of this library have no such layers"
 
 
 def _with(name: str, *values: Any) -> Rule:
-    """A rule for what is read where another argument has one of some values, or is set at all."""
+    """A rule for an argument that is read if another one has one of some values, or is set."""
     if not values:
         return Rule(
             lambda args: bool(getattr(args, name)),
-            f"it is read where `{name}` is set. Set that too, or leave this out.",
+            f"it is read if `{name}` is set. Set that too, or leave this out.",
         )
     words = " or ".join(map(repr, values))
     return Rule(
         lambda args: getattr(args, name) in values,
-        f"it is read where `{name}` is {words}. Set that too, or leave this out.",
+        f"it is read if `{name}` is {words}. Set that too, or leave this out.",
     )
 
 
@@ -48,32 +48,32 @@ def _reports_to(*names: str) -> Rule:
 def _trackers(args: Any) -> list[str]:
     """The names in `report_to`, whatever its form."""
     value = args.report_to
-    found = list(value) if isinstance(value, list | tuple) else [value]
-    return ["wandb", "mlflow", "comet_ml", "swanlab", "trackio"] if found == ["all"] else found
+    names = list(value) if isinstance(value, list | tuple) else [value]
+    return ["wandb", "mlflow", "comet_ml", "swanlab", "trackio"] if names == ["all"] else names
 
 
 _ADAM = Rule(
     lambda args: any(
         part in str(getattr(args.optim, "value", args.optim)) for part in ("adam", "lion")
     ),
-    "the optimizer that `optim` names has no such number. Leave it out, or choose an Adam.",
+    "the optimizer in `optim` has no such number. Leave it out, or choose an Adam.",
 )
 _WARM = Rule(
     lambda args: args.lr_scheduler_type not in ("constant", "reduce_lr_on_plateau", "greedy"),
-    "the schedule that `lr_scheduler_type` names has no warm-up: choose constant_with_warmup, "
+    "the schedule in `lr_scheduler_type` has no warm-up: choose constant_with_warmup, "
     "linear or cosine, or leave it out.",
 )
 _LOADS = Rule(
     lambda args: args.dataloader_num_workers > 0,
-    "batches are made in the training process itself: set `dataloader_num_workers` too, or leave "
-    "it out.",
+    "the training process loads the batches itself: set `dataloader_num_workers` too, or leave it "
+    "out.",
 )
 _EVALUATES = Rule(
     lambda args: args.eval_strategy != "no" or args.load_best_model_at_end,
-    "nothing is evaluated while it trains: set `eval_strategy` to epoch or steps, or leave it out.",
+    "nothing is evaluated during training: set `eval_strategy` to epoch or steps, or leave it out.",
 )
 _CHECKPOINTS = never_read(
-    f"{_HEADS} whose activations are made anew. For less memory lower "
+    f"{_HEADS} with activations to recompute. For less memory lower "
     "`per_device_train_batch_size`, or use `bf16`."
 )
 
@@ -89,26 +89,26 @@ ARGUMENTS: Mapping[str, Rule] = {
     "num_train_epochs": READ,
     "resume_from_checkpoint": READ,
     "ignore_data_skip": never_read(
-        "a resumed epoch goes on where it was, without reading what it had read: every pair is "
-        "visited once an epoch. Leave it out."
+        "a resumed epoch continues with the pairs that it has not read yet: every pair is visited "
+        "once per epoch. Leave it out."
     ),
     "restore_callback_states_from_checkpoint": READ,
     "do_train": never_read("`train()` and the scripts always train. Leave it out."),
     "do_eval": READ,  # transformers sets it from eval_strategy
     "do_predict": never_read(
-        "the scripts always evaluate the test split; a trainer does by `evaluate(dataset)`. Leave "
+        "the scripts always evaluate the test split; for a trainer use `evaluate(dataset)`. Leave "
         "it out."
     ),
     "enable_jit_checkpoint": never_read(
-        "a run of the scripts saves a checkpoint when SIGTERM or SIGINT comes, and so does one "
-        "within noisy_xmodal.training.interruption.stop_on_signals(trainer). Leave it out."
+        "the scripts save a checkpoint at SIGTERM or SIGINT, and so does a run within "
+        "noisy_xmodal.training.interruption.stop_on_signals(trainer). Leave it out."
     ),
     "debug": never_read(
-        "its hooks do not read what the models of this library return. Leave it out; "
-        "torch.autograd.set_detect_anomaly(True) tells where a NaN begins."
+        "its hooks do not read the outputs of the models of this library. Leave it out; "
+        "torch.autograd.set_detect_anomaly(True) finds the origin of a NaN."
     ),
     "skip_memory_metrics": READ,
-    "local_rank": READ,  # which old launchers pass
+    "local_rank": READ,  # set by old launchers
     # Batches
     "per_device_train_batch_size": READ,
     "gradient_accumulation_steps": READ,
@@ -125,8 +125,8 @@ ARGUMENTS: Mapping[str, Rule] = {
     "dataloader_in_order": _LOADS,
     "remove_unused_columns": READ,  # refused in `arguments`
     "label_names": never_read(
-        "what a pair is stands in the columns of the dataset; see `validate_pairs` and "
-        "`validate_label_pairs`. Leave it out."
+        "labels are columns of the dataset; see `validate_pairs` and `validate_label_pairs`. Leave "
+        "it out."
     ),
     "train_sampling_strategy": never_read(
         "batches are drawn at random, and by the division after the warm-up. Leave it out."
@@ -138,7 +138,7 @@ ARGUMENTS: Mapping[str, Rule] = {
     "lr_scheduler_type": READ,
     "lr_scheduler_kwargs": Rule(
         lambda args: args.lr_scheduler_type not in ("constant", "constant_with_warmup"),
-        "the schedule that `lr_scheduler_type` names has no options. Leave it out.",
+        "the schedule in `lr_scheduler_type` has no options. Leave it out.",
     ),
     "warmup_steps": _WARM,
     "optim": READ,
@@ -148,7 +148,7 @@ ARGUMENTS: Mapping[str, Rule] = {
                 ("adamw_torch", "adafactor", "lomo", "adalomo")
             )
         ),
-        "the optimizer that `optim` names has no further options. Leave it out.",
+        "the optimizer in `optim` has no further options. Leave it out.",
     ),
     "optim_target_modules": Rule(
         lambda args: str(getattr(args.optim, "value", args.optim)).startswith(("galore", "apollo")),
@@ -161,8 +161,8 @@ ARGUMENTS: Mapping[str, Rule] = {
     "max_grad_norm": READ,
     # The loss
     "label_smoothing_factor": never_read(
-        "the losses of the methods have no smoothed labels. Leave it out; a robust `class_loss`, "
-        "such as gce, is there for methods of classes."
+        "the losses have no label smoothing. Leave it out; methods for labels have a robust "
+        "`class_loss`, such as gce."
     ),
     "average_tokens_across_devices": never_read(
         "losses are means over pairs, and no tokens are counted. Leave it out."
@@ -187,18 +187,18 @@ ARGUMENTS: Mapping[str, Rule] = {
     "torch_compile": READ,
     "torch_compile_backend": READ,
     "torch_compile_mode": READ,
-    "use_liger_kernel": never_read(f"{_HEADS} as its kernels are made for. Leave it out."),
-    "liger_kernel_config": never_read(f"{_HEADS} as its kernels are made for. Leave it out."),
+    "use_liger_kernel": never_read(f"{_HEADS} as its kernels replace. Leave it out."),
+    "liger_kernel_config": never_read(f"{_HEADS} as its kernels replace. Leave it out."),
     "use_cache": never_read("nothing is generated. Leave it out."),
     "torch_empty_cache_steps": READ,
-    # What is told
+    # Logging
     "logging_strategy": READ,
     "logging_steps": Rule(
         lambda args: (
             args.logging_strategy == "steps"
             or (args.eval_strategy == "steps" and not args.eval_steps)
         ),
-        "it is read where `logging_strategy` is 'steps'. Set that too, or leave this out.",
+        "it is read if `logging_strategy` is 'steps'. Set that too, or leave this out.",
     ),
     "logging_first_step": READ,
     "log_on_each_node": READ,
@@ -232,25 +232,25 @@ ARGUMENTS: Mapping[str, Rule] = {
     # Checkpoints and the Hub
     "save_strategy": Rule(
         lambda args: args.save_strategy != "best",
-        "the last checkpoint is measured and resumed from too. Use epoch or steps: with "
-        "`save_total_limit` 2 the best and the last one are kept.",
+        "the last checkpoint is needed too, for results and to resume. Use epoch or steps: "
+        "`save_total_limit` 2 keeps the best and the last one.",
     ),
     "save_steps": _with("save_strategy", "steps"),
     "save_total_limit": Rule(
         lambda args: args.save_total_limit != 1 or not args.load_best_model_at_end,
-        "the best and the last checkpoint are both measured. Give 2, which keeps these, or more.",
+        "the best and the last checkpoint are both evaluated. Give 2 or more.",
     ),
     "save_on_each_node": READ,
     "save_only_model": never_read(
-        "a checkpoint holds everything that training goes on with. `save_total_limit` bounds their "
-        "number, and `save_model(folder)` writes the model alone."
+        "a checkpoint holds all that is needed to resume. `save_total_limit` limits their number, "
+        "and `save_model(folder)` writes only the model."
     ),
     "push_to_hub": READ,
     "hub_token": _with("push_to_hub"),
     "hub_private_repo": _with("push_to_hub"),
     "hub_model_id": _with("push_to_hub"),
     "hub_revision": _with("push_to_hub"),
-    "hub_strategy": READ,  # refused in `arguments`, but for one
+    "hub_strategy": READ,  # all values but one are refused in `arguments`
     "hub_always_push": never_read("a model is published once, at the end. Leave it out."),
     # Several processes
     "accelerator_config": READ,  # see ACCELERATOR
@@ -258,7 +258,7 @@ ARGUMENTS: Mapping[str, Rule] = {
         "training runs on one process or under DDP. Leave it out and launch by `torchrun "
         "--nproc_per_node N`."
     ),
-    "fsdp": READ,  # refused in `arguments`, as the next two, with what a launcher asks for
+    "fsdp": READ,  # refused in `arguments`, like the next two
     "fsdp_config": READ,
     "deepspeed": READ,
     "ddp_find_unused_parameters": READ,
@@ -270,15 +270,15 @@ ARGUMENTS: Mapping[str, Rule] = {
 }
 
 _DEALS = never_read(
-    "the sampler of this library deals every batch to the processes itself. Leave it out of "
+    "the sampler of this library distributes the batches to the processes. Leave it out of "
     "`accelerator_config`."
 )
 
 #: Every field of `accelerator_config`.
 ACCELERATOR: Mapping[str, Rule] = {
     "split_batches": never_read(
-        "`per_device_train_batch_size` counts the pairs of one process: divide it yourself, and "
-        "leave this out of `accelerator_config`."
+        "`per_device_train_batch_size` is for one process: divide it yourself, and leave this out "
+        "of `accelerator_config`."
     ),
     "dispatch_batches": _DEALS,
     "even_batches": _DEALS,
@@ -313,67 +313,67 @@ TRAINER: Mapping[str, Rule] = {
 
 
 def refuse_arguments(args: TrainingArguments, more: Mapping[str, Rule]) -> None:
-    """Refuse arguments that have no effect, by the tables above.
+    """Refuse arguments without an effect.
 
     Args:
-        args: The arguments; values may be as a person wrote them.
-        more: Rules of further arguments, or that take the place of the tables'.
+        args: The arguments, before or after `__post_init__`.
+        more: Rules of further arguments, or that replace those of the table.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: An argument has no effect.
     """
     refuse_unread(vars(args), field_defaults(type(args)), {**ARGUMENTS, **more})
 
 
 def refuse_accelerator(config: AcceleratorConfig) -> None:
-    """Refuse settings of `accelerator_config` that have no effect.
+    """Refuse settings of `accelerator_config` without an effect.
 
     Args:
         config: The settings.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: A setting has no effect.
     """
     refuse_unread(vars(config), field_defaults(AcceleratorConfig), ACCELERATOR)
 
 
 def refuse_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers that there are not, or whose package is not installed.
+    """Refuse trackers that are unknown or not installed.
 
     Args:
-        names: What `report_to` names.
+        names: The value of `report_to`.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: A tracker is unknown or not installed.
     """
-    known = integration_utils.INTEGRATION_TO_CALLBACK
+    trackers = integration_utils.INTEGRATION_TO_CALLBACK
     installed = integration_utils.get_available_reporting_integrations()
     for name in names:
-        if name not in known:
-            raise ValueError(f"`report_to` names {name!r}: there are none, {', '.join(known)}.")
+        if name not in trackers:
+            choices = ", ".join(trackers)
+            raise ValueError(f"`report_to` has {name!r}: give 'none', or some of {choices}.")
         if name not in installed and name not in _NOT_LISTED:
             raise ValueError(
-                f"`report_to` names {name}, which is not installed: run "
+                f"`report_to` has {name}, which is not installed: run "
                 f"`pip install {_PACKAGES.get(name, name)}`, or leave it out."
             )
 
 
 def refuse_trainer_call(args: Any, kind: type, passed: Mapping[str, Any]) -> None:
-    """Refuse arguments of another kind, and parameters of `Trainer` that have no effect.
+    """Refuse arguments of another class, and parameters of `Trainer` without an effect.
 
     Args:
-        args: What was passed as the trainer's arguments.
-        kind: The class that they must have.
+        args: The arguments of the trainer.
+        kind: Their required class.
         passed: Further parameters by name.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: The class is another one, or a parameter has no effect.
     """
     if not isinstance(args, kind):
-        found = f"a {type(args).__name__}"
         raise ValueError(
-            f"`args` is {found}: give a {kind.__name__}(output_dir=..., ...), which takes the same "
-            "arguments and has those of this library."
+            f"`args` is a {type(args).__name__}: give a {kind.__name__}(output_dir=..., ...), "
+            "which also has the arguments of this library."
         )
     parameters = inspect.signature(Trainer.__init__).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}

@@ -16,15 +16,15 @@ class RcarTrainingArguments(RcarOptions, RobustTrainingArguments):
 
     @property
     def course_options(self) -> tuple[str, ...]:
-        """As for all methods, and the phase of masked words."""
+        """Those of all methods, and the phase of masked words."""
         return (*super().course_options, "mlm_epochs")
 
     def check_epochs(self, trained: float | None = None) -> None:
-        """Refuse phases that are longer than the training."""
+        """Check as for all methods, and that the phase of masked words is not too long."""
         super().check_epochs(trained)
         epochs, asked = self.asked_epochs(trained)
         if not 0 <= self.mlm_epochs <= epochs:
             raise ValueError(
                 f"`mlm_epochs` is {self.mlm_epochs} and {asked}: give 0 to {epochs:.3g}, the "
-                "epochs that begin with masked words."
+                "number of first epochs with masked words."
             )
