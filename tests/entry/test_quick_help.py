@@ -106,15 +106,34 @@ def test_source_in_a_new_form_leaves_the_help_to_the_script(
     assert capsys.readouterr().out == ""
 
 
+RECIPES = {"small": {"warmup_epochs": 17}, "paper": {"warmup_epochs": 23}}
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs"), [([], 17), (["--recipe", "paper"], 23), (["--recipe=small"], 17)]
+)
 def test_defaults_of_a_recipe_are_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str], epochs: int
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3", "-h"])
+    monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3", *words, "-h"])
     with pytest.raises(SystemExit, match="0"):
-        answer_help(training=RobustOptions, defaults={"warmup_epochs": 17}, description="A test.")
+        answer_help(
+            training=RobustOptions, recipes=RECIPES, defaults={"seed": 91}, description="A test."
+        )
     printed = capsys.readouterr().out
     assert "A test." in printed
-    assert "(default: 17)" in printed
+    assert f"(default: {epochs})" in printed
+    assert "(default: 91)" in printed
+    assert "--recipe {small,paper}" in printed
+
+
+@pytest.mark.parametrize("words", [["--method", "vse++"], ["--similarity=sgr"]])
+def test_defaults_of_a_method_are_left_to_the_script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py", *words, "--help"])
+    answer_help(training=RobustOptions, recipes=RECIPES)
+    assert capsys.readouterr().out == ""
 
 
 def test_without_help_in_the_command_line_nothing_happens(

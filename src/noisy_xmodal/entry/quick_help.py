@@ -21,10 +21,13 @@ from typing import Any, Literal
 
 from .door import enter
 
+Recipes = Mapping[str, Mapping[str, Any]]
+
 
 def answer_help(
     *kinds: Any,
     training: Any = None,
+    recipes: Recipes | None = None,
     defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
 ) -> None:
@@ -32,24 +35,47 @@ def answer_help(
 
     Args:
         kinds: Dataclasses of the script's options.
-        training: The last one, if it is to have the options of transformers' TrainingArguments too.
-        defaults: Defaults that differ from those of the dataclasses.
-        description: What the help says first.
+        training: A last dataclass, which gets the options of transformers' TrainingArguments too.
+        recipes: Choices of the option --recipe, if the script has it.
+        defaults: Further defaults that differ from those of the dataclasses.
+        description: First lines of the help.
 
     Raises:
         SystemExit: With 0, after the help.
     """
-    if {"-h", "--help"}.isdisjoint(sys.argv[1:]):
-        return
+    words = sys.argv[1:]
+    names = {word.partition("=")[0] for word in words}
+    if names.isdisjoint({"-h", "--help"}) or (recipes and names & {"--method", "--similarity"}):
+        return  # a method and a head have defaults, which only the script itself knows
     if training is not None:
         try:
             kinds = (*kinds, with_training_arguments(training))
         except SourceError:
             return  # the script's own parser prints the help, some seconds later
     parser = argument_parser(kinds, description=description)
+    if recipes is not None:
+        first = ArgumentParser(add_help=False, allow_abbrev=False)
+        for each in (first, parser):
+            add_recipe(each, recipes)
+        parser.set_defaults(**recipes[first.parse_known_args(words)[0].recipe])
     parser.set_defaults(**(defaults or {}))
     enter(parser.print_help)
     sys.exit(0)
+
+
+def add_recipe(parser: ArgumentParser, recipes: Recipes) -> None:
+    """Add the option --recipe of the training scripts.
+
+    Args:
+        parser: The parser.
+        recipes: Defaults of options by the name of a recipe; the first one is the default.
+    """
+    parser.add_argument(
+        "--recipe",
+        choices=list(recipes),
+        default=next(iter(recipes)),
+        help="Defaults of the other options: small for a laptop, paper for the method's own.",
+    )
 
 
 def argument_parser(kinds: Sequence[Any], **options: Any) -> ArgumentParser:
