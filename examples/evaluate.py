@@ -94,7 +94,7 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedConfig
 
 from noisy_xmodal import CommonSpaceConfig, RcarConfig
-from noisy_xmodal.auditing.by_model import check_judge, load_judge
+from noisy_xmodal.auditing.judge import check_judge, load_judge
 from noisy_xmodal.data import (
     DatasetError,
     LabelDataset,

@@ -52,7 +52,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from noisy_xmodal.audit import AuditOptions, audit
-from noisy_xmodal.auditing.audited import audited_pairs
+from noisy_xmodal.auditing.audit_pairs import prepare_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
 from noisy_xmodal.auditing.features import audit_features, vision_model_name
 from noisy_xmodal.auditing.loading import load_rows
@@ -120,8 +120,8 @@ def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]
     name, _ = vision_model_name(options.vision_model_name_or_path)
     if rows.visual == "image" and name is not None:
         images = PairDataset(rows.dataset).images
-        features = audit_features(name, images, rows.seen, cache, "cpu", progress=False)
-    pairs = audited_pairs(rows.dataset, features, np.arange(len(rows.dataset)))
+        features = audit_features(name, images, rows.scan, cache, "cpu", progress=False)
+    pairs = prepare_pairs(rows.dataset, features, np.arange(len(rows.dataset)))
     everything = np.arange(len(rows.dataset))
     recipe = replace(options.recipe, seed=options.recipe.seed + 1)
     train_fold(pairs, everything, None, recipe, recipe.seed, work)

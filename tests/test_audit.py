@@ -209,7 +209,7 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
         ("nowhere.jpg", "the file does not exist"),
     ):
         assert any(name in line and why in line for line in left_out), (name, left_out)
-    assert summary["alike_pictures"] == 1  # the copy
+    assert summary["similar_images"] == 1  # the copy
     names = set(table["image_id"].to_pylist())
     assert {"03.jpg", "05.jpg", "08.jpg"}.isdisjoint(names)
     clean = load_pairs(place / "clean")["train"]
@@ -295,7 +295,9 @@ def test_cleaning_is_refused_where_the_judge_cannot_tell(
     assert (summary["wrong_share"], summary["judge_can_tell"]) == (None, False)
     assert summary["wrong_interval"][0] == summary["judged_wrong"] == 0
     assert summary["cleaned"] is None
-    assert any("does not tell these pairs from random ones" in line for line in summary["warnings"])
+    assert any(
+        "does not distinguish these pairs from random ones" in line for line in summary["warnings"]
+    )
     assert table["clean_probability"].to_pylist() == [0.8] * 28
     forced = audit(replace(options, output=place / "forced.parquet", force_clean=True))
     assert forced["cleaned"]["pairs_kept"] == 28
@@ -344,7 +346,7 @@ def test_a_model_of_other_images_is_refused(
     place: Path, photos: Path, regions: AuditOptions
 ) -> None:
     save_matching(place / "of regions")
-    with pytest.raises(DatasetError, match="reads region features, and the dataset has the column"):
+    with pytest.raises(DatasetError, match="takes region features, but the dataset has the column"):
         audit(
             replace(
                 regions,
@@ -354,7 +356,7 @@ def test_a_model_of_other_images_is_refused(
             )
         )
     save_clip(place / "of pictures")
-    with pytest.raises(DatasetError, match="reads pictures, and the dataset has the column"):
+    with pytest.raises(DatasetError, match="takes images, but the dataset has the column"):
         audit(replace(regions, model_name_or_path=str(place / "of pictures")))
 
 
@@ -364,7 +366,7 @@ def test_features_of_another_size_are_refused(place: Path, regions: AuditOptions
     MatchingModel(config).save_pretrained(place / "wide")
     tokenizer = NcrProcessor.from_pretrained(place / "wide").tokenizer
     NcrProcessor(RegionFeatureProcessor(REGION_SIZE + 1), tokenizer).save_pretrained(place / "wide")
-    with pytest.raises(DatasetError, match=f"features of {REGION_SIZE + 1} numbers"):
+    with pytest.raises(DatasetError, match=f"features of size {REGION_SIZE + 1}"):
         audit(replace(regions, model_name_or_path=str(place / "wide")))
 
 

@@ -9,11 +9,11 @@ from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from noisy_xmodal.auditing import features as module
 from noisy_xmodal.auditing.features import audit_features, model_state, vision_model_name
-from noisy_xmodal.auditing.pictures import SeenImages
+from noisy_xmodal.auditing.image_scan import ImageScan
 from tiny_backbones import pictures
 
 PICTURES = pictures(3)
-SEEN = SeenImages({}, np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64))
+SEEN = ImageScan({}, np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64))
 
 
 def save_model(folder: Path) -> None:
@@ -22,7 +22,7 @@ def save_model(folder: Path) -> None:
     ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
-def make(name: Any, cache: Path, seen: SeenImages = SEEN) -> np.ndarray:
+def make(name: Any, cache: Path, seen: ImageScan = SEEN) -> np.ndarray:
     return audit_features(str(name), PICTURES[: len(seen.digests)], seen, cache, "cpu", False)
 
 
@@ -76,7 +76,7 @@ def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_other_pictures_and_models_have_features_of_their_own(tmp_path: Path) -> None:
     save_model(tmp_path / "eyes")
     first = make(tmp_path / "eyes", tmp_path / "cache")
-    others = SeenImages({}, SEEN.digests[:2], SEEN.hashes[:2])
+    others = ImageScan({}, SEEN.digests[:2], SEEN.hashes[:2])
     assert len(make(tmp_path / "eyes", tmp_path / "cache", others)) == 2
     save_model(tmp_path / "eyes")  # trained on, and saved in the same place
     assert (make(tmp_path / "eyes", tmp_path / "cache") != first).any()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.auditing import cross_fit as module
-from noisy_xmodal.auditing.audited import AuditedPairs, audited_pairs
+from noisy_xmodal.auditing.audit_pairs import AuditPairs, prepare_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.noise import CompleteMismatch
@@ -31,14 +31,14 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> AuditedPairs:
+def pairs() -> AuditPairs:
     """Twelve images of which two look alike, and four."""
     groups = np.array([0, 1, 2, 3, 3, 5, 6, 6, 6, 6, 10, 11])
-    return audited_pairs(toy_pairs(12, noise=CompleteMismatch(0.25)), None, groups)
+    return prepare_pairs(toy_pairs(12, noise=CompleteMismatch(0.25)), None, groups)
 
 
 @pytest.fixture(scope="module")
-def whole(pairs: AuditedPairs, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
+def whole(pairs: AuditPairs, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
     """An audit that nothing disturbed."""
     return cross_fit(pairs, RECIPE, tmp_path_factory.mktemp("whole"))
 
@@ -77,7 +77,7 @@ def test_too_few_images_for_the_folds_are_refused(n_groups: int) -> None:
 
 
 def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
-    pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: dict[Path, set[str]] = {}
     weights: dict[Path, np.ndarray | None] = {}
@@ -90,7 +90,7 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
             weights[Path(args.output_dir)] = own
             super().__init__(model, args, objective, samples, own, **k)
 
-    def judge(given: AuditedPairs, rows: np.ndarray, folder: Path, *rest: Any) -> Any:
+    def judge(given: AuditPairs, rows: np.ndarray, folder: Path, *rest: Any) -> Any:
         judged.append((folder, rows.tolist()))
         return true_judge(given, rows, folder, *rest)
 
@@ -116,9 +116,7 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     assert [folder.is_dir() for folder in found.models] == [True, True]
 
 
-def test_losses_are_those_of_the_models_that_are_left(
-    pairs: AuditedPairs, whole: Judgement
-) -> None:
+def test_losses_are_those_of_the_models_that_are_left(pairs: AuditPairs, whole: Judgement) -> None:
     """One fold anew, by the model that judged it."""
     fold = 1
     rows = np.flatnonzero(whole.fold_of_row == fold)
@@ -139,7 +137,7 @@ def test_losses_are_those_of_the_models_that_are_left(
 
 
 def test_the_share_is_that_of_the_first_round(
-    pairs: AuditedPairs, whole: Judgement, tmp_path: Path
+    pairs: AuditPairs, whole: Judgement, tmp_path: Path
 ) -> None:
     once = cross_fit(pairs, CrossFitRecipe(2, 1, 1, 8), tmp_path)
     assert once.share == whole.share
@@ -170,7 +168,7 @@ def break_before(monkeypatch: pytest.MonkeyPatch, name: str, fold: str) -> Calla
 def test_a_killed_audit_goes_on_bit_for_bit(
     name: str,
     fold: str,
-    pairs: AuditedPairs,
+    pairs: AuditPairs,
     whole: Judgement,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -194,7 +192,7 @@ def test_a_killed_audit_goes_on_bit_for_bit(
 
 
 def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
-    pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
     expected = cross_fit(pairs, recipe, tmp_path / "whole")
@@ -218,7 +216,7 @@ def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
 
 @pytest.mark.parametrize("damage", ["optimizer.safetensors", "identity.safetensors"])
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
-    damage: str, pairs: AuditedPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str, pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damaged, or of pairs that another version of the library read."""
     recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)

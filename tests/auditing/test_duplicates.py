@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.auditing.duplicates import (
-    alike_pictures,
     difference_hash,
     repeated_captions,
+    similar_images,
 )
 
 
@@ -95,7 +95,7 @@ def test_groups_are_those_of_comparing_each_with_each(distance):
     shuffled = [hashes[row] for row in rng.permutation(len(hashes))]
     expected = slow_groups(shuffled, distance)
     assert expected
-    assert as_lists(alike_pictures(np.array(shuffled, dtype=np.uint64), distance)) == expected
+    assert as_lists(similar_images(np.array(shuffled, dtype=np.uint64), distance)) == expected
 
 
 def test_crowded_hashes_are_parted_rightly():
@@ -105,22 +105,22 @@ def test_crowded_hashes_are_parted_rightly():
     hashes = [fixed | sum((code >> bit & 1) << 4 * bit for bit in range(13)) for code in codes]
     expected = slow_groups(hashes, 1)
     assert len(expected) > 20
-    assert as_lists(alike_pictures(np.array(hashes, dtype=np.uint64), 1)) == expected
+    assert as_lists(similar_images(np.array(hashes, dtype=np.uint64), 1)) == expected
 
 
 def test_a_chain_of_close_pictures_is_one_group():
     start = 0x0F0F_0F0F_0F0F_0F0F
     chain = [flipped(start, list(range(2 * n))) for n in range(6)]
     hashes = np.array([*chain, ~start & (2**64 - 1)], dtype=np.uint64)
-    assert as_lists(alike_pictures(hashes, 2)) == [[0, 1, 2, 3, 4, 5]]
-    assert alike_pictures(hashes, 1) == []
+    assert as_lists(similar_images(hashes, 2)) == [[0, 1, 2, 3, 4, 5]]
+    assert similar_images(hashes, 1) == []
 
 
 def test_flat_pictures_are_in_no_group():
     flat = difference_hash(Image.new("RGB", (50, 50), "gray"))
     full = 2**64 - 1
     hashes = [flat, 0, 0, 0b111, 0b111, full, full, flipped(full, [1, 2, 3]), 0b1111, 0b1111]
-    assert as_lists(alike_pictures(np.array(hashes, dtype=np.uint64))) == [[8, 9]]
+    assert as_lists(similar_images(np.array(hashes, dtype=np.uint64))) == [[8, 9]]
 
 
 def test_very_many_copies_take_no_time():
@@ -128,14 +128,14 @@ def test_very_many_copies_take_no_time():
     hashes = rng.integers(0, 2**64, 150_000, dtype=np.uint64)
     hashes[20_000:120_000] = hashes[0]
     started = time.perf_counter()
-    groups = alike_pictures(hashes)
+    groups = similar_images(hashes)
     assert time.perf_counter() - started < 10  # comparing each with each takes minutes
     assert as_lists(groups) == [[0, *range(20_000, 120_000)]]
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_none_and_one_picture_have_no_groups(n):
-    assert alike_pictures(np.full(n, 0xFFFF, dtype=np.uint64)) == []
+    assert similar_images(np.full(n, 0xFFFF, dtype=np.uint64)) == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_none_and_one_picture_have_no_groups(n):
 )
 def test_wrong_arguments_are_named(hashes, distance, message):
     with pytest.raises(ValueError, match=message):
-        alike_pictures(hashes, distance)
+        similar_images(hashes, distance)
 
 
 def test_repeated_captions_count_images_not_pairs():
@@ -157,7 +157,7 @@ def test_repeated_captions_count_images_not_pairs():
     rows = np.array([7, 2, 5, 1, 2, 1, 1, 2, 3, 1, 1])
     found = repeated_captions(captions, rows)
     assert [(text, images.tolist()) for text, images in found] == [("A dog", [2, 5, 7])]
-    assert repeated_captions(captions, rows, least=4) == []
+    assert repeated_captions(captions, rows, min_images=4) == []
 
 
 def test_repeated_captions_are_those_of_counting_slowly():
@@ -168,7 +168,7 @@ def test_repeated_captions_are_those_of_counting_slowly():
     for caption, row in zip(captions, rows.tolist(), strict=True):
         images.setdefault(caption, set()).add(row)
     expected = {text: sorted(several) for text, several in images.items() if len(several) >= 6}
-    found = repeated_captions(captions, rows, least=6)
+    found = repeated_captions(captions, rows, min_images=6)
     assert {text: several.tolist() for text, several in found} == expected
     sizes = [len(several) for _, several in found]
     assert sizes == sorted(sizes, reverse=True)

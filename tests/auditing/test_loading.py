@@ -44,7 +44,7 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
     assert found.dataset["image_id"][:] == ["0.png", "1.png"]
     assert found.captions == ["text 0", "more 0", "text 1", "more 1"]
     assert found.first_pairs.tolist() == [0, 2, 4]
-    assert len(found.seen.digests) == len(found.seen.hashes) == 2
+    assert len(found.scan.digests) == len(found.scan.hashes) == 2
     assert len(found.left_out) == 3  # nothing of the other split
     assert found.left_out[0] == "1 of 6 pictures have no row: ['5.png']"
     assert "9.png" in found.left_out[1]
@@ -55,12 +55,12 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
 
 
 def test_digests_belong_to_the_rows_that_are_left(folder: Path) -> None:
-    left = load_rows(str(folder)).seen
+    left = load_rows(str(folder)).scan
     alone = []
     for name in ("0.png", "1.png"):
         content = (folder / name).read_bytes()
         rows = datasets.Dataset.from_dict({"image": [{"bytes": content, "path": None}]})
-        alone.append(loading.look_at_images(rows.cast_column("image", datasets.Image())).digests[0])
+        alone.append(loading.scan_images(rows.cast_column("image", datasets.Image())).digests[0])
     assert left.digests.tolist() == [int(digest) for digest in alone]
 
 
@@ -88,7 +88,7 @@ def test_a_dataset_of_which_nothing_is_left_is_an_error(kind: str, tmp_path: Pat
     if kind == "pictures":
         for row in range(3):
             (tmp_path / f"{row}.png").write_text("broken")
-    with pytest.raises(DatasetError, match=r"can be used: .*0\.png.*1\.png"):
+    with pytest.raises(DatasetError, match=r"usable.*: .*0\.png.*1\.png"):
         load_rows(str(tmp_path))
 
 
@@ -98,7 +98,7 @@ def test_the_split_can_have_another_name(tmp_path: Path) -> None:
     assert found.split == "validation"
     assert load_rows(str(tmp_path / "valid.parquet")).split == "validation"
     assert len(found.captions) == 8
-    assert len(found.seen.hashes) == 0
+    assert len(found.scan.hashes) == 0
 
 
 def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from noisy_xmodal.auditing.contents import AuditContents, DoubtfulPair, Duplicates
 from noisy_xmodal.auditing.report import report_html, write_report
-from noisy_xmodal.auditing.report_page import percent, probability, shown
+from noisy_xmodal.auditing.report_page import escape_text, percent, probability
 from noisy_xmodal.auditing.report_plot import mixture_bins, mixture_svg
 
 VOID = {"meta", "img", "source", "br", "link"}
@@ -133,7 +133,7 @@ def test_a_share_that_is_unknown_is_called_so_with_its_upper_bound():
     unknown = contents(wrong_share=None, wrong_interval=(0.0, 0.875), oracle={"true_share": 0.2})
     text = Page(report_html(unknown)).text
     assert "How many of the 200 pairs are wrong is unknown (at most 87.5 %)" in text
-    assert "does not tell them from random pairs" in text
+    assert "does not distinguish them from random pairs" in text
     assert "scaled to at most 87.5 % of the pairs" in text
     assert "without the truthunknown" in text.replace(" ", "").replace(
         "withoutthetruth", "without the truth"
@@ -148,8 +148,8 @@ def test_everything_is_shown_in_its_order():
         assert (what in page.text) == (what != "0.9876"), what
     for what in ("0.013", "4.250", "better a rose", "other a rose", "and 3 more", "1,234 images"):
         assert what in page.text, what
-    headings = ("Before you trust", "Left out", "How right", "Against the truth", "2 worst pairs")
-    headings += ("More than once", "How to read", "Facts")
+    headings = ("Warnings", "Left out", "Losses of right", "Comparison with", "2 worst pairs")
+    headings += ("Duplicates", "How to read", "Facts")
     places = [page.text.index(heading) for heading in headings]
     assert places == sorted(places)
     levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
@@ -165,7 +165,7 @@ def test_hostile_texts_are_shown_and_nothing_else():
     )
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
     assert hostile.text.count(HOSTILE) >= 6
-    assert [a["alt"] for a in hostile.all("img")].count(f"Picture {HOSTILE}") == 2
+    assert [a["alt"] for a in hostile.all("img")].count(f"Image {HOSTILE}") == 2
     assert not any(key.startswith("on") for _, attributes in hostile.tags for key in attributes)
 
 
@@ -191,7 +191,7 @@ def test_the_figure_loads_nothing_either():
     links = [v for _, a in figure.tags for k, v in a.items() if k in ("href", "xlink:href", "src")]
     assert all(link.startswith("#") for link in links)
     assert svg.count("url(") == svg.count("url(#")
-    assert {"loss of the pair (larger: fits less)", "pairs", "all pairs"} <= set(figure.texts)
+    assert {"loss of the pair (larger: worse match)", "pairs", "all pairs"} <= set(figure.texts)
     assert "#010203" not in svg
     assert "prefers-color-scheme:dark" in svg
 
@@ -221,14 +221,14 @@ def test_a_damaged_picture_is_said_to_be_damaged():
     picture().save(file, "PNG")
     damaged = Image.open(io.BytesIO(file.getvalue()[:-3000]))
     page = Page(report_html(without_figure(worst=[DoubtfulPair(0, "a", "x", 0.1, 1.0, damaged)])))
-    assert "picture does not decode" in page.text
+    assert "image does not decode" in page.text
     assert page.all("img") == []
 
 
 def test_endless_and_odd_captions():
-    assert shown("a" * 1000, 400) == "a" * 400 + " … (600 more letters)"
-    assert shown("a\x00b\x1bc\ud800d\u202ee\nf") == "a\ufffdb\ufffdc\ufffdd\ufffde\nf"
-    assert shown("👩\u200d🚒 कुत्ता") == "👩\u200d🚒 कुत्ता"  # joiners stay
+    assert escape_text("a" * 1000, 400) == "a" * 400 + " … (600 more characters)"
+    assert escape_text("a\x00b\x1bc\ud800d\u202ee\nf") == "a\ufffdb\ufffdc\ufffdd\ufffde\nf"
+    assert escape_text("👩\u200d🚒 कुत्ता") == "👩\u200d🚒 कुत्ता"  # joiners stay
     pairs = [
         DoubtfulPair(n, "i" * 5000, caption, float("nan"), float("inf"))
         for n, caption in enumerate(["x" * 100_000, "", "كلب على الشاطئ", "\ud800"])
@@ -262,7 +262,7 @@ def test_degenerate_losses(losses, random_losses):
         wrong_interval=(float("nan"), float("nan")),
     )
     page = Page(report_html(given))
-    assert ("How right" in page.text) == bool(np.isfinite(losses).any())
+    assert ("Losses of right" in page.text) == bool(np.isfinite(losses).any())
     assert ("No pair was judged" in page.text) == (len(losses) == 0)
     assert "nan" not in page.text
     assert ("the 1 pair is wrong" in page.text) == (len(losses) == 1)
@@ -302,7 +302,7 @@ def test_outliers_do_not_squeeze_the_rest():
     assert bins.edges[-1] < 2
     assert bins.pairs.sum() == 5001
     assert not bins.wrong.any()
-    assert "outermost bars hold all beyond" in mixture_svg(bins)
+    assert "outermost bars include all" in mixture_svg(bins)
 
 
 def test_numbers_are_rounded_honestly():

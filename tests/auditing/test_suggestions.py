@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisy_xmodal.auditing.suggestions import best_elsewhere
+from noisy_xmodal.auditing.suggestions import best_alternatives
 
 ROW_OF_PAIR = np.array([0, 0, 1, 2, 2, 3])
 CAPTIONS = ["red cat", "a cat", "one dog", "RED CAT", "a bird", "one dog"]
@@ -49,7 +49,7 @@ def find(towers: Towers, wanted: list[int], folder: Path, **options: Any) -> Any
             return {"rows": torch.tensor(images)}
         return {"rows": torch.tensor([next(ids) for _ in text])}
 
-    return best_elsewhere(
+    return best_alternatives(
         towers, processor, [0, 1, 2, 3], CAPTIONS, ROW_OF_PAIR, np.array(wanted), folder
     )
 
@@ -83,7 +83,7 @@ def test_where_there_is_nothing_else_nothing_is_said(tmp_path: Path) -> None:
     def processor(images: Any = None, text: Any = None) -> dict[str, Tensor]:
         return {"rows": torch.arange(len(images if images is not None else text))}
 
-    found = best_elsewhere(
+    found = best_alternatives(
         towers, processor, [0], ["a", "b"], np.zeros(2, int), np.array([1]), tmp_path
     )
     assert [one.tolist() for one in found] == [[-1], [-1]]

@@ -19,7 +19,7 @@ import datasets
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from noisy_xmodal.auditing.audited import audited_pairs
+from noisy_xmodal.auditing.audit_pairs import prepare_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, cross_fit
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.noise import CompleteMismatch, Pairs
@@ -80,7 +80,7 @@ def part(precomp: Path, n_pairs: int, kind: str, share: float, seed: int) -> dat
 
 def measure(rows: datasets.Dataset, seed: int, work: Path) -> dict[str, Any]:
     """One audit against the truth."""
-    pairs = audited_pairs(rows, None, np.arange(len(rows)))
+    pairs = prepare_pairs(rows, None, np.arange(len(rows)))
     found = cross_fit(pairs, CrossFitRecipe(rounds=1, seed=seed), work)
     wrong = np.asarray(pairs.pairs.is_noisy)
     judged, share = found.clean_probability < THRESHOLD, found.share

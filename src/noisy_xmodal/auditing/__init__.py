@@ -1,1 +1,1 @@
-"""The parts of an audit: judging pairs by models that did not learn them, the report, cleaning."""
+"""The parts of an audit: judging pairs by models, the report, cleaning."""

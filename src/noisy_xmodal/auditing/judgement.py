@@ -1,4 +1,4 @@
-"""From the losses of models to what is known of every pair."""
+"""The judgement of every pair, computed from the losses of the models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from ..noise.random_pairs import (
 )
 from ..noise.sibling_evidence import Evidence, joined, tail_with_siblings
 
-WHAT_A_LOSS_MEANS = (
-    "What a loss means was measured on random pairs: images with captions of other images, which "
-    "are wrong for certain. Where images have several captions, these bear witness too."
+LOSS_EXPLANATION = (
+    "Losses are compared with those of random pairs: images with captions of other images, which "
+    "are certainly wrong. If an image has several captions, the others serve as evidence too."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What is known of every pair.
+    """The judgement of every pair.
 
     Attributes:
         losses: Loss of each pair, (n_pairs,).
         random_losses: Losses of random pairs, (n_random,).
-        tail: Share of random pairs that fit as well, by all the evidence, (n_pairs,).
+        tail: Share of random pairs that fit at least as well, by all evidence, (n_pairs,).
         share: Estimated share of wrong pairs.
         clean_probability: (n_pairs,).
-        sets: Share of the wrong pairs that come from images with all captions of another image;
-            None where there are no siblings to tell.
-        fold_of_row: Which model judged each image, (n_images,).
-        models: Folder of the model of each fold; empty where one model judged all.
+        sets: Share of the wrong pairs that belong to images with all captions of another image;
+            None without siblings.
+        fold_of_row: Fold of the model that judged each image, (n_images,).
+        models: Folder of the model of each fold; empty if one model judged all pairs.
     """
 
     losses: NDArray[np.float64]
@@ -48,44 +48,44 @@ class Judgement:
     models: Sequence[Path] = ()
 
 
-def conclude(
-    judged: Sequence[PairLosses],
-    own_pairs: Sequence[NDArray[np.int64]],
+def combine_losses(
+    model_losses: Sequence[PairLosses],
+    model_pairs: Sequence[NDArray[np.int64]],
     row_of_pair: NDArray[np.int64],
     fold_of_row: NDArray[np.int64],
     share: WrongShare | None = None,
     models: Sequence[Path] = (),
     seed: int = 0,
 ) -> Judgement:
-    """Put together what several models say, each of pairs of its own.
+    """Combine the losses of several models, each of different pairs.
 
-    Each pair is ranked among the random pairs of its own model. The share of wrong pairs comes from
-    the losses alone, which a random caption and a random set of captions make alike. Where these do
-    not tell the pairs from random ones, nothing does: captions that agree with each other say
-    nothing of the image.
+    Each pair is ranked among the random pairs of its model. The share of wrong pairs is estimated
+    from the losses alone, which are the same for a random caption and a random set of captions. If
+    the losses do not distinguish the pairs from random pairs, siblings cannot help: captions that
+    agree with each other say nothing about the image.
 
     Args:
-        judged: What each model says.
-        own_pairs: The pairs that it judged.
+        model_losses: Losses of each model.
+        model_pairs: The pairs of each model.
         row_of_pair: Image of each pair, (n_pairs,).
         fold_of_row: See `Judgement`.
-        share: The share of wrong pairs, where it is known already.
+        share: The share of wrong pairs, if it is already known.
         models: See `Judgement`.
         seed: Seed of the interval.
     """
     losses, tail = np.empty(len(row_of_pair)), np.empty(len(row_of_pair))
     parts = []
-    for own, found in zip(own_pairs, judged, strict=True):
-        losses[own] = found.losses
-        tail[own] = random_pair_tail(found.losses, found.random_losses)
-        exchanged = found.caption_exchanged, found.set_exchanged
-        parts.append(Evidence(found.evidence, *exchanged).scored())
-    random_losses = np.concatenate([found.random_losses for found in judged])
+    for pairs, result in zip(model_pairs, model_losses, strict=True):
+        losses[pairs] = result.losses
+        tail[pairs] = random_pair_tail(result.losses, result.random_losses)
+        exchanged = result.caption_exchanged, result.set_exchanged
+        parts.append(Evidence(result.evidence, *exchanged).scored())
+    random_losses = np.concatenate([result.random_losses for result in model_losses])
     if share is None:
         share = estimate_wrong_share(tail, len(random_losses), row_of_pair, seed=seed)
     sets = None
     if share.share is not None:
-        order = np.concatenate(list(own_pairs))
+        order = np.concatenate(list(model_pairs))
         tail[order], sets = tail_with_siblings(joined(parts), tail[order], share.share)
     clean = clean_given_share(tail, share.share)
     return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row, models)

@@ -1,4 +1,4 @@
-"""The rows of an audit: whatever can be used of a dataset, and what was left out."""
+"""The usable rows of a dataset for an audit, and the items that were left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from ..data.any_dataset import config_names
 from ..data.builders import embedded_pairs
 from ..data.columns import CAPTIONS, column_values, validate_pairs, visual_column
 from ..noise import parse_noise
-from .pictures import SeenImages, look_at_images, name_problems
+from .image_scan import ImageScan, name_problems, scan_images
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedRows:
-    """Rows that can be judged.
+class AuditRows:
+    """The usable rows of a dataset.
 
     Attributes:
-        dataset: By the column contract.
+        dataset: Rows by the column contract.
         split: Name of their split.
-        seen: What was seen of the images.
+        scan: The scan of their images.
         captions: All captions by pair id.
         first_pairs: Pair id of each row's first caption, and the number of pairs, (n_rows + 1,).
-        left_out: What was left out, a line each.
+        left_out: A line for each item that was left out.
     """
 
     dataset: datasets.Dataset
     split: str
-    seen: SeenImages
+    scan: ImageScan
     captions: list[str]
     first_pairs: NDArray[np.int64]
     left_out: Sequence[str]
@@ -50,32 +50,33 @@ def load_rows(
     noise: str | None = None,
     noise_seed: int = 0,
     progress: bool = False,
-) -> LoadedRows:
-    """Load one split, look at every image, and leave out what cannot be used.
+) -> AuditRows:
+    """Load one split, check every image, and leave out unusable rows.
 
     Args:
         name: As for `load_pairs`; "openmoji" for the embedded dataset.
         config_name: Its configuration.
-        split: The split; "train" or the only one where it is left out.
-        columns: Names of the columns of image, captions and image name, where they are not found.
-        noise: Noise to put into the pairs, such as cmp_20.
+        split: The split; by default "train" or the only one.
+        columns: Names of the columns of image, captions and image name; None to detect one.
+        noise: Noise to inject into the pairs, such as cmp_20.
         noise_seed: Its seed.
         progress: Whether to show progress bars.
 
     Raises:
-        DatasetError: There is no such dataset or split, or nothing in it can be used.
-        ValueError: There is no such noise.
+        DatasetError: If the dataset or split does not exist, or no row is usable.
+        ValueError: If the noise is unknown.
     """
     if noise is not None:
-        parse_noise(noise)  # a name that is none is refused before any long work
+        parse_noise(noise)  # an unknown name fails before any long work
     notes: dict[str, list[str]] = {}
     options = dict(zip(("image_column", "caption_column", "id_column"), columns, strict=True))
     parts = embedded_pairs(name, config_name, options)
     if parts is None:
-        known = config_names(name)
-        if config_name is None and len(known) > 1:
+        configs = config_names(name)
+        if config_name is None and len(configs) > 1:
             raise DatasetError(
-                f"{name} has the configs {', '.join(known)}: choose one with --dataset_config_name."
+                f"{name} has the configs {', '.join(configs)}: choose one with "
+                "--dataset_config_name."
             )
         parts = load_pairs(name, config_name, split=split, left_out=notes, **options)
     splits = list(notes or parts)
@@ -88,24 +89,23 @@ def load_rows(
         chosen = splits[0]
     left_out = notes.get(chosen, [])
     if chosen not in parts:
-        raise DatasetError(f"Nothing of {name} can be used: {'; '.join(left_out[:3])}.")
+        raise DatasetError(f"{name} has no usable row: {'; '.join(left_out[:3])}.")
     rows = parts[chosen]
-    seen = look_at_images(rows, progress)
-    left_out += name_problems(rows, seen.problems)
-    if seen.problems:
-        good = np.array([row for row in range(len(rows)) if row not in seen.problems], np.int64)
+    scan = scan_images(rows, progress)
+    left_out += name_problems(rows, scan.problems)
+    if scan.problems:
+        good = np.array([row for row in range(len(rows)) if row not in scan.problems], np.int64)
         if not len(good):
             raise DatasetError(
-                f"None of the {len(rows):,} images of {name} can be used: "
-                f"{'; '.join(left_out[:3])}."
+                f"None of the {len(rows):,} images of {name} is usable: {'; '.join(left_out[:3])}."
             )
         rows = rows.select(good)
-        hashes = seen.hashes[good] if len(seen.hashes) else seen.hashes
-        seen = SeenImages(seen.problems, seen.digests[good], hashes)
+        hashes = scan.hashes[good] if len(scan.hashes) else scan.hashes
+        scan = ImageScan(scan.problems, scan.digests[good], hashes)
     if noise is not None:
         rows = inject_noise(rows, noise, seed=noise_seed)
     validate_pairs(rows, chosen)
     lists = column_values(rows, CAPTIONS)
     first_pairs = np.concatenate([[0], np.cumsum([len(texts) for texts in lists])])
     captions = list(chain.from_iterable(lists))
-    return LoadedRows(rows, chosen, seen, captions, first_pairs, left_out)
+    return AuditRows(rows, chosen, scan, captions, first_pairs, left_out)

@@ -15,7 +15,7 @@ from ..entry.outputs import check_output, check_writable, is_summary
 from ..training.interruption import TrainingInterrupted
 from .cross_fit import CrossFitRecipe
 from .features import model_state
-from .loading import LoadedRows
+from .loading import AuditRows
 
 #: Pairs with a lower clean probability are judged wrong.
 THRESHOLD = 0.5
@@ -138,7 +138,7 @@ def _is_table(path: Path) -> bool:
         return False
 
 
-def work_folder(options: AuditOptions, rows: LoadedRows) -> Path:
+def work_folder(options: AuditOptions, rows: AuditRows) -> Path:
     """The folder of the intermediate files of an audit.
 
     Args:
@@ -149,7 +149,7 @@ def work_folder(options: AuditOptions, rows: LoadedRows) -> Path:
         A folder whose name is a digest of everything that its content depends on.
     """
     parts = [
-        rows.seen.fingerprint(),
+        rows.scan.fingerprint(),
         hashlib.sha256("\0".join(rows.captions).encode()).hexdigest(),
         json.dumps(np.diff(rows.first_pairs).tolist()),
         *(

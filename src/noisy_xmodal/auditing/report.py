@@ -1,4 +1,4 @@
-"""The report of an audit: one HTML file that needs nothing else."""
+"""The report of an audit: one self-contained HTML file."""
 
 import base64
 import math
@@ -11,36 +11,37 @@ import numpy as np
 from ..training.files import sync
 from .contents import AuditContents
 from .report_cards import duplicates_entry, pair_card
-from .report_page import count, decimal, items, name, page, percent, section, shown
+from .report_page import count, decimal, escape_text, items, name, page, percent, section
 from .report_plot import NARROW, WIDE, mixture_bins, mixture_svg
 
 _MEASURES = (
-    ("auroc", "AUROC", "1: every wrong pair has a larger loss than any right one; 0.5: luck"),
-    ("average_precision", "Average precision", "1: no right pair before the last wrong one"),
+    ("auroc", "AUROC", "1: every wrong pair has a larger loss than any right pair; 0.5: chance"),
+    ("average_precision", "Average precision", "1: no right pair ranks before a wrong pair"),
     ("precision_at_100", "Precision at 100", "wrong pairs among the 100 worst"),
     ("precision_at_500", "Precision at 500", "wrong pairs among the 500 worst"),
 )
 
 _READING = (
-    "The <b>loss</b> of a pair says how badly image and caption fit in the eyes of the judge. "
-    "Losses of one audit can be compared, those of two audits cannot.",
-    "The <b>clean probability</b> weighs a pair's loss against the losses of images with captions "
-    "of other images, hardly any of which fits. Below 0.5 a pair is more likely wrong than right.",
-    "The <b>share of wrong pairs</b> is estimated from all losses together, so it need not equal "
-    "the share of pairs judged wrong one by one. It can be right where single verdicts are not.",
-    "A judge errs. Rare things, foreign words and texts inside pictures look wrong to it, and "
-    "captions that fit only loosely look right: look at pairs before you delete them.",
-    "What is <b>suggested</b> is the best of this dataset in the eyes of the judge, which need "
-    "not be good.",
+    "The <b>loss</b> of a pair measures how badly image and caption match according to the judge. "
+    "Losses are comparable within an audit, but not between audits.",
+    "The <b>clean probability</b> compares a pair's loss with the losses of images with captions "
+    "of other images, almost all of which are wrong. Below 0.5 a pair is more likely wrong than "
+    "right.",
+    "The <b>share of wrong pairs</b> is estimated from all losses together, so it may differ from "
+    "the share of pairs judged wrong. It can be correct even if single judgements are not.",
+    "A judge makes errors. Rare objects, foreign words and text inside images look wrong to it, "
+    "and captions that match only loosely look right: check pairs before you delete them.",
+    "A <b>suggestion</b> is the best match in this dataset according to the judge. It may still be "
+    "wrong.",
 )
 
 
 def write_report(path: str | Path, contents: AuditContents) -> None:
-    """Writes the report aside and renames it into place: a killed run leaves the old or the new.
+    """Write the report atomically.
 
     Args:
-        path: The HTML file; its folder is made where it is missing.
-        contents: What to show.
+        path: The HTML file; missing folders are created.
+        contents: Contents of the report.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,13 +52,13 @@ def write_report(path: str | Path, contents: AuditContents) -> None:
 
 
 def report_html(contents: AuditContents) -> str:
-    """The report as HTML: embedded thumbnails, no scripts, nothing that is loaded.
+    """The report as HTML with embedded thumbnails, without scripts or external resources.
 
     Args:
-        contents: What to show. Its texts are trusted with nothing.
+        contents: Contents of the report; all texts are escaped.
 
     Raises:
-        ValueError: If losses and clean probabilities are not of the same pairs.
+        ValueError: If the numbers of losses and clean probabilities differ.
     """
     if contents.losses.shape != contents.clean_probability.shape:
         raise ValueError(
@@ -66,13 +67,13 @@ def report_html(contents: AuditContents) -> str:
         )
     parts = (
         _answer(contents),
-        _notes("Before you trust this", contents.warnings, "notes warnings"),
+        _notes("Warnings", contents.warnings, "notes warnings"),
         _notes("Left out", contents.left_out, "notes"),
         _mixture(contents),
         _oracle(contents),
         _worst(contents),
         _duplicates(contents),
-        _reading(),
+        section("How to read this page", items(list(_READING), "reading")),
         _facts(contents),
     )
     return page(f"Audit of {contents.dataset}", "\n".join(part for part in parts if part))
@@ -91,13 +92,13 @@ def _answer(contents: AuditContents) -> str:
     if contents.wrong_share is None:
         answer = f"How many of the {count(n_pairs, 'pair')} are wrong is <strong>unknown</strong>"
         interval = f" <span>(at most {percent(high)})</span>"
-        basis = '<p class="lead">The judge does not tell them from random pairs.</p>\n'
+        basis = '<p class="lead">The judge does not distinguish them from random pairs.</p>\n'
     elif math.isfinite(low) and math.isfinite(high):
         interval = f" <span>({percent(low, unit=False)} to {percent(high)})</span>"
         basis = f'<p class="lead">{level} interval; estimated from all losses together.</p>\n'
     answer += interval
     tiles = [
-        f"<b>{n_wrong:,}</b>judged wrong one by one (clean probability below 0.5)",
+        f"<b>{n_wrong:,}</b>judged wrong (clean probability below 0.5)",
         f"<b>{n_pairs:,}</b>pairs of an image and a caption",
         f"<b>{contents.n_images:,}</b>images",
     ]
@@ -105,8 +106,8 @@ def _answer(contents: AuditContents) -> str:
         f"<header>\n<h1>Audit of {name(contents.dataset)}</h1>\n"
         f'<p class="answer">{answer if n_pairs else "No pair was judged"}</p>\n'
         f"{basis if n_pairs else ''}"
-        f'{items(tiles, "tiles")}\n<p class="judge">{shown(contents.judge)}</p>\n'
-        f'<p class="how">{shown(contents.how)}</p>\n</header>'
+        f'{items(tiles, "tiles")}\n<p class="judge">{escape_text(contents.judge)}</p>\n'
+        f'<p class="how">{escape_text(contents.how)}</p>\n</header>'
     )
 
 
@@ -116,7 +117,7 @@ def _share(contents: AuditContents) -> str:
 
 
 def _notes(heading: str, notes: Sequence[str], css_class: str) -> str:
-    entries = [shown(note) for note in notes]
+    entries = [escape_text(note) for note in notes]
     return section(heading, items(entries, css_class)) if entries else ""
 
 
@@ -134,20 +135,19 @@ def _mixture(contents: AuditContents) -> str:
         f"{finite.max():.3g}, median {np.median(finite):.3g}"
     )
     random = contents.random_losses[np.isfinite(contents.random_losses)]
-    lead = "The line below is the mean clean probability of the pairs with such a loss."
+    lead = "The lower line is the mean clean probability of the pairs with that loss."
     if len(random):
         alternative += f"; median of random re-pairings {np.median(random):.3g}"
         lead = (
-            f"The losses of {len(random):,} random re-pairings, hardly any of which fits, scaled "
-            f"to {'at most ' if share is None else ''}{percent(drawn)} of the pairs (red), and "
-            "what remains of the losses of all pairs (green). The line below is the mean clean "
-            "probability of the pairs with such a loss."
+            f"Red: the losses of {len(random):,} random re-pairings, almost all of which are "
+            f"wrong, scaled to {'at most ' if share is None else ''}{percent(drawn)} of the pairs. "
+            f"Green: the rest of the losses of all pairs. {lead}"
         )
     picture = (
         f'<div class="panel"><picture><source media="(max-width: 640px)" srcset="{narrow}">'
-        f'<img src="{wide}" alt="{shown(alternative)}."></picture></div>'
+        f'<img src="{wide}" alt="{escape_text(alternative)}."></picture></div>'
     )
-    return section("How right and wrong pairs part", picture, lead)
+    return section("Losses of right and wrong pairs", picture, lead)
 
 
 def _svg_uri(svg: str) -> str:
@@ -155,7 +155,7 @@ def _svg_uri(svg: str) -> str:
 
 
 def _oracle(contents: AuditContents) -> str:
-    """What the verdicts are worth, where the truth is known."""
+    """Evaluation of the judgement, if the truth is known."""
     rows = []
     for key, title, meaning in _MEASURES:
         if key in contents.oracle:
@@ -163,7 +163,7 @@ def _oracle(contents: AuditContents) -> str:
             rows.append((title, meaning, "too few pairs" if value is None else decimal(value)))
     true_share = contents.oracle.get("true_share")
     if true_share is not None:
-        rows.append(("True share of wrong pairs", "as known", percent(true_share)))
+        rows.append(("True share of wrong pairs", "from the truth", percent(true_share)))
         rows.append(("Estimated share", "without the truth", _share(contents)))
     if not rows:
         return ""
@@ -174,8 +174,8 @@ def _oracle(contents: AuditContents) -> str:
     )
     head = '<tr><th scope="col">Measure</th><th scope="col">Value</th></tr>'
     table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-    lead = "Of these pairs it is known which are wrong. The judge was not told."
-    return section("Against the truth", f'<div class="panel fitting">{table}</div>', lead)
+    lead = "The dataset has the truth about these pairs. The judge did not use it."
+    return section("Comparison with the truth", f'<div class="panel fitting">{table}</div>', lead)
 
 
 def _worst(contents: AuditContents) -> str:
@@ -184,29 +184,26 @@ def _worst(contents: AuditContents) -> str:
     cards = "\n".join(pair_card(pair, rank) for rank, pair in enumerate(contents.worst, 1))
     n_worst = len(contents.worst)
     heading = "The worst pair" if n_worst == 1 else f"The {n_worst:,} worst pairs"
-    lead = "The worst comes first. The mark on the bar is the clean probability, from 0 to 1."
+    lead = "Worst first. The mark on the bar is the clean probability, from 0 to 1."
     return section(heading, f'<ol class="cards">\n{cards}\n</ol>', lead)
 
 
 def _duplicates(contents: AuditContents) -> str:
     if not contents.duplicates:
         return ""
-    entries = "\n".join(duplicates_entry(found) for found in contents.duplicates)
+    entries = "\n".join(duplicates_entry(group) for group in contents.duplicates)
     lead = (
-        "Copies of one picture with different captions make each other look wrong, and a caption "
-        "that stands on many images tells little of any."
+        "Copies of one image with different captions make each other look wrong, and a caption of "
+        "many images says little about each of them."
     )
-    return section("More than once in the data", f'<ul class="copies">\n{entries}\n</ul>', lead)
-
-
-def _reading() -> str:
-    return section("How to read this page", items(list(_READING), "reading"))
+    return section("Duplicates", f'<ul class="copies">\n{entries}\n</ul>', lead)
 
 
 def _facts(contents: AuditContents) -> str:
     if not contents.facts:
         return ""
     entries = "".join(
-        f"<dt>{shown(key)}</dt><dd>{shown(value)}</dd>" for key, value in contents.facts.items()
+        f"<dt>{escape_text(key)}</dt><dd>{escape_text(value)}</dd>"
+        for key, value in contents.facts.items()
     )
     return section("Facts", f'<dl class="facts panel">{entries}</dl>')

@@ -1,19 +1,19 @@
-"""What the report shows with pictures: the worst pairs, and what stands in the data twice."""
+"""HTML of the worst pairs and the duplicates, with thumbnails."""
 
 import math
 from typing import Any
 
 from .contents import DoubtfulPair, Duplicates
-from .report_page import caption, decimal, image, name, probability
+from .report_page import caption, decimal, image, items, name, probability
 from .thumbnails import thumbnail_uri
 
 
 def pair_card(pair: DoubtfulPair, rank: int) -> str:
-    """A pair as an entry of the list of cards.
+    """A pair as a list item.
 
     Args:
-        pair: What to show.
-        rank: From 1, the worst.
+        pair: The pair.
+        rank: Its rank from 1, the worst.
     """
     photo = ""
     if pair.image is not None:
@@ -29,47 +29,45 @@ def pair_card(pair: DoubtfulPair, rank: int) -> str:
     return (
         f'<li class="card">{photo}<div class="inside">'
         f'<h3><span class="rank">{rank}</span> {name(pair.image_id)}</h3>'
-        f"{caption(pair.caption, 'p', 'caption')}{bar}{numbers}{_instead(pair)}</div></li>"
+        f"{caption(pair.caption, 'p', 'caption')}{bar}{numbers}{_suggestions(pair)}</div></li>"
     )
 
 
-def _instead(pair: DoubtfulPair) -> str:
-    """What would fit better, as far as it is known."""
+def _suggestions(pair: DoubtfulPair) -> str:
     entries = []
     if pair.suggested_caption is not None:
-        entries.append("<dt>Perhaps it is:</dt>" + caption(pair.suggested_caption, "dd"))
+        entries.append("<dt>Suggested caption:</dt>" + caption(pair.suggested_caption, "dd"))
     if pair.suggested_image_id is not None:
         picture = ""
         if pair.suggested_image is not None:
             picture = _thumbnail(pair.suggested_image, pair.suggested_image_id)
         entries.append(
-            '<dt>The caption may belong to:</dt><dd class="other">'
+            '<dt>Suggested image for the caption:</dt><dd class="other">'
             f"{picture}{name(pair.suggested_image_id)}</dd>"
         )
     return f'<dl class="instead">{"".join(entries)}</dl>' if entries else ""
 
 
-def duplicates_entry(found: Duplicates) -> str:
-    """A near-duplicate warning as an entry of their list."""
-    if found.kind == "picture":
-        title = f"{found.count:,} pictures look alike"
+def duplicates_entry(group: Duplicates) -> str:
+    """A group of duplicates as a list item."""
+    if group.kind == "picture":
+        title = f"{group.count:,} images look alike"
     else:
-        title = f"One caption on {found.count:,} images"
-    text = caption(found.what, "p", "caption") if found.what else ""
-    entries = [name(image_id) for image_id in found.image_ids]
-    if found.pictures:
-        shots = zip(found.pictures, found.image_ids, strict=True)
-        entries = [_thumbnail(picture, image_id) + name(image_id) for picture, image_id in shots]
-    hidden = found.count - len(entries)
-    if hidden > 0:
-        entries.append(f"and {hidden:,} more")
-    strip = "strip" if found.pictures else "strip names"
-    listed = "".join(f"<li>{entry}</li>" for entry in entries)
-    return f'<li class="card"><h3>{title}</h3>{text}<ul class="{strip}">{listed}</ul></li>'
+        title = f"One caption of {group.count:,} images"
+    text = caption(group.what, "p", "caption") if group.what else ""
+    entries = [name(image_id) for image_id in group.image_ids]
+    if group.pictures:
+        images = zip(group.pictures, group.image_ids, strict=True)
+        entries = [_thumbnail(picture, image_id) + name(image_id) for picture, image_id in images]
+    n_more = group.count - len(entries)
+    if n_more > 0:
+        entries.append(f"and {n_more:,} more")
+    css_class = "strip" if group.pictures else "strip names"
+    return f'<li class="card"><h3>{title}</h3>{text}{items(entries, css_class)}</li>'
 
 
 def _thumbnail(picture: Any, image_id: str) -> str:
     uri = thumbnail_uri(picture)
     if uri is None:
-        return "<span>(picture does not decode)</span>"
-    return image(uri, f"Picture {image_id}")
+        return "<span>(image does not decode)</span>"
+    return image(uri, f"Image {image_id}")

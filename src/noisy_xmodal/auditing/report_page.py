@@ -1,14 +1,14 @@
-"""The frame of the report: its style, and how text and numbers get into a page."""
+"""The HTML page of the report: its style, and formatting of texts and numbers."""
 
 import math
 import unicodedata
 from html import escape
 
-LONGEST_TEXT, LONGEST_NAME = 400, 100  # letters shown of a caption, and of an image's name
+LONGEST_TEXT, LONGEST_NAME = 400, 100  # characters of a caption, and of an image's name
 
-_OVERRIDES = "\u202d\u202e"  # make letters stand in another order than they are written in
+_OVERRIDES = "\u202d\u202e"  # reverse the displayed order of characters
 
-# Nothing may be loaded or run, whatever a caption holds.
+# Nothing may be loaded or run, whatever a caption contains.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _STYLE = """
@@ -111,54 +111,54 @@ def page(title: str, body: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{shown(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def shown(text: object, longest: int | None = None) -> str:
-    """Text as HTML that shows just it, without control characters or reversed letters.
+def escape_text(text: object, longest: int | None = None) -> str:
+    """Escape a text for HTML, without control characters or direction overrides.
 
     Args:
-        text: Anything, tags and all.
-        longest: Letters after which it is cut off, or None.
+        text: Any text, possibly with tags.
+        longest: Maximum number of characters, or None.
     """
-    letters = str(text)
-    rest = 0 if longest is None else max(len(letters) - longest, 0)
-    letters = letters[: len(letters) - rest]
-    kept = "".join("\ufffd" if _is_control(letter) else letter for letter in letters)
-    return escape(kept) + (f" … ({rest:,} more letters)" if rest else "")
+    characters = str(text)
+    n_more = 0 if longest is None else max(len(characters) - longest, 0)
+    characters = characters[: len(characters) - n_more]
+    printable = "".join("\ufffd" if _is_control(char) else char for char in characters)
+    return escape(printable) + (f" … ({n_more:,} more characters)" if n_more else "")
 
 
-def _is_control(letter: str) -> bool:
-    if letter in _OVERRIDES:
+def _is_control(char: str) -> bool:
+    if char in _OVERRIDES:
         return True
-    return unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n\r"
+    return unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n\r"
 
 
 def caption(text: str, kind: str, css_class: str = "") -> str:
-    """An element with a caption, in the direction in which its script runs."""
+    """An element with a caption, in the direction of its script."""
     is_empty = not text.strip()
     css_class = f"{css_class} empty".strip() if is_empty else css_class
     attributes = f' class="{css_class}"' if css_class else ""
-    inside = "(empty)" if is_empty else shown(text, LONGEST_TEXT)
-    return f'<{kind}{attributes} dir="auto">{inside}</{kind}>'
+    content = "(empty)" if is_empty else escape_text(text, LONGEST_TEXT)
+    return f'<{kind}{attributes} dir="auto">{content}</{kind}>'
 
 
 def name(text: object) -> str:
-    """The name of an image, kept from changing the direction of what stands around it."""
-    return f"<bdi>{shown(text, LONGEST_NAME)}</bdi>"
+    """The name of an image, with its text direction isolated from the surrounding text."""
+    return f"<bdi>{escape_text(text, LONGEST_NAME)}</bdi>"
 
 
 def image(uri: str, alternative: str) -> str:
-    """An embedded picture, `uri` being a `data:` address that this package has made."""
-    return f'<img src="{uri}" alt="{shown(alternative)}">'
+    """An embedded image; `uri` is a `data:` URI made by `thumbnail_uri`."""
+    return f'<img src="{uri}" alt="{escape_text(alternative)}">'
 
 
 def section(heading: str, body: str, lead: str = "") -> str:
-    """A part of the page; `heading` is plain text, the others are HTML."""
+    """A section of the page; `heading` is plain text, the others are HTML."""
     lead = f'<p class="lead">{lead}</p>\n' if lead else ""
-    return f"<section>\n<h2>{shown(heading)}</h2>\n{lead}{body}\n</section>"
+    return f"<section>\n<h2>{escape_text(heading)}</h2>\n{lead}{body}\n</section>"
 
 
 def items(entries: list[str], css_class: str) -> str:
@@ -167,7 +167,7 @@ def items(entries: list[str], css_class: str) -> str:
 
 
 def percent(share: float, unit: bool = True) -> str:
-    """A share, with a second digit where it is small."""
+    """A share in percent, with a second decimal if it is below 1 %."""
     if not math.isfinite(share):
         return "an unknown share"
     digits = 2 if 0 < share < 0.01 else 1
@@ -175,7 +175,7 @@ def percent(share: float, unit: bool = True) -> str:
 
 
 def probability(value: float) -> str:
-    """A probability with three digits, never rounded to certainty."""
+    """A probability with three digits, never rounded to 0 or 1."""
     if not math.isfinite(value):
         return "unknown"
     if 0 < value < 0.001:
@@ -189,5 +189,5 @@ def decimal(value: float) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """A number of things, "1 pair" or "2,000 pairs"."""
+    """A number with its noun, such as "1 pair" or "2,000 pairs"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The mixture of right and wrong pairs, drawn as a picture that fits light and dark pages."""
+"""The plot of the losses of right and wrong pairs, as SVG for light and dark pages."""
 
 import io
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..evaluation.figures import RIGHT_COLOR, WRONG_COLOR
 
 WIDE, NARROW = (9.4, 4.6), (4.1, 4.9)  # inches
 
-_INK = "#010203"  # stands for the text colour of the page until the drawing is written
+_INK = "#010203"  # placeholder for the text colour of the page
 _STYLE = (
     "<style>svg{color:#1c2733}@media (prefers-color-scheme:dark){svg{color:#e6eaee}}"
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif!important}</style>"
@@ -29,21 +29,22 @@ _PARAMETERS = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-_MOST_BINS, _FEWEST_BINS = 60, 10
-_OUTLYING, _FAR = 0.001, 3  # share at each end that may be cut off, times the range without it
+_MAX_BINS, _MIN_BINS = 60, 10
+#: The share at each end that is cut off if the range without it is _FAR times smaller.
+_OUTLIERS, _FAR = 0.001, 3
 
 
 @dataclass(frozen=True)
 class MixtureBins:
-    """How the losses spread.
+    """Histogram of the losses.
 
     Attributes:
-        edges: Of the bins, (n_bins + 1,).
-        pairs: Pairs in each bin, (n_bins,).
-        wrong: Wrong pairs that random re-pairings let expect there, (n_bins,).
-        right: The remaining pairs, (n_bins,).
-        clean_probability: Mean of the bin's pairs, NaN in bins without any, (n_bins,).
-        is_cut: Whether the outermost bins hold what lies beyond the edges.
+        edges: Edges of the bins, (n_bins + 1,).
+        pairs: Number of pairs in each bin, (n_bins,).
+        wrong: Number of wrong pairs expected from random re-pairings, (n_bins,).
+        right: Number of remaining pairs, (n_bins,).
+        clean_probability: Mean over the pairs of each bin, NaN for empty bins, (n_bins,).
+        is_cut: Whether the outermost bins include all values beyond the edges.
     """
 
     edges: np.ndarray
@@ -60,11 +61,11 @@ def mixture_bins(
     clean_probability: np.ndarray,
     wrong_share: float,
 ) -> MixtureBins:
-    """Counts the losses of all pairs and parts them into wrong and right ones.
+    """Compute the histogram of all pairs, divided into wrong and right pairs.
 
     Args:
-        losses: Of all pairs, (n_pairs,), one or more of them finite; others are not counted.
-        random_losses: Of random re-pairings, (n_random,), or none.
+        losses: Of all pairs, (n_pairs,), at least one of them finite; others are not counted.
+        random_losses: Of random re-pairings, (n_random,); may be empty.
         clean_probability: Of each pair, (n_pairs,).
         wrong_share: Share of wrong pairs.
     """
@@ -76,44 +77,44 @@ def mixture_bins(
     pairs = np.histogram(inside, edges)[0]
     wrong = np.zeros(len(pairs))
     if len(random_losses):
-        of_random = np.histogram(np.clip(random_losses, edges[0], edges[-1]), edges)[0]
-        wrong = of_random / len(random_losses) * wrong_share * len(losses)
+        counts = np.histogram(np.clip(random_losses, edges[0], edges[-1]), edges)[0]
+        wrong = counts / len(random_losses) * wrong_share * len(losses)
     sums = np.histogram(inside, edges, weights=clean_probability)[0]
     mean = np.divide(sums, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     return MixtureBins(edges, pairs, wrong, np.maximum(pairs - wrong, 0), mean, is_cut)
 
 
 def _edges(losses: np.ndarray, random_losses: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Edges of the bins, and whether a few outliers lie beyond them."""
+    """Edges of the bins, and whether there are outliers beyond them."""
     values = np.concatenate([losses, random_losses]).astype(np.float64)
     low, high = values.min(), values.max()
-    inner_low, inner_high = np.quantile(values, [_OUTLYING, 1 - _OUTLYING])
+    inner_low, inner_high = np.quantile(values, [_OUTLIERS, 1 - _OUTLIERS])
     is_cut = bool(high - low > _FAR * (inner_high - inner_low) > 0)
     if is_cut:
         low, high = inner_low, inner_high
-    fewest = min(len(losses), len(random_losses) or len(losses))
-    n_bins = int(np.clip(np.sqrt(fewest), _FEWEST_BINS, _MOST_BINS))
+    n_values = min(len(losses), len(random_losses) or len(losses))
+    n_bins = int(np.clip(np.sqrt(n_values), _MIN_BINS, _MAX_BINS))
     edges = np.linspace(low, high, n_bins + 1)
-    if not (np.diff(edges) > 0).all():  # equal losses, or too close for so many bins
+    if not (np.diff(edges) > 0).all():  # all losses are (nearly) equal
         edges = np.linspace(low - 0.5, high + 0.5, n_bins + 1)
     return edges, is_cut
 
 
 def mixture_svg(bins: MixtureBins, size: tuple[float, float] = WIDE) -> str:
-    """Draws the bins, with the clean probability below them.
+    """Draw the histogram, with the clean probability below it.
 
     Args:
-        bins: What to draw.
+        bins: The histogram.
         size: Width and height, inches.
 
     Returns:
-        An SVG that stands alone and changes its ink with the colour scheme.
+        A self-contained SVG whose colours follow the colour scheme.
     """
     file = io.StringIO()
     with rc_context(_PARAMETERS):
         figure = _mixture_figure(bins, size)
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     end = svg.index(">") + 1
@@ -127,7 +128,7 @@ def _mixture_figure(bins: MixtureBins, size: tuple[float, float]) -> Figure:
     upper.stairs(bins.pairs, bins.edges, color=_INK, lw=1.1, label="all pairs")
     parts = [(bins.right, RIGHT_COLOR, "right pairs" if has_wrong else "pairs")]
     if has_wrong:
-        parts.append((bins.wrong, WRONG_COLOR, "wrong pairs, as random re-pairings are"))
+        parts.append((bins.wrong, WRONG_COLOR, "wrong pairs (from random re-pairings)"))
     for counts, color, label in parts:
         upper.stairs(counts, bins.edges, fill=True, color=color, alpha=0.5, lw=0, label=label)
     upper.set_ylabel("pairs")
@@ -135,16 +136,16 @@ def _mixture_figure(bins: MixtureBins, size: tuple[float, float]) -> Figure:
     upper.yaxis.set_major_formatter("{x:,.0f}")
     n_columns = 3 if size[0] > size[1] else 1
     figure.legend(loc="outside upper left", ncols=n_columns, frameon=False)
-    middles = (bins.edges[:-1] + bins.edges[1:]) / 2
-    known = np.isfinite(bins.clean_probability)
-    marker = "o" if known.sum() < _FEWEST_BINS else None
+    centres = (bins.edges[:-1] + bins.edges[1:]) / 2
+    finite = np.isfinite(bins.clean_probability)
+    marker = "o" if finite.sum() < _MIN_BINS else None
     lower.axhline(0.5, color=_INK, lw=0.8, ls=":", alpha=0.7)
     lower.plot(
-        middles[known], bins.clean_probability[known], color=_INK, lw=1.6, marker=marker, ms=4
+        centres[finite], bins.clean_probability[finite], color=_INK, lw=1.6, marker=marker, ms=4
     )
-    label = "loss of the pair (larger: fits less)"
+    label = "loss of the pair (larger: worse match)"
     if bins.is_cut:
-        label += "\noutermost bars hold all beyond"
+        label += "\noutermost bars include all values beyond"
     lower.set(ylim=(-0.05, 1.05), yticks=(0, 0.5, 1), ylabel="clean\nprobability", xlabel=label)
     for axes in (upper, lower):
         axes.grid(axis="y", color=_INK, alpha=0.12, lw=0.8)

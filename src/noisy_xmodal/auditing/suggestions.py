@@ -1,4 +1,4 @@
-"""What a doubtful pair may be instead: the caption and the image from elsewhere that fit best."""
+"""Suggestions for doubtful pairs: the best caption of another image and the best other image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from ..evaluation.vector_index import VectorIndex
 from ..models.matching.modeling_matching import MatchingModel
 from .judgement import Judgement
 
-#: Answers that are asked for, so that one is left when those of the pair itself are gone.
-_ASKED = 12
+#: Nearest neighbours per query, some of which belong to the pair itself.
+_N_NEIGHBOURS = 12
 _BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """A judgement with the models that gave it, and what they read.
+class AuditContext:
+    """A judgement with its models and their inputs.
 
     Attributes:
-        judgement: What is known of every pair.
-        model: The model that judged all pairs, or None where each fold had its own.
-        processor: Makes inputs of images and captions, for all models.
-        images: All images, as the processor reads them.
+        judgement: The judgement of every pair.
+        model: The model that judged all pairs; None if each fold had its own model.
+        processor: Processor of all models.
+        images: All images, as inputs of the processor.
         row_of_pair: Image of each pair, (n_pairs,).
-        device: Where models run.
-        work: Folder for vectors; what is there is used.
+        device: Device of the models.
+        work: Folder of the vectors; existing vectors are reused.
     """
 
     judgement: Judgement
@@ -50,32 +50,32 @@ class Judged:
 
 
 def suggest(
-    judged: Judged, captions: Sequence[str], wanted: np.ndarray, progress: bool = False
+    context: AuditContext, captions: Sequence[str], pairs: np.ndarray, progress: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find what fits better elsewhere, each pair by the model that judged it.
+    """Find better captions and images, each by the model that judged the pair.
 
     Args:
-        judged: The judgement.
+        context: The judgement and its models.
         captions: All captions, (n_pairs,).
-        wanted: Pairs to look for, (n_wanted,).
+        pairs: Pairs to make suggestions for.
         progress: Whether to show progress bars.
 
     Returns:
         For every pair the pair of the best other caption and the row of the best other image,
-        (n_pairs,) each; -1 where there is none, or a model has no vectors to look by.
+        (n_pairs,) each; -1 if there is none, or the model has no vectors.
     """
     best_text, best_row = np.full(len(captions), -1), np.full(len(captions), -1)
-    fold_of_pair = judged.judgement.fold_of_row[judged.row_of_pair]  # (n_pairs,)
-    for fold in np.unique(fold_of_pair[wanted]).tolist():
-        own = wanted[fold_of_pair[wanted] == fold]
-        model, folder = judged.model_of(fold)
+    fold_of_pair = context.judgement.fold_of_row[context.row_of_pair]  # (n_pairs,)
+    for fold in np.unique(fold_of_pair[pairs]).tolist():
+        own = pairs[fold_of_pair[pairs] == fold]
+        model, folder = context.model_of(fold)
         if model.is_two_tower:
-            best_text[own], best_row[own] = best_elsewhere(
+            best_text[own], best_row[own] = best_alternatives(
                 model,
-                judged.processor,
-                judged.images,
+                context.processor,
+                context.images,
                 captions,
-                judged.row_of_pair,
+                context.row_of_pair,
                 own,
                 folder,
                 progress,
@@ -83,57 +83,56 @@ def suggest(
     return best_text, best_row
 
 
-def best_elsewhere(
+def best_alternatives(
     model: ScoringModel,
     processor: Any,
     images: Sequence[Any],
     captions: Sequence[str],
     row_of_pair: np.ndarray,
-    wanted: np.ndarray,
+    pairs: np.ndarray,
     folder: Path,
     progress: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the caption of another image that fits an image best, and the same for captions.
+    """Find the best caption of another image and the best other image for each pair.
 
     Args:
         model: A two-tower model.
         processor: Its processor.
-        images: All images; anything that gives a list for a slice.
-        captions: All captions, (n_pairs,).
-        row_of_pair: Image of each, (n_pairs,).
-        wanted: Pairs to look for, (n_wanted,).
-        folder: Where vectors are kept; what is there is used.
+        images: All images; slicing must give a list.
+        captions: All captions, (n_captions,).
+        row_of_pair: Image of each caption, (n_captions,).
+        pairs: Pairs to make suggestions for, (n_pairs,).
+        folder: Folder of the vectors; existing vectors are reused.
         progress: Whether to show progress bars.
 
     Returns:
-        For each wanted pair the best caption's pair and the best image's row, -1 where there is
-        none, (n_wanted,) each. The same text as the pair's own is no other caption.
+        For each pair the pair of the best caption and the row of the best image, -1 if there is
+        none, (n_pairs,) each. A caption with the pair's own text is not suggested.
     """
     image = embed_images(model, processor, images, folder / "images.npy", progress=progress)
     text = embed_texts(model, processor, captions, folder / "texts.npy", progress=progress)
-    own_rows = row_of_pair[wanted]
+    own_rows = row_of_pair[pairs]
     rows, position = np.unique(own_rows, return_inverse=True)
-    texts_of_rows = _nearest(text, image, rows)[position]  # (n_wanted, n_asked)
-    rows_of_texts = _nearest(image, text, wanted)  # (n_wanted, n_asked)
-    same = np.array([captions[pair].casefold() for pair in wanted.tolist()], dtype=object)
-    best_text, best_row = np.full(len(wanted), -1), np.full(len(wanted), -1)
-    for at, own in enumerate(own_rows.tolist()):
-        for pair in texts_of_rows[at].tolist():
-            if pair >= 0 and row_of_pair[pair] != own and captions[pair].casefold() != same[at]:
-                best_text[at] = pair
+    nearest_texts = _nearest(text, image, rows)[position]  # (n_pairs, n_neighbours)
+    nearest_rows = _nearest(image, text, pairs)  # (n_pairs, n_neighbours)
+    best_text, best_row = np.full(len(pairs), -1), np.full(len(pairs), -1)
+    for i, (pair, own_row) in enumerate(zip(pairs.tolist(), own_rows.tolist(), strict=True)):
+        own_text = captions[pair].casefold()
+        for other in nearest_texts[i].tolist():
+            is_own = other < 0 or row_of_pair[other] == own_row
+            if not is_own and captions[other].casefold() != own_text:
+                best_text[i] = other
                 break
-        for row in rows_of_texts[at].tolist():
-            if row >= 0 and row != own:
-                best_row[at] = row
+        for row in nearest_rows[i].tolist():
+            if row >= 0 and row != own_row:
+                best_row[i] = row
                 break
     return best_text, best_row
 
 
-def _nearest(among: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> NDArray[np.int64]:
-    """The vectors nearest to some queries, (n_rows, n_asked)."""
-    index = VectorIndex.build(among)
-    found = [
-        index.search(np.asarray(queries[rows[start : start + _BLOCK]]), min(_ASKED, len(among)))[1]
-        for start in range(0, len(rows), _BLOCK)
-    ]
-    return np.concatenate(found)
+def _nearest(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> NDArray[np.int64]:
+    """The nearest vectors of some queries, (n_rows, n_neighbours)."""
+    index = VectorIndex.build(vectors)
+    k = min(_N_NEIGHBOURS, len(vectors))
+    blocks = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+    return np.concatenate([index.search(np.asarray(queries[block]), k)[1] for block in blocks])

@@ -1,4 +1,4 @@
-"""The table of an audit: a row a pair, worst first."""
+"""The table of an audit: one row per pair, worst first."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _GROUP_ROWS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class AuditTable:
-    """What is known of every pair, by pair id.
+    """Results of an audit by pair id.
 
     Attributes:
         image_ids: Name of each image, (n_images,).
@@ -24,8 +24,8 @@ class AuditTable:
         clean_probability: (n_pairs,).
         losses: (n_pairs,).
         order: Pair ids, worst first, (n_pairs,).
-        suggested_caption: Pair of the caption that fits the image better, -1 for none, (n_pairs,).
-        suggested_image: Row of the image that fits the caption better, -1 for none, (n_pairs,).
+        suggested_caption: Pair of a better caption for the image, -1 for none, (n_pairs,).
+        suggested_image: Row of a better image for the caption, -1 for none, (n_pairs,).
         is_noisy: The oracle, (n_pairs,), or None.
     """
 
@@ -43,8 +43,8 @@ class AuditTable:
         """Write Parquet, some rows at a time, aside and renamed.
 
         Columns: `pair_id`, `image_id`, `caption`, `clean_probability`, `loss`,
-        `suggested_caption` (of another image, null where none was looked for), `suggested_image_id`
-        and, where the truth is known, `is_noisy`.
+        `suggested_caption` (of another image, null if there is none), `suggested_image_id` and, if
+        the truth is known, `is_noisy`.
 
         Args:
             path: The file.

@@ -1,4 +1,4 @@
-"""Pictures of any mode as small JPEGs that stand inside a page."""
+"""Images of any mode as small JPEGs that are embedded in a page."""
 
 import base64
 import io
@@ -13,20 +13,20 @@ _QUALITY = 80
 
 
 def thumbnail_uri(picture: Image.Image) -> str | None:
-    """A picture as the `data:` address of a JPEG of at most `THUMBNAIL_SIZE` pixels a side.
+    """A `data:` URI of a JPEG with at most `THUMBNAIL_SIZE` pixels per side.
 
     Args:
-        picture: Of any mode and size; turned as its EXIF data says.
+        picture: An image of any mode and size; its EXIF orientation is applied.
 
     Returns:
-        The address, or None where the picture does not decode.
+        The URI, or None if the image does not decode.
     """
     try:
         small = to_rgb(picture).copy()
         small.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
         file = io.BytesIO()
-        # A new image, so that no EXIF data or colour profile comes along.
+        # A new image, without EXIF data and colour profile.
         Image.fromarray(np.asarray(small)).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises of damaged files
+    except (OSError, SyntaxError, ValueError):  # raised by Pillow for damaged files
         return None
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -12,7 +12,7 @@ from ..modules.processor_facts import processor_facts, words_by_id
 def model_parts(
     model: Any, processor: Any, network: nn.Module | None = None
 ) -> list[str | Digests]:
-    """Processor, vocabulary, config and weights, to be hashed by `data.digests.joined`.
+    """Processor, vocabulary, config and weights, to be hashed by `data.digests.combined_digest`.
 
     Args:
         model: A transformers model.

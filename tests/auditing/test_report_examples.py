@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from noisy_xmodal.auditing.shown import doubtful_pairs
+from noisy_xmodal.auditing.report_examples import doubtful_pairs
 from noisy_xmodal.auditing.table import AuditTable
 
 

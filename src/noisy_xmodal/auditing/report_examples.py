@@ -1,4 +1,4 @@
-"""What the report shows of the rows: the worst pairs with their pictures, and duplicates."""
+"""The worst pairs with their images, and the groups of duplicates, for the report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from ..data.columns import IMAGE, IMAGE_ID, REGIONS
 from ..data.pictures import open_picture, stored_pictures
 from .contents import DoubtfulPair, Duplicates
-from .loading import LoadedRows
+from .loading import AuditRows
 from .options import THRESHOLD
 from .table import AuditTable
 
@@ -17,20 +17,20 @@ _GROUPS, _MEMBERS = 8, 6
 
 
 def doubtful_pairs(table: AuditTable, dataset: datasets.Dataset, n: int) -> list[DoubtfulPair]:
-    """The worst pairs, with pictures where there are any; suggestions for those judged wrong.
+    """The worst pairs with their images; suggestions for those judged wrong.
 
     Args:
-        table: What is known of all pairs.
+        table: The table of all pairs.
         dataset: Their rows.
-        n: How many.
+        n: Number of pairs.
     """
-    found = []
+    worst = []
     for pair in table.order[:n].tolist():
         row = int(table.row_of_pair[pair])
         text, other = -1, -1
-        if table.clean_probability[pair] < THRESHOLD:  # of a right pair nothing else is better
+        if table.clean_probability[pair] < THRESHOLD:
             text, other = int(table.suggested_caption[pair]), int(table.suggested_image[pair])
-        found.append(
+        worst.append(
             DoubtfulPair(
                 pair,
                 table.image_ids[row],
@@ -43,30 +43,30 @@ def doubtful_pairs(table: AuditTable, dataset: datasets.Dataset, n: int) -> list
                 _picture(dataset, other) if other >= 0 else None,
             )
         )
-    return found
+    return worst
 
 
-def found_duplicates(
-    rows: LoadedRows, alike: Sequence[np.ndarray], repeated: Sequence[tuple[str, np.ndarray]]
+def duplicate_groups(
+    rows: AuditRows, alike: Sequence[np.ndarray], repeated: Sequence[tuple[str, np.ndarray]]
 ) -> list[Duplicates]:
-    """The largest groups of pictures that look alike, and the captions on most images.
+    """The largest groups of images that look alike, and the captions of most images.
 
     Args:
         rows: The rows.
         alike: Groups of rows.
         repeated: Captions with their rows.
     """
-    found = [_group(rows, "picture", "", group) for group in alike[:_GROUPS]]
-    return found + [_group(rows, "caption", text, group) for text, group in repeated[:_GROUPS]]
+    images = [_group(rows, "picture", "", group) for group in alike[:_GROUPS]]
+    return images + [_group(rows, "caption", text, group) for text, group in repeated[:_GROUPS]]
 
 
-def _group(rows: LoadedRows, kind: str, what: str, group: np.ndarray) -> Duplicates:
-    some = group[:_MEMBERS].tolist()
-    pictures = [_picture(rows.dataset, row) for row in some]
+def _group(rows: AuditRows, kind: str, what: str, group: np.ndarray) -> Duplicates:
+    members = group[:_MEMBERS].tolist()
+    pictures = [_picture(rows.dataset, row) for row in members]
     return Duplicates(
         kind,
         what,
-        [rows.dataset[row][IMAGE_ID] for row in some],
+        [rows.dataset[row][IMAGE_ID] for row in members],
         len(group),
         [picture for picture in pictures if picture is not None],
     )

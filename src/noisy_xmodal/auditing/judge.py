@@ -1,4 +1,4 @@
-"""Judging the pairs of a dataset by one model that is there already."""
+"""Judging the pairs of a dataset by one pretrained model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ from ..entry.errors import load_part
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
-from .judgement import WHAT_A_LOSS_MEANS, Judgement, conclude
+from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
 
 
 def load_judge(name: str, device: torch.device | str) -> tuple[Any, Any]:
-    """Load a model that can judge pairs, with its processor.
+    """Load a model that can judge pairs, and its processor.
 
     Args:
-        name: Folder or Hub id of a model of this library, or of a two-tower model of transformers.
-        device: Where to put it.
+        name: Folder or Hub id of a model of this library, or of a two-tower transformers model.
+        device: Device of the model.
 
     Raises:
         ValueError: If it is another kind of model.
@@ -42,26 +42,25 @@ def load_judge(name: str, device: torch.device | str) -> tuple[Any, Any]:
 
 
 def check_judge(processor: Any, pairs: PairDataset, name: str) -> None:
-    """Refuse a model that reads other images than the dataset has.
+    """Check that a model accepts the images of a dataset.
 
     Args:
         processor: The model's processor.
-        pairs: What is to be judged.
-        name: What the model is called.
+        pairs: The pairs to judge.
+        name: Name of the model.
 
     Raises:
-        DatasetError: If one has pictures and the other region features, or their sizes differ.
+        DatasetError: If one has images and the other region features, or their sizes differ.
     """
     size = getattr(processor.image_processor, "region_size", None)
-    reads = IMAGE if size is None else REGIONS
-    if reads != pairs.visual:
+    if pairs.visual != (IMAGE if size is None else REGIONS):
         raise DatasetError(
-            f"{name} reads {'pictures' if size is None else 'region features'}, and the dataset "
-            f"has the column '{pairs.visual}'. Give a model that reads it, or none."
+            f"{name} takes {'images' if size is None else 'region features'}, but the dataset has "
+            f"the column '{pairs.visual}'. Give a model that takes it, or none."
         )
     if size is not None and pairs.images[0].shape[-1] != size:
         raise DatasetError(
-            f"{name} reads region features of {size} numbers, and the dataset's have "
+            f"{name} takes region features of size {size}, but those of the dataset have size "
             f"{pairs.images[0].shape[-1]}. Give a model that was trained on such features, or none."
         )
 
@@ -79,19 +78,19 @@ def judge_by_model(
     Args:
         model: From `load_judge`.
         processor: Likewise.
-        pairs: What to judge.
-        folder: Where vectors are kept; what is there is used.
+        pairs: The pairs to judge.
+        folder: Folder of the vectors; existing vectors are reused.
         seed: Seed of references and random pairs.
         progress: Whether to show progress bars.
 
     Raises:
-        DatasetError: If there is one image alone.
+        DatasetError: If there is only one image.
     """
     if pairs.n_images < 2:
-        raise DatasetError("There is one image: a pair is judged beside pairs of other images.")
+        raise DatasetError("There is only one image: an audit compares pairs of several images.")
     images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
     if model.is_two_tower:
-        judged = pair_losses_from_vectors(
+        losses = pair_losses_from_vectors(
             embed_images(model, processor, images, folder / "images.npy", progress=progress),
             embed_texts(model, processor, captions, folder / "texts.npy", progress=progress),
             rows,
@@ -100,24 +99,24 @@ def judge_by_model(
             pairs.shared_texts,
         )
     else:
-        # RCAR scores by log-odds, which have no temperature.
+        # The scores of RCAR are log-odds, which have no temperature.
         scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
-        judged = pair_losses_from_scores(
+        losses = pair_losses_from_scores(
             model, processor, images, captions, rows, scale, seed, pairs.shared_texts, progress
         )
     fold_of_row = np.zeros(pairs.n_images, dtype=np.int64)
-    return conclude([judged], [np.arange(len(rows))], rows, fold_of_row, seed=seed)
+    return combine_losses([losses], [np.arange(len(rows))], rows, fold_of_row, seed=seed)
 
 
-def how_by_model(name: str) -> tuple[str, str]:
-    """Which model judged, and how far it can be trusted, for the report.
+def describe_judge(name: str) -> tuple[str, str]:
+    """Name and reliability of the judge, for the report.
 
     Args:
-        name: What the model is called.
+        name: Name of the model.
     """
     return (
         f"Judged by {name}.",
-        "One model judged all pairs. If it was trained on these very pairs, it may have learnt the "
-        "wrong ones by heart; an audit that is given no model has none that could. "
-        f"{WHAT_A_LOSS_MEANS}",
+        "One model judged all pairs. If it was trained on these pairs, it may have memorised the "
+        "wrong ones; an audit without a model trains models that judge only unseen pairs. "
+        f"{LOSS_EXPLANATION}",
     )

@@ -1,4 +1,4 @@
-"""One look at every picture: does it decode, which others does it resemble, what is it?"""
+"""One pass over all images: whether they decode, their digests and their difference hashes."""
 
 import hashlib
 import io
@@ -25,13 +25,13 @@ _THREADS, _BLOCK = 4, 256
 
 
 @dataclass(frozen=True, eq=False)
-class SeenImages:
-    """What was seen of the images.
+class ImageScan:
+    """Result of a scan of the images.
 
     Attributes:
-        problems: Why an image cannot be used, by row.
+        problems: The reason why an image is unusable, by row.
         digests: First 8 bytes of the SHA-256 of each image, (n,) uint64.
-        hashes: Difference hash of each picture, (n,) uint64; empty for region features.
+        hashes: Difference hash of each image, (n,) uint64; empty for region features.
     """
 
     problems: dict[int, str]
@@ -39,13 +39,13 @@ class SeenImages:
     hashes: NDArray[np.uint64]
 
     def fingerprint(self) -> str:
-        """A name for these images in this order, as models see them."""
-        seen = f"{PIXELS_VERSION} ".encode() + self.digests.tobytes()
-        return hashlib.sha256(seen).hexdigest()[:16]
+        """A hash of the images, their order and the conversion to pixels."""
+        content = f"{PIXELS_VERSION} ".encode() + self.digests.tobytes()
+        return hashlib.sha256(content).hexdigest()[:16]
 
 
-def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> SeenImages:
-    """Read every image once; pictures are decoded at about an eighth of their size.
+def scan_images(dataset: datasets.Dataset, progress: bool = False) -> ImageScan:
+    """Read every image once; JPEG files are decoded at a reduced size.
 
     Args:
         dataset: Rows by the column contract.
@@ -53,29 +53,29 @@ def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> SeenIma
     """
     with tqdm(total=len(dataset), desc="checking images", disable=not progress) as bar:
         if IMAGE not in dataset.column_names or REGIONS in dataset.column_names:
-            return _look_at_regions(dataset, bar)
-        found = []
+            return _scan_regions(dataset, bar)
+        results = []
         sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
         with warnings.catch_warnings(), ThreadPool(_THREADS) as pool:
-            # Pillow warns of what is refused here anyway.
+            # `image_problem` reports such images.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             while block := list(islice(sources, _BLOCK)):
-                found += pool.map(_look, block)
+                results += pool.map(_scan, block)
                 bar.update(len(block))
-    problems = {row: problem for row, (problem, _, _) in enumerate(found) if problem is not None}
-    return SeenImages(
+    problems = {row: problem for row, (problem, _, _) in enumerate(results) if problem is not None}
+    return ImageScan(
         problems,
-        np.array([digest for _, digest, _ in found], dtype=np.uint64),
-        np.array([value for _, _, value in found], dtype=np.uint64),
+        np.array([digest for _, digest, _ in results], dtype=np.uint64),
+        np.array([value for _, _, value in results], dtype=np.uint64),
     )
 
 
 def name_problems(dataset: datasets.Dataset, problems: dict[int, str]) -> list[str]:
-    """A line on each image that cannot be used.
+    """A message for each unusable image.
 
     Args:
-        dataset: The rows that were looked at.
-        problems: From `SeenImages`.
+        dataset: The scanned rows.
+        problems: From `ImageScan`.
     """
     if not problems:
         return []
@@ -83,8 +83,8 @@ def name_problems(dataset: datasets.Dataset, problems: dict[int, str]) -> list[s
     return [f"{names[row]}: {problem}" for row, problem in sorted(problems.items())]
 
 
-def _look(source: bytes | Path) -> tuple[str | None, int, int]:
-    """Problem, digest and difference hash of one picture."""
+def _scan(source: bytes | Path) -> tuple[str | None, int, int]:
+    """Problem, digest and difference hash of one image."""
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
@@ -102,7 +102,7 @@ def _digest(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
 
 
-def _look_at_regions(dataset: datasets.Dataset, bar: tqdm) -> SeenImages:
+def _scan_regions(dataset: datasets.Dataset, bar: tqdm) -> ImageScan:
     rows = dataset.select_columns([REGIONS]).with_format("arrow")
     digests: list[int] = []
     problems: dict[int, str] = {}
@@ -113,4 +113,4 @@ def _look_at_regions(dataset: datasets.Dataset, bar: tqdm) -> SeenImages:
                 problems[row] = "its region features are empty or not finite"
             digests.append(_digest(regions.tobytes()))
         bar.update(len(block))
-    return SeenImages(problems, np.array(digests, np.uint64), np.array([], np.uint64))
+    return ImageScan(problems, np.array(digests, np.uint64), np.array([], np.uint64))

@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from noisy_xmodal.auditing import pictures as module
+from noisy_xmodal.auditing import image_scan as module
 from noisy_xmodal.auditing.duplicates import difference_hash
-from noisy_xmodal.auditing.pictures import look_at_images, name_problems
+from noisy_xmodal.auditing.image_scan import name_problems, scan_images
 from noisy_xmodal.data.regions import region_feature
 
 
@@ -55,7 +55,7 @@ def test_broken_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         photo(2, "png"),
     ]
     rows = dataset_of(sources)
-    seen = look_at_images(rows)
+    seen = scan_images(rows)
     assert sorted(seen.problems) == [1, 3, 4, 5]
     lines = name_problems(rows, seen.problems)
     assert [line.split(": ")[0] for line in lines] == ["name 1", "name 3", "name 4", "name 5"]
@@ -73,7 +73,7 @@ def test_hashes_are_those_of_the_whole_pictures() -> None:
     sources = [photo(seed) for seed in range(6)]
     again = io.BytesIO()
     PIL.Image.open(io.BytesIO(sources[0])).save(again, "jpeg", quality=50)
-    seen = look_at_images(dataset_of([*sources, again.getvalue()]))
+    seen = scan_images(dataset_of([*sources, again.getvalue()]))
     for source, found in zip(sources, seen.hashes, strict=False):
         with PIL.Image.open(io.BytesIO(source)) as picture:
             assert n_bits(found, np.uint64(difference_hash(picture))) <= 4
@@ -83,9 +83,9 @@ def test_hashes_are_those_of_the_whole_pictures() -> None:
 
 
 def test_a_fingerprint_names_pictures_in_their_order() -> None:
-    one = look_at_images(dataset_of([photo(0), photo(1)]))
-    same = look_at_images(dataset_of([photo(0), photo(1)]))
-    other = look_at_images(dataset_of([photo(1), photo(0)]))
+    one = scan_images(dataset_of([photo(0), photo(1)]))
+    same = scan_images(dataset_of([photo(0), photo(1)]))
+    other = scan_images(dataset_of([photo(1), photo(0)]))
     assert one.fingerprint() == same.fingerprint()
     assert one.fingerprint() != other.fingerprint()
 
@@ -103,7 +103,7 @@ def test_region_features_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> N
             }
         ),
     )
-    seen = look_at_images(rows)
+    seen = scan_images(rows)
     assert name_problems(rows, seen.problems) == [
         "b: its region features are empty or not finite",
         "d: its region features are empty or not finite",
