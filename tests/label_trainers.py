@@ -8,11 +8,11 @@ from transformers import set_seed
 from noisy_xmodal import (
     CommonSpaceProcessor,
     LabelDataset,
-    LabelTrainer,
     LabelTrainingArguments,
+    RobustTrainer,
     build_label_model,
 )
-from noisy_xmodal.models.label_methods import LABEL_METHODS
+from noisy_xmodal.methods import LABEL_METHODS
 from toy_labels import toy_labels
 
 
@@ -32,7 +32,7 @@ def make_label_trainer(
     model_seed: int = 0,
     model: Any = None,
     **options: Any,
-) -> LabelTrainer:
+) -> RobustTrainer:
     """A trainer on 120 pairs with 40 % of noise, in batches of 30; two epochs by default.
 
     Args:
@@ -61,9 +61,10 @@ def make_label_trainer(
         "use_cpu": True,
         "plot_divisions": False,
     }
-    return kind(
+    return RobustTrainer(
         model,
         LabelTrainingArguments(output_dir=str(out), **arguments | options),
+        kind(),
         toy_labels(noise="sym_40") if train is None else train,
         eval_dataset=validation,
         processing_class=CommonSpaceProcessor(),
@@ -71,6 +72,6 @@ def make_label_trainer(
     )
 
 
-def weights(trainer: LabelTrainer) -> dict[str, Any]:
+def weights(trainer: RobustTrainer) -> dict[str, Any]:
     """A copy of everything that the model holds."""
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}

@@ -15,25 +15,23 @@ from transformers import set_seed
 
 from noisy_xmodal import (
     DmcmProcessor,
-    DmcmTrainer,
     LabelDataset,
     LabelTrainingArguments,
     NcrConfig,
     NcrModel,
     NcrProcessor,
-    NcrTrainer,
     RcarModel,
     RcarProcessor,
-    RcarTrainer,
     RcarTrainingArguments,
     RegionFeatureProcessor,
+    RobustTrainer,
     RobustTrainingArguments,
     build_label_model,
     inject_noise,
     train_word_tokenizer,
 )
+from noisy_xmodal.methods import Dmcm, Ncr, Rcar
 from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
-from noisy_xmodal.training import RobustTrainer
 from noisy_xmodal.training.run import leave_processes
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
@@ -76,10 +74,11 @@ def ncr(**given: Any) -> RobustTrainer:
         objective="infonce",
         dropout=0.0,
     )
-    return NcrTrainer(
+    return RobustTrainer(
         NcrModel(config),
         RobustTrainingArguments(**given),
-        train_dataset=rows,
+        Ncr(),
+        rows,
         eval_dataset=toy_pairs(17, seed=1),
         processing_class=NcrProcessor(RegionFeatureProcessor(REGION_SIZE), words),
     )
@@ -95,10 +94,11 @@ def rcar(**given: Any) -> RobustTrainer:
         hidden_dropout=0.0,
         attention_dropout=0.0,
     )
-    return RcarTrainer(
+    return RobustTrainer(
         RcarModel(config),
         RcarTrainingArguments(**given, mlm_epochs=2, track_losses=False),
-        train_dataset=rows,
+        Rcar(),
+        rows,
         eval_dataset=toy_pairs(17, seed=1),
         processing_class=RcarProcessor(RegionFeatureProcessor(REGION_SIZE), words),
     )
@@ -106,9 +106,10 @@ def rcar(**given: Any) -> RobustTrainer:
 
 def dmcm(**given: Any) -> RobustTrainer:
     rows = toy_labels(N_ROWS, noise="sym_40")
-    return DmcmTrainer(
+    return RobustTrainer(
         build_label_model("dmcm", LabelDataset(rows), hidden_sizes=[16], embedding_size=8),
         LabelTrainingArguments(**given),
+        Dmcm(),
         rows,
         eval_dataset=toy_labels(19),
         processing_class=DmcmProcessor(),

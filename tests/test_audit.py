@@ -178,7 +178,7 @@ def test_a_stopped_audit_goes_on(
         with pytest.raises(KeyboardInterrupt):
             audit(stopped)
     assert (place / "stopped.work").is_dir()
-    monkeypatch.setattr("noisy_xmodal.auditing.cross_fit.WeightedTrainer", None)  # no training
+    monkeypatch.setattr("noisy_xmodal.auditing.cross_fit.RobustTrainer", None)  # no training
     audit(stopped)
     assert stopped.output.read_bytes() == regions.output.read_bytes()
     assert not (place / "stopped.work").exists()

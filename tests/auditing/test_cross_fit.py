@@ -14,9 +14,9 @@ from noisy_xmodal.auditing.audit_pairs import AuditPairs, prepare_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training import RobustTrainer
 from noisy_xmodal.training.identity import RunIdentity
 from noisy_xmodal.training.integrity import write_manifest
-from noisy_xmodal.training.weighted_trainer import WeightedTrainer
 from toy_pairs import toy_pairs
 
 RECIPE = CrossFitRecipe(folds=2, rounds=2, epochs=1, batch_size=8)
@@ -84,17 +84,17 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     judged: list[tuple[Path, list[int]]] = []
     true_judge = module._judge_fold
 
-    class Spy(WeightedTrainer):
-        def __init__(self, model: Any, args: Any, objective: Any, samples: Any, own: Any, **k: Any):
+    class Spy(RobustTrainer):
+        def __init__(self, model: Any, args: Any, method: Any, samples: Any, **given: Any):
             trained[Path(args.output_dir)] = set(samples.dataset["image_id"])
-            weights[Path(args.output_dir)] = own
-            super().__init__(model, args, objective, samples, own, **k)
+            weights[Path(args.output_dir)] = method.weights
+            super().__init__(model, args, method, samples, **given)
 
     def judge(given: AuditPairs, rows: np.ndarray, folder: Path, *rest: Any) -> Any:
         judged.append((folder, rows.tolist()))
         return true_judge(given, rows, folder, *rest)
 
-    monkeypatch.setattr(module, "WeightedTrainer", Spy)
+    monkeypatch.setattr(module, "RobustTrainer", Spy)
     monkeypatch.setattr(module, "_judge_fold", judge)
     found = cross_fit(pairs, RECIPE, tmp_path)
     names = pairs.dataset["image_id"][:]
@@ -178,13 +178,13 @@ def test_a_killed_audit_goes_on_bit_for_bit(
         cross_fit(pairs, RECIPE, tmp_path)
     mend()
     trained = []
-    true = WeightedTrainer.train
+    true = RobustTrainer.train
 
-    def train(self: WeightedTrainer, **given: Any) -> Any:
+    def train(self: RobustTrainer, **given: Any) -> Any:
         trained.append(str(self.args.output_dir))
         return true(self, **given)
 
-    monkeypatch.setattr(WeightedTrainer, "train", train)
+    monkeypatch.setattr(RobustTrainer, "train", train)
     check_same(cross_fit(pairs, RECIPE, tmp_path), whole)
     assert not any(folder.endswith("round-1/fold-1") for folder in trained)
     n_left = {"train_fold round-1/fold-2": 3, "_judge_fold round-1/fold-2": 2}
@@ -196,16 +196,16 @@ def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
 ) -> None:
     recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
     expected = cross_fit(pairs, recipe, tmp_path / "whole")
-    true = WeightedTrainer.training_step
+    true = RobustTrainer.training_step
     steps: list[int] = []
 
-    def step(self: WeightedTrainer, *args: Any, **kwargs: Any) -> Any:
+    def step(self: RobustTrainer, *args: Any, **kwargs: Any) -> Any:
         steps.append(self.state.global_step)
         if steps == [0, 1, 2, 3, 4]:  # in the middle of the second epoch of the first fold
             raise KeyboardInterrupt
         return true(self, *args, **kwargs)
 
-    monkeypatch.setattr(WeightedTrainer, "training_step", step)
+    monkeypatch.setattr(RobustTrainer, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
         cross_fit(pairs, recipe, tmp_path / "killed")
     assert len(list((tmp_path / "killed").rglob("checkpoint-3"))) == 1
@@ -221,18 +221,18 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
     """Damaged, or of pairs that another version of the library read."""
     recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
     expected = cross_fit(pairs, recipe, tmp_path / "whole")
-    true = WeightedTrainer.training_step
+    true = RobustTrainer.training_step
     left = iter(range(4))
 
-    def step(self: WeightedTrainer, *args: Any, **kwargs: Any) -> Any:
+    def step(self: RobustTrainer, *args: Any, **kwargs: Any) -> Any:
         if next(left, None) is None:
             raise KeyboardInterrupt
         return true(self, *args, **kwargs)
 
-    monkeypatch.setattr(WeightedTrainer, "training_step", step)
+    monkeypatch.setattr(RobustTrainer, "training_step", step)
     with pytest.raises(KeyboardInterrupt):
         cross_fit(pairs, recipe, tmp_path / "killed")
-    monkeypatch.setattr(WeightedTrainer, "training_step", true)
+    monkeypatch.setattr(RobustTrainer, "training_step", true)
     (checkpoint,) = (tmp_path / "killed").rglob("checkpoint-3")
     if damage == "identity.safetensors":
         other = {"training pair: caption": np.zeros(len(pairs), np.uint64)}

@@ -24,6 +24,7 @@ from noisy_xmodal import (
     CommonSpaceProcessor,
     LabelDataset,
     LabelTrainingArguments,
+    RobustTrainer,
     build_label_model,
 )
 from noisy_xmodal.losses import multimodal_contrastive_loss
@@ -100,8 +101,12 @@ class MrlEpoch(Work):
                 use_cpu=self.setting.device == "cpu",
             )
             model = build_label_model(self.method, pairs, **fields)
-            trainer = LABEL_METHODS[self.method](
-                model, arguments, pairs, processing_class=CommonSpaceProcessor()
+            trainer = RobustTrainer(
+                model,
+                arguments,
+                LABEL_METHODS[self.method](),
+                pairs,
+                processing_class=CommonSpaceProcessor(),
             )
             trainer.train()
 

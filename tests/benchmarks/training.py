@@ -33,12 +33,13 @@ from noisy_xmodal import (
     NcrConfig,
     NcrModel,
     NcrProcessor,
-    NcrTrainer,
     RegionFeatureProcessor,
+    RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
-from noisy_xmodal.training import OBJECTIVES
+from noisy_xmodal.methods import Ncr
+from noisy_xmodal.methods.objectives import OBJECTIVES
 from noisy_xmodal.training.memory import keep_freed_memory
 
 LEARNING_RATE, MARGIN, MAX_NORM = 2e-4, 0.2, 2.0
@@ -173,14 +174,15 @@ class NcrOverhead(Work):
         trainer = self._trainer()
 
         def prepare() -> None:
-            for name, values in trainer.assess_pairs().items():
+            for name, values in trainer.loss_pass().items():
                 trainer.pair_state[name] = values
-            trainer.keep_division(trainer.divide(trainer.pair_state["loss"]))
-            trainer.pair_state["target"] = trainer.refurbish()
+            divisions = trainer.method.divide(trainer.pair_state["loss"])
+            trainer.pair_state.keep_division(divisions)
+            trainer.pair_state["target"] = trainer.method.targets()
 
         return Task(prepare, repetitions=3)
 
-    def _trainer(self) -> NcrTrainer:
+    def _trainer(self) -> RobustTrainer:
         rng, (n_pairs, batch_size) = np.random.default_rng(0), self.sizes.values()
         words = [f"w{i}" for i in range(500)]
         captions = [
@@ -216,8 +218,8 @@ class NcrOverhead(Work):
             use_cpu=self.setting.device == "cpu",
             bf16=self.setting.device == "cuda",
         )
-        trainer = NcrTrainer(
-            NcrModel(config), arguments, train_dataset=rows, processing_class=processor
+        trainer = RobustTrainer(
+            NcrModel(config), arguments, Ncr(), rows, processing_class=processor
         )
         if self.setting.device == "cpu":
             keep_freed_memory()

@@ -178,6 +178,28 @@ def test_entries_are_plain_integers():
     assert type(peer) is int
 
 
+@every_division
+def test_partners_are_named_for_every_epoch_and_move_no_pair(division):
+    rng, given = np.random.default_rng(0), {}
+
+    def partners(peer: int) -> np.ndarray | None:
+        given[peer] = rng.permutation(N) if peer else None  # the first one has its own captions
+        return given[peer]
+
+    it = PeerBatchSampler(N, BATCH, 2, 0, lambda peer: division, partners)
+    expected, last = sampler(division), None
+    for epoch in range(2):
+        for one in (it, expected):
+            one.set_epoch(epoch)
+        batches = list(it)
+        assert [[entry[:2] for entry in batch] for batch in batches] == list(expected)
+        for pair, peer, *partner in (entry for batch in batches for entry in batch):
+            assert partner == ([given[1][pair]] if peer else [])
+            assert all(type(value) is int for value in partner)
+        assert last is None or (last != given[1]).any()
+        last = given[1]
+
+
 @pytest.mark.parametrize("n_pairs", [0, 1, BATCH - 1])
 def test_fewer_pairs_than_a_batch_are_refused(n_pairs):
     with pytest.raises(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from example_scripts import EXAMPLES, script
-from noisy_xmodal import inject_noise
+from example_scripts import EXAMPLES, options_of, script
+from noisy_xmodal import inject_noise, noise_protocol
+from noisy_xmodal.methods.building import label_fields
 from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
 
@@ -106,13 +107,20 @@ def test_a_table_with_one_label_column_trains_as_it_is(data, tmp_path):
 
 
 def test_the_known_rate_is_what_the_protocol_asked_for():
-    rate = script("train_dmcm").noise_rate
-    assert rate("known", {"ratio": 0.6, "share_wrong": 0.54}) == 0.6
-    assert rate("0.25", None) == 0.25
+    clean, noisy = toy_labels(), inject_noise(toy_labels(), "sym_60")
+    assert noise_protocol(noisy)["share_wrong"] < 0.55  # labels may be replaced by themselves
+
+    def rate(option, train):
+        argv = ["--output_dir", "unused", "--use_cpu", "True", "--noise_rate", option]
+        args, choice = options_of("train_dmcm", argv)
+        return label_fields(choice, args, train)["noise_rate"]
+
+    assert rate("known", noisy) == 0.6
+    assert rate("0.25", clean) == 0.25
     with pytest.raises(ValueError, match="carries no noise protocol"):
-        rate("known", None)
+        rate("known", clean)
     with pytest.raises(ValueError, match="'half'"):
-        rate("half", None)
+        rate("half", clean)
 
 
 @pytest.mark.parametrize(

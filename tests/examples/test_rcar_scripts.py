@@ -5,7 +5,7 @@ import json
 import datasets
 import pytest
 
-from example_scripts import script
+from example_scripts import options_of, script
 from noisy_xmodal import MatchingConfig, MatchingModel, MatchingProcessor, RegionFeatureProcessor
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.modules import train_word_tokenizer
@@ -133,7 +133,7 @@ def test_boxes_that_the_data_lacks_are_refused_before_training(data, tmp_path):
 )
 def test_numbers_that_mean_nothing_are_refused(options):
     with pytest.raises(ValueError, match=f"^{options[0]} is {options[1]}: give "):
-        script("train_rcar").parse(["--output_dir", "unused", *options])
+        options_of("train_rcar", ["--output_dir", "unused", *options])
 
 
 def test_the_speed_of_scoring_is_measured_on_equal_scores(trained, data, tmp_path):

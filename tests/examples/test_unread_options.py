@@ -2,7 +2,7 @@
 
 import pytest
 
-from example_scripts import script
+from example_scripts import options_of
 from noisy_xmodal import NcrConfig
 from noisy_xmodal.data import PairArguments
 
@@ -46,28 +46,23 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def scripts():
-    return {name: script(name) for name in ("train_ncr", "train_rcar", "train_dmcm")}
-
-
 @pytest.mark.parametrize(("name", "unread", "made_read"), CASES)
-def test_an_option_without_effect_is_refused(scripts, name, unread, made_read):
+def test_an_option_without_effect_is_refused(name, unread, made_read):
     option = unread.split()[0]
     with pytest.raises(ValueError, match=rf"^{option} is .+: .+ (or leave it|Leave it) out\.$"):
-        scripts[name].parse([*OUT, *unread.split()])
+        options_of(name, [*OUT, *unread.split()])
     options = [*unread.split(), *made_read.split()]
     if options[-1].endswith("="):
         at = options.index(options[-1][:-1])
         options = options[:at]
-    scripts[name].parse([*OUT, *options])
+    options_of(name, [*OUT, *options])
 
 
-def test_what_a_recipe_says_of_other_combinations_is_no_option_of_a_person(scripts):
-    data, model, *_ = scripts["train_ncr"].parse([*OUT, *BERT, "--recipe", "paper"])
+def test_what_a_recipe_says_of_other_combinations_is_no_option_of_a_person():
+    data, model, *_ = options_of("train_ncr", [*OUT, *BERT, "--recipe", "paper"])
     assert data.min_word_frequency == PairArguments.min_word_frequency
     assert (model.word_size, model.dropout) == (NcrConfig.word_size, NcrConfig.dropout)
-    _, model, *_ = scripts["train_ncr"].parse(OUT)
+    _, model, *_ = options_of("train_ncr", OUT)
     assert model.word_size == 256
 
 

@@ -195,7 +195,7 @@ def test_bad_recall_input_is_named(load: Any, change: dict[str, Any], message: s
     ("change", "message"),
     [
         ({"text_embeds": [[1.0, 2.0], [3.0, 4.0], [5.0]]}, "text_embeds has 2 .* but 1 in row 2"),
-        ({"image_embeds": np.ones((3, 5))}, "vectors of 5 numbers and text_embeds of 2"),
+        ({"image_embeds": np.ones((3, 5))}, "image_embeds has 5 dimensions and text_embeds 2"),
         ({"image_embeds": np.ones((4, 2))}, r"image_embeds \(4\) and text_embeds \(3\)"),
         ({"text_embeds": np.full((3, 2), np.inf)}, "text_embeds is not finite in 3 rows"),
         ({"text_labels": [0, 1]}, r"text_labels \(2\)"),
@@ -203,7 +203,7 @@ def test_bad_recall_input_is_named(load: Any, change: dict[str, Any], message: s
         ({"image_labels": [0, -1, 1]}, "image_labels is -1 in row 1"),
         ({"image_labels": torch.tensor([0.0, 0.5, 1.0])}, "image_labels has type float32"),
         ({"no_relevant": "half"}, "no_relevant is 'half'"),
-        ({"cutoffs": [0]}, "A cutoff is 0"),
+        ({"cutoffs": [0]}, "a cutoff is 0"),
     ],
 )
 def test_bad_class_input_is_named(load: Any, change: dict[str, Any], message: str) -> None:

@@ -13,9 +13,12 @@ from loopback_cards import complaints
 from noisy_xmodal.hub import render_model_card, write_model_card
 from noisy_xmodal.hub.model_card import CARD_KINDS, EMBEDDED_DATA, hub_id
 from noisy_xmodal.hub.published import PAPERS
+from noisy_xmodal.methods import Dmcm, Ncr, Rcar
 from noisy_xmodal.noise import NOISE_TYPES, CaptionNoise
 
 METRICS = CARD_KINDS["pairs"].metrics
+#: A method of each kind of card.
+METHODS = {"pairs": Ncr, "joint pairs": Rcar, "classes": Dmcm}
 
 
 def metrics(base: float) -> dict[str, float]:
@@ -28,6 +31,9 @@ def metrics(base: float) -> dict[str, float]:
 def results() -> dict[str, Any]:
     return {
         "method": "NCR",
+        "method_name": "ncr",
+        "citation": Ncr.citation,
+        "networks": 2,
         "dataset": "openmoji",
         "dataset_config": "cmp_40",
         "noise": {
@@ -56,12 +62,14 @@ def results() -> dict[str, Any]:
 
 def of_kind(results: dict[str, Any], kind: str) -> dict[str, Any]:
     """The same run, as a training script of that kind writes it."""
+    method = METHODS[kind]
+    facts = {"task": kind, "method": method.title, "citation": method.citation}
+    facts |= {"networks": method.n_networks}
     if kind != "classes":
-        return results | {"task": kind, "method": CARD_KINDS[kind].paper}
+        return results | facts
     measured = {name: 0.0625 + 0.1 * k for k, name in enumerate(CARD_KINDS[kind].metrics)}
     splits = {"validation": measured, "test": measured}
-    arguments = {"seed": 17, "backbone_name_or_path": None}
-    facts = {"task": kind, "method": "DMCM", "citation": "Ding et al.", "arguments": arguments}
+    facts |= {"arguments": {"seed": 17, "backbone_name_or_path": None}}
     return results | facts | {"last": splits, "best": splits, "dataset": "openmoji categories"}
 
 
@@ -359,6 +367,15 @@ def test_the_paper_is_cited(results):
     text = render_model_card(other, "m").text
     assert "bibtex" not in text
     assert text.rstrip().endswith("Hu et al. CVPR 2021.")
+    assert "## Citation" not in render_model_card(other | {"citation": ""}, "m").text
+
+
+def test_two_networks_are_told_where_there_are_two(results):
+    told = "of two networks whose similarities are averaged"
+    assert told in render_model_card(results, "m").text
+    assert told not in render_model_card(results | {"networks": 1}, "m").text
+    for kind in ("joint pairs", "classes"):
+        assert told not in render_model_card(of_kind(results, kind), "m").text
 
 
 def test_rendering_leaves_the_results_alone(results):

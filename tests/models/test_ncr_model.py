@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from noisy_xmodal import MatchingConfig, MatchingModel, NcrConfig, NcrModel, NcrProcessor
 from noisy_xmodal.losses import SOFT_MARGINS
-from noisy_xmodal.training import OBJECTIVES
+from noisy_xmodal.methods.objectives import OBJECTIVES
 
 IMAGE_INPUTS = ("regions", "region_mask", "pixel_values")
 

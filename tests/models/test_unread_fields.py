@@ -16,7 +16,7 @@ from noisy_xmodal import (
     NcrModel,
     RcarConfig,
 )
-from noisy_xmodal.training.objectives import OBJECTIVES, bend
+from noisy_xmodal.methods.objectives import OBJECTIVES, bend
 from tiny_backbones import WIDTHS, backbone_config
 
 BERT = BertConfig(vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)

@@ -9,22 +9,21 @@ import pytest
 from transformers import TrainerControl, TrainerState
 
 from label_trainers import make_label_trainer
-from noisy_xmodal import LabelTrainer
+from noisy_xmodal import RobustTrainer
 from noisy_xmodal.training.callbacks import (
     DivisionCallback,
     EpochCallback,
-    LossPassCallback,
     RefurbishmentCallback,
     ReportCallback,
 )
 
 
-def make_trainer(out: Path, **options: Any) -> LabelTrainer:
+def make_trainer(out: Path, **options: Any) -> RobustTrainer:
     """DMCM, which divides from its second epoch on."""
     return make_label_trainer("dmcm", out, num_train_epochs=3, **options)
 
 
-def begin_epoch(trainer: LabelTrainer, epoch: float, *kinds: type) -> None:
+def begin_epoch(trainer: RobustTrainer, epoch: float, *kinds: type) -> None:
     """What the trainer's own callbacks of these kinds do as an epoch begins."""
     state = TrainerState(epoch=epoch)
     for callback in trainer.callback_handler.callbacks:
@@ -32,27 +31,39 @@ def begin_epoch(trainer: LabelTrainer, epoch: float, *kinds: type) -> None:
             callback.on_epoch_begin(trainer.args, state, TrainerControl())
 
 
-@pytest.mark.parametrize("robust", [True, False])
-def test_the_loss_pass_comes_first_and_alone_in_plain_training(tmp_path, robust):
-    trainer = make_trainer(tmp_path, robust=robust)
-    kinds = (EpochCallback, LossPassCallback, DivisionCallback, RefurbishmentCallback)
+def test_the_division_comes_before_the_targets(tmp_path):
+    trainer = make_trainer(tmp_path)
+    kinds = (EpochCallback, DivisionCallback, RefurbishmentCallback)
     found = [type(c) for c in trainer.callback_handler.callbacks if isinstance(c, kinds)]
-    assert found == list(kinds if robust else kinds[:2])
+    assert found == list(kinds)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0.0, (0, False)), (2.0 - 1e-9, (2, False)), (1.5, (1, True))]
+)
+def test_sampler_and_method_are_told_which_epoch_begins(tmp_path, monkeypatch, epoch, expected):
+    trainer, told = make_trainer(tmp_path), []
+    monkeypatch.setattr(
+        trainer.method, "begin_epoch", lambda epoch, resumed: told.append((epoch, resumed))
+    )
+    begin_epoch(trainer, epoch, EpochCallback)
+    assert told == [expected]
+    assert trainer.batch_sampler.epoch == expected[0]
 
 
 @pytest.mark.parametrize(
     ("robust", "expected"), [(True, [False, True, True]), (False, [False] * 3)]
 )
-def test_the_pairs_are_assessed_where_they_are_divided(tmp_path, robust, expected):
+def test_the_pairs_are_passed_over_where_they_are_divided(tmp_path, robust, expected):
     trainer = make_trainer(tmp_path, robust=robust)
-    assert [trainer.assesses_at(epoch) for epoch in range(3)] == expected
+    assert [trainer.method.passes_at(epoch) for epoch in range(3)] == expected
 
 
-def test_every_epoch_can_be_assessed_in_plain_training(tmp_path, monkeypatch):
+def test_every_epoch_can_have_a_pass_in_plain_training(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path, robust=False)
-    monkeypatch.setattr(trainer, "assesses_at", lambda epoch: True)
-    before = trainer.assess_pairs()["loss"]
-    begin_epoch(trainer, 0.0, LossPassCallback, DivisionCallback)
+    monkeypatch.setattr(trainer.method, "passes_at", lambda epoch: True)
+    before = trainer.loss_pass()["loss"]
+    begin_epoch(trainer, 0.0, DivisionCallback)
     np.testing.assert_array_equal(trainer.pair_state["loss"], before)
     trainer.train()
     assert (trainer.pair_state["loss"] != before).any()
@@ -62,18 +73,18 @@ def test_every_epoch_can_be_assessed_in_plain_training(tmp_path, monkeypatch):
 
 def test_a_pass_without_a_division_leaves_the_last_one(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
-    monkeypatch.setattr(trainer, "assesses_at", lambda epoch: True)
-    begin_epoch(trainer, 0.0, LossPassCallback, DivisionCallback)
+    monkeypatch.setattr(trainer.method, "passes_at", lambda epoch: True)
+    begin_epoch(trainer, 0.0, DivisionCallback)
     assert "loss" in trainer.pair_state
     assert "is_clean" not in trainer.pair_state
 
 
-def test_the_division_is_of_the_losses_that_are_known(tmp_path):
+def test_the_division_is_of_the_losses_of_the_pass(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
     losses = np.random.default_rng(0).beta(2, 5, trainer.pair_state.shape)
-    trainer.pair_state["loss"] = losses
+    monkeypatch.setattr(trainer, "loss_pass", lambda: {"loss": losses})
     begin_epoch(trainer, 1.0, DivisionCallback)
-    expected = [division.clean_probability for division in trainer.divide(losses)]
+    expected = [division.clean_probability for division in trainer.method.divide(losses)]
     np.testing.assert_array_equal(trainer.pair_state["clean_probability"], expected)
     np.testing.assert_array_equal(trainer.pair_state["loss"], losses)
 
@@ -84,8 +95,8 @@ def test_a_resumed_half_epoch_keeps_what_is_known(tmp_path, monkeypatch):
     names = ("loss", "clean_probability", "is_clean", "target")
     for name in names:
         trainer.pair_state[name] = known
-    monkeypatch.setattr(trainer, "refurbish", lambda: known * 0)
-    kinds = (LossPassCallback, DivisionCallback, RefurbishmentCallback)
+    monkeypatch.setattr(trainer.method, "targets", lambda: known * 0)
+    kinds = (DivisionCallback, RefurbishmentCallback)
     begin_epoch(trainer, 1.5, *kinds)
     assert all((trainer.pair_state[name] == known).all() for name in names)
     assert not (tmp_path / "divisions").exists()
@@ -99,7 +110,7 @@ def test_relabelled_pairs_are_logged_and_written_every_epoch(tmp_path, monkeypat
     wrong = trainer.oracle()
     targets = 1.0 - wrong
     targets[:, :12] = 1 - targets[:, :12]
-    monkeypatch.setattr(trainer, "refurbish", lambda: targets)
+    monkeypatch.setattr(trainer.method, "targets", lambda: targets)
     trainer.train()
     relabelled = targets == 0
     expected = {
@@ -128,9 +139,9 @@ def test_relabelled_pairs_are_logged_and_written_every_epoch(tmp_path, monkeypat
 def test_another_process_keeps_its_targets_and_writes_nothing(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
     targets = np.ones(trainer.pair_state.shape)
-    monkeypatch.setattr(trainer, "refurbish", lambda: targets)
+    monkeypatch.setattr(trainer.method, "targets", lambda: targets)
     monkeypatch.setattr(type(trainer.args), "should_save", False)
-    begin_epoch(trainer, 1.0, LossPassCallback, DivisionCallback, RefurbishmentCallback)
+    begin_epoch(trainer, 1.0, DivisionCallback, RefurbishmentCallback)
     np.testing.assert_array_equal(trainer.pair_state["target"], targets)
     assert not (tmp_path / "divisions").exists()
 

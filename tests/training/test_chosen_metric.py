@@ -8,14 +8,14 @@ import pytest
 from transformers import EarlyStoppingCallback
 
 from label_trainers import make_label_trainer, tiny_label_model
-from noisy_xmodal import CommonSpaceProcessor
+from noisy_xmodal import CommonSpaceProcessor, RobustTrainer
 from noisy_xmodal.evaluation import (
     LabelRetrievalEvaluator,
     RerankEvaluator,
     RetrievalEvaluator,
 )
+from noisy_xmodal.methods import LABEL_METHODS
 from noisy_xmodal.metrics import class_retrieval_metrics, retrieval_metrics
-from noisy_xmodal.models.label_methods import LABEL_METHODS
 from noisy_xmodal.training import LabelTrainingArguments
 from toy_labels import toy_labels
 
@@ -41,9 +41,10 @@ WAYS = {"hits": True, "rank": False}
 def make_trainer(out, evaluator, callbacks=(), **options):
     """A tiny trainer with an evaluator of its own."""
     arguments = CHOOSING | {"per_device_train_batch_size": 60, "use_cpu": True} | options
-    return LABEL_METHODS["ce"](
+    return RobustTrainer(
         tiny_label_model("ce"),
         LabelTrainingArguments(str(out), disable_tqdm=True, warmup_epochs=0, **arguments),
+        LABEL_METHODS["ce"](),
         toy_labels(),
         eval_dataset=toy_labels(40, seed=1),
         processing_class=CommonSpaceProcessor(),

@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from label_trainers import make_label_trainer
-from noisy_xmodal import LabelTrainer
+from noisy_xmodal import RobustTrainer
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.training import CurveCallback
 from toy_labels import toy_labels
@@ -22,7 +22,7 @@ def watched_splits() -> dict[str, Any]:
     return {"test": toy_labels(24, seed=2), "other": toy_labels(16, seed=3)}
 
 
-def make_trainer(out: Path) -> LabelTrainer:
+def make_trainer(out: Path) -> RobustTrainer:
     trainer = make_label_trainer("dmcm", out, num_train_epochs=N_EPOCHS)
     trainer.add_callback(CurveCallback(trainer, watched_splits()))
     return trainer
@@ -58,7 +58,7 @@ class Metrics(TrainerCallback):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelTrainer, Metrics]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RobustTrainer, Metrics]:
     """A run that nothing cut off, in a folder that another run has left rows in."""
     out, metrics = tmp_path_factory.mktemp("whole"), Metrics()
     old = [{"epoch": float(epoch), "validation": {"map": 9.0}} for epoch in range(1, 6)]

@@ -17,12 +17,13 @@ from noisy_xmodal import (
     NcrConfig,
     NcrModel,
     NcrProcessor,
-    NcrTrainer,
     RcarTrainingArguments,
     RegionFeatureProcessor,
+    RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
+from noisy_xmodal.methods import Ncr
 from noisy_xmodal.training import trainer as trainer_module
 from noisy_xmodal.training.identity import (
     IDENTITY_NAME,
@@ -37,7 +38,7 @@ from toy_pairs import REGION_SIZE, toy_pairs
 WAY_ON = r"Give back the data and the options .* begin anew with another --output_dir"
 
 
-def make_ncr(out: Path, train: Any = None, validation: Any = None, **options: Any) -> NcrTrainer:
+def make_ncr(out: Path, train: Any = None, validation: Any = None, **options: Any) -> RobustTrainer:
     """A tiny NCR, whose words are those of its captions, as in the scripts."""
     set_seed(0)
     train = toy_pairs(20) if train is None else train
@@ -60,10 +61,11 @@ def make_ncr(out: Path, train: Any = None, validation: Any = None, **options: An
         "use_cpu": True,
         "plot_divisions": False,
     }
-    return NcrTrainer(
+    return RobustTrainer(
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        train_dataset=train,
+        Ncr(),
+        train,
         eval_dataset=toy_pairs(8, seed=1) if validation is None else validation,
         processing_class=processor,
     )

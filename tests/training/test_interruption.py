@@ -16,11 +16,12 @@ from noisy_xmodal import (
     NcrConfig,
     NcrModel,
     NcrProcessor,
-    NcrTrainer,
     RegionFeatureProcessor,
+    RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
+from noisy_xmodal.methods import Ncr
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import checkpoint, interruption, train_and_evaluate
 from noisy_xmodal.training.failures import RunError
@@ -50,7 +51,7 @@ class Send(TrainerCallback):
                 os.kill(os.getpid(), number)
 
 
-def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> NcrTrainer:
+def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> RobustTrainer:
     set_seed(0)
     train = toy_pairs(noise=CompleteMismatch(0.4, "caption"))
     words = [caption for row in toy_pairs()["captions"] for caption in row]
@@ -75,29 +76,30 @@ def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> NcrTrainer:
         "use_cpu": True,
         "plot_divisions": False,
     }
-    return NcrTrainer(
+    return RobustTrainer(
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        train_dataset=train,
+        Ncr(),
+        train,
         eval_dataset=toy_pairs(20, seed=1),
         processing_class=processor,
         callbacks=callbacks,
     )
 
 
-def train(trainer: NcrTrainer, **options: Any) -> NcrTrainer:
+def train(trainer: RobustTrainer, **options: Any) -> RobustTrainer:
     with stop_on_signals(trainer):
         trainer.train(**options)
     return trainer
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: Any) -> NcrTrainer:
+def whole(tmp_path_factory: Any) -> RobustTrainer:
     """A run that nothing stops."""
     return train(make_trainer(tmp_path_factory.mktemp("whole")))
 
 
-def ends_as(found: NcrTrainer, expected: NcrTrainer) -> None:
+def ends_as(found: RobustTrainer, expected: RobustTrainer) -> None:
     assert found.state.global_step == expected.state.global_step
     assert found.state.best_global_step == expected.state.best_global_step
     assert found.state.best_metric == expected.state.best_metric

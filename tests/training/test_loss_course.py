@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import TrainerCallback, TrainerState
 
 from label_trainers import make_label_trainer
-from noisy_xmodal import LabelTrainer
+from noisy_xmodal import RobustTrainer
 from noisy_xmodal.training.loss_course import LossCourseCallback, summarize_losses
 from noisy_xmodal.training.plots import plot_loss_course
 from toy_labels import toy_labels
@@ -20,7 +20,7 @@ from toy_labels import toy_labels
 N_EPOCHS = 4
 
 
-def make_trainer(out: Path, **options: Any) -> LabelTrainer:
+def make_trainer(out: Path, **options: Any) -> RobustTrainer:
     """DMCM with one epoch of warm-up, which keeps the course of its losses."""
     trainer = make_label_trainer("dmcm", out, num_train_epochs=N_EPOCHS, **options)
     trainer.add_callback(LossCourseCallback(trainer))
@@ -94,7 +94,7 @@ class Losses(TrainerCallback):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelTrainer, Losses]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RobustTrainer, Losses]:
     """A run that nothing cut off, in a folder that another run has left rows in."""
     out, losses = tmp_path_factory.mktemp("whole"), Losses()
     (out / "losses.json").write_text(json.dumps([{"epoch": epoch} for epoch in range(9)]))

@@ -10,7 +10,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 from label_trainers import make_label_trainer, weights
-from noisy_xmodal import LabelTrainingArguments, RobustTrainingArguments
+from noisy_xmodal import LabelTrainingArguments, RobustTrainer, RobustTrainingArguments
+from noisy_xmodal.methods import ClassLoss
 from noisy_xmodal.options import READ, field_defaults
 from noisy_xmodal.training.supported_arguments import ACCELERATOR, ARGUMENTS, TRAINER
 from toy_labels import toy_labels
@@ -137,13 +138,13 @@ def test_a_setting_of_accelerate_without_effect_is_refused(name):
 @pytest.mark.parametrize("name", [name for name, rule in TRAINER.items() if rule is not READ])
 def test_a_parameter_of_the_trainer_without_effect_is_refused(tmp_path, name):
     trainer = make_label_trainer("ce", tmp_path, **BARE)
-    kind = type(trainer)
     with pytest.raises(ValueError, match=f"^`{name}` is set: .*([Pp]ass|[Oo]verride|override) `"):
-        kind(
+        RobustTrainer(
             trainer.model,
             trainer.args,
+            ClassLoss(),
             toy_labels(),
-            processing_class=trainer.processor,
+            processing_class=trainer.saved_processor(),
             **{name: lambda *_: None},
         )
 
@@ -156,7 +157,13 @@ def test_arguments_of_another_kind_are_refused(tmp_path):
         None,
     ):
         with pytest.raises(ValueError, match=r"give a LabelTrainingArguments\(output_dir"):
-            type(trainer)(trainer.model, args, toy_labels(), processing_class=trainer.processor)
+            RobustTrainer(
+                trainer.model,
+                args,
+                ClassLoss(),
+                toy_labels(),
+                processing_class=trainer.saved_processor(),
+            )
 
 
 def test_copies_of_arguments_are_fine():

@@ -14,19 +14,20 @@ from noisy_xmodal import (
     NcrConfig,
     NcrModel,
     NcrProcessor,
-    NcrTrainer,
     RegionFeatureProcessor,
+    RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.data.samplers import PeerBatchSampler
+from noisy_xmodal.methods import Ncr
 from toy_pairs import REGION_SIZE, toy_pairs
 
 BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
 
-def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> NcrTrainer:
+def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> RobustTrainer:
     """A tiny NCR, four steps an epoch by default."""
     set_seed(0)
     words = [caption for row in toy_pairs()["captions"] for caption in row]
@@ -42,10 +43,11 @@ def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> NcrTr
     )
     arguments = BARE | {"num_train_epochs": 2, "warmup_epochs": 1, "per_device_train_batch_size": 4}
     arguments |= {"use_cpu": True, "disable_tqdm": True, "plot_divisions": False}
-    return NcrTrainer(
+    return RobustTrainer(
         NcrModel(config),
         RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        train_dataset=toy_pairs(n_images, captions_per_image=captions_per_image),
+        Ncr(),
+        toy_pairs(n_images, captions_per_image=captions_per_image),
         processing_class=processor,
     )
 

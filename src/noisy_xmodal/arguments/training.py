@@ -1,6 +1,6 @@
 """Training options that this library adds to transformers' TrainingArguments, and its defaults.
 
-`training.arguments` and `models.rcar.arguments_rcar` check them.
+`training.arguments` checks them.
 """
 
 from dataclasses import dataclass, field

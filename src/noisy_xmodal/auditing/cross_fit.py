@@ -11,9 +11,10 @@ in the second, what a pair counted elsewhere has passed through the model that j
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,13 @@ from transformers.utils import logging
 from ..data import PairDataset
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
+from ..methods.plain import Plain
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.two_towers import logit_scale_of
-from ..training import RobustTrainingArguments
+from ..training import Constant, RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
-from ..training.objectives import InfoNceObjective
-from ..training.weighted_trainer import WeightedTrainer
 from .audit_pairs import AuditPairs, small_model
 from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
 
@@ -179,13 +179,8 @@ def train_fold(
     own = None if weights is None else weights[pairs.pairs_of_rows(rows)]
     args = _training_arguments(samples, recipe, seed, folder)
     set_seed(seed)
-    trainer = WeightedTrainer(
-        small_model(pairs),
-        args,
-        InfoNceObjective(),
-        samples,
-        own,
-        processing_class=pairs.processor,
+    trainer = RobustTrainer(
+        small_model(pairs), args, Weighted(own), samples, processing_class=pairs.processor
     )
     for callback in (PrinterCallback, ProgressCallback, ReportCallback):
         trainer.remove_callback(callback)
@@ -207,6 +202,13 @@ def train_fold(
         shutil.rmtree(checkpoint)
 
 
+class Weighted(Plain):
+    """Cross-entropy of every pair, times its weight."""
+
+    title = "cross-fit"
+    options: ClassVar[Mapping[str, Constant]] = {"objective": Constant("infonce")}
+
+
 @dataclass
 class _OneDevice(RobustTrainingArguments):
     """Arguments of a small model, which trains on the first GPU however many there are."""
@@ -226,7 +228,6 @@ def _training_arguments(
     epochs = recipe.epochs or int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
     return _OneDevice(
         str(folder),
-        robust=False,
         warmup_epochs=0,
         num_train_epochs=epochs,
         per_device_train_batch_size=batch,

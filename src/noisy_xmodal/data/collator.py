@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from .columns import CAPTION, IMAGE, IMAGE_ROW, PAIR_ID, PEER, REGIONS
+from .columns import CAPTION, IMAGE, IMAGE_ROW, PAIR_ID, PARTNER, PEER, REGIONS
 
-ID_COLUMNS = (PAIR_ID, IMAGE_ROW, PEER)
+ID_COLUMNS = (PAIR_ID, IMAGE_ROW, PEER, PARTNER)
 
 
 @dataclass
@@ -26,8 +26,8 @@ class PairCollator:
         """Collates `items`.
 
         Returns:
-            The outputs of the processor, `pair_id`, `image_row`, and `peer` if items have one, all
-            (batch,) int64. Images that a transform has already prepared are stacked.
+            The outputs of the processor, `pair_id`, `image_row`, and `peer` and `partner` if items
+            have them, all (batch,) int64. Images that a transform has already prepared are stacked.
 
         Raises:
             ValueError: There are no items.

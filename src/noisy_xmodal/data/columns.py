@@ -56,6 +56,7 @@ PAIR_ID = "pair_id"
 IMAGE_ROW = "image_row"
 CAPTION = "caption"
 PEER = "peer"
+PARTNER = "partner"
 ORACLE_COLUMNS = (IS_NOISY, TRUE_LABEL)
 
 #: Region features up to this size, in bytes, are all checked before training.

@@ -152,6 +152,10 @@ class PairDataset(torch.utils.data.Dataset):
         """The pictures or region features by row, read on access."""
         return ImageRows(self)
 
+    def caption(self, pair_id: int) -> str:
+        """Returns the caption of a pair."""
+        return self._captions[pair_id]
+
     def captions(self) -> list[str]:
         """Returns the captions by pair id."""
         return list(self._captions)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from .columns import CAPTION, PARTNER, PEER
 from .pair_dataset import PairDataset
 
 
-class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
+class PeerBatchSampler(Sampler[list[tuple[int, ...]]]):
     """Batches in which every peer visits every pair exactly once per epoch, unless `drop_last`.
 
     Each peer has its own order. It depends only on the seed, the epoch and the peer, so a resumed
@@ -25,6 +26,8 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         seed: Seed of the orders.
         clean_mask: Function from a peer to its division, bool (n_pairs,), or None before there is
             one. It is called at the start of each epoch.
+        partners: Function from a peer to the pair whose caption each pair is trained with, int
+            (n_pairs,), or None for the pairs' own captions. It is called at the same time.
         process: Index of this process.
         n_processes: Number of processes that share each batch.
         drop_last: Whether all batches have `batch_size` pairs. The remaining pairs, different ones
@@ -41,6 +44,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         n_peers: int = 1,
         seed: int = 0,
         clean_mask: Callable[[int], np.ndarray | None] | None = None,
+        partners: Callable[[int], np.ndarray | None] | None = None,
         process: int = 0,
         n_processes: int = 1,
         drop_last: bool = False,
@@ -57,6 +61,7 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = 0
         self.drop_last = drop_last
         self._clean_mask = clean_mask or (lambda peer: None)
+        self._partners = partners or (lambda peer: None)
         self._process = process
         self._n_processes = n_processes
 
@@ -74,15 +79,39 @@ class PeerBatchSampler(Sampler[list[tuple[int, int]]]):
         """Pairs of one peer in the smallest batch, summed over processes."""
         return self.batch_size if self.drop_last else self.n_pairs // len(self)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def check_smallest(self, least: int, shared: bool) -> None:
+        """Refuse batches, the smaller ones included, that leave a process too few pairs.
+
+        Args:
+            least: Pairs of a batch that a pair must meet, itself included.
+            shared: Whether it meets those of all processes.
+
+        Raises:
+            ValueError: If there are fewer.
+        """
+        own = self.smallest // self._n_processes
+        if own < 1 or (self.smallest if shared else own) < least:
+            raise ValueError(
+                f"{self.n_pairs} pairs in batches of {self.batch_size} on {self._n_processes} "
+                f"process(es) leave a process {own} pair(s) of the smallest batch, and it needs "
+                f"{least if own else 1}: raise `per_device_train_batch_size`, or set "
+                "`dataloader_drop_last`."
+            )
+
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         streams = [self._batches_of(peer) for peer in range(self.n_peers)]
+        none = np.empty(0, dtype=np.int64)
+        partners = [
+            none if partner is None else partner
+            for partner in (self._partners(peer) for peer in range(self.n_peers))
+        ]
         for batches in zip(*streams, strict=True):
             rounds = max(len(batch) for batch in batches)
             yield [
-                (int(batch[position]), peer)
+                (pair_id, peer, *partners[peer][pair_id : pair_id + 1].tolist())
                 for position in range(self._process, rounds, self._n_processes)
                 for peer, batch in enumerate(batches)
-                if position < len(batch)
+                for pair_id in batch[position : position + 1].tolist()
             ]
 
     def _batches_of(self, peer: int) -> list[np.ndarray]:
@@ -129,7 +158,9 @@ class ChunkSampler(Sampler[list[int]]):
 
 
 class PeerPairs(Dataset):
-    """A pair dataset with keys (pair id, peer); each item names its `peer`.
+    """A pair dataset that is indexed as `PeerBatchSampler` does, by (pair id, peer, partner).
+
+    An item names its peer. With a partner, its caption is that of the partner.
 
     Args:
         pairs: The pairs.
@@ -141,9 +172,13 @@ class PeerPairs(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        return self.__getitems__([key])[0]
+    def __getitem__(self, index: tuple[int, ...]) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
 
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        items = self.pairs.__getitems__([pair_id for pair_id, _ in keys])
-        return [item | {"peer": peer} for item, (_, peer) in zip(items, keys, strict=True)]
+    def __getitems__(self, indices: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
+        items = self.pairs.__getitems__([pair_id for pair_id, *_ in indices])
+        for item, (_, peer, *partner) in zip(items, indices, strict=True):
+            item[PEER] = peer
+            if partner:
+                item[PARTNER], item[CAPTION] = partner[0], self.pairs.caption(partner[0])
+        return items

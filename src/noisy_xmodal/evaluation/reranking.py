@@ -15,12 +15,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import Tensor
+from transformers import AutoModel, AutoProcessor
 
 from ..data import PairDataset
 from ..data.boxes import BOX_SIZE, WithoutBoxes
+from ..entry.errors import load_part
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
-from .evaluators import RETRIEVAL_METRICS
+from .evaluators import RETRIEVAL_METRICS, RetrievalEvaluator
 from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, encoded_blocks, eval_mode, length_order, score_matrix
 
@@ -321,3 +323,20 @@ class RerankEvaluator:
                 self.retriever.to(original_device)
             self._shortlists[key] = shortlist(scores, self.k)
         return self._shortlists[key]
+
+
+def retrieval_evaluator(
+    processor: Any, retriever: str | None, k: int, block_size: int
+) -> RetrievalEvaluator | RerankEvaluator:
+    """Retrieval among all pairs, or among the shortlists of a two-tower model.
+
+    Args:
+        processor: The model's processor.
+        retriever: Name or folder of the two-tower model; None for all pairs.
+        k: Answers on a shortlist.
+        block_size: Images and texts that meet at once.
+    """
+    if retriever is None:
+        return RetrievalEvaluator(processor, block_size=block_size)
+    parts = load_part(AutoModel, retriever), load_part(AutoProcessor, retriever)
+    return RerankEvaluator(processor, *parts, k, block_size)

@@ -36,7 +36,6 @@ class CardKind:
         description: What the model is.
         measure: What the metrics mean, and which of them chooses a checkpoint.
         primary: The metric that chooses it.
-        paper: The headline method of this kind, one of `PAPERS`.
     """
 
     metrics: tuple[str, ...]
@@ -46,7 +45,6 @@ class CardKind:
     description: str
     measure: str
     primary: str
-    paper: str
 
 
 #: By what `results["task"]` says; results without it are of pairs.
@@ -56,10 +54,9 @@ CARD_KINDS = {
         digits=1,
         task="image-text-retrieval",
         tags=("image-text-retrieval", "noisy-correspondence"),
-        description="An image-text matching model of two networks whose similarities are averaged",
+        description="An image-text matching model",
         measure="Recall in percent; rSum, the sum of the six recalls, chooses the checkpoint.",
         primary="rsum",
-        paper="NCR",
     ),
     "classes": CardKind(
         metrics=("i2t_map", "t2i_map", "map", "i2t_map_50", "t2i_map_50"),
@@ -71,7 +68,6 @@ CARD_KINDS = {
         "to 1, over the whole list and its first 50; map, the mean of both directions, chooses the "
         "checkpoint.",
         primary="map",
-        paper="DMCM",
     ),
 }
 
@@ -79,8 +75,10 @@ CARD_KINDS["joint pairs"] = replace(
     CARD_KINDS["pairs"],
     description="A cross-encoder that reads an image and a text together and says how probably "
     "they are aligned",
-    paper="RCAR",
 )
+
+
+_ENSEMBLE = " of two networks whose similarities are averaged"
 
 
 @dataclass(frozen=True)
@@ -189,6 +187,7 @@ def render_model_card(
     told = {
         "name": name,
         "kind": kind,
+        "description": kind.description + (_ENSEMBLE if results.get("networks", 1) > 1 else ""),
         "task": results.get("task", "pairs"),
         "bases": bases,
         "terms": terms,
@@ -202,8 +201,8 @@ def render_model_card(
         "protocol": _protocol_rows(results["noise"]),
         "options": _cells(results["arguments"]),
         "figures": published_figures(results),
-        "paper": PAPERS[kind.paper],
-        "is_own_method": kind.paper != "DMCM" or results["method"].startswith("DMCM"),
+        "paper": PAPERS.get(results["method"]),
+        "citation": results.get("citation", ""),
     }
     facts = _facts_of(folder)
     told |= facts | {"reads": _reads(results, facts["config"])}

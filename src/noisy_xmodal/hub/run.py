@@ -1,6 +1,6 @@
-"""How a training script ends: everything in the output folder, and on the Hub where it was asked.
+"""How a training script begins and ends, with everything in the output folder and on the Hub.
 
-reserve_repository(args)  # before any long work
+begin_run(args)  # before any long work
 ...
 save_run(trainer, results)
 ...  # pictures that the card is to show
@@ -11,15 +11,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-from transformers import TrainingArguments
+import datasets
+from datasets import Dataset, DatasetDict
+from transformers import TrainingArguments, set_seed
+from transformers.utils import logging
 
+from ..data import LabelDataset, PairDataset, counted_noise, dataset_label, validation_facts
 from ..evaluation import calibrate_on
 from ..training import RobustTrainer
+from ..training.curve import best_on_test
+from ..training.failures import check_output_folder
 from ..training.files import write_json
+from ..training.script import Choice
 from .eval_results import write_eval_results
 from .model_card import hub_id, write_model_card
 from .publish import check_can_publish, publish_folder
+
+
+def begin_run(args: TrainingArguments) -> None:
+    """See that a run can be written and pushed; set its seed and progress bars.
+
+    Args:
+        args: Options of the run.
+
+    Raises:
+        RunError: If the output folder cannot be written.
+        PublishError: If nobody is logged in, or may not write to the repository.
+    """
+    if args.disable_tqdm:
+        logging.disable_progress_bar()
+        datasets.disable_progress_bars()
+    check_output_folder(args)
+    reserve_repository(args)
+    set_seed(args.seed)
 
 
 def reserve_repository(args: TrainingArguments) -> None:
@@ -47,6 +71,62 @@ def data_facts(name: str | None, config: str | None, train: Dataset) -> dict[str
     found = hub_id(name)
     home = {} if found is None else {"dataset_id": found, "dataset_task": config or "default"}
     return home | ({"data_license": train.info.license} if train.info.license else {})
+
+
+def pair_results(
+    trainer: RobustTrainer, choice: Choice, data: Any, dataset: DatasetDict, drops: bool
+) -> dict[str, Any]:
+    """What the results of a run on pairs with captions say of its method and its data.
+
+    Args:
+        trainer: The trainer.
+        choice: The method and the recipe.
+        data: `PairArguments`.
+        dataset: The splits, before wrong pairs were dropped.
+        drops: Whether the oracle's wrong pairs were dropped.
+    """
+    name, config = dataset_label(data)
+    title = trainer.method.run_title()
+    if drops and not trainer.method.drops_noisy_pairs:
+        title = f"{title}, noisy pairs dropped by the oracle"
+    return {
+        **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
+        **validation_facts(dataset),
+        "method": title,
+        "method_name": choice.name,
+        "citation": trainer.method.citation,
+        "networks": trainer.method.n_networks,
+        "dataset": name,
+        "dataset_config": config,
+        "noise": counted_noise(dataset["train"], PairDataset(dataset["train"])),
+        "recipe": choice.recipe,
+    }
+
+
+def label_results(
+    trainer: RobustTrainer, choice: Choice, data: Any, dataset: DatasetDict
+) -> dict[str, Any]:
+    """What the results of a run on pairs with classes say of its method and its data.
+
+    Args:
+        trainer: The trainer.
+        choice: The method and the recipe.
+        data: `LabelDataArguments`.
+        dataset: The splits.
+    """
+    return {
+        **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
+        **validation_facts(dataset),
+        "task": "classes",
+        "method": trainer.method.run_title(),
+        "method_name": choice.name,
+        "citation": trainer.method.citation,
+        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
+        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+        "noise": counted_noise(dataset["train"], LabelDataset(dataset["train"])),
+        "recipe": choice.recipe,
+        "best_on_test": best_on_test(trainer.args.output_dir),
+    }
 
 
 def save_run(trainer: RobustTrainer, results: Mapping[str, Any]) -> None:

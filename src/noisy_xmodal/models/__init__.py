@@ -12,7 +12,9 @@ from .dmcm.configuration_dmcm import DmcmConfig
 from .dmcm.modeling_dmcm import DmcmModel
 from .dmcm.processing_dmcm import DmcmProcessor
 from .matching.configuration_matching import MatchingConfig
+from .matching.configuration_peers import PeersConfig
 from .matching.modeling_matching import MatchingModel
+from .matching.modeling_peers import PeersModel
 from .matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
 from .ncr.configuration_ncr import NcrConfig
 from .ncr.modeling_ncr import NcrModel
@@ -23,6 +25,7 @@ from .rcar.processing_rcar import RcarProcessor
 
 for _config, _model, _processor in (
     (MatchingConfig, MatchingModel, MatchingProcessor),
+    (PeersConfig, PeersModel, MatchingProcessor),
     (NcrConfig, NcrModel, NcrProcessor),
     (RcarConfig, RcarModel, RcarProcessor),
     (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
@@ -31,7 +34,7 @@ for _config, _model, _processor in (
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
     AutoProcessor.register(_config, _processor, exist_ok=True)
-for _config in (MatchingConfig, NcrConfig, RcarConfig):
+for _config in (MatchingConfig, PeersConfig, NcrConfig, RcarConfig):
     AutoImageProcessor.register(
         _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
     )

@@ -1,30 +1,29 @@
 """The training loop, which exists once."""
 
-from .arguments import LabelTrainingArguments, RobustTrainingArguments
-from .co_teaching import CoTeachingTrainer
+from .arguments import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
+from .callbacks import RobustCallback
 from .curve import CurveCallback
-from .label_trainer import LabelBatch, LabelTrainer
+from .label_task import LabelBatch, LabelTask
 from .loss_course import LossCourseCallback
-from .matching_trainer import MatchingTrainer
-from .objectives import OBJECTIVES, Objective
+from .method import Constant, Method
 from .pair_state import PairState
-from .pair_trainer import PairBatch, PairTrainer
+from .pair_task import PairBatch, PairTask
 from .run import train_and_evaluate
 from .trainer import RobustTrainer
 
 __all__ = [
-    "OBJECTIVES",
-    "CoTeachingTrainer",
+    "Constant",
     "CurveCallback",
     "LabelBatch",
-    "LabelTrainer",
+    "LabelTask",
     "LabelTrainingArguments",
     "LossCourseCallback",
-    "MatchingTrainer",
-    "Objective",
+    "Method",
     "PairBatch",
     "PairState",
-    "PairTrainer",
+    "PairTask",
+    "RcarTrainingArguments",
+    "RobustCallback",
     "RobustTrainer",
     "RobustTrainingArguments",
     "train_and_evaluate",

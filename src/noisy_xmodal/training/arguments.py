@@ -10,7 +10,7 @@ import numpy as np
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
-from ..arguments.training import LabelOptions, RobustOptions
+from ..arguments.training import LabelOptions, RcarOptions, RobustOptions
 from ..options import Rule, never_read
 from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
 
@@ -34,7 +34,7 @@ _LEAST = {
 
 @dataclass
 class RobustTrainingArguments(RobustOptions, TrainingArguments):
-    """Arguments of `RobustTrainer` and its subclasses.
+    """Arguments of `RobustTrainer`.
 
     The defaults are NCR's recipe for Flickr30K: Adam at 2e-4, batches of 128, gradients clipped at
     2.0, 5 epochs of warm-up, 40 of robust training, the best checkpoint by rSum on validation.
@@ -181,8 +181,32 @@ def _is_on(variable: str) -> bool:
 
 
 @dataclass
+class RcarTrainingArguments(RcarOptions, RobustTrainingArguments):
+    """Arguments of RCAR.
+
+    The defaults are the paper's recipe: Adam at 3e-5 with cosine decay, batches of 64, 30 epochs,
+    the first 10 of them with masked words, labels refurbished after the first 7.
+    """
+
+    @property
+    def course_options(self) -> tuple[str, ...]:
+        """Those of all methods, and the phase of masked words."""
+        return (*super().course_options, "mlm_epochs")
+
+    def check_epochs(self, trained: float | None = None) -> None:
+        """Check as for all methods, and that the phase of masked words is not too long."""
+        super().check_epochs(trained)
+        epochs, asked = self.asked_epochs(trained)
+        if not 0 <= self.mlm_epochs <= epochs:
+            raise ValueError(
+                f"`mlm_epochs` is {self.mlm_epochs} and {asked}: give 0 to {epochs:.3g}, the "
+                "number of first epochs with masked words."
+            )
+
+
+@dataclass
 class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
-    """Arguments of `LabelTrainer` and its subclasses.
+    """Arguments of the methods for pairs with classes.
 
     The defaults are the recipe that MRL and DMCM share: Adam at 1e-4 with betas .5 and .999, cosine
     decay, batches of 100, no clipping, the best checkpoint by mAP on validation.

@@ -1,25 +1,13 @@
 """What happens as an epoch begins: its order, the loss pass, the division, the targets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from .arguments import RobustTrainingArguments
+from .epochs import epoch_of, is_between_epochs
 from .reports import report_refurbishment
-
-if TYPE_CHECKING:
-    from .trainer import RobustTrainer
-
-
-def epoch_of(state: TrainerState) -> int:
-    """The epoch, from 0, that begins or runs; robust to rounding in the trainer's own fraction."""
-    return int((state.epoch or 0) + 1e-6)
-
-
-def begins_whole(state: TrainerState) -> bool:
-    """Whether an epoch begins at its first step, not in the middle as after some resumptions."""
-    return abs((state.epoch or 0) - round(state.epoch or 0)) < 1e-6
 
 
 class RobustCallback(TrainerCallback):
@@ -29,67 +17,61 @@ class RobustCallback(TrainerCallback):
         trainer: The trainer that it is added to.
     """
 
-    def __init__(self, trainer: "RobustTrainer") -> None:
+    def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
 
 
 class EpochCallback(RobustCallback):
-    """Tells the batch sampler which epoch begins."""
+    """Tells the batch sampler and the method which epoch begins."""
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Set the sampler's epoch."""
-        self.trainer.batch_sampler.set_epoch(epoch_of(state))
-
-
-class LossPassCallback(RobustCallback):
-    """Passes over the pairs at the beginning of the epochs that the trainer names."""
-
-    def on_epoch_begin(
-        self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Store what `assess_pairs` gives. A resumed half epoch keeps what its pass gave."""
-        if self.trainer.assesses_at(epoch_of(state)) and begins_whole(state):
-            for name, values in self.trainer.assess_pairs().items():
-                self.trainer.pair_state[name] = values
+        """Set the sampler's epoch, and let the method prepare it."""
+        epoch = epoch_of(state)
+        self.trainer.batch_sampler.set_epoch(epoch)
+        self.trainer.method.begin_epoch(epoch, resumed=not is_between_epochs(state))
 
 
 class DivisionCallback(RobustCallback):
-    """After the warm-up, divides the pairs anew at the beginning of every epoch ("co-divide").
+    """The EM of an epoch: a pass over the pairs, then a mixture and a division ("co-divide").
 
     Each network's or modality's per-pair losses get a mixture, and its division is stored in the
-    same row of the pair state. What is known of it goes to `divisions.json` and a plot in the
-    output folder. The oracle, if the data has one, is read for these reports alone.
+    same row of the pair state. A report goes to `divisions.json` and a plot in the output folder.
+    The oracle, if the data has one, is read for these reports alone.
     """
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Fit, divide, report. A resumed half epoch keeps its division."""
-        epoch = epoch_of(state)
-        if not self.trainer.divides_at(epoch) or not begins_whole(state):
+        """Pass, fit, divide, report. An epoch that is resumed keeps its pass and its division."""
+        trainer, epoch = self.trainer, epoch_of(state)
+        if not is_between_epochs(state):
             return
-        losses = self.trainer.pair_state["loss"]
-        divisions = self.trainer.divide(losses)
-        self.trainer.keep_division(divisions)
-        self.trainer.report_division(epoch, losses, divisions)
+        if trainer.method.passes_at(epoch):
+            for name, values in trainer.loss_pass().items():
+                trainer.pair_state[name] = values
+        if trainer.method.divides_at(epoch):
+            losses = trainer.pair_state["loss"]
+            divisions = trainer.method.divide(losses)
+            trainer.pair_state.keep_division(divisions)
+            trainer.report_division(losses, divisions, epoch, plot=True)
 
 
 class RefurbishmentCallback(RobustCallback):
-    """Turns the fresh division into the targets of the epoch ("co-rectify").
+    """Turns the division into the targets of the epoch ("co-rectify").
 
-    What is known of them goes to `refurbishments.json` beside the divisions.
+    A report goes to `refurbishments.json` beside the divisions.
     """
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Store what `refurbish` gives, report. A resumed half epoch keeps its targets."""
+        """Store the targets, report. An epoch that is resumed keeps its targets."""
         epoch = epoch_of(state)
-        if epoch < args.warmup_epochs or not begins_whole(state):
+        if not args.robust or epoch < args.warmup_epochs or not is_between_epochs(state):
             return
-        targets = self.trainer.refurbish()
+        targets = self.trainer.method.targets()
         if targets is None:
             return
         self.trainer.pair_state["target"] = targets
@@ -127,8 +109,8 @@ class ReportCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Print the known entries of a log."""
-        found = dict(logs or {})
-        parts = [form.format(found[key]) for key, form in self.FORMATS.items() if key in found]
+        """Print the entries of a log that have a format."""
+        values = dict(logs or {})
+        parts = [form.format(values[key]) for key, form in self.FORMATS.items() if key in values]
         if parts and state.is_world_process_zero:
             print(f"epoch {state.epoch or 0:4.1f}  " + ", ".join(parts), flush=True)

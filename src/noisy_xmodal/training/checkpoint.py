@@ -11,6 +11,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 from transformers.utils import logging
 
+from .epochs import is_between_epochs
 from .files import read_json, sync_folder, write_json
 from .identity import ARGUMENTS_NAME, listed
 from .integrity import (
@@ -59,8 +60,7 @@ class EpochEndSaving(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Put a checkpoint off."""
-        epoch = state.epoch or 0.0
-        self.is_due = control.should_save and abs(epoch - round(epoch)) < 1e-6
+        self.is_due = control.should_save and is_between_epochs(state)
         if self.is_due:
             control.should_save = False
 
@@ -72,7 +72,7 @@ class EpochEndSaving(TrainerCallback):
         self.is_due = False
 
 
-class SafeCheckpointTrainer(Trainer):
+class CheckpointTrainer(Trainer):
     """A Trainer whose checkpoints hold no pickle and are whole or not there at all.
 
     A checkpoint is written aside, with a manifest, and renamed once it is on the disk; a model is

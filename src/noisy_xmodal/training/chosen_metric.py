@@ -41,6 +41,11 @@ def choose_by(evaluator: Any, args: RobustTrainingArguments, eval_dataset: Any) 
     args.greater_is_better = directions[name]
 
 
+def by_part(dataset: Any) -> dict[str, Any]:
+    """The parts of a validation split by name; one of its own has none."""
+    return dataset if isinstance(dataset, dict) else {"": dataset}
+
+
 def check_evaluated(metrics: Mapping[str, float], args: RobustTrainingArguments) -> None:
     """Check that an evaluation returned the metric that selects the best checkpoint.
 

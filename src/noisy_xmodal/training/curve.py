@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerControl, TrainerState
 
@@ -10,9 +10,6 @@ from .arguments import RobustTrainingArguments
 from .callbacks import RobustCallback
 from .files import read_json, write_json
 from .plots import plot_curve
-
-if TYPE_CHECKING:
-    from .trainer import RobustTrainer
 
 CURVE_NAME = "curve.json"
 
@@ -31,7 +28,7 @@ class CurveCallback(RobustCallback):
 
     def __init__(
         self,
-        trainer: "RobustTrainer",
+        trainer: Any,
         watched: Mapping[str, Any] | None = None,
         metrics: tuple[str, ...] = ("i2t_map", "t2i_map"),
     ) -> None:
@@ -72,3 +69,20 @@ class CurveCallback(RobustCallback):
         path = Path(args.output_dir) / CURVE_NAME
         if args.should_save and path.is_file():
             plot_curve(path.with_suffix(".png"), read_json(path), self.metrics, args.warmup_epochs)
+
+
+def best_on_test(output_dir: str | Path) -> dict[str, Any] | None:
+    """The epoch with the best mean mAP on test, which nobody could choose, and its metrics.
+
+    Args:
+        output_dir: Folder of the run.
+
+    Returns:
+        `epoch` and the metrics on `test`; None where test was not watched.
+    """
+    path = Path(output_dir) / CURVE_NAME
+    rows = [row for row in read_json(path) if "test" in row] if path.is_file() else []
+    if not rows:
+        return None
+    best = max(rows, key=lambda row: row["test"]["map"])
+    return {"epoch": best["epoch"], "test": best["test"]}

@@ -7,11 +7,12 @@ from transformers import TrainerControl
 
 from ..evaluation import shared_evaluation
 from .arguments import RobustTrainingArguments
-from .checkpoint import SafeCheckpointTrainer
-from .chosen_metric import check_evaluated, choose_by
+from .checkpoint import CheckpointTrainer
+from .chosen_metric import by_part, check_evaluated, choose_by
+from .supported_arguments import NO_PREDICTION, NO_SEARCH
 
 
-class EvaluatingTrainer(SafeCheckpointTrainer):
+class EvaluatingTrainer(CheckpointTrainer):
     """Evaluates by an evaluator, a callable of a model and samples that gives metrics.
 
     Args:
@@ -46,14 +47,6 @@ class EvaluatingTrainer(SafeCheckpointTrainer):
         """Make samples of what a person passes as a split."""
         return dataset
 
-    def as_parts(self, eval_dataset: Any) -> Any:
-        """Samples of the validation split, or of several by name; None for none."""
-        if eval_dataset is None:
-            return None
-        if isinstance(eval_dataset, dict):
-            return {name: self.as_samples(rows, name) for name, rows in eval_dataset.items()}
-        return self.as_samples(eval_dataset, "validation")
-
     def evaluate(
         self,
         eval_dataset: Any = None,
@@ -82,8 +75,8 @@ class EvaluatingTrainer(SafeCheckpointTrainer):
             prefix = f"{metric_key_prefix}_{part}" if part else metric_key_prefix
             samples = self.as_samples(rows, part or metric_key_prefix)
             with shared_evaluation(model):
-                found = self.evaluator(model, samples)
-            metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
+                values = self.evaluator(model, samples)
+            metrics |= {f"{prefix}_{name}": value for name, value in values.items()}
         if self.is_in_train and eval_dataset is None:
             check_evaluated(metrics, self.args)
         self.log(metrics)
@@ -98,11 +91,7 @@ class EvaluatingTrainer(SafeCheckpointTrainer):
         Raises:
             ValueError: Always; it says what to use.
         """
-        raise ValueError(
-            "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the "
-            "score of every image with every text noisy_xmodal.evaluation.score_matrix(model, "
-            "processor, images, texts); for classes the model's own output."
-        )
+        raise ValueError(NO_PREDICTION)
 
     def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: a trainer trains one model, once.
@@ -110,18 +99,10 @@ class EvaluatingTrainer(SafeCheckpointTrainer):
         Raises:
             ValueError: Always; it says what to do.
         """
-        raise ValueError(
-            "a trainer searches no hyperparameters. Make a model and a trainer for each trial, and "
-            "compare what `evaluate()` gives."
-        )
+        raise ValueError(NO_SEARCH)
 
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""
         step = self.state.best_global_step if self.args.load_best_model_at_end else None
         epochs = [row["epoch"] for row in self.state.log_history if row["step"] == step]
         return epochs[-1] if step else None
-
-
-def by_part(dataset: Any) -> dict[str, Any]:
-    """The parts of a validation split by name; one of its own has none."""
-    return dataset if isinstance(dataset, dict) else {"": dataset}

@@ -15,8 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..data.digests import Digests, digest_of
-from ..modules.processor_facts import flat_json
+from ..data.digests import Digests, digest_of, text_digests
+from ..modules.processor_facts import flat_json, processor_facts, words_by_id
+from .chosen_metric import by_part
 from .files import read_json
 
 IDENTITY_NAME = "identity.safetensors"
@@ -85,6 +86,31 @@ class RunIdentity:
                 if name in facts and facts[name] != _short(fact)
             ),
         ]
+
+
+def identity_of_run(trainer: Any) -> RunIdentity:
+    """What the run of a trainer is made of; the validation split counts where it chooses a model.
+
+    Args:
+        trainer: A `RobustTrainer`.
+    """
+    splits = {"training": trainer.train_dataset}
+    if trainer.args.load_best_model_at_end and trainer.eval_dataset is not None:
+        parts = by_part(trainer.eval_dataset)
+        splits |= {f"validation {name}".rstrip(): part for name, part in parts.items()}
+    items = {
+        f"{split} {name}": digests
+        for split, samples in splits.items()
+        for name, digests in samples.identity().items()
+    }
+    items |= {f"training {name}": own for name, own in trainer.method.identity().items()}
+    processor = trainer.saved_processor()
+    items["word id: word"] = text_digests(words_by_id(processor))
+    facts = {"number of processes": str(trainer.args.world_size)}
+    if trainer.first_weights:
+        contents = (part.numpy().tobytes() for part in trainer.first_weights.values())
+        facts["first weights"] = f"#{digest_of(*contents):016x}"
+    return RunIdentity(items, facts | processor_facts(processor))
 
 
 def option_differences(folder: str | Path, options: Mapping[str, Any]) -> list[str]:

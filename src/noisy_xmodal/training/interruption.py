@@ -23,6 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..entry.errors import Stopped
+from .epochs import is_between_epochs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds within which a second signal is a duplicate of the first: the terminal and a launcher
@@ -133,7 +134,7 @@ class StopCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Request a checkpoint, unless the epoch is complete and its evaluation follows."""
-        if self._agree(args) and not _is_whole(state):
+        if self._agree(args) and not is_between_epochs(state):
             control.should_save = True
 
     def on_epoch_end(
@@ -148,7 +149,7 @@ class StopCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """End training after the checkpoint."""
-        if self._agree(args) and (self._epoch_is_over or not _is_whole(state)):
+        if self._agree(args) and (self._epoch_is_over or not is_between_epochs(state)):
             raise TrainingInterrupted(self.agreed, self.output_dir)
 
     def _agree(self, args: TrainingArguments) -> bool:
@@ -159,8 +160,3 @@ class StopCallback(TrainerCallback):
             dist.all_reduce(number, dist.ReduceOp.MAX)
             self.agreed = int(number)
         return self.agreed > 0
-
-
-def _is_whole(state: TrainerState) -> bool:
-    """Whether the steps so far are whole epochs."""
-    return abs((state.epoch or 0) - round(state.epoch or 0)) < 1e-6

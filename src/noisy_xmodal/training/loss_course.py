@@ -12,7 +12,8 @@ from transformers import TrainerControl, TrainerState
 
 from ..metrics import detection_metrics
 from .arguments import RobustTrainingArguments
-from .callbacks import RobustCallback, begins_whole, epoch_of
+from .callbacks import RobustCallback
+from .epochs import epoch_of, is_between_epochs
 from .files import read_json
 from .plots import plot_loss_course
 from .reports import write_rows
@@ -34,13 +35,13 @@ class LossCourseCallback(RobustCallback):
     ) -> None:
         """Add a row; rows written after the checkpoint that a run resumed from are replaced."""
         trainer, epoch = self.trainer, epoch_of(state)
-        if not (args.should_save and trainer.assesses_at(epoch) and begins_whole(state)):
+        if not (args.should_save and trainer.method.passes_at(epoch) and is_between_epochs(state)):
             return
         losses, is_noisy = trainer.pair_state["loss"], trainer.oracle()
         row: dict[str, Any] = {"epoch": epoch}
-        for i, name in enumerate(trainer.row_names):
+        for i, name in enumerate(trainer.method.row_names):
             row[name] = summarize_losses(losses[i], None if is_noisy is None else is_noisy[i])
-        first_epoch = min(past for past in range(epoch + 1) if trainer.assesses_at(past))
+        first_epoch = min(past for past in range(epoch + 1) if trainer.method.passes_at(past))
         write_rows(Path(args.output_dir) / LOSSES_NAME, epoch, [row], first_epoch)
 
     def on_train_end(

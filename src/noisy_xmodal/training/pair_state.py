@@ -1,11 +1,14 @@
-"""What robust training knows of each pair: losses, posteriors and targets by pair id."""
+"""What robust training knows of each pair: losses, posteriors, targets and partners by pair id."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from ..noise import Division
 
 PAIR_STATE_NAME = "pair_state.safetensors"
 
@@ -42,6 +45,15 @@ class PairState:
         if values.shape != self.shape:
             raise ValueError(f"{name!r} must have the shape {self.shape}, found {values.shape}.")
         self._arrays[name] = values
+
+    def partners(self, row: int) -> np.ndarray | None:
+        """The pair whose caption each pair is trained with, int (n_pairs,); None for its own."""
+        return self._arrays["partner"][row] if "partner" in self else None
+
+    def keep_division(self, divisions: Sequence[Division]) -> None:
+        """Store a division for each row."""
+        self["clean_probability"] = np.stack([d.clean_probability for d in divisions])
+        self["is_clean"] = np.stack([d.is_clean.astype(np.uint8) for d in divisions])
 
     def save(self, folder: str | Path) -> None:
         """Write all arrays as safetensors into a checkpoint folder.

@@ -142,10 +142,34 @@ def print_retrieval_table(results: Mapping[str, Any]) -> None:
     Args:
         results: Facts of the run, with the names of the method, the dataset and its configuration.
     """
-    columns = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum"]
+    columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
+    _print_table(results, columns, 28, "9.1f")
+
+
+def print_label_table(results: Mapping[str, Any]) -> None:
+    """Print mean average precision on every evaluated split, and the best epoch on test.
+
+    Args:
+        results: See `print_retrieval_table`.
+    """
+    best = results["best_on_test"]
+    oracle = {} if best is None else {"oracle: best epoch on test, test": best["test"]}
+    _print_table(results, ("i2t_map", "t2i_map", "map"), 36, "9.3f", oracle)
+
+
+def _print_table(
+    results: Mapping[str, Any],
+    columns: Sequence[str],
+    width: int,
+    form: str,
+    further: Mapping[str, Any] | None = None,
+) -> None:
+    rows = {
+        f"{checkpoint} epoch, {split}": metrics
+        for checkpoint in evaluated_checkpoints(results)
+        for split, metrics in results[checkpoint].items()
+    }
     print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
-    print(f"{'':28}" + "".join(f"{column:>9}" for column in columns))
-    for checkpoint in evaluated_checkpoints(results):
-        for split, metrics in results[checkpoint].items():
-            label = f"{checkpoint} epoch, {split}"
-            print(f"{label:28}" + "".join(f"{metrics[column]:9.1f}" for column in columns))
+    print(" " * width + "".join(f"{column:>9}" for column in columns))
+    for label, metrics in (rows | dict(further or {})).items():
+        print(f"{label:{width}}" + "".join(f"{metrics[column]:{form}}" for column in columns))

@@ -20,6 +20,17 @@ from ..options import READ, Rule, field_defaults, never_read, refuse_unread
 _NOT_LISTED = ("azure_ml", "flyte")
 _PACKAGES = {"comet_ml": "comet-ml"}
 
+#: Why a trainer neither predicts nor searches, and what to use.
+NO_PREDICTION = (
+    "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the score of "
+    "every image with every text noisy_xmodal.evaluation.score_matrix(model, processor, images, "
+    "texts); for classes the model's own output."
+)
+NO_SEARCH = (
+    "a trainer searches no hyperparameters. Make a model and a trainer for each trial, and compare "
+    "what `evaluate()` gives."
+)
+
 _SCORES = "metrics come from the evaluator, which keeps its vectors and scores itself"
 _HEADS = "models of this library have no such layers"
 
@@ -302,7 +313,7 @@ TRAINER: Mapping[str, Rule] = {
         "a trainer trains one model. Pass `model`, and make a trainer for each trial."
     ),
     "compute_loss_func": never_read(
-        "the loss is the method's. Subclass the trainer and override `per_sample_loss`."
+        "the loss is the method's. Write a method with a `loss` of its own, and pass `method=`."
     ),
     "compute_metrics": never_read("metrics are the evaluator's. Pass `evaluator=`."),
     "callbacks": READ,

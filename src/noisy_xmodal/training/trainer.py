@@ -1,40 +1,34 @@
-"""One trainer for every method: transformers' Trainer with three hooks.
+"""The one training loop: transformers' Trainer, composed with a method and a task.
 
-A method says what a sample's loss is (`per_sample_loss`), what it should aim at
-(`training_targets`) and how much it counts (`sample_weights`). Divisions and refurbished targets
-are made by callbacks at the beginning of an epoch and kept in the `PairState`. What a sample is,
-pairs with captions or pairs with classes, stands in `MatchingTrainer` and `LabelTrainer`.
+A method answers the trainer's questions (see `method`); divisions and refurbished targets are made
+by callbacks as an epoch begins and kept in the `PairState`. A task says what a sample is: a pair
+with a caption, or a pair with classes (see `task`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
-from ..data.digests import Digests, text_digests
-from ..data.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
-from ..modules.processor_facts import processor_facts, words_by_id
+from ..data.samplers import PeerBatchSampler
 from ..modules.text_limits import TruncationCount
-from ..noise import Division, divide
+from ..noise import Division
 from .arguments import RobustTrainingArguments
-from .callbacks import (
-    DivisionCallback,
-    EpochCallback,
-    LossPassCallback,
-    RefurbishmentCallback,
-    ReportCallback,
-)
-from .evaluating_trainer import EvaluatingTrainer, by_part
-from .identity import RunIdentity, config_differences, option_differences
+from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
+from .epochs import epoch_of
+from .evaluating_trainer import EvaluatingTrainer
+from .identity import RunIdentity, config_differences, identity_of_run, option_differences
+from .loss_pass import pass_over_pairs
 from .memory import keep_freed_memory
+from .method import Method
 from .optimization import check_optimizer
 from .pair_state import PairState
 from .reports import report_divisions
@@ -44,57 +38,56 @@ logger = logging.get_logger(__name__)
 
 
 class RobustTrainer(EvaluatingTrainer):
-    """Trains a model on samples that cannot be trusted; the base of all trainers here.
+    """Trains a model on pairs that cannot be trusted.
 
     Args:
         model: What to train.
         args: Arguments; `args.robust = False` is plain training.
-        train_dataset: Samples with `is_noisy`, the oracle for reports, or None.
-        evaluator: What computes the validation metrics, see `EvaluatingTrainer`.
-        eval_dataset: Samples for validation, or several by name.
-        data_collator: What makes a batch of samples; chosen by the class for a kind of sample.
+        method: How it learns, such as `Ncr()`; an instance for each trainer.
+        train_dataset: Rows by the column contract, or the dataset of pairs that is made of them.
+        processing_class: The model's processor.
+        eval_dataset: The same for validation, or several by name.
+        evaluator: What computes the validation metrics, see `EvaluatingTrainer`; the task's by
+            default, retrieval for captions and mean average precision for classes.
         callbacks: Further callbacks.
         kwargs: Passed on to `transformers.Trainer`; what has no effect here is refused.
 
     Raises:
+        DatasetError: If a dataset breaks the column contract, or does not suit the model.
         ValueError: If the arguments contradict each other or the data.
     """
-
-    #: What the trainer's arguments are.
-    arguments_class: ClassVar[type[RobustTrainingArguments]] = RobustTrainingArguments
-    #: Pairs that a process has of a batch at least.
-    least_batch: ClassVar[int] = 2
-    #: Networks that train side by side, each on an order of its own.
-    n_peers: ClassVar[int] = 1
-    #: What the rows of the pair state are, and the name of each.
-    row_kind: ClassVar[str] = "peer"
-    row_names: ClassVar[tuple[str, ...]] = ("a",)
-    #: Posterior from which `divide` here counts a pair as clean.
-    clean_threshold: float = 0.5
-    #: How many training texts are longer than what is read of them; None where there are no texts.
-    cut_texts: TruncationCount | None = None
 
     def __init__(
         self,
         model: PreTrainedModel,
         args: RobustTrainingArguments,
+        method: Method,
         train_dataset: Any,
         *,
-        evaluator: Callable[..., dict[str, float]],
+        processing_class: Any,
         eval_dataset: Any = None,
-        data_collator: Any = None,
-        callbacks: Sequence[TrainerCallback] | None = None,
+        evaluator: Any = None,
+        callbacks: Sequence[TrainerCallback] = (),
         **kwargs: Any,
     ) -> None:
-        self.check_call(args, kwargs)
-        self.pair_state = PairState(len(train_dataset), len(self.row_names))
+        self._attach(model, args, method, processing_class, kwargs)
+        self.method = method
+        self.task = method.task(model, args, method, processing_class)
+        pairs = self.task.training_samples(train_dataset)
+        self.pair_state = PairState(len(pairs), len(method.row_names))
+        self._tracked: dict[str, list[Tensor]] = {}
+        self.first_weights: dict[str, Tensor] = {}
+        if method.is_restarting:
+            weights = model.state_dict().items()
+            self.first_weights = {name: part.detach().cpu().clone() for name, part in weights}
         super().__init__(
             args,
-            evaluator,
-            eval_dataset,
+            evaluator or self.task.evaluator(),
+            self._as_parts(eval_dataset),
             model=model,
-            train_dataset=train_dataset,
-            data_collator=data_collator,
+            train_dataset=pairs,
+            data_collator=self.task.collator,
+            **self.task.trainer_options,
             **kwargs,
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -104,55 +97,66 @@ class RobustTrainer(EvaluatingTrainer):
             )
         self.loss_is_scaled_for_ga = False
         self.batch_sampler = PeerBatchSampler(
-            len(train_dataset),
+            len(pairs),
             args.per_device_train_batch_size * self.args.world_size,
-            self.n_peers,
+            method.n_networks,
             seed=self.sampling_seed,
-            clean_mask=self.batch_mask,
+            clean_mask=method.batch_mask,
+            partners=self.pair_state.partners,
             process=self.args.process_index,
             n_processes=self.args.world_size,
             drop_last=args.dataloader_drop_last,
         )
-        self._check_batches()
+        self.batch_sampler.check_smallest(self.task.least_batch, args.gather_negatives)
         check_optimizer(self)
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
             self.add_callback(ReportCallback())
-        self.add_callback(EpochCallback(self))
-        self.add_callback(LossPassCallback(self))
-        if args.robust:
-            self.add_callback(DivisionCallback(self))
-            self.add_callback(RefurbishmentCallback(self))
-        for callback in callbacks or ():
+        own = [EpochCallback(self), DivisionCallback(self), RefurbishmentCallback(self)]
+        for callback in [*own, *method.callbacks(), *callbacks]:
             self.add_callback(callback)
+        method.check_data(self.batch_sampler.smallest // self.args.world_size)
+        self.task.fit(pairs)
 
-    @classmethod
-    def check_call(cls, args: Any, passed: Mapping[str, Any]) -> None:
-        """Refuse arguments of another kind, and parameters of `Trainer` that have no effect.
-
-        A subclass that reads its arguments before it calls this `__init__` calls it first.
-
-        Args:
-            args: The trainer's arguments.
-            passed: Parameters for `transformers.Trainer`, by name.
+    def _attach(
+        self, model: Any, args: Any, method: Method, processor: Any, further: Mapping[str, Any]
+    ) -> None:
+        """Attach the method, after a check of what needs no data.
 
         Raises:
-            ValueError: If there is one.
+            ValueError: If the arguments are of another kind or have no effect, or the model does
+                not suit the method.
         """
-        refuse_trainer_call(args, cls.arguments_class, passed)
-
-    def _check_batches(self) -> None:
-        """Refuse batches, the smaller ones included, that leave a process too few pairs."""
-        n_processes, smallest = self.args.world_size, self.batch_sampler.smallest
-        own = smallest // n_processes
-        met = smallest if self.args.gather_negatives else own
-        if own < 1 or met < self.least_batch:
+        if not isinstance(method, Method):
+            raise ValueError(f"`method` is {method!r}: pass a method, such as Ncr().")
+        refuse_trainer_call(args, method.arguments_class, further)
+        if len(getattr(model, "peers", (model,))) != method.n_networks:
             raise ValueError(
-                f"{len(self.train_dataset)} pairs in batches of {self.batch_sampler.batch_size} on "
-                f"{n_processes} process(es) leave a process {own} pair(s) of the smallest batch, "
-                f"and it needs {self.least_batch if own else 1}: raise "
-                "`per_device_train_batch_size`, or set `dataloader_drop_last`."
+                f"{method.title} trains {method.n_networks} network(s), and a "
+                f"{type(model).__name__} has another number of `peers`."
             )
+        method.attach(self, model, args, processor)
+
+    @property
+    def cut_texts(self) -> TruncationCount | None:
+        """How many training texts are longer than what is read of them; None without texts."""
+        return self.task.cut_texts
+
+    def saved_processor(self) -> Any:
+        """The processor, whether it has a tokenizer or not."""
+        return self.task.processor
+
+    def as_samples(self, dataset: Any, split: str) -> Any:
+        """Make samples of what a person passes as a split."""
+        return self.task.as_samples(dataset, split)
+
+    def _as_parts(self, eval_dataset: Any) -> Any:
+        """Samples of the validation split, or of several by name; None for none."""
+        if eval_dataset is None:
+            return None
+        if isinstance(eval_dataset, dict):
+            return {name: self.as_samples(rows, name) for name, rows in eval_dataset.items()}
+        return self.as_samples(eval_dataset, "validation")
 
     @property
     def sampling_seed(self) -> int:
@@ -163,7 +167,7 @@ class RobustTrainer(EvaluatingTrainer):
         """Train, from the beginning or from a checkpoint.
 
         Args:
-            resume_from_checkpoint: See `SafeCheckpointTrainer.train`; by default what the arguments
+            resume_from_checkpoint: See `CheckpointTrainer.train`; by default what the arguments
                 say.
             kwargs: None; those of transformers are for its hyperparameter search.
 
@@ -176,8 +180,8 @@ class RobustTrainer(EvaluatingTrainer):
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
         if resume_from_checkpoint is None:
-            asked = self.args.resume_from_checkpoint
-            resume_from_checkpoint = {"True": True, "False": None}.get(asked, asked)
+            option = self.args.resume_from_checkpoint
+            resume_from_checkpoint = {"True": True, "False": None}.get(option, option)
         _ = self.identity  # before a file changes
         return super().train(resume_from_checkpoint)
 
@@ -187,130 +191,63 @@ class RobustTrainer(EvaluatingTrainer):
         self.args.check_epochs(max_steps / steps)
         return super()._init_training_state(max_steps, steps, epochs, folder, trial)
 
-    # What a kind of sample says
-
-    def deal(self, samples: Any) -> Any:
-        """Make a dataset that is asked for (pair id, peer), as the batch sampler gives them."""
-        return PeerPairs(samples)
-
-    def run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
-        """One forward pass through the wrapper: an output and a batch for each network."""
-        raise NotImplementedError
-
-    def assess_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the loss pass keeps of a chunk, each (n_rows, n_pairs); "loss" feeds the mixture."""
-        raise NotImplementedError
-
-    # What a method says
-
-    def per_sample_loss(self, output: Any, batch: Any, targets: Any) -> Tensor:
-        """One loss a pair, (n_pairs,)."""
-        raise NotImplementedError
-
-    def training_targets(self, output: Any, batch: Any) -> Any:
-        """What each pair aims at."""
-        raise NotImplementedError
-
-    def sample_weights(self, batch: Any) -> Tensor | None:
-        """How much each pair counts, (n_pairs,), or None for equal weights."""
-        return None
-
-    def refurbish(self) -> np.ndarray | None:
-        """New targets (n_rows, n_pairs) from the pair state, or None, as an epoch begins."""
-        return None
-
-    # The division
-
-    def assesses_at(self, epoch: int) -> bool:
-        """Whether this epoch begins with a pass over the pairs."""
-        return self.args.robust and self.divides_at(epoch)
-
-    def divides_at(self, epoch: int) -> bool:
-        """Whether this epoch begins with a division, by the losses of the last pass."""
-        return epoch >= self.args.warmup_epochs
-
-    def divide(self, losses: np.ndarray) -> list[Division]:
-        """A division for each row of the losses (n_rows, n_pairs)."""
-        return [divide(row, threshold=self.clean_threshold, seed=self.args.seed) for row in losses]
-
-    def keep_division(self, divisions: Sequence[Division]) -> None:
-        """Put the divisions into the pair state."""
-        self.pair_state["clean_probability"] = np.stack([d.clean_probability for d in divisions])
-        self.pair_state["is_clean"] = np.stack([d.is_clean.astype(np.uint8) for d in divisions])
-
-    def report_division(
-        self, epoch: int, losses: np.ndarray, divisions: Sequence[Division], plot: bool = True
-    ) -> None:
-        """Write and log what is known of the divisions of an epoch."""
-        self.pair_state.divided_at.append(epoch)
-        if not self.args.should_save:
-            return
-        means = report_divisions(
-            Path(self.args.output_dir) / "divisions",
-            epoch,
-            {self.row_kind: self.row_names},
-            losses,
-            divisions,
-            self.oracle(),
-            self.args.warmup_epochs,
-            plot and self.args.plot_divisions,
-        )
-        self.log(means)
-
-    def batch_mask(self, peer: int) -> np.ndarray | None:
-        """The division that every mini-batch of a network reflects, bool (n_pairs,), or None."""
-        return None
-
-    def oracle(self) -> np.ndarray | None:
-        """Which pairs are wrong in truth, bool (n_rows, n_pairs), or None; for reports alone."""
-        is_noisy = self.train_dataset.is_noisy
-        return None if is_noisy is None else np.broadcast_to(is_noisy, self.pair_state.shape)
+    # What a method may ask for (see `method.Engine`)
 
     @property
-    def in_warm_up(self) -> bool:
-        """Whether the current epoch is one of the warm-up."""
-        return int((self.state.epoch or 0) + 1e-6) < self.args.warmup_epochs
+    def epoch(self) -> int:
+        """The epoch, from 0."""
+        return epoch_of(self.state)
 
-    @torch.no_grad()
-    def assess_pairs(self) -> dict[str, np.ndarray]:
-        """Pass over the fixed chunks in eval mode: what `assess_batch` keeps, (n_rows, n_pairs)."""
-        sampler = ChunkSampler(
-            len(self.train_dataset),
-            self.args.per_device_train_batch_size
-            * (self.args.world_size if self.args.gather_negatives else 1),
-            seed=self.sampling_seed,
-            process=self.args.process_index,
-            n_processes=self.args.world_size,
-        )
-        loader = DataLoader(
-            self.train_dataset,
-            batch_sampler=sampler,
-            generator=torch.Generator(),  # else iterating draws from the global one
-            **self._loader_options() | {"persistent_workers": False},  # one pass, one loader
-        )
-        kept: dict[str, np.ndarray] = {}
-        self.model.eval()
-        for raw in tqdm(loader, desc="loss pass", leave=False, disable=self.args.disable_tqdm):
-            ids = raw["pair_id"].numpy()
-            for name, values in self.assess_batch(self._prepare_inputs(raw)).items():
-                rows = kept.setdefault(name, np.zeros(self.pair_state.shape))
-                rows[:, ids] = values.cpu().double().numpy()  # not every device has float64
-        self.model.train()
-        return {name: self.over_processes(rows) for name, rows in kept.items()}
+    @property
+    def n_epochs(self) -> float:
+        """Epochs in all."""
+        return self.state.num_train_epochs or self.args.num_train_epochs
 
-    def over_processes(self, rows: np.ndarray) -> np.ndarray:
-        """The sum over all processes, where each has its own pairs and zeros for the others'."""
-        if self.args.world_size == 1:
-            return rows
-        values = torch.from_numpy(rows).to(self.args.device)
-        return self.accelerator.reduce(values, "sum").cpu().numpy()
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks that train side by side, without wrappers."""
+        model = self.accelerator.unwrap_model(self.model)
+        return getattr(model, "peers", (model,))
+
+    def forward(self, **inputs: Any) -> Any:
+        """A forward pass of the model whose gradients are synchronised."""
+        return self.model_wrapped(**inputs)
 
     @property
     def forward_options(self) -> dict[str, Any]:
-        """What the forward pass of a training step is told beside its inputs."""
-        return {"gather": True} if self.args.gather_negatives else {}
+        """What a forward pass of a training step is told beside its inputs.
 
-    def shared_draws(self, pair_id: Tensor) -> torch.Generator | None:
+        Options of the method that the model does not have are left out.
+        """
+        gather = {"gather": True} if self.args.gather_negatives else {}
+        model = self.accelerator.unwrap_model(self.model)
+        known = inspect.signature(model.forward).parameters
+        options = self.method.model_options().items()
+        return gather | {name: value for name, value in options if name in known}
+
+    @torch.no_grad()
+    def judge(self, network: int, batch: Any) -> Any:
+        """What a network makes of a batch in eval mode, without gradients."""
+        model = self.networks()[network]
+        model.eval()
+        with self.accelerator.autocast():
+            output = model(**batch.inputs, **self.forward_options)
+        model.train()
+        return output
+
+    @torch.no_grad()
+    def outputs(self, batch_size: int) -> Iterator[Any]:
+        """What the first network makes of all training pairs in order, in eval mode."""
+        model = self.networks()[0]
+        was_training = model.training
+        model.eval()
+        n_pairs = len(self.train_dataset)
+        for start in range(0, n_pairs, batch_size):
+            rows = range(n_pairs)[start : start + batch_size]
+            inputs = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__(rows)))
+            yield model(**self.task.make_batch(inputs).inputs)
+        model.train(was_training)
+
+    def draws(self, pair_id: Tensor) -> torch.Generator | None:
         """A generator that draws the same for a batch on every process, where they share batches.
 
         Args:
@@ -322,13 +259,71 @@ class RobustTrainer(EvaluatingTrainer):
         if not self.args.gather_negatives:
             return None
         # A pair is in one batch of an epoch.
-        key = (self.args.seed, int((self.state.epoch or 0) + 1e-6), int(pair_id[0]))
+        key = (self.args.seed, self.epoch, int(pair_id[0]))
         seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(seed) >> 1)
 
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The networks that train side by side, without wrappers."""
-        return (self.accelerator.unwrap_model(self.model),)
+    def track(self, name: str, losses: Tensor) -> None:
+        """Add the mean of a part of the loss, since the last time, to the log."""
+        self._tracked.setdefault(name, []).append(losses.detach().mean())
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log, with the means of the parts of the loss beside the loss."""
+        if "loss" in logs:
+            parts = self._tracked.items()
+            logs |= {name: float(torch.stack(means).mean()) for name, means in parts}
+            self._tracked.clear()
+        super().log(logs, *args, **kwargs)
+
+    def restart(self) -> None:
+        """Give the model its first weights, and optimizer and schedule their first state.
+
+        What is known of the pairs stays.
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        model.load_state_dict(self.first_weights)
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        optimizer.state.clear()
+        schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
+        schedule.last_epoch = -1
+        schedule.step()
+
+    # The pass over the pairs and the division
+
+    def loss_pass(self) -> dict[str, np.ndarray]:
+        """Pass over the pairs in eval mode: what the method keeps of each, (n_rows, n_pairs)."""
+        return pass_over_pairs(self)
+
+    def over_processes(self, rows: np.ndarray) -> np.ndarray:
+        """The sum over all processes, where each has its own pairs and zeros for the others'."""
+        if self.args.world_size == 1:
+            return rows
+        values = torch.from_numpy(rows).to(self.args.device)
+        return self.accelerator.reduce(values, "sum").cpu().numpy()
+
+    def report_division(
+        self, losses: np.ndarray, divisions: Sequence[Division], epoch: int, plot: bool
+    ) -> None:
+        """Write and log the divisions of an epoch."""
+        self.pair_state.divided_at.append(epoch)
+        if not self.args.should_save:
+            return
+        means = report_divisions(
+            Path(self.args.output_dir) / "divisions",
+            epoch,
+            {self.method.row_kind: self.method.row_names},
+            losses,
+            divisions,
+            self.oracle(),
+            self.args.warmup_epochs,
+            plot and self.args.plot_divisions,
+        )
+        self.log(means)
+
+    def oracle(self) -> np.ndarray | None:
+        """Which pairs are wrong in truth, bool (n_rows, n_pairs), or None; for reports alone."""
+        is_noisy = self.train_dataset.is_noisy
+        return None if is_noisy is None else np.broadcast_to(is_noisy, self.pair_state.shape)
 
     # The training step
 
@@ -340,20 +335,28 @@ class RobustTrainer(EvaluatingTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Mean loss of each network's pairs, summed over the networks."""
-        outputs, batches = self.run_networks(model, dict(inputs))
-        losses = [
-            self._network_loss(output, batch)
-            for output, batch in zip(outputs, batches, strict=True)
-        ]
+        outputs, batches = self._run_networks(model, dict(inputs))
+        in_warm_up = self.epoch < self.args.warmup_epochs
+        ask = self.method.warm_up_loss if in_warm_up else self.method.loss
+        losses = [ask(*asked).mean() for asked in zip(outputs, batches, strict=True)]
         loss = torch.stack(losses).sum()
         return (loss, outputs) if return_outputs else loss
 
-    def _network_loss(self, output: Any, batch: Any) -> Tensor:
-        if self.in_warm_up:
-            return self.per_sample_loss(output, batch, None).mean()
-        losses = self.per_sample_loss(output, batch, self.training_targets(output, batch))
-        weights = self.sample_weights(batch)
-        return losses.mean() if weights is None else (weights * losses).mean()
+    def _run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
+        """One forward pass through the wrapper: an output and a batch for each network."""
+        peer = inputs.pop("peer", None)
+        gather = self.args.gather_negatives
+        if self.method.n_networks == 1 or peer is None:
+            batch = self.task.make_batch(inputs, gather=gather)
+            batch, further = self.method.prepare(batch, is_training=True)
+            return [model(**batch.inputs, **further, **self.forward_options)], [batch]
+        parts = [
+            {name: values[peer == k] for name, values in inputs.items()}
+            for k in range(self.method.n_networks)
+        ]
+        batches = [self.task.make_batch(part, k, gather) for k, part in enumerate(parts)]
+        read = {name: inputs[name] for name in batches[0].inputs}
+        return list(model(**read, peer=peer, **self.forward_options).peers), batches
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""
@@ -372,12 +375,12 @@ class RobustTrainer(EvaluatingTrainer):
         The sampler deals them to the processes too, so accelerate has nothing to shard.
         """
         return DataLoader(
-            self.deal(self.train_dataset),
+            self.task.by_peer(self.train_dataset),
             batch_sampler=self.batch_sampler,
-            **self._loader_options(),
+            **self.loader_options(),
         )
 
-    def _loader_options(self) -> dict[str, Any]:
+    def loader_options(self) -> dict[str, Any]:
         args, workers = self.args, {}
         if args.dataloader_num_workers > 0:
             workers = {
@@ -397,36 +400,20 @@ class RobustTrainer(EvaluatingTrainer):
     @cached_property
     def identity(self) -> RunIdentity:
         """What the run is made of, for its checkpoints; read once, as training begins."""
-        splits = {"training": self.train_dataset}
-        if self.args.load_best_model_at_end and self.eval_dataset is not None:
-            parts = by_part(self.eval_dataset)
-            splits |= {f"validation {name}".rstrip(): part for name, part in parts.items()}
         with self.args.main_process_first(desc="digests"):
-            items = {
-                f"{split} {name}": digests
-                for split, samples in splits.items()
-                for name, digests in self.identity_of(samples).items()
-            }
-        processor = self.saved_processor()
-        items["word id: word"] = text_digests(words_by_id(processor))
-        facts = {"number of processes": str(self.args.world_size)}
-        return RunIdentity(items, facts | processor_facts(processor))
-
-    def identity_of(self, samples: Any) -> dict[str, Digests]:
-        """Digests of the samples of a split, by "unit: property"."""
-        return dict(samples.identity())
+            return identity_of_run(self)
 
     def differences(self, folder: Path) -> list[str]:
         """Data, words, options and config of another run."""
-        found = self.identity.differences(folder)
-        if found is None:
+        phrases = self.identity.differences(folder)
+        if phrases is None:
             logger.warning(
                 f"{folder.name} was written before checkpoints said what they were trained on: see "
                 "for yourself that the data and the processor are the same."
             )
         options = self.args.to_sanitized_dict()
         return [
-            *(found or []),
+            *(phrases or []),
             *option_differences(folder, {name: options[name] for name in self.args.course_options}),
             *config_differences(folder, self.model.config),
         ]

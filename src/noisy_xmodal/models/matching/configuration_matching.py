@@ -39,6 +39,8 @@ class MatchingConfig(SharedConfig):
         match_scale: With `match_bias`, what turns a score into the probability of a match, see
             `noisy_xmodal.evaluation.calibrate`; None before that.
         match_bias: The other of the two.
+        method: Name of the method that trains the model.
+        method_options: Constants of that method, where they are not its defaults.
         pad_token_id: Padding of the word-level tokenizer, as for the next two.
         bos_token_id: First token of a text.
         eos_token_id: Last token of a text.
@@ -73,6 +75,8 @@ class MatchingConfig(SharedConfig):
     logit_scale_init: float | int = 2.6592
     match_scale: float | int | None = None
     match_bias: float | int | None = None
+    method: str | None = None
+    method_options: dict[str, Any] | None = None
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2

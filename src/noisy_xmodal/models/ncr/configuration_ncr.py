@@ -1,13 +1,12 @@
 """Configuration of NCR: a matching model, twice, and the constants of its robust training."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
 from ...options import Rule
-from ..matching.configuration_matching import MatchingConfig
+from ..matching.configuration_peers import PeersConfig
 
 _RECTIFIES = Rule(
     lambda config: config.co_rectify,
@@ -17,7 +16,7 @@ _BENDS = "with co-rectification and another objective than soft_infonce alone. L
 
 
 @strict
-class NcrConfig(MatchingConfig):
+class NcrConfig(PeersConfig):
     """What both peers are made of (see `MatchingConfig`) and how NCR trains them.
 
     Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS
@@ -43,7 +42,7 @@ class NcrConfig(MatchingConfig):
     model_type = "noisy_xmodal_ncr"
 
     rules: ClassVar[Mapping[str, Rule]] = {
-        **MatchingConfig.rules,
+        **PeersConfig.rules,
         "margin": Rule(
             lambda config: config.objective in ("triplet", "mean_triplet"),
             "only the objectives triplet and mean_triplet have a margin. Leave it out.",
@@ -83,10 +82,3 @@ class NcrConfig(MatchingConfig):
             raise ValueError(f"`clean_threshold` must be in [0, 1], found {self.clean_threshold}.")
         if not 0 < self.anchor_share <= 1:
             raise ValueError(f"`anchor_share` must be in (0, 1], found {self.anchor_share}.")
-
-    def peer_config(self) -> MatchingConfig:
-        """The configuration of one peer alone."""
-        names = {field.name for field in fields(MatchingConfig) if field.init}
-        # The match probability is that of the ensemble.
-        ignored = {"architectures", "match_scale", "match_bias"}
-        return MatchingConfig(**{name: getattr(self, name) for name in names - ignored})

@@ -1,7 +1,7 @@
 """Configuration of RCAR: a cross-encoder and the constants of its training."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -51,6 +51,8 @@ class RcarConfig(SharedConfig):
         mixture: Mixture over the losses, "beta" (Eq. 4-9) or "gaussian".
         loss_range: Percentiles of the losses that normalisation maps to 0 and 1; losses beyond
             them are clipped.
+        method: Name of another method that trains the model.
+        method_options: Constants of that method, where they are not its defaults.
     """
 
     model_type = "noisy_xmodal_rcar"
@@ -59,6 +61,11 @@ class RcarConfig(SharedConfig):
         "text_config": SubConfigSpec(AutoConfig, model_type="bert"),
     }
 
+    #: The fields that are constants of RCAR, not sizes of the network.
+    constants: ClassVar[tuple[str, ...]] = (
+        *("negatives_per_positive", "negative_side", "masking", "mask_probability", "mask_weight"),
+        *("refurbishment", "prediction", "mixture", "loss_range"),
+    )
     rules: ClassVar[Mapping[str, Rule]] = {"region_size": MatchingConfig.rules["region_size"]}
 
     vision_config: PreTrainedConfig | dict | None = None
@@ -85,6 +92,8 @@ class RcarConfig(SharedConfig):
     prediction: Literal["epoch", "batch"] = "epoch"
     mixture: Literal["beta", "gaussian"] = "beta"
     loss_range: list[float | int] | tuple[float | int, ...] = (5, 95)
+    method: str | None = None
+    method_options: dict[str, Any] | None = None
 
     def validate_sizes(self) -> None:
         """Refuse sizes that no model can have."""

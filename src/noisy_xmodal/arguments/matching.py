@@ -1,0 +1,90 @@
+"""Options of `train_ncr.py`: the networks of a matching model, and the method that trains them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
+RECIPES: dict[str, dict[str, Any]] = {
+    "small": {
+        "similarity": "cosine",
+        "similarity_options": '{"image_pooling": "attention", "projection": true}',
+        "normalize_tokens": False,
+        "dropout": 0.2,
+        "objective": "infonce",
+        "word_encoder": "words",
+        "word_size": 256,
+        "hidden_size": 256,
+        "min_word_frequency": 1,
+        "warmup_epochs": 2,
+        "num_train_epochs": 6.0,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+    },
+    "paper": {
+        "similarity": "sgr",
+        "objective": "triplet",
+        "word_encoder": "bigru",
+        "word_size": 300,
+        "hidden_size": 1024,
+        "min_word_frequency": 4,
+        "warmup_epochs": 5,
+        "num_train_epochs": 45.0,
+        "learning_rate": 2e-4,
+        "lr_scheduler_type": "constant",
+    },
+}
+
+
+@dataclass
+class MatchingArguments:
+    """The method, what each network is made of, and the constants of NCR."""
+
+    method: str = field(
+        default="ncr",
+        metadata={"help": "Method by its name in CAPTION_METHODS; an unknown name lists them all."},
+    )
+    similarity: str = field(
+        default="cosine",
+        metadata={"help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr or sgraf."},
+    )
+    similarity_options: str = field(
+        default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}
+    )
+    word_encoder: str = field(
+        default="bigru", metadata={"help": "Word-level text encoder: bigru or words."}
+    )
+    hidden_size: int = field(default=256, metadata={"help": "Size of the joint space."})
+    word_size: int = field(default=256, metadata={"help": "Size of a word's embedding."})
+    dropout: float = field(default=0.4, metadata={"help": "Dropout on the word embeddings."})
+    image_dropout: float = field(
+        default=0.0, metadata={"help": "Dropout on region features or the vision model's output."}
+    )
+    normalize_tokens: bool = field(
+        default=True, metadata={"help": "Give every region and word unit length before the head."}
+    )
+    vision_model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "Pretrained vision model; a small ResNet from scratch if none."},
+    )
+    text_model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Pretrained text encoder; the word-level one if none."}
+    )
+    objective: str = field(
+        default="infonce",
+        metadata={"help": "Loss that targets enter: triplet, mean_triplet, infonce, soft_infonce."},
+    )
+    margin: float = field(default=0.2, metadata={"help": "alpha of NCR's Eq. 2 and 7."})
+    soft_margin: str = field(
+        default="exponential", metadata={"help": "Curve of Eq. 7: exponential, linear or sine."}
+    )
+    curve: float = field(default=10.0, metadata={"help": "m of Eq. 7."})
+    rectification: str = field(
+        default="epoch", metadata={"help": "Rectify targets once an epoch or for every batch."}
+    )
+    co_rectify: bool = field(
+        default=True, metadata={"help": "False: co-divide alone, the paper's ablation."}
+    )
+    method_options: str = field(
+        default="{}",
+        metadata={"help": 'Further constants of the method as JSON, such as {"margin": 0.3}.'},
+    )

@@ -1,0 +1,45 @@
+"""How models learn from pairs that may be wrong: a paper a file, a method a class.
+
+The two tables list the methods by the name that `--method` takes. A new method is a file here, or
+anywhere, and a line in one of them.
+"""
+
+from ..training import Method
+from .class_loss import ClassLoss
+from .dcca import Dcca
+from .dccae import Dccae
+from .dmcm import Dmcm
+from .dscmr import Dscmr
+from .lcn import Lcn
+from .mrl import Mrl, MrlWarmup
+from .ncr import Ncr
+from .plain import Plain, Saf, Scan, Sgr, SgrClean, SgrStar, Vse, VsePlusPlus
+from .rcar import Rcar
+from .sdml import Sdml
+
+#: Methods for pairs with captions.
+CAPTION_METHODS: dict[str, type[Method]] = {
+    "ncr": Ncr,
+    "rcar": Rcar,
+    "plain": Plain,
+    "vse": Vse,
+    "vse++": VsePlusPlus,
+    "scan": Scan,
+    "saf": Saf,
+    "sgr": Sgr,
+    "sgr*": SgrStar,
+    "sgr-c": SgrClean,
+}
+
+#: Methods for pairs with classes.
+LABEL_METHODS: dict[str, type[Method]] = {
+    "dmcm": Dmcm,
+    "mrl": Mrl,
+    "mrl_warmup": MrlWarmup,
+    "lcn": Lcn,
+    "ce": ClassLoss,
+    "sdml": Sdml,
+    "dscmr": Dscmr,
+    "dcca": Dcca,
+    "dccae": Dccae,
+}

@@ -1,0 +1,173 @@
+"""Training that believes every pair: the systems that robust methods are compared with.
+
+| preset | similarity                     | negatives after the warm-up | paper                    |
+|--------|--------------------------------|-----------------------------|--------------------------|
+| vse    | cosine of one vector a side    | all                         | Kiros et al., 2014       |
+| vse++  | the same                       | hardest                     | Faghri et al., BMVC 2018 |
+| scan   | cross-attention, text to image | hardest                     | Lee et al., ECCV 2018    |
+| saf    | attention filtration           | hardest                     | Diao et al., AAAI 2021   |
+| sgr    | graph reasoning                | hardest                     | the same                 |
+| sgr*   | graph reasoning                | hardest, all in a warm-up   | NCR's comparison         |
+| sgr-c  | the same, right pairs only     | the same                    | NCR's comparison         |
+
+The loss is the triplet loss with margin alpha (`margin`), averaged over the negatives where all
+count. Hardest negatives from the first step do not get far on noisy pairs or small models; the
+warm-up of sgr* is NCR's remedy.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.digests import Digests, array_digests
+from ..options import Rule, never_read
+from ..training import Constant, Method, PairBatch, PairTask
+from ..training.method import Fields
+from .objectives import OBJECTIVES
+
+
+class Plain(Method):
+    """One network that takes every pair for right, as much as `weights` says.
+
+    Args:
+        weights: How much each pair counts, (n_pairs,), such as the clean probabilities of an audit;
+            None where all count alike. A pair of weight 0 is a negative of others and nothing else.
+    """
+
+    title = "plain"
+    task = PairTask
+    options: ClassVar[Mapping[str, Constant]] = {
+        "objective": Constant("triplet"),
+        "margin": Constant(
+            0.2,
+            1e-6,
+            1e6,
+            Rule(
+                lambda options: options.objective != "infonce",
+                "only the triplet objectives have a margin. Leave it out.",
+            ),
+        ),
+    }
+    argument_rules: ClassVar[Mapping[str, Rule]] = {
+        "robust": never_read(
+            "the method divides nothing, so nothing can be left out. Leave it out."
+        )
+    }
+    recipe: ClassVar[Fields] = {"warmup_epochs": 0}
+
+    def __init__(self, weights: np.ndarray | None = None) -> None:
+        self.weights = weights
+
+    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
+        """Choose the objective by the constants."""
+        super().attach(engine, model, args, processor)
+        name = self.constants.objective
+        if name not in ("triplet", "mean_triplet", "infonce"):
+            raise ValueError(
+                f"{self.title}: `objective` in `method_options` is {name!r}: give triplet, "
+                "mean_triplet or infonce."
+            )
+        self.objective = OBJECTIVES[name](getattr(self.constants, "margin", 0.2))
+
+    def check_data(self, smallest: int) -> None:
+        """Refuse weights of another number of pairs."""
+        shape = (len(self.engine.train_dataset),)
+        if self.weights is not None and self.weights.shape != shape:
+            raise ValueError(
+                f"`weights` has the shape {self.weights.shape}: give one for each of {shape[0]} "
+                "pairs."
+            )
+
+    def identity(self) -> dict[str, Digests]:
+        """The weights."""
+        return {} if self.weights is None else {"pair: weight": array_digests(self.weights)}
+
+    def model_options(self) -> dict[str, Any]:
+        """Where the hardest negatives alone count, the model may leave the other pairs alone."""
+        hardest = self.objective.has_few_pairs and self.engine.epoch >= self.args.warmup_epochs
+        return {"few_pairs": True} if hardest and not self.args.torch_compile else {}
+
+    def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
+        """The loss over all negatives, times the weights, (n_pairs,)."""
+        return self.weighted(self.objective.warm_up(output, batch.negatives), batch)
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        """The objective's own loss, times the weights, (n_pairs,)."""
+        ones = torch.ones(len(batch.pair_id), device=batch.pair_id.device)
+        return self.weighted(self.objective.robust(output, ones, batch.negatives), batch)
+
+    def weighted(self, losses: Tensor, batch: PairBatch) -> Tensor:
+        """The losses times the weights of their pairs, (n_pairs,)."""
+        if self.weights is None:
+            return losses
+        own = self.weights[batch.pair_id.cpu().numpy()]
+        return torch.as_tensor(own, dtype=torch.float32, device=losses.device) * losses
+
+
+class Vse(Plain):
+    """The sum over all negatives in VSE's loss is a mean here."""
+
+    title = "VSE"
+    citation = (
+        "Kiros, Salakhutdinov, Zemel. Unifying Visual-Semantic Embeddings with Multimodal Neural "
+        "Language Models. arXiv:1411.2539, 2014."
+    )
+    shape: ClassVar[Fields] = {"similarity": "cosine"}
+    options: ClassVar[Mapping[str, Constant]] = {
+        **Plain.options,
+        "objective": Constant("mean_triplet"),
+    }
+
+
+class VsePlusPlus(Plain):
+    """Hardest negatives."""
+
+    title = "VSE++"
+    citation = (
+        "Faghri, Fleet, Kiros, Fidler. VSE++: Improving Visual-Semantic Embeddings with Hard "
+        "Negatives. BMVC 2018."
+    )
+    shape: ClassVar[Fields] = {"similarity": "cosine"}
+
+
+class Scan(Plain):
+    """Words attend to regions."""
+
+    title = "SCAN"
+    citation = "Lee, Chen, Hua, Hu, He. Stacked Cross Attention for Image-Text Matching. ECCV 2018."
+    shape: ClassVar[Fields] = {"similarity": "scan_t2i"}
+
+
+class Saf(Plain):
+    """Alignments filtered by attention."""
+
+    title = "SAF"
+    citation = (
+        "Diao, Zhang, Ma, Lu. Similarity Reasoning and Filtration for Image-Text Matching. "
+        "AAAI 2021."
+    )
+    shape: ClassVar[Fields] = {"similarity": "saf"}
+
+
+class Sgr(Saf):
+    """Alignments that a graph reasons over."""
+
+    title = "SGR"
+    shape: ClassVar[Fields] = {"similarity": "sgr"}
+
+
+class SgrStar(Sgr):
+    """SGR after a warm-up on all negatives, as NCR compares with it."""
+
+    title = "SGR*"
+    recipe: ClassVar[Fields] = {"warmup_epochs": 5}
+
+
+class SgrClean(SgrStar):
+    """SGR* on the pairs that the oracle marks as right: an upper mark, never a method."""
+
+    title = "SGR-C"
+    drops_noisy_pairs = True

@@ -1,1 +1,0 @@
-"""The systems that DMCM compares with, one file each."""

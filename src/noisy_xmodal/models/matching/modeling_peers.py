@@ -1,0 +1,148 @@
+"""Two matching models of the same shape whose similarities are averaged at inference.
+
+Source: Huang et al., NeurIPS 2021, section 3 and the end of 4.2 (the ensemble).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...modules import Encoded
+from .configuration_peers import PeersConfig
+from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
+
+#: Encodings of the same images or texts by peer A and peer B.
+EncodedByPeers = tuple[Encoded, Encoded]
+
+
+@dataclass
+class PeersOutput(MatchingOutput):
+    """The ensemble's scores, or each peer's own output when the batch was dealt to the peers.
+
+    Args:
+        peers: Outputs of peer A and peer B on their own pairs, only with `peer` given.
+    """
+
+    peers: tuple[MatchingOutput, MatchingOutput] | None = None
+
+
+class PeersModel(MatchingPreTrainedModel):
+    """Peers A and B; `peer_a.save_pretrained(...)` stores one of them as a `MatchingModel`.
+
+    Args:
+        config: Shape of the peers.
+    """
+
+    config_class = PeersConfig
+    config: PeersConfig
+
+    def __init__(self, config: PeersConfig) -> None:
+        super().__init__(config)
+        self.peer_a = MatchingModel(config.peer_config())
+        self.peer_b = MatchingModel(config.peer_config())
+        self.post_init()
+
+    @property
+    def peers(self) -> tuple[MatchingModel, MatchingModel]:
+        """Both peers, A first."""
+        return self.peer_a, self.peer_b
+
+    @property
+    def is_two_tower(self) -> bool:
+        """Whether a score is the inner product of an image vector and a text vector."""
+        return self.peer_a.is_two_tower
+
+    @property
+    def text_length_limit(self) -> int | None:
+        """The most tokens that the text encoders have positions for, if there is a limit."""
+        return self.peer_a.text_length_limit
+
+    def encode_image(self, **image_inputs: Tensor | None) -> EncodedByPeers:
+        """Encode images by both peers; inputs as for `MatchingModel.encode_image`."""
+        return (self.peer_a.encode_image(**image_inputs), self.peer_b.encode_image(**image_inputs))
+
+    def encode_text(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None
+    ) -> EncodedByPeers:
+        """Encode texts by both peers; inputs as for `MatchingModel.encode_text`."""
+        return (
+            self.peer_a.encode_text(input_ids, attention_mask),
+            self.peer_b.encode_text(input_ids, attention_mask),
+        )
+
+    def score(self, image: EncodedByPeers, text: EncodedByPeers) -> Tensor:
+        """Average the peers' similarities, (n_images, n_texts)."""
+        return (self.peer_a.score(image[0], text[0]) + self.peer_b.score(image[1], text[1])) / 2
+
+    def get_image_features(self, **image_inputs: Tensor) -> Tensor:
+        """Unit vectors of images, (n_images, 2 * hidden_size), for a two-tower head.
+
+        The peers' vectors stand beside each other, scaled by 1 / sqrt(2), so that the inner product
+        with `get_text_features` is the ensemble's similarity.
+        """
+        features = [peer.get_image_features(**image_inputs) for peer in self.peers]
+        return torch.cat(features, dim=-1) / math.sqrt(2)
+
+    def get_text_features(self, **text_inputs: Tensor) -> Tensor:
+        """Unit vectors of texts, (n_texts, 2 * hidden_size); see `get_image_features`."""
+        features = [peer.get_text_features(**text_inputs) for peer in self.peers]
+        return torch.cat(features, dim=-1) / math.sqrt(2)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        regions: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        peer: Tensor | None = None,
+        gather: bool = False,
+        few_pairs: bool = False,
+    ) -> PeersOutput:
+        """Score all images of the batch with all its texts.
+
+        Args:
+            input_ids: (n_texts, length), see `MatchingModel` for this and the next four.
+            attention_mask: (n_texts, length).
+            pixel_values: (n_images, channels, height, width).
+            regions: (n_images, n_regions, region_size).
+            region_mask: (n_images, n_regions).
+            peer: For training, the peer that each pair of the batch belongs to, 0 or 1,
+                (n_pairs,). Each peer then sees its own pairs alone, through one forward pass of the
+                whole model, so that gradients synchronise under data parallelism.
+            gather: Whether a peer's pairs meet those of all processes.
+            few_pairs: For a loss whose gradient reaches few of the pairs, see `MatchingModel`.
+
+        Returns:
+            The ensemble's scores, or `peers` alone when `peer` is given.
+        """
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "pixel_values": pixel_values,
+            "regions": regions,
+            "region_mask": region_mask,
+        }
+        if peer is not None:
+            own = [
+                {key: None if value is None else value[peer == k] for key, value in batch.items()}
+                for k in range(2)
+            ]
+            how = {"gather": gather, "few_pairs": few_pairs}
+            a, b = self.peer_a(**own[0], **how), self.peer_b(**own[1], **how)
+            return PeersOutput(peers=(a, b))
+        a, b = self.peer_a(**batch, gather=gather), self.peer_b(**batch, gather=gather)
+        image_embeds = text_embeds = None
+        if self.is_two_tower:
+            image_embeds = torch.cat([a.image_embeds, b.image_embeds], dim=-1) / math.sqrt(2)
+            text_embeds = torch.cat([a.text_embeds, b.text_embeds], dim=-1) / math.sqrt(2)
+        logits = (a.logits_per_image + b.logits_per_image) / 2  # (n_images, n_texts)
+        return PeersOutput(
+            scores=(a.scores + b.scores) / 2,
+            logits_per_image=logits,
+            logits_per_text=logits.T,
+            image_embeds=image_embeds,
+            text_embeds=text_embeds,
+        )

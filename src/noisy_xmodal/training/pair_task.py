@@ -1,0 +1,128 @@
+"""Pairs with captions as the trainer's samples: how they become batches."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+from transformers import ProcessorMixin
+from transformers.utils import logging
+
+from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
+from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER
+from ..data.samplers import PeerPairs
+from ..evaluation import RetrievalEvaluator
+from ..modules.gathering import gather_batch
+from ..modules.text_limits import TruncationCount, count_truncated, limit_tokens
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """The pairs of one network in a mini-batch.
+
+    Attributes:
+        peer: The network, 0 or 1.
+        pair_id: (n_pairs,); of all processes where negatives are gathered, as all that follows
+            from it.
+        negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
+            other captions of an image are not negatives of it, nor are those of other images with
+            the same text as one of its own, nor the caption of its partner.
+        inputs: What the model reads.
+    """
+
+    peer: int
+    pair_id: Tensor
+    negatives: Tensor
+    inputs: dict[str, Tensor]
+
+
+class PairTask:
+    """Image-caption pairs; see `Task`.
+
+    Args:
+        model: A model that reads images and captions.
+        args: The training arguments.
+        method: The method.
+        processor: The model's processor.
+    """
+
+    least_batch = 2
+
+    def __init__(self, model: Any, args: Any, method: Any, processor: ProcessorMixin) -> None:
+        self.processor, self._args = processor, args
+        self._length_limit = getattr(model, "text_length_limit", None)
+        self.collator = PairCollator(processor)
+        self.cut_texts: TruncationCount | None = None
+        self.trainer_options = {"processing_class": processor}
+        self._pairs: PairDataset | None = None
+
+    def training_samples(self, dataset: datasets.Dataset | PairDataset) -> PairDataset:
+        """Pairs of the training split; pictures are decoded once where they fit into memory.
+
+        Raises:
+            DatasetError: If a column breaks the contract, or all captions are of one image.
+        """
+        pairs = self._as_pairs(dataset, "train", self._args.per_device_train_batch_size)
+        if pairs.n_images < 2:
+            raise DatasetError(
+                "Split 'train' has one image: a wrong pair needs another image. Add data."
+            )
+        limit_tokens(self.processor.tokenizer, self._length_limit)
+        self.cut_texts = count_truncated(self.processor, pairs.captions())
+        if self.cut_texts.n_cut:
+            logger.warning(self.cut_texts.message("training captions"))
+        if pairs.visual == IMAGE:
+            transform, memory = self.processor.image_processor, self._args.image_cache_mb * 2**20
+            pairs = PairDataset(pairs.dataset, transform, memory)
+        self._pairs = pairs
+        return pairs
+
+    @staticmethod
+    def _as_pairs(dataset: datasets.Dataset | PairDataset, split: str, minimum: int) -> PairDataset:
+        rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
+        validate_pairs(rows, split=split, minimum_pairs=minimum)
+        return dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
+
+    def as_samples(self, dataset: datasets.Dataset | PairDataset, split: str) -> PairDataset:
+        """Pairs of rows by the column contract."""
+        return dataset if isinstance(dataset, PairDataset) else self._as_pairs(dataset, split, 1)
+
+    def evaluator(self) -> RetrievalEvaluator:
+        """Retrieval among all images and captions of a split."""
+        return RetrievalEvaluator(self.processor, block_size=self._args.score_block_size)
+
+    def fit(self, samples: PairDataset) -> None:
+        """Nothing: the model takes nothing from the training split as it is."""
+
+    def by_peer(self, samples: PairDataset) -> PeerPairs:
+        """The pairs, each with the network that it was dealt to and the caption of its partner."""
+        return PeerPairs(samples)
+
+    def make_batch(
+        self, inputs: dict[str, Tensor], peer: int = 0, gather: bool = False
+    ) -> PairBatch:
+        """Separate ids and negatives of a network's pairs from what its model reads."""
+        inputs = dict(inputs)
+        has_partners = PARTNER in inputs
+        names = (PAIR_ID, IMAGE_ROW, PARTNER if has_partners else PAIR_ID)
+        ids = [inputs[name] for name in names]
+        for name in set(names):
+            del inputs[name]
+        pair_id, image_row, partner = map(gather_batch, ids) if gather else ids
+        negatives = image_row[:, None] != image_row[None, :]
+        assert self._pairs is not None, "batches are made of training samples"
+        if self._has_repeated_texts or has_partners:
+            rows, texts = image_row.cpu().numpy(), partner.cpu().numpy()
+            own = self._pairs.shared_texts.match(rows[:, None], texts[None, :])
+            negatives &= ~torch.from_numpy(own).to(negatives.device)
+        return PairBatch(peer, pair_id, negatives, inputs)
+
+    @cached_property
+    def _has_repeated_texts(self) -> bool:
+        """Whether a training text is given to several images."""
+        assert self._pairs is not None
+        return bool(self._pairs.shared_texts.is_shared.any())

@@ -1,0 +1,174 @@
+"""A method or a head that is one class and one line works everywhere: see `new_methods`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from transformers import AutoModel
+
+import noisy_xmodal  # noqa: F401  registers the classes
+from example_scripts import script
+from new_methods import Believing, Hinge, Rcl
+from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training.integrity import checkpoint_folders
+from toy_labels import toy_labels
+from toy_pairs import toy_pairs
+
+RUNNER = Path(__file__).parents[1] / "new_methods.py"
+OPTIONS = {
+    "train_ncr": "--num_train_epochs 4 --warmup_epochs 1 --per_device_train_batch_size 24 "
+    "--hidden_size 8 --word_size 8 --dropout 0",
+    "train_dmcm": "--num_train_epochs 4 --per_device_train_batch_size 40 --hidden_size 8 "
+    "--embedding_size 6",
+}
+COMMON = "--disable_tqdm True --use_cpu True --plot_divisions False --learning_rate 1e-2 --seed 3"
+METHODS = {"rcl": ("train_ncr", Rcl), "believing": ("train_ncr", Believing)}
+METHODS["hinge"] = ("train_dmcm", Hinge)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, Path]:
+    """Folders of pairs with captions and with classes, by the script that trains on them."""
+    root = tmp_path_factory.mktemp("data")
+    noise = CompleteMismatch(0.4, "caption")
+    for name, rows, rest in (
+        ("train_ncr", toy_pairs(48, noise=noise), toy_pairs(12, seed=1)),
+        ("train_dmcm", toy_labels(noise="sym_40"), toy_labels(40, seed=1)),
+    ):
+        (root / name).mkdir()
+        for split, part in (("train", rows), ("validation", rest), ("test", rest)):
+            part.to_parquet(str(root / name / f"{split}.parquet"))
+    return {name: root / name for name in OPTIONS}
+
+
+def argv(data: dict[str, Path], method: str, out: Path, *more: str) -> list[str]:
+    name = METHODS[method][0]
+    options = [*OPTIONS[name].split(), *COMMON.split(), "--dataset_name", str(data[name])]
+    return ["--method", method, *options, "--output_dir", str(out), *more]
+
+
+def weights(out: Path) -> dict[str, np.ndarray]:
+    return load_file(str(out / "model.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory) -> dict[str, Path]:
+    """A finished run of each method."""
+    out = tmp_path_factory.mktemp("runs")
+    for method, (name, _) in METHODS.items():
+        script(name).main(argv(data, method, out / method))
+    return {method: out / method for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_trains_by_the_script_writes_its_card_and_loads(runs, method):
+    kind, folder = METHODS[method][1], runs[method]
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["method"], results["method_name"]) == (kind.title, method)
+    card = (folder / "README.md").read_text()
+    assert f"**{kind.title}**" in card
+    assert kind.citation in card
+    model = AutoModel.from_pretrained(folder)
+    assert model.config.method == method
+    stored = weights(folder)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), stored[name])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_writes_its_divisions_if_it_divides(runs, method):
+    path = runs[method] / "divisions/divisions.json"
+    assert path.is_file() == (method == "believing")
+    if method == "believing":
+        rows = json.loads(path.read_text())
+        assert [row["epoch"] for row in rows] == [1, 2, 3]
+        assert rows[-1]["auroc"] > 0.6
+
+
+@pytest.mark.parametrize("method", ["believing", "hinge"])
+def test_a_killed_run_resumes_to_the_same_end(data, runs, method, tmp_path):
+    out = tmp_path / method
+    command = [sys.executable, str(RUNNER), METHODS[method][0], *argv(data, method, out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(checkpoint_folders(out)) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "results.json").is_file()
+    script(METHODS[method][0]).main(argv(data, method, out, "--resume_from_checkpoint", "True"))
+    whole = weights(runs[method])
+    for name, value in weights(out).items():
+        np.testing.assert_allclose(value, whole[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_two_processes_train_what_one_trains(data, tmp_path):
+    method = "believing"
+    shared = ["--gather_negatives", "True", "--load_best_model_at_end", "False"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    script("train_ncr").main(argv(data, method, one, *shared))
+    options = argv(data, method, two, *shared, "--ddp_backend", "gloo")
+    options[options.index("--per_device_train_batch_size") + 1] = "12"
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [sys.executable, *command, str(RUNNER), "train_ncr", *options],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = weights(one)
+    for name, value in weights(two).items():
+        if name.endswith("pooling.score.bias"):
+            continue  # a softmax cancels it: its gradient is rounding, which Adam scales up
+        np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_rcl_is_its_formula():
+    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    negatives = ~torch.eye(5, dtype=torch.bool)
+    method, output = Rcl(), type("Output", (), {"scores": scores})
+    method.constants = type("Constants", (), {"temperature": 0.5})
+    losses = method.loss(output, type("Batch", (), {"negatives": negatives}))
+    for i in range(5):
+        rows, columns = (scores / 0.5).exp(), (scores.T / 0.5).exp()
+        expected = sum(
+            -torch.log(1 - side[i, j] / side[i].sum())
+            for side in (rows, columns)
+            for j in range(5)
+            if j != i
+        )
+        torch.testing.assert_close(losses[i], expected)
+
+
+def test_its_constants_are_read_and_checked(data, tmp_path):
+    changed = ("--method_options", '{"temperature": 0.5}', "--num_train_epochs", "2")
+    script("train_ncr").main(argv(data, "rcl", tmp_path / "out", *changed))
+    config = AutoModel.from_pretrained(tmp_path / "out").config
+    assert config.method_options == {"temperature": 0.5}
+    wrong = ("--method_options", '{"temperature": 50}')
+    with pytest.raises(ValueError, match=r"RCL: `temperature` .* \[0.001, 10\], found 50"):
+        script("train_ncr").main(argv(data, "rcl", tmp_path / "wrong", *wrong))
+    with pytest.raises(ValueError, match="--margin is no option of --method rcl"):
+        script("train_ncr").main(argv(data, "rcl", tmp_path / "wrong", "--margin", "0.3"))
+
+
+def test_a_head_trains_by_its_name_and_loads(data, tmp_path):
+    options = ("--similarity", "best_region", "--num_train_epochs", "2")
+    script("train_ncr").main(argv(data, "rcl", tmp_path / "out", *options))
+    model = AutoModel.from_pretrained(tmp_path / "out")
+    assert type(model.head).__name__ == "BestRegion"
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert np.isfinite(results["last"]["test"]["rsum"])

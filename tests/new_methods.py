@@ -1,0 +1,92 @@
+"""Methods and a similarity head that are not part of the library, each as a user would add it.
+
+As a script it trains one of them: `python new_methods.py train_ncr --method rcl --output_dir OUT`.
+"""
+
+import sys
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from example_scripts import script
+from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
+from noisy_xmodal.methods.class_loss import LabelMethod
+from noisy_xmodal.modules import Encoded
+from noisy_xmodal.modules.similarity import SIMILARITY_HEADS
+from noisy_xmodal.modules.similarity.base import SimilarityHead
+from noisy_xmodal.training import Constant, LabelBatch, Method, PairBatch, PairTask
+from noisy_xmodal.training.run import leave_processes
+
+
+class Rcl(Method):
+    """Complementary contrastive learning: every negative is pushed away, no pair is pulled."""
+
+    title = "RCL"
+    citation = "Hu et al. Cross-Modal Retrieval with Partially Mismatched Pairs. TPAMI 2023."
+    task = PairTask
+    options: ClassVar[dict[str, Constant]] = {"temperature": Constant(0.05, 1e-3, 10)}
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        logits = output.scores / self.constants.temperature  # (n_pairs, n_pairs)
+        losses = torch.zeros(len(logits), device=logits.device)
+        for side, negatives in ((logits, batch.negatives), (logits.T, batch.negatives.T)):
+            complement = torch.log1p(-side.softmax(dim=1).clamp(max=1 - 1e-6))
+            losses = losses - complement.masked_fill(~negatives, 0).sum(dim=1)
+        return losses
+
+
+class Believing(Rcl):
+    """Cross-entropy of pairs that count as much as a mixture of their losses believes them."""
+
+    title = "Believing"
+    citation = "@misc{believing, title = {Believing}}"
+    is_dividing = True
+
+    def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
+        labels = torch.arange(len(output.logits_per_image))
+        return F.cross_entropy(output.logits_per_image, labels, reduction="none")
+
+    def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
+        return {"loss": self.warm_up_loss(output, batch)}
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        return self.look_up("clean_probability", batch) * self.warm_up_loss(output, batch)
+
+
+class Hinge(LabelMethod):
+    """The class of each side must lead by a margin."""
+
+    title = "Hinge"
+    citation = "Crammer, Singer. Multiclass Kernel-based Vector Machines. JMLR 2001."
+    options: ClassVar[dict[str, Constant]] = {"margin": Constant(0.5, 0, 10)}
+
+    def loss(self, output: Any, batch: LabelBatch) -> Tensor:
+        margin = self.constants.margin
+        sides = (
+            (output.image_class_logits, batch.image_label),
+            (output.text_class_logits, batch.text_label),
+        )
+        parts = [F.multi_margin_loss(*side, margin=margin, reduction="none") for side in sides]
+        return torch.stack(parts).sum(dim=0)
+
+
+class BestRegion(SimilarityHead):
+    """The mean over words of the best region's similarity."""
+
+    def forward(self, image: Encoded, text: Encoded) -> Tensor:
+        regions, words = self.real_tokens(image), self.real_tokens(text)
+        every = torch.einsum("ird,twd->itrw", regions, words)
+        every = every.masked_fill(~image.mask[:, None, :, None], -2)
+        best = every.amax(dim=2) * text.mask[None]  # (n_images, n_texts, n_words)
+        return best.sum(dim=2) / text.mask.sum(dim=1)
+
+
+CAPTION_METHODS |= {"rcl": Rcl, "believing": Believing}
+LABEL_METHODS["hinge"] = Hinge
+SIMILARITY_HEADS["best_region"] = BestRegion
+
+if __name__ == "__main__":
+    script(sys.argv[1]).main(sys.argv[2:])
+    leave_processes()

@@ -1,0 +1,231 @@
+"""The hooks of a method: matrix targets, partners, restarts, the whole output, tracked parts."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from noisy_xmodal import (
+    MatchingConfig,
+    MatchingModel,
+    MatchingProcessor,
+    RegionFeatureProcessor,
+    RobustTrainer,
+    RobustTrainingArguments,
+    train_word_tokenizer,
+)
+from noisy_xmodal.methods import Ncr, Vse
+from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training import Constant, Method, PairBatch, PairTask
+from toy_pairs import REGION_SIZE, toy_pairs
+
+
+def trainer_of(out: Path, method: Method, rows: Any = None, **options: Any) -> RobustTrainer:
+    """A trainer of one tiny network, three epochs of three steps."""
+    torch.manual_seed(0)
+    rows = toy_pairs(36, noise=CompleteMismatch(0.4, "caption")) if rows is None else rows
+    words = train_word_tokenizer(caption for row in rows["captions"] for caption in row)
+    config = MatchingConfig(
+        region_size=REGION_SIZE,
+        vocab_size=len(words),
+        word_encoder="words",
+        word_size=8,
+        hidden_size=8,
+        dropout=0.0,
+        similarity="cosine",
+        normalize_tokens=False,
+    )
+    arguments = {
+        "num_train_epochs": 3,
+        "warmup_epochs": 0,
+        "per_device_train_batch_size": 24,
+        "learning_rate": 1e-2,
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
+        "save_total_limit": None,
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "plot_divisions": False,
+    }
+    return RobustTrainer(
+        MatchingModel(config),
+        RobustTrainingArguments(output_dir=str(out), **arguments | options),
+        method,
+        rows,
+        processing_class=MatchingProcessor(RegionFeatureProcessor(REGION_SIZE), words),
+    )
+
+
+def weights(trainer: RobustTrainer) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in trainer.model.state_dict().items()}
+
+
+class Contrast(Method):
+    """The simplest method: cross-entropy of every pair."""
+
+    title = "contrast"
+    task = PairTask
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        own = torch.arange(len(output.logits_per_image))
+        return torch.nn.functional.cross_entropy(output.logits_per_image, own, reduction="none")
+
+
+class SoftMatrix(Contrast):
+    """Targets that are a matrix for the batch: what a pair lacks goes to similar texts."""
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        similar = (output.text_embeds @ output.text_embeds.T).detach()  # (n_pairs, n_pairs)
+        similar = similar.masked_fill(~batch.negatives, -torch.inf).softmax(dim=1)
+        self.seen = 0.8 * torch.eye(len(similar)) + 0.2 * similar
+        return -(self.seen * output.logits_per_image.log_softmax(dim=1)).sum(dim=1)
+
+
+def test_targets_can_be_a_matrix_and_the_whole_output_is_seen(tmp_path):
+    method = SoftMatrix()
+    trainer = trainer_of(tmp_path, method)
+    before = weights(trainer)
+    trainer.train()
+    torch.testing.assert_close(method.seen.sum(dim=1), torch.ones(24))
+    assert any((before[name] != value).any() for name, value in weights(trainer).items())
+
+
+class Exchange(Contrast):
+    """From the second epoch on, a pair is trained with the caption of the pair before it."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, list, list]] = []
+
+    def begin_epoch(self, epoch: int, resumed: bool) -> None:
+        if epoch == 1 and not resumed:
+            n_pairs = len(self.engine.train_dataset)
+            self.engine.pair_state["partner"] = np.roll(np.arange(n_pairs), 1)[None]
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        self.batches.append((self.engine.epoch, batch.pair_id.tolist(), batch))
+        return super().loss(output, batch)
+
+
+def test_partners_exchange_captions_and_are_no_negatives(tmp_path):
+    method = Exchange()
+    trainer = trainer_of(tmp_path, method, dataloader_num_workers=1)
+    trainer.train()
+    pairs = trainer.train_dataset
+    tokenizer = trainer.processing_class.tokenizer
+    for epoch, ids, batch in method.batches:
+        texts = [(pair_id - 1) % len(pairs) if epoch else pair_id for pair_id in ids]
+        captions = [pairs.captions()[text] for text in texts]
+        expected = tokenizer(captions, padding=True, return_tensors="pt")["input_ids"]
+        torch.testing.assert_close(batch.inputs["input_ids"], expected)
+        rows, text_rows = pairs.row_of_pair[ids], pairs.row_of_pair[texts]
+        own = {row: set(np.array(pairs.captions())[pairs.row_of_pair == row]) for row in set(rows)}
+        for i in range(len(ids)):
+            for j in range(len(ids)):
+                is_own = captions[j] in own[rows[i]] or rows[i] in (rows[j], text_rows[j])
+                assert batch.negatives[i, j] == (not is_own), (i, j)
+
+
+def test_partners_are_saved_and_a_resumed_run_ends_the_same(tmp_path):
+    whole = trainer_of(tmp_path / "whole", Exchange())
+    whole.train()
+    again = trainer_of(tmp_path / "whole", Exchange())
+    again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-6"))
+    np.testing.assert_array_equal(again.pair_state["partner"], whole.pair_state["partner"])
+    for name, value in weights(whole).items():
+        np.testing.assert_array_equal(value, weights(again)[name], err_msg=name)
+
+
+class Restart(Contrast):
+    """Keeps a number for each pair, and begins anew with the weights in the third epoch."""
+
+    is_restarting = True
+
+    def begin_epoch(self, epoch: int, resumed: bool) -> None:
+        if epoch == 2 and not resumed:
+            self.engine.pair_state["belief"] = np.full(self.engine.pair_state.shape, 0.25)
+            self.engine.restart()
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        known = "belief" in self.engine.pair_state
+        losses = super().loss(output, batch)
+        return self.look_up("belief", batch) * losses if known else losses
+
+
+def test_a_restart_gives_first_weights_and_keeps_the_pair_state(tmp_path):
+    trainer = trainer_of(tmp_path / "whole", Restart(), lr_scheduler_type="linear")
+    first = weights(trainer)
+    seen: dict[str, Any] = {}
+    restart = trainer.restart
+
+    def observed() -> None:
+        restart()
+        seen["weights"] = weights(trainer)
+        seen["state"] = len(trainer.optimizer.state)
+        seen["rate"] = trainer.lr_scheduler.get_last_lr()[0]
+
+    trainer.restart = observed
+    trainer.train()
+    assert seen["state"] == 0
+    assert seen["rate"] == pytest.approx(trainer.args.learning_rate)
+    for name, value in seen["weights"].items():
+        np.testing.assert_array_equal(value, first[name])
+    assert (trainer.pair_state["belief"] == 0.25).all()
+    again = trainer_of(tmp_path / "whole", Restart(), lr_scheduler_type="linear")
+    again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
+    for name, value in weights(trainer).items():
+        np.testing.assert_array_equal(value, weights(again)[name], err_msg=name)
+
+
+def test_other_first_weights_are_not_resumed_with(tmp_path):
+    trainer_of(tmp_path, Restart()).train()
+    other = trainer_of(tmp_path, Restart())
+    other.first_weights = {name: value + 1 for name, value in other.first_weights.items()}
+    with pytest.raises(ValueError, match="first weights"):
+        other.train(resume_from_checkpoint=True)
+
+
+class Parts(Contrast):
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        losses = super().loss(output, batch)
+        self.engine.track("half_loss", losses / 2)
+        return losses
+
+
+def test_parts_of_the_loss_are_logged_beside_it(tmp_path):
+    trainer = trainer_of(tmp_path, Parts())
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["half_loss"] == pytest.approx(row["loss"] / 2, abs=1e-3)
+
+
+class Ranges(Contrast):
+    options: ClassVar[dict[str, Constant]] = {
+        "share": Constant(0.5, 0, 1),
+        "name": Constant("a"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": 1}, "contrast has no option 'shares' in `method_options`; it has: share, name"),
+        ({"share": 2}, r"contrast: `share` .* number in \[0, 1\], found 2"),
+        ({"share": "much"}, "found 'much'"),
+    ],
+)
+def test_constants_out_of_range_are_refused(options, message):
+    config = MatchingConfig(method_options=options)
+    with pytest.raises(ValueError, match=message):
+        Ranges().read_constants(config)
+
+
+def test_a_model_that_does_not_suit_the_method_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"NCR trains 2 network\(s\), and a MatchingModel"):
+        trainer_of(tmp_path, Ncr())
+    with pytest.raises(ValueError, match="pass a method, such as"):
+        trainer_of(tmp_path, Vse)
