@@ -3,9 +3,9 @@
 python dataset_scripts/measure_scale.py --kind features --images 101725  # 30 GB, sparse
 python dataset_scripts/measure_scale.py --kind objects --images 113287
 
-`features`: 36 x 2048 float32 a picture, all zeros, which cost no disk; configs clean and cmp_40.
-`objects`: MS-COCO's form, features of 4 numbers and instance annotations in which few classes are
-frequent, three objects a picture; configs clean, part_40 and part_image_40.
+`features`: 36 x 2048 float32 zeros per picture in a sparse file; configs clean and cmp_40.
+`objects`: the form of MS-COCO, with features of 4 numbers and instance annotations of three objects
+per picture, in which few classes are frequent; configs clean, part_40 and part_image_40.
 """
 
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ def write_captions(folder: Path, n_images: int) -> None:
 
 
 def make_features(folder: Path, n_images: int) -> None:
-    """An array of zeros: the file has its full length, but no blocks on disk."""
+    """Writes an array of zeros as a sparse file."""
     shape = (n_images, 36, 2048)
     np.lib.format.open_memmap(folder / "train_ims.npy", mode="w+", dtype="<f4", shape=shape)
 

@@ -2,10 +2,10 @@
 
 python dataset_scripts/measure_storage.py --folder f30k
 
-The Hub cuts files into chunks of about 64 KiB at places that depend on their content alone, and
-keeps one copy of equal chunks. This script cuts in the same way (a rolling "gear" hash whose top 16
-bits are zero; 8 to 128 KiB a chunk), with a table of its own, and counts the bytes of chunks that
-no file before had. Configs are taken in the order of the card; the result is a JSON file too.
+The Hub divides files into content-defined chunks of about 64 KiB and stores equal chunks once. This
+script uses the same method (boundaries where the top 16 bits of a rolling "gear" hash are zero; 8
+to 128 KiB per chunk) with another hash table, and counts the bytes of chunks that no earlier file
+has. Configs are processed in the order of the card; the result is also written as JSON.
 """
 
 from dataclasses import dataclass, field
@@ -34,37 +34,37 @@ from transformers import HfArgumentParser
 
 from noisy_xmodal.entry.door import enter
 
-WINDOW = 64  # bytes that the rolling hash looks back: one bit of it a byte
-LEAST, MOST = 8 * 2**10, 128 * 2**10
+WINDOW = 64  # bytes in the window of the rolling hash, one per bit of the hash
+MIN_CHUNK, MAX_CHUNK = 8 * 2**10, 128 * 2**10
 BLOCK = 2**22
 GEAR = np.random.default_rng(0).integers(0, 2**64, 256, dtype=np.uint64)
 
 
 def boundaries(data: bytes) -> np.ndarray:
-    """Ends of possible chunks, ascending: where the hash of the last 64 bytes begins with zeros."""
+    """Candidate chunk ends, ascending: where the hash of the last 64 bytes starts with zeros."""
     values = np.frombuffer(data, dtype=np.uint8)
-    found = []
+    parts = []
     for start in range(0, len(values), BLOCK):
         first = max(0, start - WINDOW + 1)
         rolling = GEAR[values[first : start + BLOCK]]  # (n_bytes,)
-        reach = 1
-        while reach < WINDOW:  # the sum over the window, doubling what is summed
+        length = 1
+        while length < WINDOW:  # doubles the length of the summed window
             longer = rolling.copy()
-            longer[reach:] += rolling[:-reach] << np.uint64(reach)
-            rolling, reach = longer, 2 * reach
+            longer[length:] += rolling[:-length] << np.uint64(length)
+            rolling, length = longer, 2 * length
         ends = np.flatnonzero(rolling >> np.uint64(48) == 0) + first + 1
-        found.append(ends[ends > start])
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        parts.append(ends[ends > start])
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
 def chunks(data: bytes) -> Iterator[bytes]:
-    """Cuts a file by its content."""
+    """Divides a file into content-defined chunks."""
     ends = boundaries(data)
     start = 0
     while start < len(data):
-        place = np.searchsorted(ends, start + LEAST)
-        end = int(ends[place]) if place < len(ends) else len(data)
-        end = min(end, start + MOST, len(data))
+        index = np.searchsorted(ends, start + MIN_CHUNK)
+        end = int(ends[index]) if index < len(ends) else len(data)
+        end = min(end, start + MAX_CHUNK, len(data))
         yield data[start:end]
         start = end
 
@@ -90,7 +90,7 @@ def main() -> None:
                 new += 0 if digest in seen else len(chunk)
                 seen.add(digest)
         rows.append({"config": config["config_name"], "on_disk": on_disk, "new": new})
-    print(f"{'config':16}{'bytes on disk':>16}{'really new':>16}")
+    print(f"{'config':16}{'bytes on disk':>16}{'unique bytes':>16}")
     for row in rows:
         print(f"{row['config']:16}{row['on_disk']:16,}{row['new']:16,}")
     total = {name: sum(row[name] for row in rows) for name in ("on_disk", "new")}

@@ -261,8 +261,8 @@ def test_caption_files(tmp_path: Path, text: str, pairs: list[tuple[str, str]]) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no pair"),
-        ("image_id\tcaption\n", "holds no pair"),
+        ("", "has no pairs"),
+        ("image_id\tcaption\n", "has no pairs"),
         ("1\ta\n2\t \n", "line 2: the caption is empty"),
         ("1\ta\n\tb\n", "line 2: the image id is empty"),
         ("1\ta\n\n2\tb\n", "line 2: the line is empty"),
@@ -271,8 +271,8 @@ def test_caption_files(tmp_path: Path, text: str, pairs: list[tuple[str, str]]) 
         ("1 a\n", "line 1: found 0 tabs, expected 1"),
         ("1\ta\n2\tb\tc\n", "line 2: found 2 tabs, expected 1"),
         ("1\tb\tc\n", "line 1: found 2 tabs, expected 1 .*header line"),
-        ("1\ta\n1\tb\n", "line 2: the id '1' stands on line 1 already"),
-        ('1\ta\n2\t"b\n3\tc\n4\td"\n', "line 2: .*quote that does not end .* on line 4 only"),
+        ("1\ta\n1\tb\n", "line 2: the id '1' is already on line 1"),
+        ('1\ta\n2\t"b\n3\tc\n4\td"\n', r"line 2: .*quote that does not end .* on line 4\)"),
         ('1\ta\n2\t"b' + "\n3\tc" * 50_000, "line 2: .*quote that does not end"),
         ("image_id\tfilepath\tcaption\n1\t1.jpg\ta\n", "line 1: the header .* more than one"),
         ("a dog runs\t12_34\n", "line 1: .* look like caption and image id"),
@@ -308,7 +308,7 @@ def test_caption_files_that_break_the_layout(
         ),
         (
             lambda raw: np.save(raw / "dev_ims.npy", features("dev", (3, 4)) / 0),
-            r"dev_ims\.npy, row 0: the features hold NaN",
+            r"dev_ims\.npy, row 0: the features have NaN",
         ),
         (
             lambda raw: np.save(raw / "dev_ims.npy", np.ones((3, 3, 4))),
@@ -329,7 +329,7 @@ def test_files_that_do_not_fit(
 def test_an_empty_folder_and_the_list_of_links(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.mkdir()
-    with pytest.raises(DatasetError, match="holds no split: expected train, dev or test"):
+    with pytest.raises(DatasetError, match="has no split: expected train, dev or test"):
         write(raw, tmp_path / "out")
     listing = raw / "Train_GCC-training.tsv"
     listing.write_text("a dog runs\thttps://x.org/a.jpg\n")

@@ -265,7 +265,7 @@ def test_one_annotation_file_is_not_enough(raw: Path, tmp_path: Path) -> None:
 def test_a_truncated_annotation_file(raw: Path) -> None:
     path = raw / "annotations" / "instances_val2014.json"
     path.write_text(path.read_text()[:-30])
-    with pytest.raises(DatasetError, match=r"instances_val2014\.json is truncated or no JSON"):
+    with pytest.raises(DatasetError, match=r"instances_val2014\.json is truncated or not a JSON"):
         read_annotations([path])
 
 

@@ -115,12 +115,12 @@ def test_copies_are_one_picture() -> None:
     assert group_copies(pictures) == [[(1,), (1, 2)], [(9,)]]
 
 
-def test_merged_captions_put_names_first() -> None:
+def test_merge_captions_put_names_first() -> None:
     entries = [
         openmoji_captions.Emoji("pilot", ("pilot", "flyer"), (), ""),
         openmoji_captions.Emoji("man pilot", ("man pilot", "airman"), (), ""),
     ]
-    assert openmoji.merged_captions(entries) == ["pilot", "man pilot", "flyer", "airman"]
+    assert openmoji.merge_captions(entries) == ["pilot", "man pilot", "flyer", "airman"]
 
 
 @pytest.mark.usefixtures("_few_pictures")

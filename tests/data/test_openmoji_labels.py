@@ -26,7 +26,7 @@ from noisy_xmodal.data.builders.openmoji_captions import (
     emoji_table,
     n_tones,
 )
-from noisy_xmodal.data.builders.openmoji_labels import base_of, one_a_base, split_classes
+from noisy_xmodal.data.builders.openmoji_labels import base_of, split_classes, unique_bases
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.plain_vectors import caption_features, picture_features
 from noisy_xmodal.data.protocol import noise_protocol
@@ -78,9 +78,9 @@ def test_others_have_bases_of_their_own() -> None:
 def test_one_picture_a_base_and_no_gender_where_it_can_be() -> None:
     woman, man, person = (points_of(text) for text in ("👩‍🚀", "👨‍🚀", "🧑‍🚀"))
     other = points_of("🚀")
-    assert one_a_base([[man], [woman], [other], [person]]) == [[other], [person]]
-    assert one_a_base([[woman], [man, person]]) == [[man, person]]
-    assert one_a_base([[man], [other, woman]]) == [[other, woman]]  # a copy has a base too
+    assert unique_bases([[man], [woman], [other], [person]]) == [[other], [person]]
+    assert unique_bases([[woman], [man, person]]) == [[man, person]]
+    assert unique_bases([[man], [other, woman]]) == [[other, woman]]  # a copy has a base too
 
 
 def test_splits_have_the_same_share_of_each_class() -> None:

@@ -62,7 +62,7 @@ def test_the_script_writes_a_folder_of_pictures(photos: Path, tmp_path: Path) ->
     assert sum(map(sum, train["is_noisy"])) == 8
     assert noise_protocol(load(out, "cmp_image_40")["train"])["level"] == "image"
     card = (out / "README.md").read_text()
-    assert "whether the others were right before is not known" in card
+    assert "whether the other captions are correct" in card
     assert str(tmp_path) not in card
 
 
@@ -130,7 +130,7 @@ def test_pictures_that_a_table_names_are_never_replaced(photos: Path, tmp_path: 
     lines = [f"{photos / f'{i}.png'},picture {i}" for i in range(10)]
     (table / "captions.csv").write_text("\n".join(["image,caption", *lines]) + "\n")
     source = str(table / "captions.csv")
-    with pytest.raises(DatasetError, match=r"photos holds .*png, which is read from"):
+    with pytest.raises(DatasetError, match=r"photos contains .*png, which is an input"):
         write_dataset(OwnPairs, photos, ["clean"], source=source, overwrite=True)
     assert len(list(photos.glob("*.png"))) == 10
 

@@ -112,7 +112,7 @@ def test_a_stranger_is_told_before_any_work(tmp_path: Path) -> None:
     with LoopbackHub() as hub:
         environment = hub.environment(tmp_path / "home") | {"HF_TOKEN": "hf_wrong"}
         said = run(command, environment, fails=True)
-    assert "error: The Hub does not know you" in said
+    assert "error: You are not logged in to the Hub" in said
     assert "hf auth login" in said
     assert "Traceback" not in said
     assert not out.exists()

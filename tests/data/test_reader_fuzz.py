@@ -152,7 +152,7 @@ def test_damaged_arrays(tmp_path: Path, content: bytes) -> None:
     for name, valid in PRECOMP.items():
         (tmp_path / name).write_bytes(valid)
     (tmp_path / "dev_ims.npy").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"dev_ims\.npy is (truncated or damaged|no \.npy file)"):
+    with pytest.raises(DatasetError, match=r"dev_ims\.npy is (truncated or damaged|not a \.npy file)"):
         read_all(tmp_path)
     with pytest.raises(ValueError, match=r"dev_ims\.npy (holds Python objects or is|is not a)"):
         read_noise_index(tmp_path / "dev_ims.npy", 2, 3)
@@ -170,7 +170,7 @@ def test_class_numbers_of_any_length(tmp_path: Path) -> None:
 ENTRY = KARPATHY["images"][0]
 ENTRIES = [
     (ENTRY | {"split": ["train"]}, r"image 0 .*the split \['train'\] is unknown"),
-    (ENTRY | {"filepath": ".."}, "plain names of a file and a folder"),
+    (ENTRY | {"filepath": ".."}, "names of a file and a folder, without"),
     (ENTRY | {"filename": "\ud800.jpg"}, "image 0 .*half of a surrogate pair"),
     (ENTRY | {"sentences": [{"raw": "a\udfff"}]}, "image 0 .*half of a surrogate pair"),
 ]
@@ -193,7 +193,7 @@ DEEP, LONG = "[" * 100_000, "9" * 5000
 def test_json_that_python_does_not_parse(tmp_path: Path, text: str) -> None:
     path = tmp_path / "own.json"
     path.write_text(text)
-    with pytest.raises(DatasetError, match=r"own\.json is truncated or no JSON"):
+    with pytest.raises(DatasetError, match=r"own\.json is truncated or not a JSON"):
         read_karpathy(path, "coco")
     with pytest.raises(DatasetError, match=r"Line 1 of .*own\.json is not JSON"):
         load_pairs(path)

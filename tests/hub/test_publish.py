@@ -116,7 +116,7 @@ assert check_can_publish("first") == check_can_publish("tester/first") == "teste
 stranger = refused(check_can_publish, "stranger/model")
 assert "tester may not write to stranger/model" in stranger, stranger
 unknown = refused(check_can_publish, "first", token="hf_nobody")
-assert "The Hub does not know you" in unknown and "hf auth login" in unknown, unknown
+assert "You are not logged in to the Hub" in unknown and "hf auth login" in unknown, unknown
 assert "HF_TOKEN" in unknown
 assert "cannot be made" in refused(check_can_publish, "no good name")
 

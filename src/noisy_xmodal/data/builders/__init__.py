@@ -1,4 +1,4 @@
-"""Dataset builders: one module a dataset, over one base that knows about noise."""
+"""Dataset builders, one module per dataset, with a common base class that adds noise."""
 
 from .base import NoisyPairsBuilder, NoisyPairsConfig
 from .cc152k import CC152K

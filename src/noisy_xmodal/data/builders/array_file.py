@@ -1,8 +1,7 @@
-"""Large .npy files, read block by block.
+"""Reading of large .npy files in blocks.
 
-A memory map would be as easy, but the pages that it has touched count as the process's memory, and
-stay: a 30 GB feature file would look like a process of 30 GB. Here only the block that is asked for
-is in memory.
+A memory map is not used, because its pages stay in the memory of the process: reading a feature
+file of 30 GB would use 30 GB. Here, only one block is in memory.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ class ArrayFile:
         path: The file.
         shape: Its shape.
         dtype: Its type.
-        offset: Where its data begins, in bytes.
+        offset: The start of its data, in bytes.
     """
 
     path: Path
@@ -42,11 +41,11 @@ class ArrayFile:
 
     @property
     def block_rows(self) -> int:
-        """Number of rows that are read at once."""
+        """Number of rows in a block."""
         return rows_per_block(self.row_bytes)
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """Reads the rows from `first` to before `last`, (last - first, ...)."""
+        """Reads the rows `first` to `last - 1`, (last - first, ...)."""
         count = (last - first) * int(np.prod(self.shape[1:]))
         start = self.offset + first * self.row_bytes
         flat = np.fromfile(self.path, dtype=self.dtype, count=count, offset=start)
@@ -62,7 +61,7 @@ class ArrayFile:
             yield first, self.read(first, min(first + self.block_rows, len(self)))
 
     def check_finite(self) -> None:
-        """Reads everything once.
+        """Checks that all values are finite.
 
         Raises:
             DatasetError: A value is NaN or infinite; the message names the first such row.
@@ -71,8 +70,8 @@ class ArrayFile:
             finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
             if not finite.all():
                 raise DatasetError(
-                    f"{self.path}, row {first + int(np.argmin(finite))}: the features hold NaN or "
-                    "infinite values. Extract that image again, or take it out of all files."
+                    f"{self.path}, row {first + int(np.argmin(finite))}: the features have NaN or "
+                    "infinite values. Extract that image again, or remove it from all files."
                 )
 
 
@@ -85,20 +84,20 @@ def open_array(
 
     Args:
         path: The file.
-        dimensions: The numbers of dimensions that are good.
-        dtypes: The types that are good.
+        dimensions: The allowed numbers of dimensions.
+        dtypes: The allowed types.
 
     Raises:
-        DatasetError: The file is damaged, truncated, holds Python objects, or has another shape or
-            type than features have.
+        DatasetError: The file is damaged or truncated, contains Python objects, or has another
+            shape or type.
     """
     path = Path(path)
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
-    except Exception as error:  # damaged headers make NumPy's reader raise many kinds
+    except Exception as error:  # NumPy raises many types for damaged headers
         raise DatasetError(_damage(path, error)) from error
     if not isinstance(mapped, np.memmap):
-        raise DatasetError(f"{path} is no .npy file of one array. Save it with np.save.")
+        raise DatasetError(f"{path} is not a .npy file of one array. Save it with np.save.")
     shape = mapped.shape
     if len(shape) not in dimensions or 0 in shape:
         names = {2: "(rows, dim)", 3: "(rows, regions, dim)"}
@@ -124,16 +123,16 @@ def _damage(path: Path, error: Exception) -> str:
         start = file.read(6)
     if start != b"\x93NUMPY":
         return (
-            f"{path} is no .npy file ({error}). Files of Python objects are never loaded, as they "
-            "can run code: save a float16 or float32 array with np.save."
+            f"{path} is not a .npy file ({error}). Files of Python objects are never loaded, "
+            "because they can run code: save a float16 or float32 array with np.save."
         )
     if "object" in str(error).lower():
         return (
-            f"{path} is not a plain array ({error}). Files of Python objects are never loaded, as "
-            "they can run code: save a float16 or float32 array with np.save(..., "
+            f"{path} is not a numeric array ({error}). Files of Python objects are never loaded, "
+            "because they can run code: save a float16 or float32 array with np.save(..., "
             "allow_pickle=False)."
         )
     return (
-        f"{path} is truncated or damaged: it has {path.stat().st_size:,} bytes, which are not what "
-        f"its header announces ({error or type(error).__name__}). Copy or extract it again."
+        f"{path} is truncated or damaged: its {path.stat().st_size:,} bytes do not match its "
+        f"header ({error or type(error).__name__}). Copy or extract it again."
     )

@@ -1,26 +1,26 @@
-"""CC152K: image-text pairs from the web, some of them wrong, and nobody knows which.
+"""CC152K: image-text pairs from the web, of which an unknown part is wrong.
 
     CC152K(config_name="natural", data_dir="cc152k_precomp").download_and_prepare()
 
 NCR (Huang et al., NeurIPS 2021) drew 150,000 pairs from the train split of Conceptual Captions
-(Sharma et al., ACL 2018), and 1,000 each for dev and test from its validation split. One caption
-belongs to one picture: its alt text, cleaned, in lower case, with names replaced by words such as
-"person". 3 % to 20 % of the pairs are estimated to be wrong. `data_dir` holds, for each split of
-train, dev and test:
+(Sharma et al., ACL 2018), and 1,000 each for dev and test from its validation split. Each picture
+has one caption: its alt text, cleaned, in lower case, with names replaced by words such as
+"person". An estimated 3 % to 20 % of the pairs are wrong. For each split of train, dev and test,
+`data_dir` contains:
 
-| file             | content                                                                      |
-|------------------|------------------------------------------------------------------------------|
-| {split}_caps.tsv | one pair a line: image id, tab, caption                                      |
-| {split}_ims.npy  | float16 or float32, (pairs, regions, dim), row by row as the lines; or else: |
-| images/, {split}/| pictures, named by the image id, with or without a suffix                    |
+| file              | content                                                                     |
+|-------------------|-----------------------------------------------------------------------------|
+| {split}_caps.tsv  | one pair per line: image id, tab, caption                                   |
+| {split}_ims.npy   | float16 or float32, (pairs, regions, dim), one row per line; alternatively: |
+| images/, {split}/ | pictures, named by the image id, with or without a suffix                   |
 
-The id may also be the path of the picture, from `data_dir` on. NCR's repository links to
-`cc152k_precomp`, which holds the first two, and has lists of links, {split}_caps_img_urls.csv (id,
-caption, link; an id is a number and the CRC-32 of the link): rename such a list to
-{split}_caps.tsv. Google lets anyone use the captions and links for any purpose and asks to be
-named; the pictures are their owners'.
+The id may also be the path of the picture, relative to `data_dir`. NCR's repository links to
+`cc152k_precomp`, which contains the first two, and to lists of links, {split}_caps_img_urls.csv
+(id, caption, link; an id is a number and the CRC-32 of the link): rename such a list to
+{split}_caps.tsv. Captions and links may be used for any purpose with attribution to Google; the
+pictures belong to their owners.
 
-See cc152k_files.py for how the lines are read.
+See cc152k_files.py for the syntax of the lines.
 """
 
 import os
@@ -45,13 +45,13 @@ _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tif
 
 
 class CC152K(NoisyPairsBuilder):
-    """Builder of CC152K; `data_dir` is needed."""
+    """Builder of CC152K; requires `data_dir`."""
 
     NATURALLY_NOISY = True
     DEFAULT_CONFIGS = (NATURAL,)
-    SUMMARY = "CC152K: image-text pairs of Conceptual Captions, noisy as they were harvested."
+    SUMMARY = "CC152K: image-text pairs of Conceptual Captions with natural noise."
     HOMEPAGE = "https://github.com/XLearning-SCU/2021-NeurIPS-NCR"
-    LICENSE = "Captions: free for any purpose, naming Google LLC. Pictures: their owners'."
+    LICENSE = "Captions: any purpose, with attribution to Google LLC. Pictures: their owners'."
     CITATION = """@inproceedings{sharma2018conceptual,
   title={Conceptual Captions: A Cleaned, Hypernymed, Image Alt-text Dataset For Automatic Image
     Captioning},
@@ -71,7 +71,7 @@ class CC152K(NoisyPairsBuilder):
         """Opens the splits and checks their features or pictures.
 
         Raises:
-            DatasetError: No `data_dir`, or a file breaks the layout.
+            DatasetError: `data_dir` is not set, or a file is invalid.
         """
         folder = self.data_folder
         captions = read_caption_files(folder)
@@ -95,7 +95,7 @@ class CC152K(NoisyPairsBuilder):
         return {**visual, IMAGE_ID: datasets.Value("string")}
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
+        """Returns the text of the card."""
         return CardText(
             title="CC152K: naturally noisy image-text pairs of Conceptual Captions",
             body=f"{_ABOUT.strip()}\n\n{split_lines(splits)}",
@@ -106,10 +106,10 @@ class CC152K(NoisyPairsBuilder):
 
 
 def open_features(folder: Path, captions: dict[str, CaptionFile]) -> dict[str, PrecompSplit]:
-    """Opens the feature files and scans them.
+    """Opens the feature files and checks them.
 
     Raises:
-        DatasetError: A file is missing, does not fit its captions or the others, or holds NaN.
+        DatasetError: A file is missing, does not match its captions or the others, or has NaN.
     """
     splits = {}
     for name, file in captions.items():
@@ -117,14 +117,14 @@ def open_features(folder: Path, captions: dict[str, CaptionFile]) -> dict[str, P
         if len(features) != len(file.captions):
             raise DatasetError(
                 f"{features.path} has {len(features):,} rows for the {len(file.captions):,} pairs "
-                f"of {file.path.name}: one each is needed. The files do not belong together."
+                f"of {file.path.name}, not one per pair. The files do not match."
             )
         splits[name] = PrecompSplit(features, 1, file.image_ids, file.facts())
     kinds = {s.features.path.name: f"{s.dim} {s.features.dtype}" for s in splits.values()}
     if len(set(kinds.values())) > 1:
         raise DatasetError(
             f"The splits of {folder} differ in feature dimension or type: {kinds}. Extract or "
-            "convert all alike."
+            "convert all in the same way."
         )
     for split in splits.values():
         split.features.check_finite()
@@ -135,25 +135,26 @@ def open_pictures(folder: Path, split: str, captions: CaptionFile, skip: bool) -
     """Finds the pictures of one split.
 
     Args:
-        folder: Where everything is.
+        folder: The data folder.
         split: The name of the split in file names ("dev").
         captions: Its pairs.
-        skip: Leave out the pairs whose picture is missing: links die.
+        skip: Whether to leave out pairs without a picture, because links may be dead.
 
     Raises:
-        DatasetError: A picture has two files; or one is missing and not to be left out, or all.
+        DatasetError: A picture has two files, or is missing and `skip` is false, or all are
+            missing.
     """
-    listed = _list_pictures([folder / IMAGE_FOLDER, folder / split])
+    files_of = _list_pictures([folder / IMAGE_FOLDER, folder / split])
     paths, keep = [], []
     for line, image_id in zip(captions.lines, captions.image_ids, strict=True):
-        own_path = folder / image_id
-        files = [own_path] if os.path.isfile(own_path) else listed.get(image_id, [])
+        path = folder / image_id
+        files = [path] if os.path.isfile(path) else files_of.get(image_id, [])
         if len(files) > 1:
             raise DatasetError(
                 f"{captions.path}, line {line}: '{image_id}' has two files, {files[0]} and "
                 f"{files[1]}. Remove one."
             )
-        paths.append(files[0] if files else own_path)
+        paths.append(files[0] if files else path)
         keep.append(bool(files))
     pictures = ImageSplit(paths, captions.image_ids, captions.facts())
     n_missing = keep.count(False)
@@ -162,9 +163,9 @@ def open_pictures(folder: Path, split: str, captions: CaptionFile, skip: bool) -
         raise DatasetError(
             f"{captions.path}, line {captions.lines[row]}: no picture of "
             f"'{captions.image_ids[row]}' in {IMAGE_FOLDER}/ or {split}/ of {folder}, nor at that "
-            f"path; {n_missing:,} of {len(keep):,} pairs have none. Put the pictures there; or, "
-            "where some are gone, leave their pairs out with --on_bad_image skip (in Python "
-            f"on_bad_image='skip'). For features, put {split}_ims.npy there."
+            f"path; {n_missing:,} of {len(keep):,} pairs have none. Add the pictures; or, if some "
+            "are unavailable, leave their pairs out with --on_bad_image skip (in Python "
+            f"on_bad_image='skip'). For features, add {split}_ims.npy."
         )
     if n_missing:
         pictures.keep_rows(keep)
@@ -175,32 +176,32 @@ def open_pictures(folder: Path, split: str, captions: CaptionFile, skip: bool) -
 
 
 def _list_pictures(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    """Lists the files of some folders by name, and pictures also by name without suffix."""
-    found: dict[str, list[Path]] = {}
+    """Lists the files of folders by name, and pictures also by name without suffix."""
+    files: dict[str, list[Path]] = {}
     for folder in folders:
         for entry in os.scandir(folder) if folder.is_dir() else ():
             stem, suffix = os.path.splitext(entry.name)
             for name in {entry.name, stem if suffix.lower() in _SUFFIXES else entry.name}:
-                found.setdefault(name, []).append(folder / entry.name)
-    return found
+                files.setdefault(name, []).append(folder / entry.name)
+    return files
 
 
 _ABOUT = """
-A subset of Conceptual Captions that NCR (Huang et al., NeurIPS 2021) made: 150,000 pairs of its
-train split, and 1,000 each for validation and test from its validation split. Each picture has one
+The subset of Conceptual Captions of NCR (Huang et al., NeurIPS 2021): 150,000 pairs of its train
+split, and 1,000 each for validation and test from its validation split. Each picture has one
 caption: the alt text of a web page, cleaned, in lower case, with names replaced by words such as
 "person".
 
-**Noise.** The pairs are noisy as they were harvested: 3 % to 20 % are estimated to be wrong, the
-evaluation splits included, and nobody knows which.
+**Noise.** The pairs have natural noise from the web: an estimated 3 % to 20 % are wrong, also in
+the evaluation splits, and it is not known which.
 
-**Converted** by `dataset_scripts/cc152k.py`, which was written against the layout that NCR's code
-reads; the real files were not at hand.
+**Converted** by `dataset_scripts/cc152k.py`, which was written for the layout of NCR's code; the
+real files were not at hand.
 """
 
 _CREDIT = """
 Captions: [Conceptual Captions](https://github.com/google-research-datasets/conceptual-captions)
-(Sharma et al., ACL 2018), which may be used for any purpose; Google LLC asks to be named as its
-source, and gives no warranty. Subset: [NCR](https://github.com/XLearning-SCU/2021-NeurIPS-NCR). The
-pictures are their owners': whoever shares them, or features of them, answers for that.
+(Sharma et al., ACL 2018), which may be used for any purpose, with attribution to Google LLC and
+without warranty. Subset: [NCR](https://github.com/XLearning-SCU/2021-NeurIPS-NCR). The pictures
+belong to their owners; you are responsible if you share them, or features of them.
 """

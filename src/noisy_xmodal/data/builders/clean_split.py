@@ -1,4 +1,4 @@
-"""A split before noise, as a builder opens it, and its way into Arrow tables block by block."""
+"""Splits before noise, as opened by a builder, and their conversion to Arrow tables in blocks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,21 +14,21 @@ from ..caption_nouns import caption_nouns
 from ..corruption import ANNOTATIONS, ObjectSource
 
 BLOCK_BYTES = 32 * 2**20
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 
 
 @dataclass
 class Facts:
-    """What is known of the rows of a clean split beside their pictures.
+    """The captions, objects, tags and labels of a clean split, in memory.
 
     Attributes:
-        captions: The captions of each row; None where the text is a vector.
-        objects: The things in each picture, by name or number.
+        captions: The captions of each row; None if the texts are vectors.
+        objects: The objects in each picture, by name or number.
         tags: Topic words of each row.
         labels: The class of each row, (n_rows,).
         class_names: Names of the classes, the same for all splits.
-        object_names: Names of the objects, where they are numbers.
-        notes: Lines for the card: what was found, dropped or merged.
+        object_names: Names of the objects, if `objects` has numbers.
+        notes: Lines for the card about the source, and about dropped or merged data.
     """
 
     captions: list[list[str]] | None = None
@@ -41,11 +41,11 @@ class Facts:
 
     @cached_property
     def nouns(self) -> list[list[str]]:
-        """The nouns in the captions of each row; found at first use, for all configs."""
+        """The nouns in the captions of each row; computed once for all configs."""
         return caption_nouns(self.captions or [])
 
     def object_sources(self) -> dict[str, ObjectSource]:
-        """The ways to get object sets that these rows offer."""
+        """The available sources of object sets."""
         objects, tags = self.objects, self.tags
         sources: dict[str, ObjectSource] = {}
         if objects is not None:
@@ -58,15 +58,15 @@ class Facts:
 
 
 class CleanSplit(ABC):
-    """A split before noise: what is small in memory (`facts`), the rest read in blocks.
+    """A split before noise: small data is in memory (`facts`), the rest is read in blocks.
 
     Attributes:
         facts: Captions, objects, labels.
-        block_rows: Number of rows to read at once.
+        block_rows: Number of rows in a block.
     """
 
     facts: Facts
-    block_rows: int = MOST_ROWS
+    block_rows: int = MAX_ROWS
 
     @abstractmethod
     def __len__(self) -> int:
@@ -74,22 +74,22 @@ class CleanSplit(ABC):
 
     @abstractmethod
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns the columns of some rows that are read when needed, beside the facts.
+        """Reads the columns of some rows that are not in the facts.
 
         Args:
             first: The first row.
             last: The row after the last.
 
         Returns:
-            For each column an Arrow array or a list.
+            An Arrow array or a list per column.
         """
 
     def raw_paths(self) -> Iterable[str]:
-        """Names the single files that blocks are read from, where there are any."""
+        """Returns the paths of files that each contain one row's data."""
         return ()
 
     def details(self) -> list[str]:
-        """Says what there is beside captions and labels, in a few words, for the card."""
+        """Returns short descriptions of the columns, for the card."""
         return []
 
     @property
@@ -99,7 +99,7 @@ class CleanSplit(ABC):
 
 
 def split_lines(splits: Mapping[str, CleanSplit]) -> str:
-    """Describes splits for a card, one line each: sizes, and what was found or left out."""
+    """Describes splits for a card, one line each, with sizes and notes."""
     lines = []
     for name, split in splits.items():
         parts = [f"- {name}: {len(split):,} rows", *split.details()]
@@ -113,23 +113,23 @@ def split_lines(splits: Mapping[str, CleanSplit]) -> str:
 
 
 def rows_per_block(row_bytes: float) -> int:
-    """Number of rows of a block, which becomes a row group of Parquet: tens of MB, if it can be.
+    """Returns the number of rows of a block of tens of MB, which becomes a row group of Parquet.
 
     Args:
         row_bytes: The size of a row.
     """
-    return int(max(1, min(MOST_ROWS, BLOCK_BYTES // max(1, row_bytes))))
+    return int(max(1, min(MAX_ROWS, BLOCK_BYTES // max(1, row_bytes))))
 
 
 def row_blocks(
     split: CleanSplit, title: str, block_rows: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Cuts the rows of a split into blocks, with a progress bar.
+    """Divides the rows of a split into blocks, with a progress bar.
 
     Args:
         split: The split.
-        title: What the bar says.
-        block_rows: Rows of a block; those of the split by default.
+        title: The title of the progress bar.
+        block_rows: Rows of a block; by default, `split.block_rows`.
 
     Yields:
         The first row of a block, and the row after its last.
@@ -143,10 +143,10 @@ def row_blocks(
 
 
 def block_table(
-    read: dict[str, Any], facts: dict[str, Any], first: int, last: int, schema: pa.Schema
+    block: dict[str, Any], facts: dict[str, Any], first: int, last: int, schema: pa.Schema
 ) -> pa.Table:
-    """Puts the columns that were read of a block and the facts of all rows into one table."""
-    columns = read | {name: values[first:last] for name, values in facts.items()}
+    """Creates a table from the columns of a block and the facts of all rows."""
+    columns = block | {name: values[first:last] for name, values in facts.items()}
     arrays = [
         values if isinstance(values, pa.Array) else pa.array(values, type=field.type)
         for field, values in ((field, columns[field.name]) for field in schema)

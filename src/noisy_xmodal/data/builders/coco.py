@@ -6,11 +6,11 @@ Pictures (train2014, val2014) and annotations come from https://cocodataset.org:
 under CC BY 4.0, the pictures under the terms of their owners on Flickr. The split file
 `dataset_coco.json` is that of Karpathy and Li
 (https://cs.stanford.edu/people/karpathy/deepimagesent/); its restval pictures count as train. See
-karpathy.py for the forms that `data_dir` may have.
+karpathy.py for the forms of `data_dir`.
 
-Where `instances_{train,val}2014.json` are in `data_dir` or its folder annotations, a picture also
-has the set of its objects, of 80 classes; partial noise goes by them. Region features take part
-where _ids.txt names the pictures by their COCO ids and no _labels.txt gives objects already.
+If `instances_{train,val}2014.json` are in `data_dir` or its folder annotations, pictures also have
+sets of objects of 80 classes, which partial noise uses. Region features get objects if _ids.txt has
+COCO ids and there is no _labels.txt.
 """
 
 from .clean_split import CleanSplit
@@ -21,11 +21,11 @@ from .precomp_files import PrecompSplit
 
 
 class Coco(KarpathyBuilder):
-    """Builder of MS-COCO; partial noise is by its object annotations, or needs `objects_from`."""
+    """Builder of MS-COCO; partial noise requires object annotations, or `objects_from`."""
 
     DATASET = "coco"
     LISTINGS = ("dataset_coco.json", "dataset.json")
-    MOST_CAPTIONS = 5  # 566,435 pairs in train and 25,000 in test, as in published results
+    MAX_CAPTIONS = 5  # 566,435 pairs in train and 25,000 in test, as in published results
     SIZES = (113_287, 5_000, 5_000)
     SUMMARY = "MS-COCO: photographs with five captions each, split as by Karpathy and Li."
     HOMEPAGE = "https://cocodataset.org"
@@ -52,16 +52,16 @@ Photographs of everyday scenes with English captions. The splits are those of Ka
 Some pictures have six or seven captions; the first five are used, as in published results.
 `image_id` is the id of MS-COCO.
 
-The test pictures keep the order of the split file: each thousand in a row is one of the five folds
-of "1K test" (`examples/evaluate.py --fold_size 1000`); all together are "5K test".
+The test pictures have the order of the split file: each block of 1,000 is one of the five folds of
+"1K test" (`examples/evaluate.py --fold_size 1000`); all together are "5K test".
 
-`objects`, where it is there, is the set of the object classes that the instance annotations of 2014
-give a picture, crowds included; a picture without annotations has an empty set.
+`objects`, if present, is the set of a picture's object classes in the instance annotations of 2014,
+including crowds; a picture without annotations has an empty set.
 """
     PICTURE_FORM = """
-**Form.** Captions and splits of the split file, in its order, with the picture files, whose bytes
-are stored unchanged. The builder was written against the published layout of split file, pictures
-and instance annotations; the real files were not at hand when it was made.
+**Form.** Captions and splits of the split file, in its order, with the unchanged bytes of the
+picture files. The builder was written for the published layout of split file, pictures and instance
+annotations; the real files were not at hand.
 """
     CREDIT = """
 MS-COCO (Lin et al., ECCV 2014), https://cocodataset.org. The annotations are under
@@ -74,10 +74,10 @@ Flickr, whose terms apply. Splits: Karpathy and Li, CVPR 2015.
         return bool(find_annotations(self.data_folder)) or super().has_objects()
 
     def add_objects(self, splits: dict[str, CleanSplit]) -> None:
-        """Gives the splits the object classes of their pictures, where annotations are there.
+        """Adds the object classes of pictures, if there are annotations.
 
         Raises:
-            DatasetError: An annotation file breaks its layout, or lacks a picture.
+            DatasetError: An annotation file is invalid, or does not list a picture.
         """
         paths = find_annotations(self.data_folder)
         if not paths or any(split.facts.objects is not None for split in splits.values()):
@@ -86,7 +86,7 @@ Flickr, whose terms apply. Splits: Karpathy and Li, CVPR 2015.
         for split in splits.values():
             if isinstance(split, (ImageSplit, PrecompSplit)):
                 split.facts = annotations.facts(split.facts, split.image_ids)
-                n_empty = sum(not shown for shown in split.facts.objects or ())
+                n_empty = sum(not objects for objects in split.facts.objects or ())
                 split.facts.notes.append(
                     f"objects from {annotations.files}, none for {n_empty:,} images"
                 )

@@ -2,19 +2,19 @@
 
     Flickr30k(config_name="cmp_40", data_dir="flickr30k").download_and_prepare()
 
-Captions and pictures are given out on a request form of the University of Illinois
-(https://shannon.cs.illinois.edu/DenotationGraph/), for research and education without profit; the
+Captions and pictures are available on request from the University of Illinois
+(https://shannon.cs.illinois.edu/DenotationGraph/), for non-profit research and education; the
 pictures come from Flickr, under the terms of their owners. The split file `dataset_flickr30k.json`
 is that of Karpathy and Li (https://cs.stanford.edu/people/karpathy/deepimagesent/). See karpathy.py
-for the forms that `data_dir` may have. The whole collection has 31,783 photographs; those that the
-split file does not list are not used.
+for the forms of `data_dir`. Of the 31,783 photographs of the collection, only those in the split
+file are used.
 """
 
 from .karpathy import KARPATHY_CITATION, KarpathyBuilder
 
 
 class Flickr30k(KarpathyBuilder):
-    """Builder of Flickr30K; partial noise needs `objects_from`."""
+    """Builder of Flickr30K; partial noise requires `objects_from`."""
 
     DATASET = "flickr30k"
     LISTINGS = ("dataset_flickr30k.json", "dataset.json")
@@ -39,12 +39,11 @@ splits are those of Karpathy and Li (2015): 29,000 pictures for training, 1,014 
 1,000 for test. `image_id` is the name of the picture on Flickr.
 """
     PICTURE_FORM = """
-**Form.** Captions and splits of the split file, in its order, with the picture files, whose bytes
-are stored unchanged. The builder was written against the published layout; the real files were not
-at hand when it was made.
+**Form.** Captions and splits of the split file, in its order, with the unchanged bytes of the
+picture files. The builder was written for the published layout; the real files were not at hand.
 """
     CREDIT = """
-Flickr30K (Young, Lai, Hodosh and Hockenmaier, TACL 2014) is given out by the University of Illinois
-on a request form, for research and education without profit. The pictures belong to their owners on
-Flickr, whose terms apply: do not share them further. Splits: Karpathy and Li, CVPR 2015.
+Flickr30K (Young, Lai, Hodosh and Hockenmaier, TACL 2014) is available on request from the
+University of Illinois, for non-profit research and education. The pictures belong to their owners
+on Flickr, whose terms apply: do not share them further. Splits: Karpathy and Li, CVPR 2015.
 """

@@ -2,12 +2,11 @@
 
     Flickr8k(config_name="cmp_40", data_dir="flickr8k").download_and_prepare()
 
-Captions and pictures were given out on a request form of the University of Illinois, for research
-and education without profit; the pictures come from Flickr, under the terms of their owners. The
+Captions and pictures were available on request from the University of Illinois, for non-profit
+research and education; the pictures come from Flickr, under the terms of their owners. The
 split file `dataset_flickr8k.json` is that of Karpathy and Li
-(https://cs.stanford.edu/people/karpathy/deepimagesent/). See karpathy.py for the forms that
-`data_dir` may have; without a split file, the original lists are read, in `data_dir` or one folder
-down:
+(https://cs.stanford.edu/people/karpathy/deepimagesent/). See karpathy.py for the forms of
+`data_dir`. Without a split file, the original lists are read, in `data_dir` or one folder down:
 
     Flickr8k.token.txt                               name.jpg#0<TAB>caption
     Flickr_8k.{trainImages,devImages,testImages}.txt name.jpg
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from ..columns import DatasetError
 from .karpathy import KARPATHY_CITATION, KarpathyBuilder, find_file
-from .karpathy_files import ListedImage, check_images_differ, plain_name
+from .karpathy_files import ListedImage, check_unique, is_file_name
 from .raw_files import read_lines
 
 CAPTIONS_FILE = "Flickr8k.token.txt"
@@ -29,7 +28,7 @@ IMAGE_LISTS = {
 
 
 class Flickr8k(KarpathyBuilder):
-    """Builder of Flickr8k; partial noise needs `objects_from`."""
+    """Builder of Flickr8k; partial noise requires `objects_from`."""
 
     DATASET = "flickr8k"
     LISTINGS = ("dataset_flickr8k.json", "dataset.json")
@@ -54,21 +53,20 @@ of the picture's file.
 """
     PICTURE_FORM = """
 **Form.** Captions and splits of the split file, or of the original lists, in their order, with the
-picture files, whose bytes are stored unchanged. The builder was written against the published
-layout and run on real pictures and captions in that layout; the published archives were not at hand
-when it was made.
+unchanged bytes of the picture files. The builder was written for the published layout and tested
+with real pictures and captions in that layout; the published archives were not at hand.
 """
     CREDIT = """
-Flickr8k (Hodosh, Young and Hockenmaier, JAIR 2013) was given out by the University of Illinois on a
-request form, for research and education without profit. The pictures belong to their owners on
-Flickr, whose terms apply: do not share them further. Split file: Karpathy and Li, CVPR 2015.
+Flickr8k (Hodosh, Young and Hockenmaier, JAIR 2013) was available on request from the University of
+Illinois, for non-profit research and education. The pictures belong to their owners on Flickr,
+whose terms apply: do not share them further. Split file: Karpathy and Li, CVPR 2015.
 """
 
     def read_listing(self, folder: Path) -> tuple[list[ListedImage], str]:
-        """Reads the split file, or else the original lists.
+        """Reads the split file, else the original lists.
 
         Raises:
-            DatasetError: There is neither, or a file breaks its layout.
+            DatasetError: There is neither, or a file is invalid.
         """
         captions_path = find_file(folder, (CAPTIONS_FILE,))
         if captions_path is None or find_file(folder, self.LISTINGS) is not None:
@@ -77,16 +75,16 @@ Flickr, whose terms apply: do not share them further. Split file: Karpathy and L
 
 
 def read_original(captions_path: Path) -> list[ListedImage]:
-    """Reads the original lists; captions of pictures that no list has are left out.
+    """Reads the original lists; captions of unlisted pictures are ignored.
 
     Args:
-        captions_path: The file of captions; the image lists lie beside it.
+        captions_path: The file of captions, in the folder of the image lists.
 
     Returns:
         The pictures in the order of the image lists.
 
     Raises:
-        DatasetError: A line breaks its layout, a picture has no caption, or is listed twice.
+        DatasetError: A line is invalid, or a picture has no caption or is listed twice.
     """
     captions = _read_captions(captions_path)
     paths = {split: captions_path.parent / name for split, name in IMAGE_LISTS.items()}
@@ -95,11 +93,11 @@ def read_original(captions_path: Path) -> list[ListedImage]:
         for number, name in enumerate(read_lines(path), start=1):
             if name not in captions:
                 raise DatasetError(
-                    f"{path}, line {number}: '{name}' has no caption in {CAPTIONS_FILE}. Take both "
-                    "from the same archive."
+                    f"{path}, line {number}: '{name}' has no caption in {CAPTIONS_FILE}. Use both "
+                    "files from the same archive."
                 )
             images.append(ListedImage(name, split, captions[name], Path(name).stem))
-    check_images_differ(images, captions_path.parent)
+    check_unique(images, captions_path.parent)
     return images
 
 
@@ -109,14 +107,14 @@ def _read_captions(path: Path) -> dict[str, list[str]]:
     for number, line in enumerate(read_lines(path), start=1):
         key, _, caption = line.partition("\t")
         name, _, position = key.rpartition("#")
-        if not plain_name(name) or not position.isdigit() or not caption.strip():
+        if not is_file_name(name) or not position.isdigit() or not caption.strip():
             raise DatasetError(
                 f"{path}, line {number}: '{line[:80]}' is not 'name.jpg#0<TAB>caption'."
             )
         first = lines_of.setdefault(key, number)
         if first != number:
             raise DatasetError(
-                f"{path}, lines {first} and {number}: both are caption '{key}'. Take one out."
+                f"{path}, lines {first} and {number}: both are caption '{key}'. Remove one."
             )
         captions.setdefault(name, []).append(caption.strip())
     return captions

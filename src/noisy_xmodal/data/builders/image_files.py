@@ -1,6 +1,6 @@
-"""Pictures on disk as a clean split: checked before any long work, then stored byte by byte.
+"""Clean splits of picture files: checks, and storage of their unchanged bytes.
 
-A picture is never encoded anew: its row holds the bytes of the file, and the file's name.
+A picture is never re-encoded: its row stores the bytes and the name of the file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,22 +15,22 @@ from ..columns import IMAGE, IMAGE_ID, DatasetError
 from ..pictures import first_few, image_problems, left_out_note, listing, refuse_bad
 from .clean_split import CleanSplit, Facts, rows_per_block
 
-_SAMPLE = 100  # pictures whose mean size stands for all
+_SAMPLE = 100  # number of pictures to estimate the mean size
 
 
 class ImageSplit(CleanSplit):
-    """A split whose pictures are files.
+    """A split of picture files.
 
     Args:
         paths: The file of each picture.
         image_ids: One per picture.
         facts: Captions, objects, labels.
-        extra: More columns, by name, with one entry a picture.
+        extra: Additional columns by name, with one entry per picture.
 
     Attributes:
         paths: The file of each picture.
         image_ids: One per picture.
-        extra: More columns.
+        extra: Additional columns.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class ImageSplit(CleanSplit):
         return len(self.paths)
 
     def raw_paths(self) -> Iterable[str]:
-        """Names the picture files."""
+        """Returns the paths of the picture files."""
         return map(str, self.paths)
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns pictures, ids and the extra columns of some rows."""
+        """Reads pictures, ids and additional columns of some rows."""
         paths = self.paths[first:last]
         columns: dict[str, Any] = {
             IMAGE: pa.StructArray.from_arrays(
@@ -87,14 +87,14 @@ class ImageSplit(CleanSplit):
 
 
 def check_splits(splits: Mapping[str, ImageSplit], on_bad_image: str = "error") -> None:
-    """Checks the pictures of all splits, and drops and counts bad ones where asked.
+    """Checks the pictures of all splits, and drops bad ones if requested.
 
     Args:
         splits: The splits by name.
-        on_bad_image: As in `check_images`.
+        on_bad_image: See `check_images`.
 
     Raises:
-        DatasetError: As in `check_images`, or a split has no good picture.
+        DatasetError: See `check_images`; also if a split has no good picture.
     """
     keep = iter(
         check_images(
@@ -115,19 +115,19 @@ def check_splits(splits: Mapping[str, ImageSplit], on_bad_image: str = "error") 
 def check_images(
     paths: Sequence[Path], on_bad_image: str = "error", ids: Sequence[str] | None = None
 ) -> list[bool]:
-    """Looks whether every picture exists and decodes to its end, and none is a decompression bomb.
+    """Checks that every picture exists, decodes completely and is not a decompression bomb.
 
     Args:
         paths: The files.
-        on_bad_image: "error" to refuse bad files, "skip" to have them marked. A missing file is
-            always an error: the folder is wrong, or a copy stopped early.
-        ids: The ids of the pictures, for the message; the names of the files by default.
+        on_bad_image: "error" to reject bad files, "skip" to mark them. A missing file is always an
+            error, because the folder is wrong or a copy is incomplete.
+        ids: The ids of the pictures, for the message; by default, the names of the files.
 
     Returns:
-        For each file, whether to keep it.
+        Whether to keep each file.
 
     Raises:
-        DatasetError: A file is missing; or, under "error", a file is bad.
+        DatasetError: A file is missing, or a file is bad and `on_bad_image` is "error".
     """
     check_present(paths)
     problems = image_problems(paths, len(paths))
@@ -138,10 +138,10 @@ def check_images(
 
 
 def check_present(paths: Sequence[Path]) -> None:
-    """Refuses missing files, without opening any.
+    """Checks that all files exist, without opening them.
 
     Raises:
-        DatasetError: Files are missing; the message counts them and says where they were sought.
+        DatasetError: Files are missing; the message counts them and names the folders.
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""JSON files of hundreds of megabytes, of which only a part is wanted."""
+"""Reading of large JSON files, of which only a part is needed."""
 
 import json
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from ..columns import DatasetError
 
 
 def read_json(path: Path, reduce: Callable[[dict[str, Any]], Any]) -> Any:
-    """Reads a JSON file; every object in it is reduced as soon as it is parsed.
+    """Reads a JSON file, and reduces every object in it as soon as it is parsed.
 
-    What `reduce` drops (polygons, tokens) is freed at once, so that memory holds the text of the
-    file and what is kept of it, never the whole tree.
+    Data that `reduce` drops (polygons, tokens) is freed at once. Memory holds the text of the file
+    and the reduced objects, never the whole tree.
 
     Args:
         path: The file.
-        reduce: Gives what to keep of an object; inner objects come first.
+        reduce: Function from an object to its reduced value; called for inner objects first.
 
     Raises:
-        DatasetError: The file is missing, not UTF-8, or no whole JSON.
+        DatasetError: The file is missing, not UTF-8, or not complete JSON.
     """
     if not path.exists():
         raise DatasetError(f"{path} is missing.")
@@ -28,7 +28,7 @@ def read_json(path: Path, reduce: Callable[[dict[str, Any]], Any]) -> Any:
             return json.load(file, object_hook=reduce)
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}). Copy or download it again.") from error
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
+    except (ValueError, RecursionError) as error:  # includes numbers with thousands of digits
         raise DatasetError(
-            f"{path} is truncated or no JSON file ({error}). Copy or download it again."
+            f"{path} is truncated or not a JSON file ({error}). Copy or download it again."
         ) from error

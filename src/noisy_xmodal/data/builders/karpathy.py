@@ -1,7 +1,7 @@
-"""Base of the datasets that have a split file of Karpathy and Li: Flickr8k, Flickr30K, MS-COCO.
+"""Base class for datasets with a split file of Karpathy and Li: Flickr8k, Flickr30K, MS-COCO.
 
-They come in two forms. `data_dir` holds either region features (`*_ims.npy`, see precomp_files.py),
-or a split file with pictures beside it (see karpathy_files.py).
+`data_dir` contains either region features (`*_ims.npy`, see precomp_files.py), or a split file and
+pictures (see karpathy_files.py).
 """
 
 from pathlib import Path
@@ -30,28 +30,28 @@ KARPATHY_CITATION = """@inproceedings{karpathy2015deep,
   year = {2015}
 }"""
 
-_REGION_FORM = """**Form.** Region features with captions, as files of the layout of SCAN and VSE++,
-not pictures. The published feature files of this dataset were not at hand when the builder was
-made; the layout was tried on features of our own."""
+_REGION_FORM = """**Form.** Region features with captions in the layout of SCAN and VSE++, not
+pictures. The builder was tested with our own features in that layout; the published feature files
+of this dataset were not at hand."""
 
 
 class KarpathyBuilder(NoisyPairsBuilder):
-    """Builder of a dataset with a Karpathy split file; `data_dir` is needed.
+    """Builder of a dataset with a Karpathy split file; requires `data_dir`.
 
     Attributes:
-        DATASET: What the split file calls the dataset.
-        LISTINGS: Names of the split file, best first; it may lie one folder down.
-        MOST_CAPTIONS: Captions that are kept of an image, the first ones; None for all.
+        DATASET: The name of the dataset in the split file.
+        LISTINGS: Names of the split file in order of priority; it may be one folder down.
+        MAX_CAPTIONS: Maximum number of captions per image, the first ones; None for all.
         SIZES: Number of images of the published splits: train, validation, test.
-        TITLE: The name that people read.
-        ABOUT: Markdown for the card: what the dataset is.
-        PICTURE_FORM: Markdown for the card: what is to be known of the form with pictures.
-        CREDIT: Markdown for the card: where the raw files come from, and their terms.
+        TITLE: The title of the card.
+        ABOUT: Markdown for the card: a description of the dataset.
+        PICTURE_FORM: Markdown for the card: notes on the form with pictures.
+        CREDIT: Markdown for the card: the source of the raw files, and their terms.
     """
 
     DATASET: ClassVar[str]
     LISTINGS: ClassVar[tuple[str, ...]]
-    MOST_CAPTIONS: ClassVar[int | None] = None
+    MAX_CAPTIONS: ClassVar[int | None] = None
     SIZES: ClassVar[tuple[int, int, int]]
     TITLE: ClassVar[str]
     ABOUT: ClassVar[str]
@@ -59,14 +59,14 @@ class KarpathyBuilder(NoisyPairsBuilder):
     CREDIT: ClassVar[str]
 
     def has_objects(self) -> bool:
-        """Whether there is a file of labels, beside region features."""
+        """Whether region features have a file of labels."""
         return any(self.data_folder.glob("*_labels.txt"))
 
     def open_splits(self) -> dict[str, CleanSplit]:
         """Opens the splits of either form, and checks features or pictures.
 
         Raises:
-            DatasetError: No `data_dir`, a file breaks its layout, or pictures are missing or bad.
+            DatasetError: `data_dir` is not set, a file is invalid, or pictures are missing or bad.
         """
         folder = self.data_folder
         if any(folder.glob("*_ims.npy")):
@@ -74,27 +74,27 @@ class KarpathyBuilder(NoisyPairsBuilder):
         return self._open_pictures(folder)
 
     def read_listing(self, folder: Path) -> tuple[list[ListedImage], str]:
-        """Reads which pictures there are.
+        """Reads the list of pictures.
 
         Args:
-            folder: Where the split file lies.
+            folder: The folder of the split file.
 
         Returns:
-            The pictures, and the name of what lists them.
+            The pictures, and the name of the file that lists them.
 
         Raises:
-            DatasetError: There is no split file, or it breaks its layout.
+            DatasetError: There is no split file, or it is invalid.
         """
         path = find_file(folder, self.LISTINGS)
         if path is None:
             raise DatasetError(
-                f"{folder} holds neither {' nor '.join(self.LISTINGS)} nor *_ims.npy. Put the "
-                "split file there, with the pictures beside it, or region features."
+                f"{folder} has neither {' nor '.join(self.LISTINGS)} nor *_ims.npy. Add the split "
+                "file and the pictures, or region features."
             )
         return read_karpathy(path, self.DATASET), path.name
 
     def add_objects(self, splits: dict[str, CleanSplit]) -> None:
-        """Gives the splits their objects, where the dataset knows any; before all long checks."""
+        """Adds objects to the splits, if the dataset has any; called before long checks."""
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
         """Returns the types of picture or regions, and id."""
@@ -106,9 +106,9 @@ class KarpathyBuilder(NoisyPairsBuilder):
         return columns
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
-        regions = isinstance(next(iter(splits.values())), PrecompSplit)
-        form = _REGION_FORM if regions else self.PICTURE_FORM
+        """Returns the text of the card."""
+        has_regions = isinstance(next(iter(splits.values())), PrecompSplit)
+        form = _REGION_FORM if has_regions else self.PICTURE_FORM
         return CardText(
             title=self.TITLE,
             body="\n\n".join(part.strip() for part in (self.ABOUT, form, split_lines(splits))),
@@ -117,39 +117,39 @@ class KarpathyBuilder(NoisyPairsBuilder):
         )
 
     def _open_regions(self, folder: Path) -> dict[str, CleanSplit]:
-        splits = open_precomp_splits(folder)
-        opened: dict[str, CleanSplit] = {**splits}
-        self.add_objects(opened)
-        for split in splits.values():
+        regions = open_precomp_splits(folder)
+        splits: dict[str, CleanSplit] = {**regions}
+        self.add_objects(splits)
+        for split in regions.values():
             split.features.check_finite()
-        self._note_sizes(opened)
-        return opened
+        self._note_sizes(splits)
+        return splits
 
     def _open_pictures(self, folder: Path) -> dict[str, CleanSplit]:
         images, listing = self.read_listing(folder)
-        paths, place = find_pictures(folder, images)
+        paths, subfolder = find_pictures(folder, images)
         check_present(paths)
-        splits = {}
+        pictures = {}
         for name in dict.fromkeys(SPLITS.values()):
             rows = [row for row, image in enumerate(images) if image.split == name]
             if rows:
                 facts = self._facts([images[row].captions for row in rows])
-                where = "data_dir itself" if place == "." else f"{place}/"
+                where = "data_dir itself" if subfolder == "." else f"{subfolder}/"
                 facts.notes.insert(0, f"listed by {listing}, pictures of {where}")
                 ids = [images[row].image_id for row in rows]
-                splits[name] = ImageSplit([paths[row] for row in rows], ids, facts)
-        opened: dict[str, CleanSplit] = {**splits}
-        self.add_objects(opened)
-        check_splits(splits, self.config.on_bad_image)
-        self._note_sizes(opened)
-        return opened
+                pictures[name] = ImageSplit([paths[row] for row in rows], ids, facts)
+        splits: dict[str, CleanSplit] = {**pictures}
+        self.add_objects(splits)
+        check_splits(pictures, self.config.on_bad_image)
+        self._note_sizes(splits)
+        return splits
 
     def _facts(self, captions: list[list[str]]) -> Facts:
-        facts = Facts(captions=[texts[: self.MOST_CAPTIONS] for texts in captions])
-        more = sum(map(len, captions)) - sum(map(len, facts.captions or ()))
-        if more:
+        facts = Facts(captions=[texts[: self.MAX_CAPTIONS] for texts in captions])
+        n_dropped = sum(map(len, captions)) - sum(map(len, facts.captions or ()))
+        if n_dropped:
             facts.notes.append(
-                f"{more:,} captions after the first {self.MOST_CAPTIONS} of an image left out"
+                f"{n_dropped:,} captions after the first {self.MAX_CAPTIONS} of an image left out"
             )
         return facts
 
@@ -161,7 +161,7 @@ class KarpathyBuilder(NoisyPairsBuilder):
 
 
 def find_file(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """Finds the first of some files, in a folder or one level down."""
+    """Finds the first existing file of some names, in a folder or one level down."""
     for name in names:
         for path in (folder / name, *sorted(folder.glob(f"*/{name}"))):
             if path.is_file():

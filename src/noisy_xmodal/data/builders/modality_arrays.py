@@ -1,20 +1,20 @@
-"""Feature vectors of two modalities with one class a pair: the form of class-level retrieval.
+"""Datasets of feature vectors of two modalities with one class per pair, in this layout:
 
 | file                     | content                                                            |
 |--------------------------|--------------------------------------------------------------------|
 | {split}_image.npy        | float16, float32 or float64 (kept as float32), (rows, dim)         |
-| {split}_text.npy         | the same pairs in the same order, (rows, a dim of its own)         |
-| {split}_labels.npy       | class numbers, (rows,), or one-hot, (rows, classes); or else:      |
-| {split}_labels.txt       | class numbers or names, one a line                                 |
-| {split}_image_ids.txt    | optional: the image's id, one a line; no id twice                  |
-| {split}_text_ids.txt     | optional: the text's id, one a line                                |
+| {split}_text.npy         | the same pairs in the same order, (rows, another dim)              |
+| {split}_labels.npy       | class numbers, (rows,), or one-hot, (rows, classes); alternatively:|
+| {split}_labels.txt       | class numbers or names, one per line                               |
+| {split}_image_ids.txt    | optional: the image's unique id, one per line                      |
+| {split}_text_ids.txt     | optional: the text's id, one per line                              |
 | classes.txt              | optional: the names of the classes in the order of their numbers   |
 
-Splits are train, val (or dev, or validation), and test; any of them. A folder may hold MATLAB files
-in place of the first four: see modality_mat.py.
+Splits are train, val (or dev, or validation), and test; any subset. Instead of the first four, a
+folder may contain MATLAB files: see modality_mat.py.
 
-Class numbers count the lines of classes.txt from 0. Where the smallest of all is 1 and the largest
-is the number of lines, they count from 1. Without classes.txt, the numbers are the names.
+Class numbers are line numbers of classes.txt from 0, or from 1 if the smallest label is 1 and the
+largest is the number of lines. Without classes.txt, the numbers are the names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from .array_file import ArrayFile
 from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts, rows_per_block, split_lines
 from .modality_files import (
-    RawSplit,
+    SplitArrays,
     Vectors,
     check_finite,
     named_classes,
@@ -44,9 +44,9 @@ from .modality_files import (
 from .modality_mat import read_mat_splits
 
 CLASSES = "classes.txt"
-COLUMNS = """**Columns.** `image_label` and `text_label` are the classes that image and text are
-given; `true_label` is the oracle, for metrics and evaluation, never for training."""
-VECTORS = "A row is one pair, whose vectors are `image_features` and `text_features`."
+COLUMNS = """**Columns.** `image_label` and `text_label` are the classes of image and text, maybe
+wrong; `true_label` is the oracle, for metrics and evaluation, never for training."""
+VECTORS = "A row is one pair with the vectors `image_features` and `text_features`."
 
 
 class VectorSplit(CleanSplit):
@@ -55,15 +55,15 @@ class VectorSplit(CleanSplit):
     Args:
         image: Vectors of the images, (n_rows, dim), in memory or in a file.
         text: Vectors of the texts, (n_rows, another dim).
-        image_ids: One a row.
+        image_ids: One per row.
         facts: Labels and class names; no captions.
-        text_ids: One a row, or None.
+        text_ids: One per row, or None.
 
     Attributes:
         image: Vectors of the images.
         text: Vectors of the texts.
-        image_ids: One a row.
-        text_ids: One a row, or None.
+        image_ids: One per row.
+        text_ids: One per row, or None.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class VectorSplit(CleanSplit):
         return len(self.image_ids)
 
     def details(self) -> list[str]:
-        """Says how long the vectors are."""
+        """Returns the sizes of the vectors."""
         dims = self.image.shape[1], self.text.shape[1]
         return ["vectors of {:,} (image) and {:,} (text) numbers".format(*dims)]
 
@@ -111,11 +111,11 @@ class VectorSplit(CleanSplit):
 
 
 class VectorBuilder(NoisyPairsBuilder):
-    """Base of the builders of such datasets; `data_dir` is needed.
+    """Base class of builders for this layout; requires `data_dir`.
 
     Attributes:
         TITLE: The name on the card.
-        ABOUT: What the card says, before the sizes of the splits.
+        ABOUT: The text of the card, before the sizes of the splits.
         CREDIT: Source and terms, for the card.
     """
 
@@ -129,12 +129,12 @@ class VectorBuilder(NoisyPairsBuilder):
         """Opens the splits and checks them.
 
         Raises:
-            DatasetError: No `data_dir`, or a file is missing or breaks the layout.
+            DatasetError: `data_dir` is not set, or a file is missing or invalid.
         """
         return self.open_folder(self.data_folder)
 
     def open_folder(self, folder: Path) -> dict[str, CleanSplit]:
-        """Opens the splits of a folder; in the layout above, where a dataset has no other."""
+        """Opens the splits of a folder; subclasses may support other layouts."""
         return cast(dict[str, CleanSplit], open_modality_splits(folder))
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class VectorBuilder(NoisyPairsBuilder):
         return cast(VectorSplit, next(iter(splits.values()))).features()
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
+        """Returns the text of the card."""
         has_vectors = any(isinstance(split, VectorSplit) for split in splits.values())
         columns = f"{COLUMNS}\n{VECTORS}" if has_vectors else COLUMNS
         body = f"{self.ABOUT.strip()}\n\n{columns}\n\n{split_lines(splits)}"
@@ -150,10 +150,10 @@ class VectorBuilder(NoisyPairsBuilder):
 
 
 def open_modality_splits(data_dir: str | Path) -> dict[str, VectorSplit]:
-    """Opens the splits that a folder has in the layout above, and scans their vectors.
+    """Opens the splits of a folder in the layout above, and checks their vectors.
 
     Raises:
-        DatasetError: A file is missing or breaks the layout; the message names it.
+        DatasetError: A file is missing or invalid; the message names it.
     """
     folder = Path(data_dir)
     path = folder / CLASSES
@@ -161,50 +161,49 @@ def open_modality_splits(data_dir: str | Path) -> dict[str, VectorSplit]:
     return vector_splits(read_modality_splits(folder), str(folder), names)
 
 
-def read_modality_splits(folder: Path) -> dict[str, RawSplit]:
-    """Opens the splits that a folder has as .npy or .mat files.
+def read_modality_splits(folder: Path) -> dict[str, SplitArrays]:
+    """Opens the .npy or .mat files of a folder.
 
     Raises:
-        DatasetError: The folder has neither or both, or a file breaks the layout.
+        DatasetError: The folder has neither or both, or a file is invalid.
     """
     splits, mats = read_npy_splits(folder), sorted(folder.glob("*.mat"))
     if splits and mats:
         raise DatasetError(
-            f"{folder} has arrays as .npy and as .mat ({mats[0].name}). Keep one of both there."
+            f"{folder} has arrays as .npy and as .mat ({mats[0].name}). Keep only one kind."
         )
     if not splits and not mats:
-        found = sorted(path.name for path in folder.glob("*"))[:10]
+        names = sorted(path.name for path in folder.glob("*"))[:10]
         raise DatasetError(
-            f"{folder} holds no split: expected train, val or test as {{split}}_image.npy, "
-            "{split}_text.npy and {split}_labels.npy or .txt, or .mat files; it holds "
-            f"{', '.join(found) or 'nothing'}."
+            f"{folder} has no split: expected train, val or test as {{split}}_image.npy, "
+            "{split}_text.npy and {split}_labels.npy or .txt, or .mat files; it contains "
+            f"{', '.join(names) or 'nothing'}."
         )
     return splits or read_mat_splits(mats)
 
 
 def vector_splits(
-    raw: Mapping[str, RawSplit], where: str, names: Sequence[str] | None
+    raw: Mapping[str, SplitArrays], where: str, names: Sequence[str] | None
 ) -> dict[str, VectorSplit]:
-    """Makes clean splits: numbers the classes, names the rows, checks the vectors.
+    """Creates clean splits: numbers the classes, names the rows, checks the vectors.
 
     Args:
-        raw: The splits as files have them.
-        where: What to name in messages.
-        names: The names of the classes in the order of their numbers; None to take what the labels
-            say.
+        raw: The arrays of each split.
+        where: The files, for the messages.
+        names: The names of the classes in the order of their numbers; by default, the labels.
 
     Returns:
         The clean splits.
 
     Raises:
-        DatasetError: A split has no labels, or a class outside `names`; a vector holds NaN; or the
-            splits differ in their columns.
+        DatasetError: A split has no labels, or a class outside `names`; a vector has NaN; or the
+            columns of the splits differ.
     """
-    without = [split for split, rows in raw.items() if rows.labels is None]
-    if without:
+    missing = [split for split, rows in raw.items() if rows.labels is None]
+    if missing:
         raise DatasetError(
-            f"{where}: split '{without[0]}' has no classes. Give {{split}}_labels.npy or "
-            "{split}_labels.txt with one a row."
+            f"{where}: split '{missing[0]}' has no classes. Give {{split}}_labels.npy or "
+            "{split}_labels.txt with one class per row."
         )
     values = {split: list(rows.labels or ()) for split, rows in raw.items()}
     labels, class_names = number_classes(named_classes(values, where, names), where, names)
@@ -226,15 +225,15 @@ def vector_splits(
 
 
 def check_vectors(vectors: Vectors, where: str, split: str) -> None:
-    """Reads all vectors of a split once.
+    """Checks that all vectors of a split are finite.
 
     Args:
-        vectors: In memory or in a file; the file is named in the message.
-        where: What to name otherwise.
+        vectors: The vectors, in memory or in a file; messages name the file.
+        where: The name for messages if there is no file.
         split: The name of the split.
 
     Raises:
-        DatasetError: A value is NaN or infinite, or float32 cannot hold it.
+        DatasetError: A value is NaN, infinite, or too large for float32.
     """
     where = str(vectors.path) if isinstance(vectors, ArrayFile) else where
     step = _block_rows(vectors)
@@ -246,10 +245,10 @@ def check_vectors(vectors: Vectors, where: str, split: str) -> None:
 def _check_columns(splits: Mapping[str, VectorSplit], where: str) -> None:
     types = {name: split.features() for name, split in splits.items()}
     for column in (IMAGE_FEATURES, TEXT_FEATURES, TEXT_ID):
-        found = {name: str(columns.get(column, "none")) for name, columns in types.items()}
-        if len(set(found.values())) > 1:
+        by_split = {name: str(columns.get(column, "none")) for name, columns in types.items()}
+        if len(set(by_split.values())) > 1:
             raise DatasetError(
-                f"{where}: the splits differ in '{column}': {found}. Save all splits alike."
+                f"{where}: the splits differ in '{column}': {by_split}. Save all in the same form."
             )
 
 

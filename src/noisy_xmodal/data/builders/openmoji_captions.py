@@ -1,11 +1,10 @@
-"""English captions for emoji: what the picture is called, by the `emoji` and `emojis` packages.
+"""English captions for emoji, from the `emoji` and `emojis` packages.
 
-A caption names its picture: the Unicode CLDR name, and those short codes of the two packages that
-a person could have written ("running woman"; not "clock130", "u7121", "bangbang"). Topic tags
-("happy", "festival") suit many pictures or say what one feels, so they are tags and not captions.
-A short code that also names another emoji ("cat" for the cat face) is dropped, so that no two
-emoji share a caption. An emoji with skin tones is also captioned by the captions of its plain form
-("running woman with dark skin").
+Captions are the Unicode CLDR name and natural short codes of the two packages ("running woman", but
+not "clock130", "u7121", "bangbang"). Topic tags ("happy", "festival") apply to many pictures or
+describe feelings, so they are tags, not captions. A short code that also names another emoji ("cat"
+for the cat face) is dropped, so all captions are unique. An emoji with skin tones also gets the
+captions of its base form ("running woman with dark skin").
 """
 
 import re
@@ -28,7 +27,7 @@ _VARIATION_SELECTOR = 0xFE0F
 _REGIONAL_INDICATORS = range(0x1F1E6, 0x1F200)
 _FULLY_QUALIFIED = 2
 
-# Vulgar, romanised Japanese, or unclear outside the chat box that they are typed into.
+# Vulgar, romanised Japanese, or unclear outside of chats.
 _NOT_CAPTIONS = frozenset(
     (
         *("shit", "hankey", "fu", "harambe", "hocho", "koko", "moyai", "bangbang", "facepunch"),
@@ -46,13 +45,13 @@ CodePoints = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Emoji:
-    """What is known about one emoji.
+    """The name, captions, tags and category of one emoji.
 
     Attributes:
-        name: Its CLDR name.
-        captions: 1 to 5 captions; the name comes first.
+        name: The CLDR name.
+        captions: 1 to 5 captions, starting with the name.
         tags: Topic words.
-        category: Its group in the Unicode chart; empty where the packages do not know it.
+        category: The group in the Unicode chart; empty if the packages do not have it.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Emoji:
 
 
 def code_points(characters: Iterable[int]) -> CodePoints:
-    """Drops the variation selector, which files and packages write or leave out at will."""
+    """Drops the variation selector, which files and packages use inconsistently."""
     return tuple(c for c in characters if c != _VARIATION_SELECTOR)
 
 
@@ -72,10 +71,10 @@ def n_tones(points: CodePoints) -> int:
 
 
 def emoji_table() -> dict[CodePoints, Emoji]:
-    """Makes captions, tags and categories of all emoji that the packages know.
+    """Creates captions, tags and categories of all emoji in the packages.
 
     Returns:
-        By code points without variation selectors, in their order.
+        Emoji by code points without variation selectors, in the order of code points.
 
     Raises:
         ImportError: The packages are not installed.
@@ -88,15 +87,15 @@ def emoji_table() -> dict[CodePoints, Emoji]:
             "The OpenMoji dataset needs packages that are not installed: "
             "pip install noisy-xmodal[demo]"
         ) from error
-    known = {
+    entries = {
         code_points(map(ord, text)): entry
         for text, entry in emoji.EMOJI_DATA.items()
         if entry["status"] == _FULLY_QUALIFIED
     }
     records = {code_points(map(ord, record.emoji)): record for record in EMOJI_DB}
-    names = {points: _words(entry["en"]) for points, entry in sorted(known.items())}
+    names = {points: _words(entry["en"]) for points, entry in sorted(entries.items())}
     short_codes = {
-        points: [*known[points].get("alias", []), *_field(records, points, "aliases")]
+        points: [*entries[points].get("alias", []), *_field(records, points, "aliases")]
         for points in names
     }
     plain = _name_captions(names, short_codes)
@@ -116,26 +115,26 @@ def emoji_table() -> dict[CodePoints, Emoji]:
 
 
 def same(caption: str) -> str:
-    """What two spellings of a caption have in common: "Running-shirt" and "running shirt"."""
+    """Normalizes the spelling of a caption: "Running-shirt" and "running shirt" are the same."""
     return re.sub(r"[^\w#*]|_", "", caption.casefold())
 
 
 def _name_captions(
     names: Mapping[CodePoints, str], short_codes: Mapping[CodePoints, list[str]]
 ) -> dict[CodePoints, list[str]]:
-    """Captions without skin tones: the name, and the short codes that name this emoji only."""
+    """Captions without skin tones: the name, and the unique short codes."""
     candidates = {
         points: _distinct([*_flag(points, name), *map(_words, short_codes[points])])
         for points, name in names.items()
     }
-    taken = {same(name) for name in names.values()}
+    reserved = {same(name) for name in names.values()}
     uses = Counter(same(c) for captions in candidates.values() for c in captions)
     return {
         points: [
             caption
             for i, caption in enumerate(captions)
             if i == 0
-            or (uses[same(caption)] == 1 and same(caption) not in taken and _is_caption(caption))
+            or (uses[same(caption)] == 1 and same(caption) not in reserved and _is_caption(caption))
             or (points[0] in _REGIONAL_INDICATORS and same(caption) == same(names[points]))
         ]
         for points, captions in candidates.items()
@@ -143,7 +142,7 @@ def _name_captions(
 
 
 def _flag(points: CodePoints, name: str) -> list[str]:
-    """A country's flag is captioned as a flag, before the country's name."""
+    """The name, preceded by "flag of ..." for the flag of a country."""
     if points[0] in _REGIONAL_INDICATORS and len(points) == 2:
         return [f"flag of {name}", name]
     return [name]
@@ -170,7 +169,7 @@ def _with_tones(
 
 
 def _category_of_parts(base: CodePoints, records: Mapping[CodePoints, Any]) -> str:
-    """The category of a sequence that the package does not know: that of its first character."""
+    """The category of an unknown sequence: that of its first character."""
     record = records.get(base[:1])
     return str(record.category) if record else ""
 

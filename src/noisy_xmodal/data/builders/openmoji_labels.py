@@ -1,15 +1,15 @@
-"""The embedded dataset with classes: OpenMoji pictures, their names, and the nine Unicode groups.
+"""The built-in dataset with classes: OpenMoji pictures, their names, and the nine Unicode groups.
 
     load_openmoji_labels("sym_40")
 
-A row is one pair with a class, for methods that learn a common space under wrong labels. It has
-both sides as vectors, `image_features` and `text_features`, and also the picture and its captions.
-Nothing is downloaded and no network is needed: the vectors are computed by two functions,
-`picture_features` and `caption_features`, that know of no other picture and no other caption, so
-that they serve for new ones too. Neither sees the class or a topic word.
+A row is one pair with a class, for methods that learn a common space with wrong labels. It has both
+sides as vectors, `image_features` and `text_features`, and also the picture and its captions.
+Nothing is downloaded, and no pretrained network is needed: `picture_features` and
+`caption_features` compute each vector from its own picture or caption, without class and topic
+words, so they also apply to new ones.
 
-Skin tones, genders and directions of one emoji are one picture here (`base_of`). Else People & Body
-would be three fifths of all rows, and the same runner would be in train and in test.
+Variants of an emoji by skin tone, gender or direction are one picture here (`base_of`). Otherwise
+People & Body would be three fifths of all rows, and variants would be in both train and test.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ from ..protocol import CLEAN
 from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .modality_arrays import VectorSplit
-from .openmoji import OpenMoji, image_id_of, merged_captions
+from .openmoji import OpenMoji, image_id_of, merge_captions
 from .openmoji_captions import CodePoints, emoji_table, n_tones
 from .openmoji_pictures import drawings, group_copies, png, rasterise
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 _SALT = "noisy-xmodal openmoji labels 1"
-_FEATURES_VERSION = "features-1"  # raised whenever a picture or caption gets other vectors
+_FEATURES_VERSION = "features-1"  # increase it whenever vectors change
 _ADULT, _CHILD, _HEART, _HANDSHAKE = 0x1F9D1, 0x1F9D2, 0x2764, 0x1F91D
 _JOINER = 0x200D
 _SIGNS = frozenset((0x2640, 0x2642, 0x27A1))  # female, male, facing right
@@ -63,7 +63,7 @@ class OpenMojiLabelsSplit(VectorSplit):
     Args:
         pictures: The PNG file of each picture.
         image: Their vectors, (n_rows, 704).
-        image_ids: One a picture.
+        image_ids: One per picture.
         facts: Captions and labels.
     """
 
@@ -76,7 +76,7 @@ class OpenMojiLabelsSplit(VectorSplit):
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
         """Returns the pictures, vectors and ids of some rows."""
-        pictures = [{"bytes": found, "path": None} for found in self._pictures[first:last]]
+        pictures = [{"bytes": data, "path": None} for data in self._pictures[first:last]]
         return {IMAGE: pictures, **super().columns(first, last)}
 
     def features(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class OpenMojiLabels(NoisyPairsBuilder):
 
     @classmethod
     def source_version(cls, options: Mapping[str, Any]) -> str | None:
-        """Names the versions of the vectors, and of the packages that pictures and names come from.
+        """Returns the versions of the vectors, and of the packages with pictures and names.
 
         Raises:
             ImportError: One of them is not installed.
@@ -103,87 +103,87 @@ class OpenMojiLabels(NoisyPairsBuilder):
         return f"{OpenMoji.source_version(options)}_{_FEATURES_VERSION}"
 
     def has_objects(self) -> bool:
-        """No: only classes."""
+        """Returns False, because rows only have classes."""
         return False
 
     def open_splits(self) -> dict[str, CleanSplit]:
-        """Draws the pictures that have a class and no skin tone, and splits them.
+        """Renders the pictures with a class and without skin tones, and splits them.
 
         Raises:
             ImportError: The packages of the demo extra are not installed.
         """
         table, files = emoji_table(), drawings()
-        found = [p for p in table if p in files and table[p].category and not n_tones(p)]
-        pictures = {p: rasterise(files[p]) for p in tqdm(found, desc="Drawing OpenMoji")}
-        rows = {image_id_of(group[0]): group for group in one_a_base(group_copies(pictures))}
+        points = [p for p in table if p in files and table[p].category and not n_tones(p)]
+        pictures = {p: rasterise(files[p]) for p in tqdm(points, desc="Drawing OpenMoji")}
+        rows = {image_id_of(group[0]): group for group in unique_bases(group_copies(pictures))}
         classes = {image_id: table[group[0]].category for image_id, group in rows.items()}
         splits = split_classes(classes)
         labels, names = number_classes(
             {name: [classes[i] for i in ids] for name, ids in splits.items()}, "OpenMoji"
         )
-        opened: dict[str, CleanSplit] = {}
+        clean: dict[str, CleanSplit] = {}
         for name, ids in splits.items():
-            drawn = [pictures[rows[i][0]] for i in ids]
-            captions = [merged_captions([table[points] for points in rows[i]]) for i in ids]
-            opened[name] = OpenMojiLabelsSplit(
-                [png(picture) for picture in drawn],
-                np.stack([picture_features(picture) for picture in drawn]),
+            split_pictures = [pictures[rows[i][0]] for i in ids]
+            captions = [merge_captions([table[p] for p in rows[i]]) for i in ids]
+            clean[name] = OpenMojiLabelsSplit(
+                [png(picture) for picture in split_pictures],
+                np.stack([picture_features(picture) for picture in split_pictures]),
                 ids,
                 Facts(captions=captions, labels=labels[name], class_names=names),
             )
-        return opened
+        return clean
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
         """Returns the types of pictures, vectors and ids."""
         return cast(OpenMojiLabelsSplit, next(iter(splits.values()))).features()
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says, with the sizes of the classes."""
+        """Returns the text of the card, with the sizes of the classes."""
         return replace(CARD, body=f"{CARD.body.strip()}\n\n{_class_table(splits)}")
 
 
 def base_of(points: CodePoints) -> CodePoints:
-    """Names what skin-toned, gendered and turned emoji are variants of.
+    """Returns the base of an emoji, without variants of gender and direction.
 
     Args:
         points: An emoji without skin tone.
 
     Returns:
-        Its code points less signs and joiners, with women and men made neutral, and each once: a
-        family of any members is an adult and a child.
+        Its distinct code points without signs and joiners, with gender-neutral people: any family
+        is an adult and a child.
     """
     parts = [c for c in points if c not in _SIGNS and c != _JOINER] or points
     return tuple(dict.fromkeys(part for c in parts for part in _NEUTRAL.get(c, (c,))))
 
 
-def one_a_base(groups: Sequence[list[CodePoints]]) -> list[list[CodePoints]]:
-    """Keeps one picture of each base: the one that says least of gender, then the shortest.
+def unique_bases(groups: Sequence[list[CodePoints]]) -> list[list[CodePoints]]:
+    """Selects one picture per base: the most gender-neutral one, then the shortest.
 
     Args:
-        groups: The emoji of each picture, as `group_copies` gives them.
+        groups: The emoji of each picture, from `group_copies`.
 
     Returns:
-        The groups that are kept; no two share a base.
+        The selected groups; no two share a base.
     """
 
     def order(group: list[CodePoints]) -> tuple[int, int, CodePoints]:
         return min((sum(c in _NEUTRAL or c in _SIGNS for c in p), len(p), p) for p in group)
 
-    taken: set[CodePoints] = set()
-    kept = []
+    used_bases: set[CodePoints] = set()
+    selection = []
     for group in sorted(groups, key=order):
         bases = {base_of(points) for points in group}
-        if not bases & taken:
-            kept.append(group)
-        taken |= bases
-    return kept
+        if not bases & used_bases:
+            selection.append(group)
+        used_bases |= bases
+    return selection
 
 
 def split_classes(classes: Mapping[str, str]) -> dict[str, list[str]]:
-    """Splits pictures, each class alike: a fifth is test, a tenth validation, the rest train.
+    """Splits the pictures of each class: a fifth is test, a tenth validation, the rest train.
 
-    The order is that of a hash of the image id, so that it depends neither on the order of files
-    nor on a seed.
+    Pictures are ordered by a hash of the image id, so the splits depend neither on the order of
+    files nor on a seed.
 
     Args:
         classes: The class of each image id.
@@ -192,14 +192,14 @@ def split_classes(classes: Mapping[str, str]) -> dict[str, list[str]]:
         The image ids of each split, classes mixed.
     """
     order = sorted(classes, key=lambda i: hashlib.sha256(f"{_SALT} {i}".encode()).digest())
-    sizes, seen = Counter(classes.values()), Counter[str]()
+    sizes, positions = Counter(classes.values()), Counter[str]()
     splits: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for image_id in order:
         name = classes[image_id]
         n_test, n_validation = (round(s * sizes[name]) for s in (TEST_SHARE, VALIDATION_SHARE))
-        split = "test" if seen[name] < n_test else "validation"
-        splits[split if seen[name] < n_test + n_validation else "train"].append(image_id)
-        seen[name] += 1
+        split = "test" if positions[name] < n_test else "validation"
+        splits[split if positions[name] < n_test + n_validation else "train"].append(image_id)
+        positions[name] += 1
     return splits
 
 
@@ -208,12 +208,12 @@ def load_openmoji_labels(
     cache_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> datasets.DatasetDict:
-    """Builds the embedded dataset with classes, or reads it from the cache.
+    """Builds the built-in dataset with classes, or reads it from the cache.
 
     Args:
-        config_name: clean, or label noise with a percentage of 20, 40, 60 or 80: sym_40 (the
-            classes of image and text are drawn apart), sym_shared_40 (one draw for both).
-        cache_dir: Where to keep it; the cache of `datasets` by default.
+        config_name: clean, or label noise with a percentage of 20, 40, 60 or 80: sym_40
+            (independent draws for image and text), sym_shared_40 (one draw for both).
+        cache_dir: Cache folder; by default, that of `datasets`.
         seed: Seed of the noise. The splits do not depend on it.
 
     Returns:
@@ -247,26 +247,26 @@ CARD = CardText(
 Drawings of OpenMoji at 64 x 64 pixels on white, with 1 to 5 English captions and one class each:
 the group of the emoji in the Unicode chart.
 
-**Vectors.** `image_features` (704 numbers): of each of 8 x 8 cells the histogram of 8 gradient
-orientations, then of each cell the mean colour (white is 0). `text_features` (512 numbers, unit
-norm): hashed words and pairs of words (128) and runs of 3 to 5 characters (384) of all captions.
-Both come from fixed functions, `picture_features` and `caption_features`; nothing is learnt, and
-neither class nor topic words enter. `image` and `captions` are there for other encoders.
+**Vectors.** `image_features` (704 numbers): the histograms of 8 gradient orientations of 8 x 8
+cells, then the mean colours of the cells (white is 0). `text_features` (512 numbers, unit norm):
+hashed words and pairs of words (128) and character 3- to 5-grams (384) of all captions. Both come
+from fixed functions, `picture_features` and `caption_features`, without training, classes or topic
+words. `image` and `captions` are available for other encoders.
 
-**Captions.** The Unicode CLDR name, and short codes that a person could have written. They are
-right in every config: the noise is in `image_label` and `text_label`.
+**Captions.** The Unicode CLDR name, and natural short codes. They are correct in every config: the
+noise is in `image_label` and `text_label`.
 
-**Pictures.** One for each base emoji: no skin tones, and of its genders and directions the one that
-says least (a person running, not also a woman or a man, nor one facing right). Emoji that OpenMoji
-draws alike are one row. Emoji too new for the `emojis` package have no class and are left out.
+**Pictures.** One per base emoji: without skin tone, and the most neutral of its genders and
+directions (a person running, but no woman, man, or person facing right). Emoji with equal drawings
+are one row. Emoji that are too new for the `emojis` package have no class and are left out.
 
-**Splits.** In each class, in the order of a hash of `image_id`: a fifth test, a tenth validation,
-the rest train, independent of the noise seed.
+**Splits.** In each class, ordered by a hash of `image_id`: a fifth test, a tenth validation, the
+rest train, independent of the noise seed.
 
-**Limits.** Classes are uneven, and groups are a matter of convention (a golf flag is an activity,
-a white flag is a flag). Regularised logistic regression on the standardised vectors, trained on
-clean labels, finds the class of three test pairs in five, by picture or by name; trained on sym_60,
-of one in two. The largest class is one pair in six.
+**Limits.** Classes are unbalanced, and groups follow convention (a golf flag is an activity, a
+white flag is a flag). Regularised logistic regression on the standardised vectors, trained with
+clean labels, predicts the class of three test pairs in five, by picture or by name; trained with
+sym_60, one in two. The largest class has one pair in six.
 """,
     credit="""
 All emojis designed by [OpenMoji](https://openmoji.org), the open-source emoji and icon project.

@@ -1,13 +1,13 @@
-"""The OpenMoji pictures: drawn at 64 px, told apart, and split.
+"""OpenMoji pictures: rendering at 64 px, detection of copies, and splits.
 
-Some emoji share one drawing: Norway and Svalbard, a pilot and a man pilot, or wrestlers of all
-skin tones. Such a drawing is one picture here, under the emoji with the fewest code points; a pair
-with its copy would be a wrong negative, and no model could rank it.
+Some emoji share a drawing: Norway and Svalbard, a pilot and a man pilot, or wrestlers of all skin
+tones. Such a drawing is one picture here, under the emoji with the fewest code points, because a
+copy would be a false negative that no model can rank.
 
-Validation and test pictures are new combinations of known words: every word of their captions is in
-the captions of at least two train pictures ("woman superhero dark skin tone" is seen as a woman, as
-a superhero and with dark skin, but not as all three). A picture whose name nobody could guess from
-the others (a flag, a zebra) is always in train.
+Validation and test pictures are new combinations of words in train: every word of their captions is
+in the captions of at least two train pictures (for "woman superhero dark skin tone", train has a
+woman, a superhero and dark skin, but not all three together). A picture whose name cannot be
+inferred from others (a flag, a zebra) is always in train.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ EVALUATION_SIZES = {"test": 500, "validation": 400}
 _SALT = "noisy-xmodal openmoji splits 1"
 _MINIMUM_TRAIN_USES = 2
 
-# Below this mean squared difference (of 255 * 255) drawings differ in the rounding of edges only.
+# Below this mean squared difference (of 255 * 255), drawings differ only in the rounding of edges.
 _SAME_PICTURE = 0.5
 _THUMBNAIL = 16
 
@@ -52,35 +52,34 @@ def drawings() -> dict[CodePoints, Traversable]:
 
 
 def rasterise(file: Traversable) -> Image.Image:
-    """Draws an SVG file on white, `SIZE` pixels wide and high, in RGB."""
+    """Renders an SVG file on white, `SIZE` pixels wide and high, in RGB."""
     try:
         import resvg_py
     except ImportError as error:
         raise _missing_packages() from error
-    drawn = resvg_py.svg_to_bytes(
+    data = resvg_py.svg_to_bytes(
         svg_string=file.read_text(encoding="utf-8"),
         width=SIZE,
         height=SIZE,
         background="#ffffff",
         skip_system_fonts=True,
     )
-    return to_rgb(Image.open(io.BytesIO(bytes(drawn))))
+    return to_rgb(Image.open(io.BytesIO(bytes(data))))
 
 
 def png(picture: Image.Image) -> bytes:
-    """Encodes a picture."""
+    """Encodes a picture as PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def group_copies(pictures: Mapping[CodePoints, Image.Image]) -> list[list[CodePoints]]:
-    """Groups the emoji whose pictures look the same.
+    """Groups emoji with equal pictures.
 
     Returns:
-        One group per distinct picture: the emoji with the fewest code points first, then those of
-        its copies that have as many skin tones (the name of a copy with more says what is not
-        drawn).
+        One group per distinct picture: the emoji with the fewest code points first, then its copies
+        with the same number of skin tones (the drawing does not show additional skin tones).
     """
     order = sorted(pictures, key=lambda points: (len(points), points))
     pixels = [np.asarray(pictures[points], dtype=np.float32) for points in order]
@@ -91,15 +90,15 @@ def group_copies(pictures: Mapping[CodePoints, Image.Image]) -> list[list[CodePo
     squares = products.diagonal()
     groups: dict[int, list[int]] = {}
     for i in range(len(order)):
-        # A thumbnail's difference is never above the picture's, up to float32 rounding.
-        apart = squares[i] + squares[:i] - 2 * products[i, :i]
-        near = np.flatnonzero(apart <= (_SAME_PICTURE + 1) * thumbnails.shape[1])
-        alike = (
+        # The difference of thumbnails is a lower bound, up to float32 rounding.
+        distances = squares[i] + squares[:i] - 2 * products[i, :i]
+        candidates = np.flatnonzero(distances <= (_SAME_PICTURE + 1) * thumbnails.shape[1])
+        copies = (
             j
-            for j in near.tolist()
+            for j in candidates.tolist()
             if j in groups and np.square(pixels[i] - pixels[j]).mean() < _SAME_PICTURE
         )
-        groups.setdefault(next(alike, i), []).append(i)
+        groups.setdefault(next(copies, i), []).append(i)
     return [
         [order[i] for i in members if n_tones(order[i]) == n_tones(order[first])]
         for first, members in groups.items()
@@ -107,10 +106,10 @@ def group_copies(pictures: Mapping[CodePoints, Image.Image]) -> list[list[CodePo
 
 
 def split_pictures(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Splits pictures into train, validation and test, the same way every time.
+    """Splits pictures into train, validation and test, deterministically.
 
-    The order is that of a hash of the image id, so that it depends neither on the order of files
-    nor on a seed.
+    Pictures are ordered by a hash of the image id, so the splits depend neither on the order of
+    files nor on a seed.
 
     Args:
         captions: The captions of each image id.
@@ -119,20 +118,20 @@ def split_pictures(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]
         The image ids of each split.
     """
     words = {image_id: _caption_words(texts) for image_id, texts in captions.items()}
-    uses = Counter(word for found in words.values() for word in found)
+    uses = Counter(word for image_words in words.values() for word in image_words)
     order = sorted(captions, key=lambda i: hashlib.sha256(f"{_SALT} {i}".encode()).digest())
     splits: dict[str, list[str]] = {"train": [], **{name: [] for name in EVALUATION_SIZES}}
-    waiting = iter(order)
+    remaining = iter(order)
     share = min(1.0, len(order) / (4 * sum(EVALUATION_SIZES.values())))
     for name, size in EVALUATION_SIZES.items():
-        for image_id in waiting:
-            known = all(uses[word] > _MINIMUM_TRAIN_USES for word in words[image_id])
-            splits[name if known else "train"].append(image_id)
-            if known:
+        for image_id in remaining:
+            words_in_train = all(uses[word] > _MINIMUM_TRAIN_USES for word in words[image_id])
+            splits[name if words_in_train else "train"].append(image_id)
+            if words_in_train:
                 uses.subtract(words[image_id])
             if len(splits[name]) >= round(share * size):
                 break
-    splits["train"].extend(waiting)
+    splits["train"].extend(remaining)
     return {"train": splits["train"], "validation": splits["validation"], "test": splits["test"]}
 
 

@@ -1,4 +1,4 @@
-"""Anybody's pairs: whatever `load_pairs` opens, written with noisy configs.
+"""Builder for any pairs that `load_pairs` opens, with noisy configs.
 
 write_dataset(OwnPairs, "out", ["clean", "cmp_40"], source="captions.csv")
 """
@@ -36,14 +36,14 @@ from .raw_files import file_state
 
 @dataclass
 class OwnPairsConfig(NoisyPairsConfig):
-    """One noise setting of a person's own pairs.
+    """One noise setting of the user's pairs.
 
     Attributes:
-        source: What `load_pairs` opens: a Hub dataset, a folder or a file.
-        source_config: Its configuration, where it has several.
-        image_column: The column of the image; found by type and name where it is left out.
-        caption_column: The column of the captions, likewise.
-        id_column: The column that names the image, likewise.
+        source: A Hub dataset, a folder or a file for `load_pairs`.
+        source_config: Its configuration, if it has several.
+        image_column: The column of the image; detected by type and name if None.
+        caption_column: The column of the captions; likewise.
+        id_column: The column with the name of the image; likewise.
     """
 
     source: str | None = None
@@ -54,7 +54,7 @@ class OwnPairsConfig(NoisyPairsConfig):
 
 
 class OwnSplit(CleanSplit):
-    """A split that keeps the column contract.
+    """A split that follows the column contract.
 
     Args:
         rows: The rows.
@@ -79,39 +79,39 @@ class OwnSplit(CleanSplit):
 
     @property
     def features(self) -> datasets.Features:
-        """The types of the columns that `columns` gives."""
+        """The types of the columns in `columns`."""
         return self._rows.features
 
     def raw_paths(self) -> Iterable[str]:
-        """Names the picture files of rows that do not hold their pictures."""
+        """Returns the paths of picture files that are not stored in the rows."""
         if not isinstance(self.features.get(IMAGE), datasets.Image):
             return ()
-        paths = self._rows.select_columns([IMAGE])[:].column(IMAGE)
-        pictures = pc.struct_field(paths, "bytes").is_null()
-        return pc.struct_field(paths, "path").filter(pictures).drop_null().to_pylist()
+        pictures = self._rows.select_columns([IMAGE])[:].column(IMAGE)
+        is_file = pc.struct_field(pictures, "bytes").is_null()
+        return pc.struct_field(pictures, "path").filter(is_file).drop_null().to_pylist()
 
     def columns(self, first: int, last: int) -> dict[str, Any]:
-        """Returns all columns but captions and oracle; pictures with their bytes."""
+        """Reads all columns except captions and oracle; pictures with their bytes."""
         table = embed_table_storage(self._rows[first:last]).combine_chunks()
         return {name: table.column(name).combine_chunks() for name in table.column_names}
 
 
 class OwnPairs(NoisyPairsBuilder):
-    """Builder over any pairs of images and captions; `source` is needed."""
+    """Builder for any pairs of images and captions; requires `source`."""
 
     BUILDER_CONFIG_CLASS = OwnPairsConfig
     SUMMARY = "Image-caption pairs."
 
     @classmethod
     def source_version(cls, options: Mapping[str, Any]) -> str | None:
-        """Names the state of the file or folder, or of the dataset on the Hub."""
+        """Returns the state of the file or folder, or the hash of the dataset on the Hub."""
         source = options.get("source")
         if source is None:
             return None
         path = Path(source).expanduser().absolute()
         if path.exists() or is_shard_pattern(str(path)):
-            # Pictures lie in the folder of a table or below it.
-            return file_state(next(place for place in (path, *path.parents) if place.is_dir()))
+            # The folder of a table contains its pictures.
+            return file_state(next(folder for folder in (path, *path.parents) if folder.is_dir()))
         builder = datasets.load_dataset_builder(str(source), options.get("source_config"))
         return str(builder.hash)
 
@@ -119,14 +119,14 @@ class OwnPairs(NoisyPairsBuilder):
         """Loads the splits, and checks columns, captions and pictures.
 
         Raises:
-            DatasetError: No `source`, rows that break the contract, pairs that are noisy
-                already, or pictures that do not decode.
+            DatasetError: `source` is not set, rows violate the contract, pairs already have noise,
+                or pictures do not decode.
         """
         config = self.config
         if config.source is None:
-            raise DatasetError("OwnPairs needs to know your data: give source=NAME_OR_PATH.")
+            raise DatasetError("OwnPairs needs your data: give source=NAME_OR_PATH.")
         left_out: dict[str, list[str]] = {}
-        found = load_pairs(
+        pairs = load_pairs(
             config.source,
             config.source_config,
             image_column=config.image_column,
@@ -135,7 +135,7 @@ class OwnPairs(NoisyPairsBuilder):
             left_out=left_out if config.on_bad_image == "skip" else None,
         )
         rows, notes = {}, {}
-        for name, dataset in found.items():
+        for name, dataset in pairs.items():
             validate_pairs(dataset, name)
             check_clean(dataset)
             good, notes[name] = keep_good_pictures(dataset, name, config.on_bad_image)
@@ -144,49 +144,49 @@ class OwnPairs(NoisyPairsBuilder):
             rows[name], dropped = drop_side_columns(good)
             if dropped:
                 notes[name].append(f"left out, as about single captions or files: {dropped}")
-        shared = _same_columns(rows)
-        for name, kept in shared.items():
-            own = [column for column in rows[name].column_names if column not in kept.column_names]
-            if own:
-                notes[name].append(f"left out, as not all splits have them: {own}")
-        return {name: OwnSplit(kept, notes[name]) for name, kept in shared.items()}
+        shared = _select_shared_columns(rows)
+        for name, dataset in shared.items():
+            others = [k for k in rows[name].column_names if k not in dataset.column_names]
+            if others:
+                notes[name].append(f"left out, as not all splits have them: {others}")
+        return {name: OwnSplit(dataset, notes[name]) for name, dataset in shared.items()}
 
     def row_features(self, splits: dict[str, CleanSplit]) -> dict[str, Any]:
-        """Returns the types of the columns as they were found."""
+        """Returns the types of the columns in the source."""
         return dict(cast(OwnSplit, next(iter(splits.values()))).features)
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
+        """Returns the text of the card."""
         return CardText(
             title="Image-caption pairs",
-            body=f"Made from `{Path(str(self.config.source)).name}` by "
-            "`dataset_scripts/pairs.py`. `is_noisy` marks the captions that were moved; whether "
-            "the others were right before is not known.\n\n" + split_lines(splits),
-            credit="The terms of the pictures and captions apply; name them here before sharing.",
+            body=f"Converted from `{Path(str(self.config.source)).name}` by "
+            "`dataset_scripts/pairs.py`. `is_noisy` marks the captions that were moved; it is not "
+            "known whether the other captions are correct.\n\n" + split_lines(splits),
+            credit="The terms of the pictures and captions apply; state them here before sharing.",
         )
 
 
-def _same_columns(splits: dict[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
-    """Keeps the columns that all splits have, with one type.
+def _select_shared_columns(splits: dict[str, datasets.Dataset]) -> dict[str, datasets.Dataset]:
+    """Selects the columns that have the same type in all splits.
 
     Raises:
         DatasetError: Splits differ in a column of the contract.
     """
     first, *others = splits.values()
-    kept = [
+    shared = [
         name
         for name, feature in first.features.items()
         if all(rows.features.get(name) == feature for rows in others)
     ]
     for name in (IMAGE, REGIONS, CAPTIONS, IMAGE_ID):
-        found = {
+        types = {
             split: str(rows.features[name])
             for split, rows in splits.items()
             if name in rows.features
         }
-        if found and name not in kept:
+        if types and name not in shared:
             raise DatasetError(
-                f"Splits differ in column '{name}': {found}. Give all the same type, or write them "
-                "one by one."
+                f"Splits differ in column '{name}': {types}. Use the same type in all, or write "
+                "them one by one."
             )
-    return {split: rows.select_columns(kept) for split, rows in splits.items()}
+    return {split: rows.select_columns(shared) for split, rows in splits.items()}

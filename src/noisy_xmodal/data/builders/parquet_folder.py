@@ -1,12 +1,12 @@
-"""Writes a dataset as a folder of Parquet that `load_dataset(folder, config)` opens.
+"""Writing of a dataset as a Parquet folder for `load_dataset(folder, config)`.
 
 OUT/README.md                      the card: configs, files, noise protocol
 OUT/noise_protocol.json            the protocol of every config
 OUT/{config}/train-*.parquet       one train split per config
 OUT/evaluation/{split}-*.parquet   the evaluation splits, stored once, used by all configs
 
-The raw data is read once, whatever the number of configs. See parquet_layouts.py for what the
-configs cost on disk, and for the compact layout.
+The raw data is read once for all configs. See parquet_layouts.py for the disk space of the configs,
+and for the compact layout.
 """
 
 import json
@@ -38,41 +38,41 @@ def write_dataset(
     compact: bool = False,
     **options: Any,
 ) -> dict[str, CleanSplit]:
-    """Writes some configs of a dataset into one folder, and sends it to the Hub if asked.
+    """Writes configs of a dataset to one folder, and optionally uploads it to the Hub.
 
     Args:
         builder_class: The dataset.
-        out: The folder to make.
-        configs: Config names, the first of which is the default config; those of
-            `builder_class.DEFAULT_CONFIGS` by default, or clean and noise_index where a file is
-            given.
+        out: The output folder.
+        configs: Config names; the first is the default config. By default
+            `builder_class.DEFAULT_CONFIGS`, or clean and noise_index if `noise_index` is set.
         seed: Seed of the noise.
-        noise_index: A noise-index file: the noise of the one noisy config in `configs`.
-        overwrite: Replace `out` where it exists.
+        noise_index: A noise-index file with the noise of the one noisy config in `configs`.
+        overwrite: Whether to replace an existing `out`.
         push_to_hub: Name of a dataset repository, such as "org/flickr30k-noisy".
-        private: Make that repository private, where it is new.
-        compact: Store pictures and features once for all configs, see parquet_layouts.py.
-        options: More arguments of the builder: `data_dir` and others.
+        private: Whether to make a new repository private.
+        compact: Whether to store pictures and features once for all configs, see
+            parquet_layouts.py.
+        options: Additional arguments of the builder, such as `data_dir`.
 
     Returns:
         The clean splits.
 
     Raises:
-        DatasetError: An unknown config, an `out` that is not empty, raw data or noise that does not
-            fit; all before anything is written.
+        DatasetError: A config is unknown, `out` is not empty, or raw data or noise is invalid. All
+            errors are raised before anything is written.
     """
     if configs is None:
         configs = ("clean", "noise_index") if noise_index else builder_class.DEFAULT_CONFIGS
     noisy = [name for name in configs if name != "clean"]
     if noise_index is not None and len(noisy) != 1:
         raise DatasetError(
-            f"A noise index is the noise of one config, but {len(noisy)} noisy ones are asked: "
+            f"A noise index is the noise of one config, but {len(noisy)} noisy ones are requested: "
             f"{noisy}. Give one, such as 'noise_index'."
         )
     if compact and push_to_hub is not None:
         raise DatasetError(
-            "The compact layout is for a local disk: other readers than `datasets` see the rows of "
-            "all configs in one table. Push without --compact; the Hub itself keeps one copy."
+            "The compact layout is for a local disk: readers other than `datasets` see the rows of "
+            "all configs in one table. Push without --compact; the Hub stores equal data once."
         )
     if push_to_hub is not None:
         _check_login()
@@ -83,7 +83,7 @@ def write_dataset(
         builder_class(
             config_name=name,
             seed=seed,
-            hash="written",  # nothing is cached, so that the state of the raw data need not be read
+            hash="written",  # nothing is cached, so the state of the raw data is not needed
             noise_index=noise_index if name != "clean" else None,
             **options,
         )
@@ -101,15 +101,15 @@ def write_parquet_folder(
     overwrite: bool = False,
     compact: bool = False,
 ) -> Path:
-    """Builds some configs of one dataset into one folder.
+    """Builds configs of one dataset in one folder.
 
-    The folder is written aside and then renamed: it is whole, or it is not there.
+    A temporary folder is written and then renamed, so `out` is never incomplete.
 
     Args:
         builders: One per config, of the same dataset; the first is the card's default config.
-        out: The folder to make.
-        overwrite: Replace `out` where it exists.
-        compact: Store pictures and features once for all configs.
+        out: The output folder.
+        overwrite: Whether to replace an existing `out`.
+        compact: Whether to store pictures and features once for all configs.
 
     Returns:
         The folder.
@@ -123,22 +123,22 @@ def write_parquet_folder(
         builder.check_noise()
     for builder in builders:
         builder.clean_splits = builders[0].clean_splits
-        builder.describe()  # noise that does not fit stops here, before any writing
+        builder.describe()  # raises an error for invalid noise before anything is written
     used = (path for split in builders[0].clean_splits.values() for path in split.raw_paths())
     inside = next((path for path in used if Path(path).absolute().is_relative_to(out)), None)
     if inside is not None:
-        raise DatasetError(f"{out} holds {inside}, which is read from: give another folder.")
+        raise DatasetError(f"{out} contains {inside}, which is an input: give another folder.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _aside(out) as aside:
-        folder = aside / "dataset"
+    with _temporary_folder(out) as temporary:
+        folder = temporary / "dataset"
         folder.mkdir()
         _fill(folder, builders, compact)
-        _swap(folder, out, aside / "replaced")
+        _swap(folder, out, temporary / "replaced")
     return out
 
 
 def _swap(new: Path, out: Path, replaced: Path) -> None:
-    """Puts `new` in the place of `out`, which is put back should that fail."""
+    """Replaces `out` by `new`, and restores it on failure."""
     if not out.exists():
         os.replace(new, out)
         return
@@ -151,25 +151,24 @@ def _swap(new: Path, out: Path, replaced: Path) -> None:
 
 
 @contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write in; what a killed run left there is put right first."""
-    aside = out.with_name(f".{out.name}.partial")
-    if (aside / "replaced").exists() and not out.exists():
-        os.replace(aside / "replaced", out)  # killed between the two renames
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """Yields a temporary folder next to `out`, after recovery from an interrupted run."""
+    folder = out.with_name(f".{out.name}.partial")
+    if (folder / "replaced").exists() and not out.exists():
+        os.replace(folder / "replaced", out)  # interrupted between the two renames
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
-        yield aside
+        yield folder
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_out(out: str | Path, overwrite: bool) -> None:
-    """Refuses a folder with content, unless it may be replaced.
+    """Checks that an output folder can be created or replaced.
 
     Raises:
-        DatasetError: `out` is a file or cannot be made, or is a folder that is not empty while
-            `overwrite` is false.
+        DatasetError: `out` is a file, cannot be created, or is not empty and `overwrite` is false.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -178,46 +177,46 @@ def check_out(out: str | Path, overwrite: bool) -> None:
         raise DatasetError(
             f"{out} is not empty. Give another folder. To replace it: overwrite=True."
         )
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        why = "not yours to write" if there.is_dir() else "a file"
-        raise DatasetError(f"{out} cannot be made: {there} is {why}. Give another place.")
+    parent = next(parent for parent in out.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        reason = "not writable" if parent.is_dir() else "a file"
+        raise DatasetError(f"{out} cannot be created: {parent} is {reason}. Give another path.")
 
 
 def _check_outside(out: str | Path, raw: Sequence[str | Path]) -> None:
-    """Refuses an `out` whose replacement would take raw data, the home or this folder with it."""
+    """Checks that `out` contains neither raw data nor the home or working directory."""
     folder = Path(out).expanduser().resolve()
     for path in (*raw, Path.home(), Path.cwd()):
         inner = Path(path).expanduser().resolve()
         if inner.exists() and (inner == folder or folder in inner.parents):
             raise DatasetError(
-                f"{out} holds {path}, and would be replaced as a whole. Give a folder of its own."
+                f"{out} contains {path}, and would be replaced as a whole. Give another folder."
             )
 
 
 def _check_login() -> None:
-    """Refuses to work for long on what cannot be sent."""
+    """Checks the login to the Hub before long computations."""
     from huggingface_hub import HfApi
 
     try:
         HfApi().whoami()
     except OSError as error:
         raise DatasetError(
-            f"The Hub does not know you ({type(error).__name__}). Log in with `hf auth login`, or "
-            "set HF_TOKEN."
+            f"You are not logged in to the Hub ({type(error).__name__}). Log in with "
+            "`hf auth login`, or set HF_TOKEN."
         ) from error
 
 
 def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:
-    """Sends a written folder to a dataset repository of the Hub.
+    """Uploads a dataset folder to a dataset repository of the Hub.
 
     Args:
         folder: The folder.
-        repo_id: "name" or "organisation/name"; made where it does not exist.
-        private: Make it private, where it is new.
+        repo_id: "name" or "organisation/name"; created if it does not exist.
+        private: Whether to make a new repository private.
 
     Returns:
-        The address of the repository.
+        The URL of the repository.
     """
     from huggingface_hub import HfApi
 
@@ -228,7 +227,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:
         folder_path=folder,
         repo_type="dataset",
         commit_message="Upload dataset",
-        delete_patterns=["*.parquet"],  # shards of an earlier upload would be read along
+        delete_patterns=["*.parquet"],  # shards of an earlier upload would be loaded, too
     )
     return str(url)
 
@@ -236,13 +235,13 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:
 def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder], compact: bool) -> None:
     first = builders[0]
     layout = CompactLayout(folder) if compact else FolderLayout(folder)
-    written: dict[str, dict[str, StoredSplit]] = {b.config.name: {} for b in builders}
+    configs: dict[str, dict[str, StoredSplit]] = {b.config.name: {} for b in builders}
     for split in first.clean_splits:
         stored = layout.write(split, builders)
-        for config, splits in written.items():
+        for config, splits in configs.items():
             splits[split] = stored[config]
     infos = {
-        b.config.name: _whole_info(b.info, [s.info for s in written[b.config.name].values()])
+        b.config.name: _add_sizes(b.info, [s.info for s in configs[b.config.name].values()])
         for b in builders
     }
     entries = {
@@ -250,7 +249,7 @@ def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder], compact: bool) ->
             "data_files": [{"split": k, "path": s.pattern} for k, s in splits.items()],
             **layout.reader_options(config, infos[config].features),
         }
-        for config, splits in written.items()
+        for config, splits in configs.items()
     }
     protocols = {b.config.name: b.corrupted().protocol for b in builders}
     (folder / "noise_protocol.json").write_text(json.dumps(protocols, indent=2) + "\n")
@@ -258,13 +257,13 @@ def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder], compact: bool) ->
     render_card(text, infos, entries, protocols).save(folder / "README.md")
 
 
-def _whole_info(
+def _add_sizes(
     info: datasets.DatasetInfo, splits: Sequence[datasets.SplitInfo]
 ) -> datasets.DatasetInfo:
-    whole = info.copy()
-    whole.splits = datasets.SplitDict()
+    result = info.copy()
+    result.splits = datasets.SplitDict()
     for split in splits:
-        whole.splits.add(split)
-    whole.dataset_size = sum(split.num_bytes for split in splits)
-    whole.download_size = None
-    return whole
+        result.splits.add(split)
+    result.dataset_size = sum(split.num_bytes for split in splits)
+    result.download_size = None
+    return result

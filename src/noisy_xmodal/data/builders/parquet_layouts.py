@@ -1,17 +1,17 @@
-"""Where the rows of several configs lie on disk.
+"""Layouts of several configs on disk.
 
-Configs differ in captions and labels; pictures and features are the same in all of them. Parquet
-cannot point into another file, so there are two ways, and both open with plain `load_dataset`:
+Configs differ in captions and labels, but share pictures and features. Parquet files cannot refer
+to each other, so there are two layouts, and `load_dataset` opens both:
 
-| layout  | files                          | on disk, 7 configs     | read by                      |
-|---------|--------------------------------|------------------------|------------------------------|
-| folder  | one folder of Parquet a config | 7 x (one on the Hub)   | anything that reads Parquet  |
-| compact | one table, a column `_config`  | 1 x                    | `datasets`, by its `filters` |
+| layout  | files                            | on disk, 7 configs   | readers                      |
+|---------|----------------------------------|----------------------|------------------------------|
+| folder  | one folder of Parquet per config | 7 x (one on the Hub) | all readers of Parquet       |
+| compact | one table, a column `_config`    | 1 x                  | `datasets`, by its `filters` |
 
-In the compact table the rows that an image has in the configs lie side by side: the copies of a
-picture are entries of a dictionary, and those of a feature block compress to nothing, as zstd finds
-them within its window. The price is that reading one config decodes all of them, and that readers
-which know nothing of the card (the Hub's viewer, pandas) see every row once per config.
+In the compact table, the rows of an image in all configs are adjacent. Copies of a picture are
+entries of a dictionary. Copies of a feature block are within the window of zstd, so they need
+almost no space. In return, reading one config decodes all of them, and readers that ignore the card
+(the Hub's viewer, pandas) see every row once per config.
 """
 
 from abc import ABC, abstractmethod
@@ -34,15 +34,15 @@ EVALUATION = "evaluation"
 CONFIG = "_config"
 
 _ANY_CONFIG = "all"
-_PAGE_BYTES = 4 * 2**20  # holds the copies of a feature block of 7 x 36 x 2048 float32
+_PAGE_BYTES = 4 * 2**20  # fits the copies of a feature block of 7 x 36 x 2048 float32
 
 
 @dataclass(frozen=True)
 class StoredSplit:
-    """A split on disk, as one config sees it.
+    """A split of one config on disk.
 
     Attributes:
-        pattern: Its files, relative to the folder.
+        pattern: Pattern of its files, relative to the folder.
         info: Its size.
     """
 
@@ -51,7 +51,7 @@ class StoredSplit:
 
 
 class Layout(ABC):
-    """A way of storing the splits of several configs.
+    """A layout of the splits of several configs.
 
     Args:
         folder: The folder of the dataset.
@@ -69,16 +69,16 @@ class Layout(ABC):
             builders: One per config.
 
         Returns:
-            For each config what it reads.
+            The stored split of each config.
         """
 
     @abstractmethod
     def reader_options(self, config: str, features: datasets.Features) -> dict[str, Any]:
-        """Returns what the card tells the Parquet reader of one config, beside its files."""
+        """Returns the card's options for the Parquet reader of one config, besides its files."""
 
 
 class FolderLayout(Layout):
-    """One folder of Parquet per config; evaluation splits are in a folder that all share."""
+    """One folder of Parquet per config, and a shared folder for evaluation splits."""
 
     def write(self, split: str, builders: Sequence[NoisyPairsBuilder]) -> dict[str, StoredSplit]:
         """Writes one split of all configs."""
@@ -105,12 +105,12 @@ class FolderLayout(Layout):
         return {b.config.name: stored.get(b.config.name) or stored[EVALUATION] for b in builders}
 
     def reader_options(self, config: str, features: datasets.Features) -> dict[str, Any]:
-        """Returns nothing: files alone tell the configs apart."""
+        """Returns no options, because configs have different files."""
         return {}
 
 
 class CompactLayout(Layout):
-    """One table of all configs, image by image, with the name of the config in a column."""
+    """One table of all configs, ordered by image, with the name of the config in a column."""
 
     def write(self, split: str, builders: Sequence[NoisyPairsBuilder]) -> dict[str, StoredSplit]:
         """Writes one split of all configs; evaluation rows belong to every config."""
@@ -144,19 +144,19 @@ class CompactLayout(Layout):
         }
 
     def reader_options(self, config: str, features: datasets.Features) -> dict[str, Any]:
-        """Returns the filter on the column `_config`, and the columns without it."""
+        """Returns a filter on the column `_config`, and the other columns."""
         return {"columns": list(features), "filters": [[CONFIG, "in", [config, _ANY_CONFIG]]]}
 
 
 def _interleave(tables: list[pa.Table]) -> pa.Table:
-    """The first row of each table, then the second of each, and so on."""
+    """Interleaves the rows of tables: the first row of each, then the second of each, etc."""
     n_rows = len(tables[0])
     order = np.arange(n_rows * len(tables)).reshape(len(tables), n_rows).T.reshape(-1)
     return pa.concat_tables(tables).take(pa.array(order))
 
 
 def _options(features: datasets.Features, n_copies: int) -> dict[str, Any]:
-    """Writer options by which copies cost nothing: a dictionary of pictures, or large pages."""
+    """Writer options that compress copies: a dictionary of pictures, or large pages."""
     options: dict[str, Any] = {"use_content_defined_chunking": False}
     if any(isinstance(feature, datasets.Image) for feature in features.values()):
         return {**options, "use_dictionary": True, "dictionary_pagesize_limit": 2**30}

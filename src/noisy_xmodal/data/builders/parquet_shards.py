@@ -1,9 +1,9 @@
-"""Parquet files of one split, such that equal pictures and features are equal bytes.
+"""Writing of Parquet shards with identical bytes for equal pictures and features.
 
-Row groups and shards hold the same rows in every config, and pages are cut by content. The pages of
-a picture or feature column are then the same bytes in all configs, and the Hub, which keeps one
-copy of equal chunks of 64 KiB, stores and sends them once. Row groups are large (tens of MB), as a
-chunk or two is lost at each border between columns.
+Row groups and shards have the same rows in every config, and pages use content-defined chunking.
+The pages of a picture or feature column are therefore identical in all configs. The Hub
+deduplicates chunks of 64 KiB, so it stores and transfers them once. Row groups are large (tens of
+MB), because one or two chunks are lost at each border between columns.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 SHARD_BYTES = 500 * 10**6
 
-# The chunk sizes of `datasets` itself, so that its tools treat the files as their own.
+# The chunk sizes of `datasets`, for compatibility with its tools.
 _CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 
 
@@ -24,14 +24,14 @@ class ParquetShards:
     """Writes tables as `{folder}/{split}-00000-of-00002.parquet` and so on.
 
     Args:
-        folder: Where to write; it is made.
+        folder: Output folder; created if missing.
         split: Name of the split.
         features: Types of the columns.
-        options: More options of `pyarrow.parquet.ParquetWriter`.
+        options: Additional options of `pyarrow.parquet.ParquetWriter`.
 
     Attributes:
-        schema: The Arrow schema that tables must have.
-        n_rows: Rows written so far.
+        schema: The required Arrow schema of tables.
+        n_rows: Number of rows written so far.
         n_bytes: Their size in memory.
     """
 
@@ -84,7 +84,7 @@ class ParquetShards:
         writer.write_table(table, row_group_size=len(table))
         self.n_rows += len(table)
         self.n_bytes += table.nbytes
-        # Not the captions: their sizes differ from config to config, the shards must not.
+        # Captions do not count: their sizes differ between configs, but shards must not.
         self._shard_bytes += sum(table[name].nbytes for name in self._bulk)
         if self._shard_bytes >= SHARD_BYTES:
             self._close()
@@ -103,7 +103,7 @@ class ParquetShards:
 
 
 def is_bulk(feature: object) -> bool:
-    """Whether a column holds pictures or features, which have no repeats to make a table of."""
+    """Whether a column has pictures or features, which do not repeat within a config."""
     if isinstance(feature, datasets.Image):
         return True
     while isinstance(feature, (datasets.List, datasets.LargeList)):
@@ -112,7 +112,7 @@ def is_bulk(feature: object) -> bool:
 
 
 def _leaf_path(name: str, kind: pa.DataType) -> str:
-    """The path by which Parquet knows the values of a column of lists."""
+    """The Parquet path of the values in a column of lists."""
     while (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):

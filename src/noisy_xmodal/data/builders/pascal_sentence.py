@@ -3,26 +3,26 @@
     PascalSentence(config_name="sym_40", data_dir="pascal").download_and_prepare()
 
 Source: Rashtchian et al., "Collecting Image Annotations Using Amazon's Mechanical Turk", NAACL 2010
-workshop; http://vision.cs.uiuc.edu/pascal-sentences/. The photographs are of PASCAL VOC 2008, taken
-from Flickr, under its terms of use; no licence of the sentences is known.
+workshop; http://vision.cs.uiuc.edu/pascal-sentences/. The photographs are from PASCAL VOC 2008 and
+Flickr, under its terms of use; no licence of the sentences is known.
 
-`data_dir` holds feature vectors in the layout of modality_arrays.py (splits as given), or the
-folders that programs which copy the page write:
+`data_dir` contains feature vectors in the layout of modality_arrays.py, with their own splits, or
+the folders written by scripts that download the page:
 
 | file                        | content                                                         |
 |-----------------------------|-----------------------------------------------------------------|
 | dataset/{class}/{id}.jpg    | a photograph; the folder may be `images`                        |
-| sentence/{class}/{id}.txt   | its sentences, one a line; `sentences`, `text` or `texts`       |
+| sentence/{class}/{id}.txt   | its sentences, one per line; `sentences`, `text` or `texts`     |
 
-One such program leaves out the dot ("2008_000008txt"), and that is read too.
+One such script omits the dot ("2008_000008txt"), which is accepted, too.
 
-Splits of pictures are made here, as the lists of the field are not published: in every class, by
-sorted id, the first 80 % are train, the next 10 % validation and the rest test. Of 50 that is 40, 5
-and 5, in all 800, 100 and 100. The vectors that DSCMR publishes (Zhen et al., CVPR 2019) also have
-40 and 5 of every class in train and test, but which pictures they are is not said.
+Papers do not publish their splits of pictures, so they are defined here: in every class, sorted by
+id, the first 80 % are train, the next 10 % validation and the rest test. For 50 pictures that is
+40, 5 and 5; 800, 100 and 100 in all. The vectors of DSCMR (Zhen et al., CVPR 2019) also have 40 and
+5 of every class in train and test, but it is not known which pictures.
 
-Written against the published layout: the real pictures and sentences were not at hand. Of real
-vectors, DSCMR's test split and its training texts and labels were.
+Implemented from the published layout and tested without the real pictures and sentences, but with
+DSCMR's vectors: its test split, and the texts and labels of its training split.
 """
 
 from dataclasses import dataclass, field
@@ -43,11 +43,11 @@ SENTENCE_FOLDERS = ("sentence", "sentences", "text", "texts")
 PER_CLASS, PER_PICTURE, N_CLASSES = 50, 5, 20
 
 _PICTURES = (".jpg", ".jpeg", ".png")
-_FEWEST = 10  # of a class, so that each split has one
+_MIN_PER_CLASS = 10  # gives each split one picture
 
 
 class PascalSentence(VectorBuilder):
-    """Builder of Pascal Sentence; `data_dir` is needed."""
+    """Builder of Pascal Sentence; requires `data_dir`."""
 
     FACTS = ("captions", "labels")
     SUMMARY = "Pascal Sentence: photographs of 20 classes with five sentences each."
@@ -63,23 +63,22 @@ class PascalSentence(VectorBuilder):
 
     TITLE = "Pascal Sentence with noise"
     ABOUT = """
-Photographs of PASCAL VOC 2008, 50 of each of 20 classes, with five sentences each that people wrote
-for pay; converted by `dataset_scripts/pascal_sentence.py`. The converter was written against the
+Photographs of PASCAL VOC 2008, 50 of each of 20 classes, with five sentences each by paid
+annotators; converted by `dataset_scripts/pascal_sentence.py`. The converter was written for the
 published layout; the real pictures and sentences were not at hand.
 
-**Splits.** Pictures are split here, as the lists of the field are not published: in every class, by
-sorted id, the first 80 % train, the next 10 % validation, the rest test (40, 5 and 5 of 50). So
-the sizes are those of the field, the pictures are not. Feature vectors keep the splits of their
-files.
+**Splits.** Papers do not publish their splits of pictures, so they are defined here: in every
+class, sorted by id, the first 80 % train, the next 10 % validation, the rest test (40, 5 and 5 of
+50). The sizes equal those in papers, but the pictures differ. Feature vectors keep the splits of
+their files.
 
-**Noise.** `cmp_N` moves sentences and leaves classes alone; `sym_N` draws classes and leaves
-sentences alone.
+**Noise.** `cmp_N` moves sentences and keeps classes; `sym_N` changes classes and keeps sentences.
 """
     CREDIT = """
 Rashtchian et al., *Collecting Image Annotations Using Amazon's Mechanical Turk*, NAACL HLT 2010
-workshop on Creating Speech and Language Data with Amazon's Mechanical Turk. The photographs are of
-[PASCAL VOC 2008](http://host.robots.ox.ac.uk/pascal/VOC/), from Flickr: its terms of use apply. No
-licence of the sentences is known. Ask before sharing.
+workshop on Creating Speech and Language Data with Amazon's Mechanical Turk. The photographs are
+from [PASCAL VOC 2008](http://host.robots.ox.ac.uk/pascal/VOC/) and Flickr, whose terms of use
+apply. No licence of the sentences is known. Ask before sharing.
 """
 
     def open_folder(self, folder: Path) -> dict[str, CleanSplit]:
@@ -99,7 +98,7 @@ licence of the sentences is known. Ask before sharing.
 
 @dataclass
 class _Rows:
-    """Rows of a split while they are gathered."""
+    """Rows of a split."""
 
     paths: list[Path] = field(default_factory=list)
     image_ids: list[str] = field(default_factory=list)
@@ -108,49 +107,50 @@ class _Rows:
 
 
 def open_pascal_splits(folder: Path) -> dict[str, ImageSplit]:
-    """Opens pictures with their sentences, and cuts every class into splits.
+    """Opens pictures with their sentences, and divides every class into splits.
 
     Args:
-        folder: Holds a folder of pictures and one of sentences.
+        folder: Contains a folder of pictures and one of sentences.
 
     Returns:
         The splits; pictures are not decoded yet.
 
     Raises:
-        DatasetError: A picture has no sentences, or sentences no picture; or a class has too few.
+        DatasetError: A picture has no sentences, sentences have no picture, or a class is too
+            small.
     """
     pictures = _by_class(_one_folder(folder, PICTURE_FOLDERS), _picture_id)
     sentences = _by_class(_one_folder(folder, SENTENCE_FOLDERS), _sentence_id)
     _check_partners(folder, pictures, sentences)
-    rows = _gather(pictures, sentences)
-    classes = {split: found.classes for split, found in rows.items()}
+    rows = _read_rows(pictures, sentences)
+    classes = {split: part.classes for split, part in rows.items()}
     labels, names = number_classes(classes, str(folder), list(pictures))
     splits = {
         split: ImageSplit(
-            found.paths,
-            found.image_ids,
-            Facts(captions=found.captions, labels=labels[split], class_names=names),
+            part.paths,
+            part.image_ids,
+            Facts(captions=part.captions, labels=labels[split], class_names=names),
         )
-        for split, found in rows.items()
+        for split, part in rows.items()
     }
     splits["train"].facts.notes += _differences(pictures, rows)
     return splits
 
 
-def _gather(
+def _read_rows(
     pictures: dict[str, dict[str, Path]], sentences: dict[str, dict[str, Path]]
 ) -> dict[str, _Rows]:
-    """Reads the sentences, and cuts every class: 80 %, 10 % and the rest of its sorted ids."""
+    """Reads the sentences, and divides every class: 80 %, 10 % and the rest of its sorted ids."""
     rows = {"train": _Rows(), "validation": _Rows(), "test": _Rows()}
-    for name, found in pictures.items():
-        n_train, n_validation = len(found) * 4 // 5, len(found) // 10
-        for position, image_id in enumerate(sorted(found)):
+    for name, files in pictures.items():
+        n_train, n_validation = len(files) * 4 // 5, len(files) // 10
+        for position, image_id in enumerate(sorted(files)):
             captions = read_lines(sentences[name][image_id])
             if not captions:
                 raise DatasetError(f"{sentences[name][image_id]} is empty. Get the file again.")
             split = "train" if position < n_train else "validation"
             split = split if position < n_train + n_validation else "test"
-            rows[split].paths.append(found[image_id])
+            rows[split].paths.append(files[image_id])
             rows[split].image_ids.append(f"{name}/{image_id}")
             rows[split].captions.append(captions)
             rows[split].classes.append(name)
@@ -158,32 +158,32 @@ def _gather(
 
 
 def _differences(pictures: dict[str, dict[str, Path]], rows: dict[str, _Rows]) -> list[str]:
-    """Says in what the folder is not the published set."""
+    """Notes about differences from the published dataset."""
     notes = [f"{len(pictures)} classes, not {N_CLASSES}"] if len(pictures) != N_CLASSES else []
     notes += [
-        f"class '{name}' has {len(found)} pictures, not {PER_CLASS}"
-        for name, found in pictures.items()
-        if len(found) != PER_CLASS
+        f"class '{name}' has {len(files)} pictures, not {PER_CLASS}"
+        for name, files in pictures.items()
+        if len(files) != PER_CLASS
     ]
-    odd = sum(len(texts) != PER_PICTURE for found in rows.values() for texts in found.captions)
-    if odd:
-        notes.append(f"{odd} picture(s) without exactly {PER_PICTURE} sentences")
+    n_other = sum(len(texts) != PER_PICTURE for part in rows.values() for texts in part.captions)
+    if n_other:
+        notes.append(f"{n_other} picture(s) without exactly {PER_PICTURE} sentences")
     return notes
 
 
 def _one_folder(folder: Path, names: tuple[str, ...]) -> Path:
-    found = [folder / name for name in names if (folder / name).is_dir()]
-    if len(found) != 1:
-        what = "none" if not found else " and ".join(path.name for path in found)
+    folders = [folder / name for name in names if (folder / name).is_dir()]
+    if len(folders) != 1:
+        found = " and ".join(path.name for path in folders) or "none"
         raise DatasetError(
-            f"{folder}: expected one of the folders {', '.join(names)}, but found {what}. Pictures "
-            "lie in dataset/{class}/{id}.jpg, sentences in sentence/{class}/{id}.txt."
+            f"{folder}: expected one of the folders {', '.join(names)}, but found {found}. Put "
+            "pictures into dataset/{class}/{id}.jpg, sentences into sentence/{class}/{id}.txt."
         )
-    return found[0]
+    return folders[0]
 
 
 def _by_class(folder: Path, id_of: Any) -> dict[str, dict[str, Path]]:
-    """Lists the files of each class folder by id; hidden files are passed over."""
+    """Lists the files of each class folder by id, without hidden files."""
     classes: dict[str, dict[str, Path]] = {}
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = classes.setdefault(class_folder.name, {})
@@ -201,13 +201,13 @@ def _by_class(folder: Path, id_of: Any) -> dict[str, dict[str, Path]]:
 
 def _picture_id(path: Path) -> str:
     if path.suffix.lower() not in _PICTURES:
-        raise DatasetError(f"{path} is no {', '.join(_PICTURES)} file. Take it out.")
+        raise DatasetError(f"{path} is not a {', '.join(_PICTURES)} file. Remove it.")
     return path.stem
 
 
 def _sentence_id(path: Path) -> str:
     if not path.name.endswith("txt"):
-        raise DatasetError(f"{path} is no .txt file. Take it out.")
+        raise DatasetError(f"{path} is not a .txt file. Remove it.")
     return path.name.removesuffix("txt").removesuffix(".")
 
 
@@ -215,21 +215,22 @@ def _check_partners(
     folder: Path, pictures: dict[str, dict[str, Path]], sentences: dict[str, dict[str, Path]]
 ) -> None:
     if not pictures:
-        raise DatasetError(f"{folder} holds no class: no folder dataset/{{class}}.")
-    for found, partners, what in (
+        raise DatasetError(f"{folder} has no class: no folder dataset/{{class}}.")
+    for side, partners, kind in (
         (pictures, sentences, "sentences"),
         (sentences, pictures, "picture"),
     ):
-        for name, files in found.items():
+        for name, files in side.items():
             for image_id, path in files.items():
                 if image_id not in partners.get(name, {}):
                     raise DatasetError(
-                        f"{path} has no {what} of class '{name}' with the id '{image_id}'. Get "
-                        "the missing file, or take this one out."
+                        f"{path} has no {kind} of class '{name}' with the id '{image_id}'. Add the "
+                        "missing file, or remove this one."
                     )
     for name, files in pictures.items():
-        if len(files) < _FEWEST:
+        if len(files) < _MIN_PER_CLASS:
             raise DatasetError(
                 f"{folder}: class '{name}' has {len(files)} pictures, too few for three splits "
-                f"(at least {_FEWEST}, and {PER_CLASS} in the set). Complete it, or take it out."
+                f"(at least {_MIN_PER_CLASS}, and {PER_CLASS} in the published set). Complete it, "
+                "or remove it."
             )

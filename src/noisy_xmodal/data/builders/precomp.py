@@ -1,9 +1,9 @@
-"""Region-feature datasets of the field, from the files that its repositories read.
+"""Datasets of region features in the "precomp" layout.
 
     Precomp(config_name="cmp_40", data_dir="f30k_precomp").download_and_prepare()
 
-`write_dataset(Precomp, out, data_dir=...)` makes a Parquet folder out of several configs; see
-precomp_files.py for the layout. Features of this form were published for Flickr30K and MS-COCO with
+`write_dataset(Precomp, out, data_dir=...)` writes several configs as a Parquet folder; see
+precomp_files.py for the layout. Such features were published for Flickr30K and MS-COCO with
 SCAN (Lee et al., ECCV 2018; 36 regions of a Faster R-CNN, bottom-up attention), and for CC152K with
 NCR (Huang et al., NeurIPS 2021). The terms of the pictures and captions apply to them.
 """
@@ -21,7 +21,7 @@ from .precomp_files import PrecompSplit, open_precomp_splits
 
 
 class Precomp(NoisyPairsBuilder):
-    """Builder of the layout that `precomp_files` describes; `data_dir` is needed."""
+    """Builder for the layout of `precomp_files`; requires `data_dir`."""
 
     FACTS = ("captions", "objects", "labels")
     SUMMARY = "Region features with captions, in the layout of SCAN and VSE++."
@@ -31,10 +31,10 @@ class Precomp(NoisyPairsBuilder):
         return any(self.data_folder.glob("*_labels.txt"))
 
     def open_splits(self) -> dict[str, CleanSplit]:
-        """Opens the splits and scans their features.
+        """Opens the splits and checks their features.
 
         Raises:
-            DatasetError: No `data_dir`, or a file breaks the layout.
+            DatasetError: `data_dir` is not set, or a file is invalid.
         """
         splits = open_precomp_splits(self.data_folder)
         for split in splits.values():
@@ -50,11 +50,11 @@ class Precomp(NoisyPairsBuilder):
         }
 
     def card_text(self, splits: dict[str, CleanSplit]) -> CardText:
-        """Returns what the card says."""
+        """Returns the text of the card."""
         return CardText(
             title="Image-caption pairs with region features",
             body="Region features and captions, converted by `dataset_scripts/precomp.py`.\n\n"
             + split_lines(splits),
-            credit="The terms of the raw features and captions apply; name them here before "
+            credit="The terms of the raw features and captions apply; state them here before "
             "sharing.",
         )

@@ -1,17 +1,17 @@
-"""Reads the field's region-feature layout ("precomp", after SCAN and VSE++), block by block.
+"""Reading of region features in the "precomp" layout of SCAN and VSE++, in blocks.
 
 | file               | content                                                              |
 |--------------------|----------------------------------------------------------------------|
 | {split}_ims.npy    | float16 or float32, (rows, regions, dim); (rows, dim) is one region  |
-| {split}_caps.txt   | one caption a line, k consecutive lines per image                    |
-| {split}_ids.txt    | optional: the image's id, one a line                                 |
-| {split}_labels.txt | optional: class numbers, one line an image, several split by spaces  |
+| {split}_caps.txt   | one caption per line, k consecutive lines per image                  |
+| {split}_ids.txt    | optional: the image's id, one per line                               |
+| {split}_labels.txt | optional: class numbers separated by spaces, one line per image      |
 
 Splits are train, dev, test, and testall: MS-COCO's 5,000 test images, whose first 1,000 are test.
-Where both are there, testall is the split "test" and the shorter file is "test_1k".
+If both exist, testall is the split "test" and the shorter file is "test_1k".
 
-Published dev and test files often store one row per caption: the features of an image are repeated
-k times. That is found by content, and one row per image is kept.
+Published dev and test files often store one row per caption, so the features of an image repeat k
+times. Repeats are detected by content, and one row per image is kept.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ from .raw_files import check_ids, read_lines
 
 SPLIT_FILES = {"train": "train", "validation": "dev", "test": "testall", "test_1k": "test"}
 
-_MOST_CAPTIONS = 100  # of one image; longer runs of equal rows are no repeats of one
+_MAX_CAPTIONS = 100  # per image; longer runs of equal rows are not repeats of an image
 
 
 class PrecompSplit(CleanSplit):
@@ -64,7 +64,7 @@ class PrecompSplit(CleanSplit):
         return self.features.shape[-1]
 
     def details(self) -> list[str]:
-        """Says what the features are."""
+        """Returns the shape and type of the features."""
         shape = " x ".join(map(str, self.features.shape[1:]))
         return [f"features of {shape} {self.features.dtype}"]
 
@@ -75,13 +75,13 @@ class PrecompSplit(CleanSplit):
 
 
 def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
-    """Opens the splits that `data_dir` has; no features are read but to find repeated rows.
+    """Opens the splits in `data_dir`; features are read only to detect repeated rows.
 
     Returns:
         The splits by their name in `datasets`: dev is "validation".
 
     Raises:
-        DatasetError: A file is missing or breaks the layout; the message names it.
+        DatasetError: A file is missing or invalid; the message names it.
     """
     folder = Path(data_dir)
     files = {name: file for name, file in SPLIT_FILES.items() if _has_split(folder, file)}
@@ -90,15 +90,15 @@ def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
     splits = {name: open_precomp_split(folder, file) for name, file in files.items()}
     if not splits:
         raise DatasetError(
-            f"{folder} holds no split: expected train, dev or test as {{split}}_ims.npy with "
+            f"{folder} has no split: expected train, dev or test as {{split}}_ims.npy with "
             "{split}_caps.txt."
         )
-    for what, values in (
+    for aspect, values in (
         ("dimension", {s.features.path.name: s.dim for s in splits.values()}),
         ("type", {s.features.path.name: str(s.features.dtype) for s in splits.values()}),
     ):
         if len(set(values.values())) > 1:
-            raise DatasetError(f"The splits of {folder} differ in feature {what}: {values}.")
+            raise DatasetError(f"The splits of {folder} differ in feature {aspect}: {values}.")
     _share_classes(folder, splits)
     return splits
 
@@ -108,15 +108,15 @@ def _has_split(folder: Path, name: str) -> bool:
 
 
 def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
-    """Opens one split, by the name that its files have ("dev").
+    """Opens one split by its file name, such as "dev".
 
     Raises:
-        DatasetError: A file is missing or breaks the layout.
+        DatasetError: A file is missing or invalid.
     """
     path, captions_path = folder / f"{file_name}_ims.npy", folder / f"{file_name}_caps.txt"
-    for needed, other in ((path, captions_path), (captions_path, path)):
-        if not needed.exists():
-            raise DatasetError(f"{needed} is missing, though {other.name} is there.")
+    for file, other in ((path, captions_path), (captions_path, path)):
+        if not file.exists():
+            raise DatasetError(f"{file} is missing, but {other.name} exists.")
     features = open_array(path, dimensions=(2, 3))
     lines = read_lines(captions_path)
     copies = _copies(features) if len(features) == len(lines) else 1
@@ -124,7 +124,7 @@ def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
     if len(lines) == 0 or len(lines) % n_images:
         raise DatasetError(
             f"{captions_path} has {len(lines)} captions for the {n_images} images of {path.name}: "
-            "not a whole number of captions per image. The files do not belong together."
+            "the number of captions per image is not an integer. The files do not match."
         )
     per_image = len(lines) // n_images
     facts = Facts(captions=[lines[i : i + per_image] for i in range(0, len(lines), per_image)])
@@ -141,24 +141,24 @@ def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:
 
 
 def _copies(features: ArrayFile) -> int:
-    """How many consecutive rows hold the same image: the same number for all images, else 1.
+    """Number of consecutive rows per image, if it is the same for all images, else 1.
 
-    Where every image is repeated k times, rows change at multiples of k alone, even if two
-    neighbouring images happen to be equal.
+    If every image is repeated k times, rows change only at multiples of k, even if two neighbouring
+    images are equal.
     """
-    step = len(features)  # greatest common divisor of the places where rows change, and the end
+    step = len(features)  # greatest common divisor of the rows with changes, and of the length
     last = features.read(0, 1)
     changes = False
     for first in range(0, len(features), features.block_rows):
         block = features.read(first, min(first + features.block_rows, len(features)))
-        before = np.concatenate([last, block[:-1]])  # (n_rows, ...)
-        places = first + np.flatnonzero((block != before).reshape(len(block), -1).any(axis=1))
-        changes = changes or bool(len(places))
-        step = int(np.gcd.reduce(places, initial=step))
+        previous = np.concatenate([last, block[:-1]])  # (n_rows, ...)
+        rows = first + np.flatnonzero((block != previous).reshape(len(block), -1).any(axis=1))
+        changes = changes or bool(len(rows))
+        step = int(np.gcd.reduce(rows, initial=step))
         if step == 1:
             return 1
         last = block[-1:]
-    return step if changes and step <= _MOST_CAPTIONS else 1
+    return step if changes and step <= _MAX_CAPTIONS else 1
 
 
 def _per_image(path: Path, lines: list[str], n_images: int, copies: int) -> list[str]:
@@ -167,11 +167,11 @@ def _per_image(path: Path, lines: list[str], n_images: int, copies: int) -> list
         return lines
     if len(lines) == n_images * copies:
         return lines[::copies]
-    raise DatasetError(f"{path} has {len(lines)} lines for {n_images} images: one each is needed.")
+    raise DatasetError(f"{path} has {len(lines)} lines for {n_images} images: give one per image.")
 
 
 def _image_ids(path: Path, n_images: int, n_captions: int, facts: Facts) -> list[str] | None:
-    """Reads the optional file of ids; some published ones have a line per caption."""
+    """Reads the optional file of ids, which may have a line per caption."""
     if not path.exists():
         return None
     lines = read_lines(path)
@@ -192,25 +192,25 @@ def _class_numbers(path: Path, lines: list[str]) -> list[list[int]]:
         words = line.split()
         if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):
             raise DatasetError(
-                f"{path}, image {number}: '{line[:100]}' is not class numbers from 0 on, split by "
-                "spaces. Number the classes; an image without any has no place here."
+                f"{path}, image {number}: '{line[:100]}' is not a list of non-negative class "
+                "numbers, separated by spaces. Number the classes; every image needs one."
             )
         labels.append([int(word) for word in words])
     return labels
 
 
 def _share_classes(folder: Path, splits: dict[str, PrecompSplit]) -> None:
-    """Turns class numbers into labels, where every image of every split has exactly one."""
-    without = [name for name, split in splits.items() if split.facts.objects is None]
-    if without and len(without) < len(splits):
+    """Converts class numbers to labels, if every image of every split has exactly one."""
+    missing = [name for name, split in splits.items() if split.facts.objects is None]
+    if missing and len(missing) < len(splits):
         raise DatasetError(
-            f"{folder} has a _labels.txt for some splits only: {without} have none. Give one for "
+            f"{folder} has a _labels.txt for some splits only: {missing} have none. Give one for "
             "every split, or for none."
         )
-    found = {name: [list(row) for row in s.facts.objects or ()] for name, s in splits.items()}
-    if without or any(len(row) != 1 for rows in found.values() for row in rows):
+    objects = {name: [list(row) for row in s.facts.objects or ()] for name, s in splits.items()}
+    if missing or any(len(row) != 1 for rows in objects.values() for row in rows):
         return
-    numbers = {name: [row[0] for row in rows] for name, rows in found.items()}
+    numbers = {name: [row[0] for row in rows] for name, rows in objects.items()}
     labels, names = number_classes(numbers, f"{folder} (_labels.txt)")
     for name, split in splits.items():
         split.facts.labels, split.facts.class_names = labels[name], names

@@ -1,4 +1,4 @@
-"""Raw files: text with one entry a line, ids, and the state that they are in."""
+"""Reading of text files with one entry per line, checks of ids, and the state of raw files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ..columns import DatasetError
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a file, stripped; only the end of the file may be an empty one.
+    """Reads the stripped lines of a file; only the last line may be empty.
 
     Raises:
         DatasetError: The file is missing, not UTF-8, or has an empty line.
@@ -19,46 +19,46 @@ def read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 ({error}). Convert it first.") from error
-    # Not str.splitlines(), which would also break at characters that captions may hold.
+    # str.splitlines() would also split at characters that captions may contain.
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
     for number, line in enumerate(lines, start=1):
         if not line:
             raise DatasetError(
-                f"{path}, line {number}: the line is empty. Write it, or remove it together with "
-                "what it belongs to."
+                f"{path}, line {number}: the line is empty. Fill it, or remove it together with "
+                "the entries of the other files."
             )
     return lines
 
 
 def check_ids(ids: list[str], where: str) -> None:
-    """Refuses ids that repeat.
+    """Checks that ids are unique.
 
     Args:
-        ids: One id a row.
-        where: What to name in the message.
+        ids: One id per row.
+        where: The file, for the message.
 
     Raises:
         DatasetError: Two rows have the same id.
     """
-    seen: dict[str, int] = {}
+    first_rows: dict[str, int] = {}
     for row, name in enumerate(ids):
-        if name in seen:
+        first = first_rows.setdefault(name, row)
+        if first != row:
             raise DatasetError(
-                f"{where}: the id '{name}' stands at rows {seen[name]} and {row} (counted from 0). "
-                "An id names one row: write them anew, or merge the rows."
+                f"{where}: rows {first} and {row} (counted from 0) have the same id '{name}'. "
+                "An id names one row: change one of them, or merge the rows."
             )
-        seen[name] = row
 
 
 def file_state(data_dir: str | Path | None, *patterns: str) -> str | None:
-    """Names the state of some files of a folder by their sizes and times.
+    """Hashes the paths, sizes and times of files in a folder.
 
     Args:
-        data_dir: The folder, or None where none was given.
-        patterns: Which files, as `Path.glob` takes them; all below the folder by default.
+        data_dir: The folder, or None.
+        patterns: Patterns of `Path.glob`; all files below the folder by default.
     """
     if data_dir is None:
         return None
-    found = {file for name in patterns or ("**/*",) for file in Path(data_dir).glob(name)}
-    files = sorted(file for file in found if file.is_file())
+    paths = {path for name in patterns or ("**/*",) for path in Path(data_dir).glob(name)}
+    files = sorted(path for path in paths if path.is_file())
     return str(Hasher.hash([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]))

@@ -1,18 +1,18 @@
-"""Wikipedia: sections of featured articles with their pictures, as feature vectors, 10 classes.
+"""Wikipedia: sections of featured articles with pictures, as feature vectors of 10 classes.
 
     Wikipedia(config_name="sym_40", data_dir="wikipedia").download_and_prepare()
 
 Source: Rasiwasia et al., "A New Approach to Cross-Modal Multimedia Retrieval", ACM Multimedia 2010,
 with features and lists at http://www.svcl.ucsd.edu/projects/crossmodal/. The files state no
-licence; the articles are Wikipedia's (CC BY-SA), and pictures have terms of their own.
+licence. The articles are from Wikipedia (CC BY-SA); each picture has its own terms.
 
 | file                         | content                                                        |
 |------------------------------|----------------------------------------------------------------|
-| trainset_txt_img_cat.list    | 2,173 lines: text id, image id, class 1 to 10, split by tabs   |
+| trainset_txt_img_cat.list    | 2,173 lines: text id, image id, class 1 to 10, tab-separated   |
 | testset_txt_img_cat.list     | 693 such lines                                                 |
-| categories.list              | the names of the classes, one a line                           |
+| categories.list              | the names of the classes, one per line                         |
 
-Beside them lies one kind of features; of several, the first of this table is taken:
+The folder also contains features; the first available kind in this table is used:
 
 | file               | content                                                                  |
 |--------------------|--------------------------------------------------------------------------|
@@ -20,18 +20,18 @@ Beside them lies one kind of features; of several, the first of this table is ta
 | roph_wiki.mat      | data.X1 (128, 2866) images, data.X2 (100, 2866) texts, data.Y one-hot    |
 | arrays             | train and test in the layout of modality_arrays.py, such as CLIP features |
 
-Rows of the features are the lines of the lists, by position. For roph_wiki.mat that is train, then
-test: in the published files its classes agree with the lists in all 2,866 rows, and the 10 pairs of
-rows with equal image vectors are the same in both files. Its data.split is another, random cut of
-2,173 and 693 pairs, and is not used. X1 is centred on all 2,866 images: it is a projection that has
-seen the test pairs.
+Rows of the features correspond to the lines of the lists. In roph_wiki.mat, train rows come first:
+in the published files its classes agree with the lists in all 2,866 rows, and the 10 pairs of rows
+with equal image vectors are the same in both files. Its data.split is a different, random division
+into 2,173 and 693 pairs, and is not used. X1 is centred on all 2,866 images, so its projection was
+fitted with the test pairs.
 
-Arrays that come without labels (.npy only) take ids and classes from the lists. Arrays with labels
-of their own need no lists; categories.list names their classes, where classes.txt does not.
+Arrays without labels (.npy only) get ids and classes from the lists. Arrays with labels need no
+lists; their classes are named by classes.txt, else by categories.list.
 
-Of the 693 test pairs the first 231 are "validation" and the last 462 "test", the cut that MRL and
-SDML make in files of their own, whose order is not known. Arrays with a validation split are left
-as they are.
+The first 231 of the 693 test pairs are "validation" and the last 462 "test". MRL and SDML divide
+their own files so, but the order of those files is not published. Arrays with a validation split
+keep their splits.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ from .modality_arrays import (
     read_modality_splits,
     vector_splits,
 )
-from .modality_files import RawSplit, class_numbers, read_class_names
+from .modality_files import SplitArrays, class_numbers, read_class_names
 from .modality_mat import load_mat, vectors_by_rows
 from .raw_files import check_ids, read_lines
 
@@ -61,7 +61,7 @@ N_TEST, N_VALIDATION = 693, 231
 
 
 class Wikipedia(VectorBuilder):
-    """Builder of the Wikipedia pairs; `data_dir` is needed."""
+    """Builder of the Wikipedia pairs; requires `data_dir`."""
 
     SUMMARY = "Wikipedia image-text pairs as feature vectors, with 10 classes."
     HOMEPAGE = "http://www.svcl.ucsd.edu/projects/crossmodal/"
@@ -77,20 +77,20 @@ class Wikipedia(VectorBuilder):
     TITLE = "Wikipedia image-text pairs with label noise"
     ABOUT = """
 2,866 sections of featured articles of Wikipedia, each with one picture and one of 10 classes, as
-one vector a modality; converted by `dataset_scripts/wikipedia.py`.
+one vector per modality; converted by `dataset_scripts/wikipedia.py`.
 
-**Splits.** The 2,173 training pairs of the set. Of its 693 test pairs the first 231 are
-`validation` and the last 462 `test`: the cut that MRL and SDML make in files of their own, whose
-order is not known.
+**Splits.** The 2,173 training pairs of the set. The first 231 of its 693 test pairs are
+`validation`, the last 462 `test`. MRL and SDML divide their own files so, but the order of those
+files is not published.
 
-**Repeats.** No id occurs twice, but 10 pairs of pictures have equal features in the published
-files; in three of them one picture is in train and the other in validation (1) or test (2).
+**Duplicates.** No id occurs twice, but 10 pairs of pictures have equal features in the published
+files. In three of them, one picture is in train and the other in validation (1) or test (2).
 """
     CREDIT = """
 Rasiwasia et al., *A New Approach to Cross-Modal Multimedia Retrieval*, ACM Multimedia 2010;
 features and lists from [SVCL, UC San Diego](http://www.svcl.ucsd.edu/projects/crossmodal/). The
-files state no licence. The articles are Wikipedia's, under CC BY-SA; pictures have terms of their
-own. Ask the authors before sharing.
+files state no licence. The articles are from Wikipedia, under CC BY-SA; each picture has its own
+terms. Ask the authors before sharing.
 """
 
     def open_folder(self, folder: Path) -> dict[str, CleanSplit]:
@@ -102,7 +102,7 @@ def open_wikipedia_splits(folder: Path) -> dict[str, VectorSplit]:
     """Opens the splits of a folder.
 
     Raises:
-        DatasetError: A file is missing or breaks the layout; the message names it.
+        DatasetError: A file is missing or invalid; the message names it.
     """
     names: list[str] | None
     if (folder / RAW).exists():
@@ -111,7 +111,7 @@ def open_wikipedia_splits(folder: Path) -> dict[str, VectorSplit]:
         raw = _raw_features(where, _read_lists(folder, names))
     elif (folder / PROJECTED).exists():
         where = folder / PROJECTED
-        note = f"features of {PROJECTED}, projected with test images in view"
+        note = f"features of {PROJECTED}, whose projection was fitted with the test images"
         names = read_class_names(folder / CATEGORIES)
         raw = _projected_features(where, _read_lists(folder, names), names)
     else:
@@ -128,14 +128,14 @@ def open_wikipedia_splits(folder: Path) -> dict[str, VectorSplit]:
 
 @dataclass(frozen=True)
 class PairList:
-    """The lines of a list.
+    """The lines of a list file.
 
     Attributes:
         path: The file.
         text_ids: Id of each text.
         image_ids: Id of each image.
-        numbers: Class of each pair, counted from 1.
-        names: Its name.
+        numbers: Class number of each pair, from 1.
+        names: Class name of each pair.
     """
 
     path: Path
@@ -144,9 +144,9 @@ class PairList:
     numbers: list[int]
     names: list[str]
 
-    def of(self, image: Any, text: Any) -> RawSplit:
-        """Returns vectors with the ids and classes of this list."""
-        return RawSplit(image, text, self.names, self.image_ids, self.text_ids)
+    def with_vectors(self, image: Any, text: Any) -> SplitArrays:
+        """Adds vectors to the ids and classes of this list."""
+        return SplitArrays(image, text, self.names, self.image_ids, self.text_ids)
 
 
 def _read_lists(folder: Path, names: list[str]) -> dict[str, PairList]:
@@ -158,14 +158,14 @@ def _read_list(path: Path, names: list[str]) -> PairList:
     for number, fields in enumerate(rows, start=1):
         if len(fields) != 3:
             raise DatasetError(
-                f"{path}, line {number}: {len(fields)} field(s), where text id, image id and "
-                "class, split by tabs, are expected. Extract the file again."
+                f"{path}, line {number}: {len(fields)} field(s), but text id, image id and class, "
+                "separated by tabs, are expected. Extract the file again."
             )
-        known = fields[2].isdecimal() and len(fields[2]) < 19
-        if not known or not 1 <= int(fields[2]) <= len(names):
+        is_number = fields[2].isdecimal() and len(fields[2]) < 19
+        if not is_number or not 1 <= int(fields[2]) <= len(names):
             raise DatasetError(
-                f"{path}, line {number}: class '{fields[2][:100]}' is none of 1 to {len(names)}, "
-                f"the lines of {CATEGORIES}. Extract both files again."
+                f"{path}, line {number}: class '{fields[2][:100]}' is not between 1 and "
+                f"{len(names)}, the lines of {CATEGORIES}. Extract both files again."
             )
     text_ids, image_ids, numbers = ([fields[i] for fields in rows] for i in range(3))
     check_ids(image_ids, f"{path}, image ids")
@@ -173,7 +173,7 @@ def _read_list(path: Path, names: list[str]) -> PairList:
     return PairList(path, text_ids, image_ids, classes, [names[n - 1] for n in classes])
 
 
-def _raw_features(path: Path, lists: dict[str, PairList]) -> dict[str, RawSplit]:
+def _raw_features(path: Path, lists: dict[str, PairList]) -> dict[str, SplitArrays]:
     arrays = load_mat(path)
     splits = {}
     for split, pairs in lists.items():
@@ -181,13 +181,13 @@ def _raw_features(path: Path, lists: dict[str, PairList]) -> dict[str, RawSplit]
             _vectors(arrays, f"{initial}_{split[:2]}", path, len(pairs.names), str(pairs.path))
             for initial in "IT"
         )
-        splits[split] = pairs.of(image, text)
+        splits[split] = pairs.with_vectors(image, text)
     return splits
 
 
 def _projected_features(
     path: Path, lists: dict[str, PairList], names: list[str]
-) -> dict[str, RawSplit]:
+) -> dict[str, SplitArrays]:
     arrays = load_mat(path).get("data")
     if not isinstance(arrays, dict):
         raise DatasetError(f"{path} has no structure 'data' with X1, X2 and Y. Get it again.")
@@ -197,8 +197,8 @@ def _projected_features(
     _check_classes(arrays.get("Y"), listed, names, path)
     n_train = len(lists["train"].names)
     return {
-        "train": lists["train"].of(image[:n_train], text[:n_train]),
-        "test": lists["test"].of(image[n_train:], text[n_train:]),
+        "train": lists["train"].with_vectors(image[:n_train], text[:n_train]),
+        "test": lists["test"].with_vectors(image[n_train:], text[n_train:]),
     }
 
 
@@ -211,28 +211,30 @@ def _vectors(
 
 
 def _check_classes(one_hot: Any, listed: np.ndarray, names: list[str], path: Path) -> None:
-    """Makes sure that rows are in the order of the lists: the file itself names no pair."""
+    """Checks by the classes that rows have the order of the lists; the file has no ids."""
     if one_hot is None:
         raise DatasetError(f"{path} has no key 'Y' in 'data': its order cannot be checked.")
-    found = class_numbers(one_hot, f"{path}, key 'Y'")
-    if len(found) != len(listed):
-        raise DatasetError(f"{path}, key 'Y', has {len(found)} pairs; the lists {len(listed)}.")
-    if (found != listed).any():
-        row = int(np.argmax(found != listed))
+    classes = class_numbers(one_hot, f"{path}, key 'Y'")
+    if len(classes) != len(listed):
+        raise DatasetError(
+            f"{path}, key 'Y', has {len(classes)} pairs, but the lists have {len(listed)}."
+        )
+    if (classes != listed).any():
+        row = int(np.argmax(classes != listed))
         raise DatasetError(
             f"{path}, key 'Y': pair {row} (counted from 0, train before test) has class "
-            f"{found[row]}, but '{names[listed[row]]}', which is {listed[row]}, in the lists, and "
-            f"{int((found != listed).sum())} pairs in all differ. The pairs are in another order: "
+            f"{classes[row]}, but '{names[listed[row]]}', which is {listed[row]}, in the lists; "
+            f"{int((classes != listed).sum())} pairs in all differ. The pairs have another order: "
             "use the published files."
         )
 
 
-def _own_features(folder: Path) -> tuple[dict[str, RawSplit], list[str] | None]:
-    """Opens arrays; those without labels are rows of the lists."""
+def _own_features(folder: Path) -> tuple[dict[str, SplitArrays], list[str] | None]:
+    """Opens arrays; those without labels correspond to the lists."""
     if not any(path.suffix in (".mat", ".npy") for path in folder.glob("*")):
         raise DatasetError(
             f"{folder} has no features: neither {RAW} nor {PROJECTED}, nor arrays such as "
-            "train_image.npy and train_text.npy. Put one of them beside the lists."
+            "train_image.npy and train_text.npy. Add one of them to the folder of the lists."
         )
     splits = read_modality_splits(folder)
     if all(rows.labels is not None for rows in splits.values()):
@@ -244,9 +246,12 @@ def _own_features(folder: Path) -> tuple[dict[str, RawSplit], list[str] | None]:
     for split, rows in splits.items():
         if rows.labels is not None or sizes.get(split) != len(rows):
             raise DatasetError(
-                f"{folder}: some arrays have no labels, so that all must be rows of the lists "
+                f"{folder}: some arrays have no labels, so all must have the rows of the lists "
                 f"({sizes}), but split '{split}' has {len(rows)} rows"
                 f"{'' if rows.labels is None else ' and labels'}. Give labels for every split, or "
                 "extract the features in the order of the lists."
             )
-    return {split: lists[split].of(rows.image, rows.text) for split, rows in splits.items()}, names
+    arrays = {
+        split: lists[split].with_vectors(rows.image, rows.text) for split, rows in splits.items()
+    }
+    return arrays, names
