@@ -152,7 +152,7 @@ def test_damaged_arrays(tmp_path: Path, content: bytes) -> None:
     for name, valid in PRECOMP.items():
         (tmp_path / name).write_bytes(valid)
     (tmp_path / "dev_ims.npy").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"dev_ims\.npy is (truncated or damaged|not a \.npy file)"):
+    with pytest.raises(DatasetError, match=r"dev_ims\.npy is (truncated or|not a \.npy)"):
         read_all(tmp_path)
     with pytest.raises(ValueError, match=r"dev_ims\.npy (holds Python objects or is|is not a)"):
         read_noise_index(tmp_path / "dev_ims.npy", 2, 3)
