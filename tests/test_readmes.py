@@ -2,12 +2,14 @@
 
 import ast
 import importlib
+import math
 import re
 import runpy
 import shlex
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import accelerate.commands.launch
@@ -163,10 +165,29 @@ def test_commands_parse(line, monkeypatch):
     parse_script(monkeypatch, ROOT / script, words)
 
 
+def test_caption_method_of_the_readme():
+    """Against loops over pairs and negatives."""
+    scope: dict = {}
+    exec(block_with(READMES[0], "(Method)"), scope)
+    method = scope["Rcl"]()
+    method.constants = method.read_constants(SimpleNamespace(method_options={"temperature": 0.5}))
+    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    negatives = ~torch.eye(4, dtype=bool)
+    negatives[0, 2] = False
+    expected = []
+    for i in range(4):
+        match = [math.exp(scores[i, j] / 0.5) for j in range(4)]
+        terms = [math.log(1 - match[j] / sum(match)) for j in range(4) if negatives[i, j]]
+        expected.append(-sum(terms))
+    batch = SimpleNamespace(negatives=negatives)
+    losses = method.loss(SimpleNamespace(scores=scores), batch)
+    torch.testing.assert_close(losses, torch.tensor(expected))
+
+
 def test_similarity_head_of_the_readme():
     """Against loops over pairs, words and regions, with padding on both sides."""
     scope: dict = {}
-    exec(block_with(READMES[0], "SimilarityHead"), scope)
+    exec(block_with(READMES[0], "(SimilarityHead)"), scope)
     generator = torch.Generator().manual_seed(0)
     image = [torch.randn(length, 5, generator=generator) for length in (4, 2, 3)]
     text = [torch.randn(length, 5, generator=generator) for length in (1, 3)]
@@ -187,7 +208,7 @@ def test_similarity_head_of_the_readme():
 
 def test_noise_type_of_the_readme(monkeypatch):
     scope: dict = {}
-    exec(block_with(READMES[0], "CaptionNoise"), scope)
+    exec(block_with(READMES[0], "(CaptionNoise)"), scope)
     monkeypatch.setitem(NOISE_TYPES, "rotation", scope["Rotation"])
     clean = toy_pairs(50)
     noisy = inject_noise(clean, "rotate_40", seed=0)
@@ -246,14 +267,11 @@ def test_block_of_reranking_runs():
     assert (np.isnan(scope["scores"]) != scope["chosen"]).all()
 
 
-def test_blocks_that_load_a_model_run(monkeypatch, tmp_path):
+def test_block_of_sentence_transformers_runs(monkeypatch, tmp_path):
+    pytest.importorskip("sentence_transformers")
     monkeypatch.chdir(tmp_path)
     scope = networks()
-    scope["ncr"].save_pretrained("runs/demo/ncr")
-    scope["ncr_processor"].save_pretrained("runs/demo/ncr")
-    exec(block_with(READMES[0], "logits_per_image"), scope)
-    assert scope["output"].logits_per_image.shape == (40, 2)
-    pytest.importorskip("sentence_transformers")
+    scope |= {"model": scope["ncr"], "processor": scope["ncr_processor"]}
     exec(block_with(READMES[3], "SentenceTransformer"), scope)
     encoded = scope["both"].encode(scope["pictures"])
     expected = scope["model"].get_image_features(**scope["processor"](images=scope["pictures"]))
