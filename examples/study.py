@@ -31,7 +31,8 @@ class Study:
         script: File of the study script, which the workers run too.
         description: First line of its help.
         train: Name of the training script; its `main` takes options, and writes results.json.
-        tables: By name, the options of each row on top of those of all runs.
+        tables: By name, the options of each row on top of those of all runs; or a function that
+            returns them.
         metrics: Metrics on test to put into the table.
         choices: By name, the key in the results of a run of each way to choose an epoch.
         digits: Decimals of the metrics in print.
@@ -44,7 +45,7 @@ class Study:
     script: str
     description: str
     train: str
-    tables: dict[str, dict[str, list[str]]]
+    tables: dict[str, dict[str, list[str]] | Callable[[], dict[str, list[str]]]]
     metrics: tuple[str, ...]
     choices: dict[str, str]
     digits: int
@@ -73,9 +74,14 @@ class Study:
         parser.add_argument("--worker", type=int, help="Number of this process.")
         return parser.parse_known_args(argv)
 
+    def table(self, args: Namespace) -> dict[str, list[str]]:
+        """The options of each row of the selected table."""
+        table = self.tables[args.study]
+        return table() if callable(table) else table
+
     def rows(self, args: Namespace) -> list[str]:
         """The rows to run."""
-        return args.rows or list(self.tables[args.study])
+        return args.rows or list(self.table(args))
 
     def folder_of(self, args: Namespace, row: str, noise: str, seed: str) -> Path:
         """Output folder of the run of a row, a noise rate and a seed."""
@@ -85,7 +91,7 @@ class Study:
 
     def all_runs(self, args: Namespace) -> list[tuple[str, str, str]]:
         """Row, noise and seed of every run."""
-        table = self.tables[args.study]
+        table = self.table(args)
         unknown = [row for row in self.rows(args) if row not in table]
         if unknown:
             raise ValueError(f"--rows has no {unknown[0]!r}; there are: {', '.join(table)}.")
@@ -108,7 +114,7 @@ class Study:
                 continue
             out = self.folder_of(args, row, noise, seed)
             config = f"{args.noise_type}_{noise}"
-            options = [*passed_on, *self.tables[args.study][row], "--seed", seed]
+            options = [*passed_on, *self.table(args)[row], "--seed", seed]
             options += ["--dataset_config_name", config, "--output_dir", str(out)]
             options += ["--disable_tqdm", "True", "--plot_divisions", "False"]
             if (out / "results.json").is_file():

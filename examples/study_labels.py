@@ -14,6 +14,7 @@ is an oracle. Further options are passed to the runs.
 """
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from study import Study, plot_over_rows
@@ -22,20 +23,19 @@ METRICS = ("i2t_map", "t2i_map")
 
 KNOWN = ["--noise_rate", "known"]
 
+
+def all_methods() -> dict[str, list[str]]:
+    """A row for each method for classes, and DMCM without the noise rate."""
+    from noisy_xmodal.methods import LABEL_METHODS
+
+    rows = {kind.title: ["--method", name] for name, kind in LABEL_METHODS.items()}
+    rows["DMCM (rate estimated)"] = rows.pop("DMCM")
+    return {**rows, "DMCM": KNOWN}
+
+
 #: Options of the rows of each study, on top of those of all runs.
-STUDIES: dict[str, dict[str, list[str]]] = {
-    "methods": {
-        "CE": ["--method", "ce"],
-        "DCCA": ["--method", "dcca"],
-        "DCCAE": ["--method", "dccae"],
-        "SDML": ["--method", "sdml"],
-        "DSCMR": ["--method", "dscmr"],
-        "LCN": ["--method", "lcn"],
-        "MRL": ["--method", "mrl"],
-        "MRL + warm-up": ["--method", "mrl_warmup"],
-        "DMCM (rate estimated)": [],
-        "DMCM": KNOWN,
-    },
+STUDIES: dict[str, dict[str, list[str]] | Callable[[], dict[str, list[str]]]] = {
+    "methods": all_methods,
     "ablation": {
         "DMCM w/o MAE": [*KNOWN, "--class_loss", "ngce"],
         "DMCM w/o NGCE": [*KNOWN, "--class_loss", "mae"],
