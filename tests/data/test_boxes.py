@@ -102,7 +102,7 @@ def test_the_borders_of_the_picture_are_inside():
 @pytest.mark.parametrize("name", ["regions", "boxes"])
 def test_a_missing_column_is_refused_with_those_that_there_are(name):
     dataset = make()[0].remove_columns(name)
-    with pytest.raises(DatasetError, match=f"'dev' has no '{name}' column.*'captions'.*geometry"):
+    with pytest.raises(DatasetError, match=f"'dev' has no column '{name}'.*'captions'.*geometry"):
         append_boxes(dataset, split="dev")
 
 

@@ -27,8 +27,8 @@ def test_a_good_dataset_passes(regions_dataset: datasets.Dataset) -> None:
     ("name", "parts"),
     [
         ("regions", ["dev", "'image'", "'regions'", "'image_id', 'captions'", "rename_column"]),
-        ("captions", ["dev", "no 'captions' column", "'image_id'", "rename_column"]),
-        ("image_id", ["dev", "no 'image_id' column", "'captions'", "rename_column"]),
+        ("captions", ["dev", "no column 'captions'", "'image_id'", "rename_column"]),
+        ("image_id", ["dev", "no column 'image_id'", "'captions'", "rename_column"]),
     ],
 )
 def test_missing_column(regions_dataset: datasets.Dataset, name: str, parts: list[str]) -> None:

@@ -189,9 +189,9 @@ def test_vectors_that_do_not_fit(picture_rows, image, text, message: str) -> Non
 
 
 def test_what_a_dataset_lacks_is_named(rows: datasets.Dataset) -> None:
-    with pytest.raises(DatasetError, match="has no 'image'"):
+    with pytest.raises(DatasetError, match="has no column 'image'"):
         LabelDataset(rows).pictures([0])
-    with pytest.raises(DatasetError, match="has no 'captions'"):
+    with pytest.raises(DatasetError, match="has no column 'captions'"):
         LabelDataset(rows).texts([0])
     with pytest.raises(DatasetError, match="labels are missing in one modality"):
         LabelDataset(rows.remove_columns("text_label"))

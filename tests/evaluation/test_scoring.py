@@ -238,5 +238,5 @@ def test_a_perfect_model_gets_600(tiny_regions_dataset, tiny_processor):
 
 def test_a_split_that_breaks_the_contract_is_refused(dataset, tiny_config, tiny_processor):
     broken = dataset.rename_column("captions", "caption")
-    with pytest.raises(DatasetError, match="no 'captions' column"):
+    with pytest.raises(DatasetError, match="no column 'captions'"):
         RetrievalEvaluator(tiny_processor)(MatchingModel(tiny_config()), broken)

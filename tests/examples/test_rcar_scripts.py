@@ -122,7 +122,7 @@ def test_parts_can_be_left_out_and_validation_be_cut(data, tmp_path):
 
 
 def test_boxes_that_the_data_lacks_are_refused_before_training(data, tmp_path):
-    with pytest.raises(DatasetError, match="no 'corners' column"):
+    with pytest.raises(DatasetError, match="no column 'corners'"):
         train(data, tmp_path, "--box_geometry", "5d", "--box_column", "corners")
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from .columns import REGIONS, DatasetError
+from .columns import REGIONS, DatasetError, column_type_error, missing_column_error
 from .feature_types import is_matrix
 from .regions import region_arrays, region_feature, vector_column
 
@@ -33,16 +33,11 @@ def append_boxes(
     """
     for name in (REGIONS, column):
         if name not in dataset.column_names:
-            raise DatasetError(
-                f"Split '{split}' has no '{name}' column; its columns are {dataset.column_names}. "
-                "Box geometry needs region features with their boxes."
-            )
-
+            hint = "Box geometry needs region features with their boxes."
+            raise missing_column_error(dataset, name, split, hint)
     if not is_matrix(dataset.features[column]):
-        raise DatasetError(
-            f"Column '{column}' of split '{split}' is {dataset.features[column]}, not a list of "
-            "boxes: give each row a list with four numbers per region."
-        )
+        hint = "Give each row a list with four numbers per region."
+        raise column_type_error(dataset, column, split, "a list of boxes", hint)
     if not len(dataset):
         raise DatasetError(f"Split '{split}' has no rows.")
 

@@ -59,6 +59,8 @@ PEER = "peer"
 PARTNER = "partner"
 ORACLE_COLUMNS = (IS_NOISY, TRUE_LABEL)
 
+CAST_IMAGE = f"Cast it with dataset.cast_column('{IMAGE}', datasets.Image())."
+
 #: Region features up to this size, in bytes, are all checked before training.
 CHECKED_BYTES = 2**30
 
@@ -70,6 +72,24 @@ class DatasetError(ValueError):
 
     Messages name options as Python keywords; see `messages.spell_options`.
     """
+
+
+def missing_column_error(
+    dataset: datasets.Dataset, name: str, split: str, hint: str
+) -> DatasetError:
+    """Creates the error for a missing column; `hint` tells what to do."""
+    return DatasetError(
+        f"Split '{split}' has no column '{name}'; its columns are {dataset.column_names}. {hint}"
+    )
+
+
+def column_type_error(
+    dataset: datasets.Dataset, name: str, split: str, expected: str, hint: str
+) -> DatasetError:
+    """Creates the error for a column of another type than `expected`; `hint` tells what to do."""
+    return DatasetError(
+        f"Column '{name}' of split '{split}' is {dataset.features[name]}, not {expected}. {hint}"
+    )
 
 
 def check_is_split(dataset: object, adapter: str = "as_pairs") -> None:
@@ -135,16 +155,11 @@ def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
     features = dataset.features
     for name in (CAPTIONS, IMAGE_ID):
         if name not in features:
-            raise DatasetError(
-                f"Split '{split}' has no '{name}' column; its columns are {dataset.column_names}. "
-                "Convert the dataset with as_pairs(dataset), or rename a column with "
-                f"dataset.rename_column(old, '{name}')."
-            )
+            hint = f"or rename a column with dataset.rename_column(old, '{name}')."
+            hint = f"Convert the dataset with as_pairs(dataset), {hint}"
+            raise missing_column_error(dataset, name, split, hint)
     if visual == IMAGE and not isinstance(features[IMAGE], datasets.Image):
-        raise DatasetError(
-            f"Column '{IMAGE}' of split '{split}' is {features[IMAGE]}, not an Image. Cast it with "
-            f"dataset.cast_column('{IMAGE}', datasets.Image())."
-        )
+        raise column_type_error(dataset, IMAGE, split, "an Image", CAST_IMAGE)
     if not is_string_list(features[CAPTIONS]):
         hint = (
             "One caption per row is a list of one: "
@@ -152,20 +167,13 @@ def validate_columns(dataset: datasets.Dataset, split: str = "train") -> None:
             if is_string(features[CAPTIONS])
             else "Give every row a list of strings."
         )
-        raise DatasetError(
-            f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
-            f"strings. {hint}"
-        )
+        raise column_type_error(dataset, CAPTIONS, split, "a list of strings", hint)
     if not is_string(features[IMAGE_ID]):
-        raise DatasetError(
-            f"Column '{IMAGE_ID}' of split '{split}' is {features[IMAGE_ID]}, not a string. Cast "
-            f"it with dataset.cast_column('{IMAGE_ID}', datasets.Value('string'))."
-        )
+        hint = f"Cast it with dataset.cast_column('{IMAGE_ID}', datasets.Value('string'))."
+        raise column_type_error(dataset, IMAGE_ID, split, "a string", hint)
     if IS_NOISY in features and not is_list_of(features[IS_NOISY], is_bool):
-        raise DatasetError(
-            f"Column '{IS_NOISY}' of split '{split}' is {features[IS_NOISY]}, not a list of "
-            "booleans, one per caption. Cast the column, or drop it."
-        )
+        expected = "a list of booleans, one per caption"
+        raise column_type_error(dataset, IS_NOISY, split, expected, "Cast it, or drop it.")
 
 
 def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pairs: int = 0) -> None:

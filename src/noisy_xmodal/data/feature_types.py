@@ -45,7 +45,12 @@ def is_string_list(feature: Any) -> bool:
 
 def is_vector(feature: Any) -> bool:
     """Whether values are lists of numbers."""
-    return is_list_of(feature, lambda item: is_integer(item) or _is_float(item))
+    return is_list_of(
+        feature,
+        lambda item: (
+            isinstance(item, datasets.Value) and item.dtype.startswith(("float", "int", "uint"))
+        ),
+    )
 
 
 def is_matrix(feature: Any) -> bool:
@@ -71,10 +76,6 @@ def is_picture(feature: Any) -> bool:
             name in kinds and kinds[name](value) for name, value in feature.items()
         )
     return isinstance(feature, datasets.Image) or is_string(feature) or is_binary(feature)
-
-
-def _is_float(feature: Any) -> bool:
-    return isinstance(feature, datasets.Value) and feature.dtype.startswith("float")
 
 
 def _has_dtype(feature: Any, *dtypes: str) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .any_dataset.captions import read_captions
 from .columns import (
     CAPTIONS,
+    CAST_IMAGE,
     IMAGE,
     IMAGE_FEATURES,
     IMAGE_LABEL,
@@ -19,6 +20,7 @@ from .columns import (
     TRUE_LABEL,
     DatasetError,
     check_is_split,
+    column_type_error,
 )
 from .feature_types import is_integer, is_string_list, is_vector
 
@@ -49,20 +51,13 @@ def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> N
                 f"column with {option}=NAME."
             )
         if vectors in features and not is_vector(features[vectors]):
-            raise DatasetError(
-                f"Column '{vectors}' of split '{split}' is {features[vectors]}, not a list of "
-                "numbers. Give every row one vector."
-            )
+            hint = "Give every row one vector."
+            raise column_type_error(dataset, vectors, split, "a list of numbers", hint)
     if IMAGE_FEATURES not in features and not isinstance(features[IMAGE], datasets.Image):
-        raise DatasetError(
-            f"Column '{IMAGE}' of split '{split}' is {features[IMAGE]}, not an Image. Cast it with "
-            f"dataset.cast_column('{IMAGE}', datasets.Image())."
-        )
+        raise column_type_error(dataset, IMAGE, split, "an Image", CAST_IMAGE)
     if TEXT_FEATURES not in features and not is_string_list(features[CAPTIONS]):
-        raise DatasetError(
-            f"Column '{CAPTIONS}' of split '{split}' is {features[CAPTIONS]}, not a list of "
-            "strings. Convert the dataset with as_label_pairs(dataset)."
-        )
+        hint = "Convert the dataset with as_label_pairs(dataset)."
+        raise column_type_error(dataset, CAPTIONS, split, "a list of strings", hint)
     _check_label_columns(dataset, split)
 
 
@@ -168,10 +163,8 @@ def _check_label_columns(dataset: datasets.Dataset, split: str) -> None:
     for name in columns:
         feature = features[name]
         if not is_integer(feature) and not isinstance(feature, datasets.ClassLabel):
-            raise DatasetError(
-                f"Column '{name}' of split '{split}' is {feature}, not class numbers. Number the "
-                "classes with as_label_pairs(dataset)."
-            )
+            hint = "Number the classes with as_label_pairs(dataset)."
+            raise column_type_error(dataset, name, split, "class numbers", hint)
     columns = [name for name in columns if isinstance(features[name], datasets.ClassLabel)]
     for name in columns[1:]:
         if features[name].names != features[columns[0]].names:

@@ -25,6 +25,7 @@ from .columns import (
     TRUE_LABEL,
     DatasetError,
     column_values,
+    missing_column_error,
 )
 from .digests import Digests, array_digests, text_digests
 from .identity import image_digests, image_id_digests
@@ -220,10 +221,8 @@ class LabelDataset(torch.utils.data.Dataset):
         """
         for name in (IMAGE, CAPTIONS):
             if name not in self.dataset.column_names:
-                raise DatasetError(
-                    f"Split '{self.split}' has no '{name}', which a model of pictures and texts "
-                    f"needs; its columns are {self.dataset.column_names}."
-                )
+                hint = "A model of pictures and texts needs it."
+                raise missing_column_error(self.dataset, name, self.split, hint)
         pairs = copy.copy(self)
         pairs._vectors = pairs._source_vectors = {}
         return pairs
@@ -268,10 +267,7 @@ class LabelDataset(torch.utils.data.Dataset):
 
     def _read(self, name: str, rows: Any) -> list[Any]:
         if name not in self.dataset.column_names:
-            raise DatasetError(
-                f"Split '{self.split}' has no '{name}'; its columns are "
-                f"{self.dataset.column_names}. Load rows that have it."
-            )
+            raise missing_column_error(self.dataset, name, self.split, "Load rows that have it.")
         ids = self._rows(rows).tolist()
         column = self.dataset.select_columns([name])
         if name == IMAGE:

@@ -27,7 +27,9 @@ from .columns import (
     TRUE_LABEL,
     DatasetError,
     check_is_split,
+    column_type_error,
     column_values,
+    missing_column_error,
 )
 from .feature_types import is_integer, is_picture, is_string, is_string_list, is_vector
 from .label_contract import LABEL_COLUMNS, no_label_error, read_labels, validate_label_columns
@@ -168,7 +170,7 @@ def _label_sources(
     sources = {IMAGE_LABEL: both or image or IMAGE_LABEL, TEXT_LABEL: both or text or TEXT_LABEL}
     for name in (both, image, text):
         if name is not None and name not in names:
-            raise DatasetError(f"Split '{split}' has no column '{name}'; its columns are {names}.")
+            raise missing_column_error(rows, name, split, "Name one of them.")
     missing = [name for name, source in sources.items() if source not in names]
     if missing:
         raise no_label_error(rows, missing, split)
@@ -215,10 +217,8 @@ def _read_classes(rows: datasets.Dataset, column: str, split: str) -> list[Any]:
     """Reads the classes of a column: their names, or numbers if they have no names."""
     feature = rows.features[column]
     if not any((is_integer(feature), is_string(feature), isinstance(feature, datasets.ClassLabel))):
-        raise DatasetError(
-            f"Column '{column}' of split '{split}' is {feature}, not one class per row, as a name "
-            "or an integer. Name another with label_column=."
-        )
+        hint = "Name another with label_column=."
+        raise column_type_error(rows, column, split, "one class name or integer per row", hint)
     if is_string(feature):
         values = column_values(rows, column)
         empty = [row for row, value in enumerate(values) if not value or not value.strip()]
@@ -283,24 +283,16 @@ def _side_columns(
         image, texts = columns.visual, columns.captions
     else:
         image, texts = image or IMAGE, (text or CAPTIONS,)
-    _check_side(features, image, is_picture(features.get(image)), "image_column", split)
+    _check_side(rows, image, is_picture(features.get(image)), "picture", split)
     for name in texts:
         readable = caption_reader(features.get(name)) is not None
-        _check_side(features, name, readable, "text_column", split)
+        _check_side(rows, name, readable, "text", split)
     return image, texts
 
 
-def _check_side(
-    features: dict[str, Any], name: str, readable: bool, option: str, split: str
-) -> None:
-    if name not in features:
-        raise DatasetError(
-            f"Split '{split}' has no column '{name}'; its columns are {list(features)}. Name "
-            f"another with {option}=."
-        )
-    if not is_vector(features[name]) and not readable:
-        kind = "picture" if option == "image_column" else "text"
-        raise DatasetError(
-            f"Column '{name}' of split '{split}' is {features[name]}, not one vector or one {kind} "
-            f"per row. Name another with {option}=."
-        )
+def _check_side(rows: datasets.Dataset, name: str, readable: bool, kind: str, split: str) -> None:
+    hint = f"Name another with {'image' if kind == 'picture' else kind}_column=."
+    if name not in rows.column_names:
+        raise missing_column_error(rows, name, split, hint)
+    if not is_vector(rows.features[name]) and not readable:
+        raise column_type_error(rows, name, split, f"one vector or one {kind} per row", hint)

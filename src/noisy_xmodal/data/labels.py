@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import DatasetError
+from .messages import quoted_list
 
 
 def number_classes(
@@ -36,8 +37,8 @@ def number_classes(
             if value not in numbers:
                 raise DatasetError(
                     f"{where}: row {row} of split '{split}' (counted from 0) has class {value!r}, "
-                    f"which is not among the {len(names)} classes {_listing(names)}. Correct the "
-                    "label, or drop the row."
+                    f"which is not among the {len(names)} classes {quoted_list(names, 10)}. Correct "
+                    "the label, or drop the row."
                 )
     counts = Counter(values.get("train", ()))
     once = [name for name in names if counts[name] == 1]
@@ -53,8 +54,3 @@ def number_classes(
         for split, classes in values.items()
     }
     return labels, tuple(str(name) for name in names)
-
-
-def _listing(names: Sequence[Any]) -> str:
-    first = ", ".join(map(str, names[:10]))
-    return f"({first}, ...)" if len(names) > 10 else f"({first})"

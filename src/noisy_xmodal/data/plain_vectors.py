@@ -22,7 +22,7 @@ from .columns import (
     column_values,
 )
 from .pictures import open_picture, stored_pictures
-from .regions import region_arrays, vector_column
+from .regions import region_arrays, vector_column, vector_feature
 
 CELLS = 8
 ORIENTATIONS = 8
@@ -139,7 +139,7 @@ def with_region_means(dataset: datasets.Dataset) -> datasets.Dataset:
 def _with_column(
     dataset: datasets.Dataset, name: str, vectors: NDArray[np.float32]
 ) -> datasets.Dataset:
-    feature = datasets.List(datasets.Value("float32"), length=vectors.shape[1])
+    feature = vector_feature(vectors.shape[1])
     result = dataset.add_column(name, vector_column(vectors), feature=feature)
     result.info.description = dataset.info.description
     return result

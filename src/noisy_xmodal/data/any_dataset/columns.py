@@ -187,7 +187,9 @@ def _only(
     more = ""
     if option == "image_column":
         more = " A link is not a picture: download the files first."
-    elif option == "caption_column" and all(map(_is_class, features.values())):
+    elif option == "caption_column" and all(
+        isinstance(f, datasets.ClassLabel) for f in features.values()
+    ):
         more = (
             f"{' A class is not a caption.' if features else ''} Write captions into a table with "
             "the columns file_name and text, or into a .txt file next to each picture."
@@ -230,10 +232,6 @@ def _without(features: dict[str, Any], *names: str | None) -> dict[str, Any]:
 
 def _is_name(feature: Any) -> bool:
     return is_string(feature) or is_integer(feature)
-
-
-def _is_class(feature: Any) -> bool:
-    return isinstance(feature, datasets.ClassLabel)
 
 
 def _short(feature: Any) -> str:

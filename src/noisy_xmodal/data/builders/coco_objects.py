@@ -18,7 +18,7 @@ from datasets.utils import tqdm  # can be switched off by datasets.disable_progr
 
 from ..columns import DatasetError
 from .clean_split import Facts
-from .json_files import read_json
+from .raw_files import read_json
 
 FILES = ("instances_train2014.json", "instances_val2014.json")
 

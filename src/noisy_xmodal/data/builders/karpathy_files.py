@@ -19,8 +19,7 @@ from typing import Any
 import datasets
 
 from ..columns import DatasetError
-from .json_files import read_json
-from .raw_files import check_ids
+from .raw_files import check_ids, read_json
 
 SPLITS = {
     "train": str(datasets.Split.TRAIN),

@@ -179,12 +179,18 @@ def load_openmoji(
         DatasetError: The config is unknown, or partial noise is requested without `objects_from`.
         ImportError: The packages of the demo extra are not installed.
     """
-    builder = OpenMoji(
-        config_name=config_name,
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        seed=seed,
-        objects_from=objects_from,
-    )
+    return build(OpenMoji, config_name, cache_dir, seed=seed, objects_from=objects_from)
+
+
+def build(
+    builder_class: type[NoisyPairsBuilder],
+    config_name: str,
+    cache_dir: str | os.PathLike[str] | None,
+    **options: Any,
+) -> datasets.DatasetDict:
+    """Builds a config of a dataset, or reads it from the cache."""
+    cache = None if cache_dir is None else str(cache_dir)
+    builder = builder_class(config_name=config_name, cache_dir=cache, **options)
     builder.download_and_prepare()
     return builder.as_dataset()
 

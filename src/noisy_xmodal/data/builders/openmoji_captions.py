@@ -95,7 +95,10 @@ def emoji_table() -> dict[CodePoints, Emoji]:
     records = {code_points(map(ord, record.emoji)): record for record in EMOJI_DB}
     names = {points: _words(entry["en"]) for points, entry in sorted(entries.items())}
     short_codes = {
-        points: [*entries[points].get("alias", []), *_field(records, points, "aliases")]
+        points: [
+            *entries[points].get("alias", []),
+            *(records[points].aliases if points in records else ()),
+        ]
         for points in names
     }
     plain = _name_captions(names, short_codes)
@@ -183,7 +186,3 @@ def _distinct(captions: Iterable[str]) -> list[str]:
 
 def _words(short_code: str) -> str:
     return re.sub(r"\s+", " ", short_code.strip(":").replace("_", " ").replace("’", "'")).strip()
-
-
-def _field(records: Mapping[CodePoints, Any], points: CodePoints, name: str) -> list[str]:
-    return list(getattr(records[points], name)) if points in records else []

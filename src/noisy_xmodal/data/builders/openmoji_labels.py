@@ -31,7 +31,7 @@ from ..protocol import CLEAN
 from .base import NoisyPairsBuilder
 from .clean_split import CleanSplit, Facts
 from .modality_arrays import VectorSplit
-from .openmoji import OpenMoji, image_id_of, merge_captions
+from .openmoji import OpenMoji, build, image_id_of, merge_captions
 from .openmoji_captions import CodePoints, emoji_table, n_tones
 from .openmoji_pictures import drawings, group_copies, png, rasterise
 
@@ -223,11 +223,7 @@ def load_openmoji_labels(
         DatasetError: The config is unknown.
         ImportError: The packages of the demo extra are not installed.
     """
-    builder = OpenMojiLabels(
-        config_name=config_name, cache_dir=None if cache_dir is None else str(cache_dir), seed=seed
-    )
-    builder.download_and_prepare()
-    return builder.as_dataset()
+    return build(OpenMojiLabels, config_name, cache_dir, seed=seed)
 
 
 def _class_table(splits: Mapping[str, CleanSplit]) -> str:

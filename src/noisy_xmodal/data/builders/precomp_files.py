@@ -84,7 +84,11 @@ def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
         DatasetError: A file is missing or invalid; the message names it.
     """
     folder = Path(data_dir)
-    files = {name: file for name, file in SPLIT_FILES.items() if _has_split(folder, file)}
+    files = {
+        name: file
+        for name, file in SPLIT_FILES.items()
+        if any((folder / f"{file}_{end}").exists() for end in ("ims.npy", "caps.txt"))
+    }
     if "test" not in files and "test_1k" in files:
         files["test"] = files.pop("test_1k")
     splits = {name: open_precomp_split(folder, file) for name, file in files.items()}
@@ -101,10 +105,6 @@ def open_precomp_splits(data_dir: str | Path) -> dict[str, PrecompSplit]:
             raise DatasetError(f"The splits of {folder} differ in feature {aspect}: {values}.")
     _share_classes(folder, splits)
     return splits
-
-
-def _has_split(folder: Path, name: str) -> bool:
-    return (folder / f"{name}_ims.npy").exists() or (folder / f"{name}_caps.txt").exists()
 
 
 def open_precomp_split(folder: Path, file_name: str) -> PrecompSplit:

@@ -1,6 +1,9 @@
-"""Reading of text files with one entry per line, checks of ids, and the state of raw files."""
+"""Reading of text files with one entry per line and of large JSON files, and checks of ids."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from datasets.fingerprint import Hasher
 
@@ -28,6 +31,32 @@ def read_lines(path: Path) -> list[str]:
                 "the entries of the other files."
             )
     return lines
+
+
+def read_json(path: Path, reduce: Callable[[dict[str, Any]], Any]) -> Any:
+    """Reads a JSON file, and reduces every object in it as soon as it is parsed.
+
+    Data that `reduce` drops (polygons, tokens) is freed at once. Memory holds the text of the file
+    and the reduced objects, never the whole tree.
+
+    Args:
+        path: The file.
+        reduce: Function from an object to its reduced value; called for inner objects first.
+
+    Raises:
+        DatasetError: The file is missing, not UTF-8, or not complete JSON.
+    """
+    if not path.exists():
+        raise DatasetError(f"{path} is missing.")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file, object_hook=reduce)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 ({error}). Copy or download it again.") from error
+    except (ValueError, RecursionError) as error:  # includes numbers with thousands of digits
+        raise DatasetError(
+            f"{path} is truncated or not a JSON file ({error}). Copy or download it again."
+        ) from error
 
 
 def check_ids(ids: list[str], where: str) -> None:

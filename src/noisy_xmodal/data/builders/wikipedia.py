@@ -115,7 +115,7 @@ def open_wikipedia_splits(folder: Path) -> dict[str, VectorSplit]:
         names = read_class_names(folder / CATEGORIES)
         raw = _projected_features(where, _read_lists(folder, names), names)
     else:
-        where, note = folder, "features of the user's own"
+        where, note = folder, "features of the user"
         raw, names = _own_features(folder)
     if "validation" not in raw and "test" in raw and len(raw["test"]) == N_TEST:
         test = raw.pop("test")
