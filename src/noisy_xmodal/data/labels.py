@@ -37,8 +37,8 @@ def number_classes(
             if value not in numbers:
                 raise DatasetError(
                     f"{where}: row {row} of split '{split}' (counted from 0) has class {value!r}, "
-                    f"which is not among the {len(names)} classes {quoted_list(names, 10)}. Correct "
-                    "the label, or drop the row."
+                    f"not one of the {len(names)} classes {quoted_list(names, 10)}. Correct the "
+                    "label, or drop the row."
                 )
     counts = Counter(values.get("train", ()))
     once = [name for name in names if counts[name] == 1]
