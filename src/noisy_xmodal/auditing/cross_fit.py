@@ -301,15 +301,15 @@ def how_cross_fitted(recipe: CrossFitRecipe) -> tuple[str, str]:
         recipe: How they were trained.
     """
     later = (
-        f" They were trained {recipe.rounds} times; from the second time on every pair counted as "
-        "much as it was believed before."
+        f" They were trained {recipe.rounds} times; from the second time on each pair was weighted "
+        "by its clean probability."
         if recipe.rounds > 1
         else ""
     )
     return (
         f"Judged by {recipe.folds} small models that were trained on this dataset.",
-        f"The images were dealt to {recipe.folds} folds, those that look alike to the same one. "
-        "Each model was trained on the other folds and judged its own, so that no pair was judged "
+        f"The images were split into {recipe.folds} folds, and those that look alike are in one "
+        "fold. Each model was trained on the other folds and judged its own, so no pair was judged "
         f"by a model that had seen it, its image or its image's other captions.{later} "
         f"{LOSS_EXPLANATION} The share of wrong pairs comes from the first training.",
     )
