@@ -138,7 +138,7 @@ def test_any_model_of_transformers_searches_pictures(clip: datasets.Dataset, que
 def test_texts_that_are_not_read_to_their_end_are_noted(clip: datasets.Dataset) -> None:
     limit = backbone_config("clip").text_config.max_position_embeddings
     found = find("clip", "data.parquet", "red cat " * limit, output="out.png")
-    assert f"The query has more than {limit} tokens; the rest is not read." in found["notes"]
+    assert f"The query has more than {limit} tokens and is truncated." in found["notes"]
     texts = [[*own, "red cat " * limit] for own in clip["captions"]]
     n_texts = sum(map(len, texts))
     kind = clip.features["captions"]
@@ -315,7 +315,7 @@ def test_errors_say_what_to_do(
         find("ncr", "data.parquet", "cat", split="dev")
     with pytest.raises(ValueError, match=r"RcarModel.*as the reranker"):
         find("rcar", "data.parquet", "cat")
-    with pytest.raises(ValueError, match="NcrModel, which scores no single pairs"):
+    with pytest.raises(ValueError, match="NcrModel, which does not score single pairs"):
         find("ncr", "data.parquet", "cat", reranker="ncr")
     MatchingModel(tiny_config(similarity="sgr")).save_pretrained("sgr")
     with pytest.raises(ValueError, match="similarity 'sgr'"):
@@ -326,11 +326,11 @@ def test_a_model_of_pictures_does_not_read_regions(
     clip: datasets.Dataset, tiny_regions_dataset: Any
 ) -> None:
     tiny_regions_dataset(3).to_parquet("regions.parquet")
-    with pytest.raises(ValueError, match="reads pictures, and the images are region features"):
+    with pytest.raises(ValueError, match="takes pictures, but the images are region features"):
         find("clip", "regions.parquet", "cat")
     buffer = io.BytesIO(b"bad")
     rows = [{"image": {"bytes": buffer.getvalue(), "path": None}, "caption": "a cat"}]
     kinds = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
     datasets.Dataset.from_list(rows, features=kinds).to_parquet("bad.parquet")
-    with pytest.raises(DatasetError, match="None of the 1 pictures"):
+    with pytest.raises(DatasetError, match="None of the 1 images"):
         find("clip", "bad.parquet", "cat")

@@ -1,10 +1,10 @@
-"""Search a dataset: pictures by words, or captions by a picture, with any two-tower model.
+"""Search a dataset: images by words, or captions by an image, with any two-tower model.
 
-    found = search("runs/ncr", "openmoji", "running woman")
-    found["results"][0]  # {"rank": 1, "score": 0.71, "image_id": "1F3C3", ...}
+    answers = search("runs/ncr", "openmoji", "running woman")
+    answers["results"][0]  # {"rank": 1, "score": 0.71, "image_id": "1F3C3", ...}
 
-The vectors of the collection are made at the first search and kept on disk. A model of joint
-passes, such as RCAR, can put the best answers in order.
+The first search computes the vectors of the collection and caches them on disk. A single-stream
+model, such as RCAR, can re-rank the best answers.
 """
 
 import os
@@ -34,10 +34,10 @@ from .modules.text_limits import count_truncated
 from .searching.collection import (
     Collection,
     Side,
-    as_read_by,
     collection_vectors,
-    cut_captions,
-    index_of,
+    count_truncated_captions,
+    images_for_model,
+    load_or_build_index,
     open_collection,
     search_folder,
 )
@@ -70,39 +70,39 @@ def search(
     device: str | None = "cpu",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Find what fits a query best, and write it as a picture and as JSON.
+    """Find the best answers to a query, and write them as a figure and as JSON.
 
     Args:
         model_name_or_path: Folder or Hub id of a two-tower model: NCR or a matching model with the
             similarity "cosine", CLIP, SigLIP, ...
-        dataset_name: What `load_pairs` opens, or "openmoji".
-        query: Words, or the path of a picture (of an `.npy` file for a model of region features).
+        dataset_name: A dataset for `load_pairs`, or "openmoji".
+        query: Words, or the path of an image (an `.npy` file for a model of region features).
         config_name: Configuration of the dataset.
-        split: Its split; "test" by default where there is one, else the first.
-        top_k: Answers.
+        split: Its split; by default "test" if it exists, else the first.
+        top_k: Number of answers.
         direction: "text_to_image", "image_to_text", or "auto": words, unless the query is a path.
-        reranker: Folder or Hub id of a model of joint passes, such as RCAR, that puts the best
-            answers in order.
-        shortlist: How many it puts in order, at least `top_k`.
+        reranker: Folder or Hub id of a single-stream model, such as RCAR, that re-ranks the best
+            answers.
+        shortlist: Number of answers to re-rank, at least `top_k`.
         index: "auto", "exact", "ivf" or "hnsw", see `VectorIndex.build`.
-        cache_dir: Where vectors are kept; the cache of `datasets` by default.
-        image_column: Column of the image, where it is not found by itself.
-        caption_column: Column of the captions, likewise.
-        id_column: Column that names the image, likewise.
-        output: PNG to write; the JSON is written beside it.
-        device: Where the models run; None for a GPU where there is one.
+        cache_dir: Folder of the vectors; by default in the cache of `datasets`.
+        image_column: Column of the image, if it is not detected.
+        caption_column: Column of the captions, if it is not detected.
+        id_column: Column of the image names, if it is not detected.
+        output: PNG to write; the JSON file has the same name.
+        device: Device of the models; None for a GPU if there is one.
         progress: Whether to show progress bars.
 
     Returns:
         `query`, `direction`, `model`, `reranker`, `dataset` (`name`, `config`, `split`), `index`
         (`kind`, `n`), `left_out`, `notes` on texts, `grid`, `json`, and `results`, best first:
-        `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of a found image or `pair_id`
-        of a found caption, and with a reranker `retrieval_rank` and `retrieval_score`.
+        `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of an image or `pair_id` of
+        a caption, and with a reranker `retrieval_rank` and `retrieval_score`.
 
     Raises:
-        DatasetError: If the dataset or the split is not there.
-        FileNotFoundError: If the query is the path of no file.
-        ValueError: If an option or the model does not fit.
+        DatasetError: If the dataset or the split does not exist.
+        FileNotFoundError: If the query is a path and the file does not exist.
+        ValueError: If an option or the model is invalid.
     """
     picture = check_output(os.fspath(output), "--output", ".png", is_figure)
     check_output(picture.with_suffix(".json"), "--output", ".json", is_summary)
@@ -115,20 +115,21 @@ def search(
     side: Side = "image" if direction == TEXT_TO_IMAGE else "text"
     model, processor = _load_retriever(model_name_or_path, device)
     ranker = None if reranker is None else _load_reranker(reranker, device)
-    asked = _read_query(query, direction, processor)
+    query_input = _read_query(query, direction, processor)
     folder = search_folder(cache_dir)
     columns = ColumnOptions(image_column, caption_column, id_column)
     collection = open_collection(str(dataset_name), config_name, split, side, folder, columns)
     vectors, path = collection_vectors(collection, side, model, processor, folder, progress)
-    found = index_of(vectors, index, path, progress)
+    vector_index = load_or_build_index(vectors, index, path, progress)
     depth = top_k if reranker is None else max(top_k, shortlist)
-    scores, places = found.search(_query_vector(model, processor, asked, direction), depth)
-    kept = places[0] >= 0
-    answers = _answers(collection, side, places[0][kept], scores[0][kept])
+    query_vector = _query_vector(model, processor, query_input, direction)
+    scores, places = vector_index.search(query_vector, depth)
+    is_answer = places[0] >= 0
+    answers = _answers(collection, side, places[0][is_answer], scores[0][is_answer])
     if ranker is not None:
-        answers = _reranked(*ranker, collection, asked, side, answers)
+        answers = _rerank_answers(*ranker, collection, query_input, side, answers)
     answers = answers[:top_k]
-    _draw(picture, collection, direction, query, asked, answers)
+    _draw(picture, collection, direction, query, query_input, answers)
     results = [{name: answer[name] for name in answer if name != "place"} for answer in answers]
     summary = {
         "query": str(query),
@@ -136,9 +137,9 @@ def search(
         "model": str(model_name_or_path),
         "reranker": None if reranker is None else str(reranker),
         "dataset": {"name": str(dataset_name), "config": config_name, "split": collection.split},
-        "index": {"kind": found.kind, "n": len(found)},
+        "index": {"kind": vector_index.kind, "n": len(vector_index)},
         "results": results,
-        "notes": _notes(processor, asked, collection, side, path),
+        "notes": _notes(processor, query_input, collection, side, path),
         "left_out": collection.left_out,
         "grid": str(picture),
         "json": str(picture.with_suffix(".json")),
@@ -147,17 +148,19 @@ def search(
     return summary
 
 
-def _notes(processor: Any, asked: Any, collection: Collection, side: Side, path: Path) -> list[str]:
-    """What a reader must know of the query's words, and of texts that are not read to their end."""
+def _notes(
+    processor: Any, query_input: Any, collection: Collection, side: Side, path: Path
+) -> list[str]:
+    """Warnings about unknown words of the query and truncated texts."""
     notes = []
-    if isinstance(asked, str):
-        notes += unknown_words(processor.tokenizer, asked)
-        cut = count_truncated(processor, [asked])
-        if cut.n_cut:
-            notes.append(f"The query has more than {cut.limit} tokens; the rest is not read.")
+    if isinstance(query_input, str):
+        notes += unknown_words(processor.tokenizer, query_input)
+        query = count_truncated(processor, [query_input])
+        if query.n_cut:
+            notes.append(f"The query has more than {query.limit} tokens and is truncated.")
     if side == "text":
-        cut = cut_captions(collection, processor, path)
-        notes += [cut.message()] if cut.n_cut else []
+        captions = count_truncated_captions(collection, processor, path)
+        notes += [captions.message()] if captions.n_cut else []
     return notes
 
 
@@ -165,7 +168,7 @@ def _direction_of(query: str | Path, direction: str) -> str:
     if direction not in _DIRECTIONS:
         raise ValueError(f"direction is {direction!r}: give one of {list(_DIRECTIONS)}")
     if isinstance(query, str) and not query.strip():
-        raise ValueError("the query is empty: give words, or the path of a picture")
+        raise ValueError("the query is empty: give words, or the path of an image")
     if direction != "auto":
         return direction
     if isinstance(query, Path):
@@ -174,15 +177,15 @@ def _direction_of(query: str | Path, direction: str) -> str:
     is_name = suffix in Image.registered_extensions() or suffix == _ARRAY_SUFFIX
     is_file = os.path.isfile(query)
     if is_name and (len(query.split()) == 1 or is_file):
-        return IMAGE_TO_TEXT  # also of a file that is missing, which is a mistake worth a word
+        return IMAGE_TO_TEXT  # a missing file raises an error later
     if not is_file:
         return TEXT_TO_IMAGE
     try:
         Image.open(query).close()
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"the query is the file {query}, which is no picture that Pillow reads: give a "
-            f"picture, or search with the word itself by --direction {TEXT_TO_IMAGE}"
+            f"the query is the file {query}, which Pillow cannot read as an image: give an image, "
+            f"or search for the word itself by --direction {TEXT_TO_IMAGE}"
         ) from error
     return IMAGE_TO_TEXT
 
@@ -201,78 +204,80 @@ def _load_reranker(name: str | os.PathLike[str], device: str) -> tuple[Any, Any]
     model = load_part(AutoModel, name, use_safetensors=True)
     if not hasattr(model, "score_pairs"):
         raise ValueError(
-            f"{name} is a {type(model).__name__}, which scores no single pairs by joint passes: "
-            "give a model that does as the reranker, such as RCAR"
+            f"{name} is a {type(model).__name__}, which does not score single pairs: give a "
+            "single-stream model, such as RCAR, as the reranker"
         )
     processor = load_part(AutoProcessor, name)
     return model.eval().to(device), processor
 
 
 def _read_query(query: str | Path, direction: str, processor: Any) -> Any:
-    """The words, the picture, or the region features that are asked with."""
+    """The words, the image, or the region features of the query."""
     if direction == TEXT_TO_IMAGE:
         return str(query)
     if not os.path.isfile(query):
         raise FileNotFoundError(
-            f"the query is a picture, and there is no file {query}: correct the path, or search "
+            f"the query is an image, and there is no file {query}: correct the path, or search "
             f"with words by --direction {TEXT_TO_IMAGE}"
         )
-    reads_regions = hasattr(processor.image_processor, "region_size")
-    return (load_regions if reads_regions else load_images)([query])[0]
+    takes_regions = hasattr(processor.image_processor, "region_size")
+    return (load_regions if takes_regions else load_images)([query])[0]
 
 
-def _query_vector(model: Any, processor: Any, asked: Any, direction: str) -> NDArray[np.float32]:
+def _query_vector(
+    model: Any, processor: Any, query_input: Any, direction: str
+) -> NDArray[np.float32]:
     with eval_mode(model):
         if direction == TEXT_TO_IMAGE:
-            given, encode = processor(text=[asked]), model.get_text_features
+            features, encode = processor(text=[query_input]), model.get_text_features
         else:
-            images = as_read_by(processor, [asked])
-            given, encode = processor(images=images[0:1]), model.get_image_features
-        inputs = {name: value.to(model.device) for name, value in given.items()}
+            images = images_for_model(processor, [query_input])
+            features, encode = processor(images=images[0:1]), model.get_image_features
+        inputs = {name: value.to(model.device) for name, value in features.items()}
         return encode(**inputs).float().cpu().numpy()  # (1, size)
 
 
 def _answers(
     collection: Collection, side: Side, places: NDArray[np.int64], scores: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
-    """What was found at places of the index, with the names that the results have."""
+    """The items at positions of the index, in the format of the results."""
     pairs, names = collection.pairs, collection.image_ids()
     captions = pairs.captions() if side == "text" else column_values(pairs.dataset, CAPTIONS)
     answers = []
     for rank, (place, score) in enumerate(zip(places.tolist(), scores.tolist(), strict=True), 1):
-        at = place if side == "image" else int(pairs.row_of_pair[place])
-        own = captions[place]
+        row = place if side == "image" else int(pairs.row_of_pair[place])
+        texts = captions[place]
         answers.append(
             {
                 "rank": rank,
                 "score": score,
-                "image_id": names[at],
-                "row": int(collection.rows[at]),
-                "caption": own if side == "text" else next(iter(own), ""),
+                "image_id": names[row],
+                "row": int(collection.rows[row]),
+                "caption": texts if side == "text" else next(iter(texts), ""),
                 "place": place,
             }
-            | ({"pair_id": place} if side == "text" else {"captions": list(own)})
+            | ({"pair_id": place} if side == "text" else {"captions": list(texts)})
         )
     return answers
 
 
-def _reranked(
+def _rerank_answers(
     model: Any,
     processor: Any,
     collection: Collection,
-    asked: Any,
+    query_input: Any,
     side: Side,
     answers: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """The answers in the order of a model of joint passes."""
+    """The answers in the order of the reranker."""
     if side == "image":
         rows = collection.pairs.dataset.select([answer["place"] for answer in answers])
         if getattr(model.config, "box_size", 0):
             rows = append_boxes(rows, collection.split)
-        images: Any = as_read_by(processor, PairDataset(rows).images)
-        texts = [asked]
+        images: Any = images_for_model(processor, PairDataset(rows).images)
+        texts = [query_input]
     else:
-        images = as_read_by(processor, [asked])
+        images = images_for_model(processor, [query_input])
         texts = [answer["caption"] for answer in answers]
     chosen = np.ones((len(images), len(texts)), dtype=bool)
     scores = rerank(model, processor, images, texts, chosen).ravel()  # (n_answers,)
@@ -280,17 +285,17 @@ def _reranked(
         raise ValueError(
             f"{type(model).__name__} gives a score that is not finite: look for a diverged model"
         )
-    shown = output_scores(model, torch.from_numpy(scores)).tolist()
+    values = output_scores(model, torch.from_numpy(scores)).tolist()
     order = np.argsort(-scores, kind="stable").tolist()
     return [
-        answers[at]
+        answers[i]
         | {
             "rank": rank,
-            "score": shown[at],
-            "retrieval_rank": answers[at]["rank"],
-            "retrieval_score": answers[at]["score"],
+            "score": values[i],
+            "retrieval_rank": answers[i]["rank"],
+            "retrieval_score": answers[i]["score"],
         }
-        for rank, at in enumerate(order, 1)
+        for rank, i in enumerate(order, 1)
     ]
 
 
@@ -299,7 +304,7 @@ def _draw(
     collection: Collection,
     direction: str,
     query: str | Path,
-    asked: Any,
+    query_input: Any,
     answers: list[dict[str, Any]],
 ) -> None:
     if direction == IMAGE_TO_TEXT:
@@ -307,14 +312,15 @@ def _draw(
             path,
             f"captions for {Path(query).name}",
             answers,
-            asked if isinstance(asked, Image.Image) else None,
+            query_input if isinstance(query_input, Image.Image) else None,
         )
     elif collection.pairs.visual == IMAGE:
         draw_pictures(
             path,
-            f"“{asked}”",
+            f"“{query_input}”",
             answers,
             lambda answer: collection.pairs.visuals([answer["place"]])[0],
         )
     else:
-        draw_texts(path, f"“{asked}”: images by name, with their first captions", answers)
+        title = f"“{query_input}”: images by name, with their first captions"
+        draw_texts(path, title, answers)

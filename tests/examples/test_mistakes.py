@@ -64,7 +64,7 @@ def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
         assert found[f"{way}_medr"] == np.floor(np.median(rank))
     assert json.loads(Path("results.json").read_text()) == found
     assert script("evaluate").main(argv) == found  # over its own file
-    with pytest.raises(DatasetError, match="reads pictures, and the dataset has the column"):
+    with pytest.raises(DatasetError, match="takes images, but the dataset has the column"):
         script("evaluate").main([*argv, "--dataset_name", "regions.parquet"])
 
 

@@ -125,7 +125,7 @@ def test_pictures_and_texts_come_in_every_form(exported, tmp_path):
     np.testing.assert_allclose(encoder.encode(["cat"], prompt="a red ")[0], of_text, atol=1e-5)
     np.testing.assert_allclose(encoder.encode_query("a red cat"), of_text, atol=1e-5)
     for refused in ([picture, "a red cat"], [("a red cat", "a dog")]):
-        with pytest.raises(ValueError, match=r"Encode each modality separately|texts alone"):
+        with pytest.raises(ValueError, match=r"Encode each modality separately|only texts"):
             encoder.encode(refused)
     with pytest.raises(ValueError, match=r"`processing_kwargs` has \['text'\]"):
         encoder.encode(["a red cat"], processing_kwargs={"text": {"max_length": 3}})
@@ -184,11 +184,11 @@ def test_the_model_and_what_lies_in_the_folder_are_left_alone(tiny_config, tmp_p
     ("kind", "reason"),
     [
         ("sgr", "similarity head 'sgr' compares regions with words"),
-        ("rcar", "RcarModel cannot be exported: it reads an image and a text together"),
-        ("regions", "reads feature vectors"),
-        ("vectors", "reads feature vectors"),
-        ("processor of vectors", "reads feature vectors"),
-        ("clip", "CLIPModel cannot be exported: it is no model of noisy_xmodal"),
+        ("rcar", "RcarModel cannot be exported: it processes an image and a text jointly"),
+        ("regions", "takes feature vectors"),
+        ("vectors", "takes feature vectors"),
+        ("processor of vectors", "takes feature vectors"),
+        ("clip", "CLIPModel cannot be exported: it is not a model of noisy_xmodal"),
     ],
 )
 def test_what_has_no_vector_of_a_picture_is_refused(kind, reason, tiny_config, tmp_path):

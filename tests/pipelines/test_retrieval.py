@@ -138,19 +138,19 @@ def test_nothing_or_the_wrong_side_is_named(search, pairs):
             search.index(**kwargs)
     search.index(images=images)
     for args, kwargs, message in (
-        ((), {"image": images[0]}, "images are indexed: ask with `text=`"),
+        ((), {"image": images[0]}, "images are indexed: search with `text=`"),
         ((), {}, "pass one query or list of queries, `text=`"),
         (("red",), {"text": "cat"}, "pass one query or list of queries"),
         (([],), {}, "the list of inputs is empty"),
-        ((images[0],), {}, "a query is a text: found a ndarray"),
+        ((images[0],), {}, "a query must be a text: found a ndarray"),
         (("red",), {"top_k": 0}, "`top_k` is 0"),
     ):
         with pytest.raises(ValueError, match=message):
             search(*args, **kwargs)
-    with pytest.raises(TypeError, match=r"knows no \['topk'\]"):
+    with pytest.raises(TypeError, match=r"has no option \['topk'\]"):
         search("red", topk=1)
     search.index(texts=texts)
-    with pytest.raises(ValueError, match="texts are indexed: ask with `image=`"):
+    with pytest.raises(ValueError, match="texts are indexed: search with `image=`"):
         search(text="red")
 
 
@@ -163,7 +163,7 @@ def test_a_broken_file_in_a_collection_is_named(search, tmp_path):
 
 
 def test_many_joint_passes_are_warned_of(tiny_processor, pairs, monkeypatch, recwarn):
-    monkeypatch.setattr(retrieval, "_MANY_PASSES", 6)
+    monkeypatch.setattr(retrieval, "_MAX_PASSES", 6)
     search = pipeline(TASK, model=RcarModel(rcar_config()), processor=tiny_processor)
     search.index(images=pairs.images[:6])("red cat")
     assert not [w for w in recwarn if "joint passes" in str(w.message)]
@@ -239,7 +239,7 @@ def test_a_retrievers_shortlist_is_put_in_order(
     check(search, [search(queries[2], top_k=2)], only[2:3], 2)
     for others in (kept[:3], kept[::-1]):
         retriever.index(**{f"{side}s": others})
-        message = f"the retriever has {len(others)} {side}s indexed and this .* not the same ones"
+        message = f"the retriever has indexed {len(others)} {side}s and this .* not the same items"
         with pytest.raises(ValueError, match=message):
             search(queries)
     search.index(**{f"{side}s": kept})

@@ -1,4 +1,4 @@
-"""What a model needs on the Hub: its card, its results, and the way there."""
+"""Publishing models on the Hub: model card, evaluation results and upload."""
 
 from .eval_results import write_eval_results
 from .model_card import CARD_KINDS, render_model_card, write_model_card

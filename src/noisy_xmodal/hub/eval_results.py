@@ -1,10 +1,10 @@
 """The result of a run as `.eval_results/*.yaml`, from which the Hub fills leaderboards.
 
 An entry of this format is one number for one task of one benchmark: a dataset of the Hub whose
-`eval.yaml` lists its tasks. So a file is only written for data that has a name on the Hub, and only
-for the split test. The embedded OpenMoji data and local folders have none; their figures stand in
-the card's model index alone. Nothing here is verified: the format's token comes from evaluations
-that the Hub ran itself.
+`eval.yaml` lists its tasks. A file is therefore only written for datasets with a name on the Hub,
+and only for the split test. Results on the embedded OpenMoji data and on local folders are only in
+the card's model index. The results are not verified: the format's token comes from evaluations that
+the Hub ran itself.
 
 Format: https://huggingface.co/docs/hub/eval-results
 """
@@ -23,19 +23,18 @@ EVAL_RESULTS = Path(".eval_results") / "noisy_xmodal.yaml"
 
 
 def write_eval_results(folder: str | Path, results: Mapping[str, Any]) -> Path | None:
-    """Write what the best checkpoint measured on test, aside and then renamed.
+    """Write the test result of the best checkpoint atomically.
 
-    A file of an earlier run is removed where this run has nothing to say.
+    If there is no entry, the file of an earlier run is removed.
 
     Args:
         folder: The folder of the run.
-        results: What the training script wrote to `results.json`. `dataset_id` is the dataset's
-            name on the Hub, "org/name"; `dataset_task` the task in its `eval.yaml`, by default the
-            configuration; `dataset_revision` its commit, if that is known.
+        results: Content of `results.json`. `dataset_id` is the dataset's name on the Hub,
+            "org/name"; `dataset_task` the task in its `eval.yaml`, by default the configuration;
+            `dataset_revision` its commit, if it is known.
 
     Returns:
-        The file, or None where the format cannot be honest: the data has no name on the Hub, or
-        there is no split test.
+        The file, or None if the dataset has no name on the Hub or no split test.
     """
     path = Path(folder) / EVAL_RESULTS
     entry = eval_result(results)
@@ -50,13 +49,13 @@ def write_eval_results(folder: str | Path, results: Mapping[str, Any]) -> Path |
 
 
 def eval_result(results: Mapping[str, Any]) -> EvalResultEntry | None:
-    """The one entry of a run.
+    """The entry of a run.
 
     Args:
-        results: What the training script wrote to `results.json`.
+        results: Content of `results.json`.
 
     Returns:
-        The metric that chooses checkpoints, of the best checkpoint on test, or None.
+        The primary metric of the best checkpoint on test, or None, see `write_eval_results`.
     """
     dataset = results.get("dataset_id")
     if (

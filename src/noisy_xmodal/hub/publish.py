@@ -1,12 +1,12 @@
-"""Sends the folder of a run to a model repository of the Hub.
+"""Upload the folder of a run to a model repository of the Hub.
 
     repo_id = check_can_publish("ncr-openmoji")  # before hours of training
     ...
     write_model_card(folder, results, name=repo_id)
     publish_folder(folder, repo_id)
 
-What goes there is what a reader needs: model, processor, card, results, pictures. Checkpoints,
-optimizer states, the Trainer's own notes and anything pickled stay here.
+The upload includes model, processor, card, results and figures. Checkpoints, optimizer states, the
+state of the Trainer and pickled files are excluded.
 """
 
 import json
@@ -16,17 +16,20 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 
-#: Files of the folder itself that are published.
-_TOP = re.compile(
+#: Published files of the top level.
+_TOP_LEVEL = re.compile(
     r"model(-\d+-of-\d+)?\.safetensors|noisy_xmodal_shim\.py|LICENSE|NOTICE|.+\.(json|txt|md|png"
     r"|jinja|model)"
 )
-#: What of it stays here: the Trainer's options, which name paths of this machine, and its state.
+#: Exceptions: the Trainer's options, which contain local paths, and its state.
 _PRIVATE = re.compile(r"\..*|training_args\.json|trainer_state\.json|(optimizer|scheduler|rng_).*")
-#: Folders inside it that are published, and what of them.
-_INSIDE = {"divisions": re.compile(r".+\.(json|png)"), ".eval_results": re.compile(r".+\.yaml")}
+#: Published files of subfolders.
+_SUBFOLDERS = {
+    "divisions": re.compile(r".+\.(json|png)"),
+    ".eval_results": re.compile(r".+\.yaml"),
+}
 
-#: What an earlier upload may have left in the repository, and would be read or shown along.
+#: Files of an earlier upload that are deleted if the folder no longer has them.
 _STALE = re.compile(
     r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|noisy_xmodal_shim\.py"
     r"|divisions/[^/]+|\.eval_results/noisy_xmodal\.yaml"
@@ -34,54 +37,54 @@ _STALE = re.compile(
 
 
 class PublishError(ValueError):
-    """A folder, a card or an account that nothing can be published with."""
+    """The folder, the card or the account does not allow publishing."""
 
 
 def check_can_publish(repo_id: str, token: str | None = None, private: bool | None = None) -> str:
-    """Refuse to work for long on what cannot be sent.
+    """Check before any long work that a repository is writable.
 
-    The repository is made if it is not there yet, as the Trainer does with `push_to_hub`: only that
-    tells for sure.
+    The repository is created if it does not exist, as the Trainer does with `push_to_hub`. This is
+    the only reliable check.
 
     Args:
         repo_id: "name" or "organisation/name".
-        token: An access token; the one that you are logged in with by default.
-        private: Make it private, where it is new.
+        token: An access token; by default the token of the login.
+        private: Whether a new repository is private.
 
     Returns:
-        The repository's whole name, "user/name".
+        The full name of the repository, "user/name".
 
     Raises:
-        PublishError: If nobody is logged in, the name is none, the Hub cannot be reached, or the
-            account may not write there.
+        PublishError: If there is no login, the name is invalid, the Hub cannot be reached, or the
+            account has no write access.
     """
     api = HfApi(token=token)
     try:
         user = api.whoami()["name"]
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         raise PublishError(
-            f"The Hub does not know you ({type(error).__name__}). Log in with `hf auth login`, or "
-            "set HF_TOKEN."
+            f"You are not logged in to the Hub ({type(error).__name__}). Log in with `hf auth "
+            "login`, or set HF_TOKEN."
         ) from error
     except (OSError, HTTPError) as error:
-        raise PublishError(f"The Hub cannot be asked who you are: {error}") from error
+        raise PublishError(f"The Hub cannot be reached: {error}") from error
     try:
         return api.create_repo(repo_id, private=private).repo_id
     except HfHubHTTPError as error:
         status = error.response.status_code
-        whole = repo_id if "/" in repo_id else f"{user}/{repo_id}"
-        if status == 409 or (status in (401, 402, 403) and _may_write(api, whole)):
-            return whole  # it is there
+        full_name = repo_id if "/" in repo_id else f"{user}/{repo_id}"
+        if status == 409 or (status in (401, 402, 403) and _may_write(api, full_name)):
+            return full_name  # it exists
         raise PublishError(
-            f"{user} may not write to {whole}: {error}. Give a repository of {user} or of an "
-            "organisation that lets you write, and a token with write access."
+            f"{user} may not write to {full_name}: {error}. Give a repository of {user} or of an "
+            "organisation in which you have write access, and a token with write access."
         ) from error
     except (OSError, HTTPError, ValueError) as error:
-        raise PublishError(f"{repo_id} cannot be made on the Hub: {error}") from error
+        raise PublishError(f"{repo_id} cannot be created on the Hub: {error}") from error
 
 
 def _may_write(api: HfApi, repo_id: str) -> bool:
-    """Whether a repository is there, and the token is for writing to it, if not for making one."""
+    """Whether a repository exists and the token may write to it."""
     try:
         api.auth_check(repo_id, write=True)
     except (OSError, HTTPError):
@@ -98,26 +101,26 @@ def publish_folder(
     revision: str | None = None,
     commit_message: str = "Upload model",
 ) -> str:
-    """Send a run's folder to a model repository, in one commit.
+    """Upload a run's folder to a model repository in one commit.
 
-    Weights, divisions and shim of an earlier upload that are no more in the folder are deleted
-    there; other files of the repository stay.
+    Weights, divisions and shim of an earlier upload that the folder no longer has are deleted;
+    other files of the repository stay.
 
     Args:
-        folder: The folder: config.json, model.safetensors and README.md at least. Write the card
-            under the name of the repository first, see `write_model_card`.
-        repo_id: "name" or "organisation/name"; made where it does not exist.
-        private: Make it private, where it is new.
-        token: An access token; the one that you are logged in with by default.
-        revision: The branch to write to, made where it does not exist; main by default.
-        commit_message: What the commit says.
+        folder: The folder, with at least config.json, model.safetensors and README.md. Write the
+            card with the name of the repository first, see `write_model_card`.
+        repo_id: "name" or "organisation/name"; created if it does not exist.
+        private: Whether a new repository is private.
+        token: An access token; by default the token of the login.
+        revision: The branch to write to, created if it does not exist; by default main.
+        commit_message: Message of the commit.
 
     Returns:
-        The address of the repository.
+        The URL of the repository.
 
     Raises:
-        PublishError: If the folder lacks a file, the card is no valid one, a file holds the access
-            token, or the account may not write there.
+        PublishError: If a file is missing, the card is invalid, a file contains the access token,
+            or the account has no write access.
     """
     folder = Path(folder)
     paths = files_to_publish(folder)
@@ -127,8 +130,8 @@ def publish_folder(
     repo_id = check_can_publish(repo_id, token, private)
     if revision not in (None, "main") and not str(revision).startswith("refs/"):
         api.create_branch(repo_id, branch=str(revision), exist_ok=True)
-    there = api.list_repo_files(repo_id, revision=revision)
-    stale = [path for path in there if _STALE.fullmatch(path) and path not in paths]
+    repo_files = api.list_repo_files(repo_id, revision=revision)
+    stale = [path for path in repo_files if _STALE.fullmatch(path) and path not in paths]
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(path, folder / path) for path in paths),
         *(CommitOperationDelete(path) for path in stale),
@@ -138,7 +141,7 @@ def publish_folder(
 
 
 def files_to_publish(folder: str | Path) -> list[str]:
-    """What of a folder is published.
+    """The files of a folder that are published.
 
     Args:
         folder: The folder of a run.
@@ -147,31 +150,31 @@ def files_to_publish(folder: str | Path) -> list[str]:
         Paths inside the folder, sorted.
 
     Raises:
-        PublishError: If config.json, the weights or README.md are not there.
+        PublishError: If config.json, the weights or README.md are missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise PublishError(f"{folder} is no folder.")
-    found = [
+        raise PublishError(f"{folder} is not a folder.")
+    names = [
         path.name
         for path in folder.iterdir()
-        if path.is_file() and _TOP.fullmatch(path.name) and not _PRIVATE.fullmatch(path.name)
+        if path.is_file() and _TOP_LEVEL.fullmatch(path.name) and not _PRIVATE.fullmatch(path.name)
     ]
-    for inside, names in _INSIDE.items():
-        for path in folder.glob(f"{inside}/*"):
-            if path.is_file() and names.fullmatch(path.name) and not path.name.startswith("."):
-                found.append(f"{inside}/{path.name}")
-    missing = sorted({"config.json", "README.md", *_weights(folder)} - set(found))
+    for subfolder, pattern in _SUBFOLDERS.items():
+        for path in folder.glob(f"{subfolder}/*"):
+            if path.is_file() and pattern.fullmatch(path.name) and not path.name.startswith("."):
+                names.append(f"{subfolder}/{path.name}")
+    missing = sorted({"config.json", "README.md", *_weights(folder)} - set(names))
     if missing:
         raise PublishError(
-            f"{folder} lacks {', '.join(missing)}: give the folder that a training script wrote, "
-            "or save the model (`save_pretrained`) and its card (`write_model_card`) there."
+            f"{folder} lacks {', '.join(missing)}: give the output folder of a training script, or "
+            "save the model (`save_pretrained`) and its card (`write_model_card`) to it."
         )
-    return sorted(found)
+    return sorted(names)
 
 
 def _weights(folder: Path) -> set[str]:
-    """The files of the weights that have to be there."""
+    """The required files of the weights."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return {"model.safetensors"}
@@ -179,19 +182,19 @@ def _weights(folder: Path) -> set[str]:
 
 
 def _check_card(path: Path) -> None:
-    """Ask the Hub about the card's metadata; a Hub that cannot be asked is no objection."""
+    """Let the Hub validate the card's metadata, if it can be reached."""
     try:
         ModelCard.load(path).validate()
     except ValueError as error:
-        raise PublishError(f"{path} is no valid model card: {error}") from error
+        raise PublishError(f"{path} is not a valid model card: {error}") from error
     except (OSError, HTTPError):
         return
 
 
 def _check_secrets(folder: Path, paths: list[str], token: str | None) -> None:
-    """Refuse to publish the access token, which a noted command line may hold."""
+    """Check that no file contains the access token, for example in a command line."""
     secret = token or get_token()
     for path in paths:
-        text = path.endswith((".json", ".md", ".yaml"))
-        if text and secret and secret in (folder / path).read_text(encoding="utf-8"):
-            raise PublishError(f"{folder / path} holds your access token: take it out first.")
+        is_text = path.endswith((".json", ".md", ".yaml"))
+        if is_text and secret and secret in (folder / path).read_text(encoding="utf-8"):
+            raise PublishError(f"{folder / path} contains your access token: remove it first.")

@@ -1,7 +1,7 @@
-"""A trained model of pictures and texts as a module of sentence-transformers.
+"""A trained model of images and texts as a sentence-transformers module.
 
-Only this file imports that package; `modules.json` of an exported folder names the class by its
-path, so neither is to be renamed.
+Only this file imports sentence-transformers. `modules.json` of an exported folder refers to the
+class by its path, so neither file nor class may be renamed.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _MODALITIES = ["text", "image"]
 
 
 class ImageTextEncoder(InputModule):
-    """Gives the unit vectors of the model's `get_text_features` and `get_image_features`.
+    """Returns the unit vectors of the model's `get_text_features` and `get_image_features`.
 
     Args:
-        model: A two-tower model that reads pictures and texts.
+        model: A two-tower model of images and texts.
         processor: Its processor.
     """
 
@@ -34,17 +34,17 @@ class ImageTextEncoder(InputModule):
 
     @property
     def modalities(self) -> list[str]:
-        """What `encode` takes: texts, and pictures as PIL pictures, arrays or paths."""
+        """Inputs of `encode`: texts, and images as PIL images, arrays or paths."""
         return list(_MODALITIES)
 
     @property
     def tokenizer(self) -> Any:
-        """The processor's."""
+        """The tokenizer of the processor."""
         return self.processor.tokenizer
 
     @property
     def max_seq_length(self) -> int:
-        """How many tokens of a text are read."""
+        """Maximum number of tokens of a text."""
         return self.tokenizer.model_max_length
 
     @max_seq_length.setter
@@ -52,7 +52,7 @@ class ImageTextEncoder(InputModule):
         self.tokenizer.model_max_length = value
 
     def get_embedding_dimension(self) -> int:
-        """Length of a vector; NCR's is that of both its peers together."""
+        """Dimension of the vectors; NCR concatenates those of its two peers."""
         config = self.model.config
         if isinstance(config, CommonSpaceConfig):
             return config.canonical_size or config.embedding_size
@@ -61,21 +61,21 @@ class ImageTextEncoder(InputModule):
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Prepare a batch of texts or a batch of pictures.
+        """Prepare a batch of texts or a batch of images.
 
         Args:
-            inputs: Either, as sentence-transformers tells them apart.
-            prompt: Put before each text.
-            kwargs: What sentence-transformers says of the batch, such as `task`; not used.
+            inputs: Texts or images; sentence-transformers detects the modality.
+            prompt: Prefix of each text.
+            kwargs: Other arguments of sentence-transformers, such as `task`; not used.
 
         Raises:
-            ValueError: If `processing_kwargs` are given, or the batch is of neither kind.
+            ValueError: If `processing_kwargs` are passed, or the batch is neither texts nor images.
         """
         if kwargs.get("processing_kwargs"):
             raise ValueError(
                 f"`processing_kwargs` has {sorted(kwargs['processing_kwargs'])}: a model of "
-                "noisy_xmodal prepares pictures and texts as its own processor says. Change that "
-                "of `model[0].processor`, or `model.max_seq_length`."
+                "noisy_xmodal prepares images and texts by its own processor. Change "
+                "`model[0].processor` or `model.max_seq_length`."
             )
         check_list(inputs, "inputs")
         modality = infer_batch_modality(list(inputs), supported_modalities=self.modalities)
@@ -83,11 +83,11 @@ class ImageTextEncoder(InputModule):
         if modality == "image":
             return {"modality": modality, **self.processor(images=values)}
         if modality != "text" or not all(isinstance(value, str) for value in values):
-            raise ValueError(f"a batch of {modality!r} was given: pass texts alone or pictures.")
+            raise ValueError(f"the batch is {modality!r}: pass only texts or only images.")
         return {"modality": modality, **self.processor(text=[(prompt or "") + v for v in values])}
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Add `sentence_embedding`, (n, dimension), to what `preprocess` gave."""
+        """Add `sentence_embedding`, (n, dimension), to the output of `preprocess`."""
         inputs = {name: value for name, value in features.items() if isinstance(value, Tensor)}
         is_image = features["modality"] == "image"
         embed = self.model.get_image_features if is_image else self.model.get_text_features
@@ -96,7 +96,7 @@ class ImageTextEncoder(InputModule):
     def save(
         self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any
     ) -> None:
-        """Save the model, always as safetensors, and the processor."""
+        """Save the model as safetensors, and the processor."""
         self.model.save_pretrained(output_path)
         self.processor.save_pretrained(output_path)
 
@@ -115,25 +115,23 @@ class ImageTextEncoder(InputModule):
         backend: str = "torch",
         **kwargs: Any,
     ) -> "ImageTextEncoder":
-        """Load it from a folder or the Hub; the arguments are those of `SentenceTransformer`.
+        """Load a module from a folder or the Hub; the arguments are those of `SentenceTransformer`.
 
         Raises:
             ValueError: If `backend` is not "torch".
         """
         if backend != "torch":
-            raise ValueError(
-                f"`backend` is {backend!r}: models of noisy_xmodal run in torch alone."
-            )
-        where = {
+            raise ValueError(f"`backend` is {backend!r}: models of noisy_xmodal only run in torch.")
+        source = {
             "subfolder": subfolder,
             "token": token,
             "cache_dir": cache_folder,
             "revision": revision,
             "local_files_only": local_files_only,
         }
-        options = where | (config_kwargs or {}) | (model_kwargs or {})
+        options = source | (config_kwargs or {}) | (model_kwargs or {})
         model = AutoModel.from_pretrained(model_name_or_path, **options)
         processor = AutoProcessor.from_pretrained(
-            model_name_or_path, **(where | (processor_kwargs or {}))
+            model_name_or_path, **(source | (processor_kwargs or {}))
         )
         return cls(model, processor)

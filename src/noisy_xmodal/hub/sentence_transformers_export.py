@@ -1,14 +1,14 @@
-"""A trained two-tower model as a folder that sentence-transformers opens.
+"""Export of a trained two-tower model to sentence-transformers.
 
     export_sentence_transformers(model, processor, "my-encoder")
 
     encoder = SentenceTransformer("my-encoder", trust_remote_code=True)
-    pictures, texts = encoder.encode([picture, "cat.png"]), encoder.encode(["a cat", "two dogs"])
-    encoder.similarity(pictures, texts)
+    images, texts = encoder.encode([image, "cat.png"]), encoder.encode(["a cat", "two dogs"])
+    encoder.similarity(images, texts)
 
-sentence-transformers asks for `trust_remote_code` before it imports any class but its own, from
-installed packages too. What runs is the installed noisy_xmodal, never a file of the folder, which
-stays one that `AutoModel` and `AutoProcessor` open.
+sentence-transformers requires `trust_remote_code` for any class of another package, even if it is
+installed. Only the installed noisy_xmodal is run, no file of the folder. `AutoModel` and
+`AutoProcessor` can still load the folder.
 """
 
 from pathlib import Path
@@ -23,18 +23,18 @@ def export_sentence_transformers(
     """Save a model so that `SentenceTransformer(folder, trust_remote_code=True)` loads it.
 
     Args:
-        model: A model of noisy_xmodal that has one vector a picture and one a text.
+        model: A two-tower model of noisy_xmodal for images and texts.
         processor: Its processor.
-        folder: Where to; a README.md that lies there is left alone.
+        folder: The folder to write; an existing README.md is kept.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If the model has no such vectors, or reads no pictures and texts.
+        ValueError: If the model has no vectors, or does not take images and texts.
         ImportError: If sentence-transformers is not installed.
     """
-    reason = _why_not(model, processor)
+    reason = _export_problem(model, processor)
     if reason is not None:
         raise ValueError(f"{type(model).__name__} cannot be exported: {reason}")
     try:
@@ -49,30 +49,31 @@ def export_sentence_transformers(
     folder = Path(folder)
     encoder = SentenceTransformer(
         modules=[ImageTextEncoder(model, processor)],
-        device=str(model.device),  # where it is already, else it would be moved
+        device=str(model.device),  # else it would be moved
         similarity_fn_name="cosine",
     )
     encoder.save_pretrained(str(folder), create_model_card=False)
     return folder
 
 
-def _why_not(model: Any, processor: Any) -> str | None:
-    """Why a model has no place among encoders of pictures and texts, or nothing."""
+def _export_problem(model: Any, processor: Any) -> str | None:
+    """The reason why a model cannot be exported, or None."""
     if not hasattr(model, "is_two_tower"):
-        return "it is no model of noisy_xmodal."
+        return "it is not a model of noisy_xmodal."
     config = model.config
     if not model.is_two_tower:
         head = getattr(config, "similarity", None)
-        together = "it reads an image and a text together"
-        regions = f"its similarity head {head!r} compares regions with words"
+        reason = "it processes an image and a text jointly"
+        if head is not None:
+            reason = f"its similarity head {head!r} compares regions with words"
         return (
-            f"{together if head is None else regions} and has no vector for either alone. Models "
-            'that have one are DMCM and its like, and those of pairs with `similarity="cosine"`.'
+            f"{reason} and has no vector for either alone. Models with vectors are DMCM and other "
+            'common-space models, and matching models with `similarity="cosine"`.'
         )
     raw = config.backbone_config if hasattr(config, "backbone_config") else config.vision_config
     if raw is None or getattr(processor, "reads_vectors_only", False):
         return (
-            "it reads feature vectors, while sentence-transformers gives pictures and texts. Train "
-            "one with a backbone or a vision model."
+            "it takes feature vectors, but sentence-transformers passes images and texts. Train a "
+            "model with a backbone or a vision model."
         )
     return None

@@ -1,4 +1,4 @@
-"""Trained models at work, as pipelines of transformers: search by text or picture, and matching.
+"""transformers pipelines: search by text or image, and matching of image and text.
 
 Importing this package registers its tasks with `transformers.pipeline`.
 """

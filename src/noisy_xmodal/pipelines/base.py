@@ -1,4 +1,4 @@
-"""What the pipelines have in common: a model and its processor, read, checked and saved as one."""
+"""Base of the pipelines: a model and its processor, loaded, checked and saved together."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ..entry.devices import device_of
 
 
 class PairPipeline(Pipeline):
-    """A pipeline over a matching model; the model is kept in eval mode.
+    """A pipeline with a matching model in eval mode.
 
     Args:
         model: A model of this library.
@@ -22,7 +22,7 @@ class PairPipeline(Pipeline):
 
     Raises:
         TypeError: If the model does not compare images with texts.
-        ValueError: If there is no processor, or no such device.
+        ValueError: If there is no processor, or the device does not exist.
     """
 
     _load_processor = True
@@ -39,18 +39,18 @@ class PairPipeline(Pipeline):
                 "as NcrModel"
             )
         if processor is None:
-            raise ValueError(f"no processor came with the {name}: pass `processor=` as well")
-        kwargs.pop("local_files_only", None)  # which transformers hands on to every pipeline
+            raise ValueError(f"the {name} has no processor: pass `processor=` as well")
+        kwargs.pop("local_files_only", None)  # passed by transformers to every pipeline
         if isinstance(kwargs.get("device"), str):
             kwargs["device"] = device_of(kwargs["device"])
         super().__init__(model=model, processor=processor, **kwargs)
         if self.tokenizer is None and self.image_processor is None:
-            # Batches are put together only where a part that could pad is known; vectors need none.
+            # transformers only batches inputs if one of these attributes is set.
             self.feature_extractor = processor
         self.model.eval()
 
-    def _ready(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The inputs on the model's device, and the model in eval mode."""
+    def _to_device(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Move the inputs to the model's device, and set the model to eval mode."""
         self.model.eval()
         return {name: value.to(self.model.device) for name, value in inputs.items()}
 
@@ -59,35 +59,35 @@ class PairPipeline(Pipeline):
 
         Args:
             save_directory: Folder to write.
-            kwargs: Passed on to the `save_pretrained` of both.
+            kwargs: Arguments of both `save_pretrained` methods.
         """
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
 def is_text_input(name: str) -> bool:
-    """Whether a model input is one of the text's, by its name."""
+    """Whether a model input belongs to the text."""
     return name in ("input_ids", "attention_mask", "text_features")
 
 
-def as_inputs(given: Any) -> Any:
-    """Inputs as transformers' pipelines take them: rows are streamed, tuples are lists.
+def as_inputs(inputs: Any) -> Any:
+    """Convert inputs for transformers pipelines: tuples to lists, datasets to torch datasets.
 
     Args:
-        given: What a person calls a pipeline with.
+        inputs: Inputs of a call.
 
     Raises:
         ValueError: If it is an empty list.
     """
-    if isinstance(given, tuple):
-        given = list(given)
-    if isinstance(given, list) and not given:
+    if isinstance(inputs, tuple):
+        inputs = list(inputs)
+    if isinstance(inputs, list) and not inputs:
         raise ValueError("the list of inputs is empty: pass at least one")
-    return StreamedRows(given) if hasattr(given, "column_names") else given
+    return TorchRows(inputs) if hasattr(inputs, "column_names") else inputs
 
 
-class StreamedRows(Dataset):
-    """A dataset of the datasets library in the dress of torch's, which pipelines stream.
+class TorchRows(Dataset):
+    """Adapts a `datasets.Dataset` to torch, so that pipelines stream it.
 
     Args:
         rows: The dataset.

@@ -1,4 +1,4 @@
-"""Does this text describe this picture? A probability a pair."""
+"""The probability that an image and a text match."""
 
 import math
 from typing import Any
@@ -12,8 +12,7 @@ from .base import PairPipeline, as_inputs, is_text_input
 class ImageTextMatchPipeline(PairPipeline):
     """The probability that an image and a text match; task "image-text-match".
 
-    It is RCAR's own, or that of a model whose scores were calibrated, see
-    `noisy_xmodal.evaluation.calibrate`.
+    The model is RCAR, or a model with calibrated scores, see `noisy_xmodal.evaluation.calibrate`.
 
     ```python
     match = pipeline("image-text-match", model="runs/ncr")
@@ -24,7 +23,7 @@ class ImageTextMatchPipeline(PairPipeline):
     Args:
         model: A model of this library.
         processor: Its processor.
-        threshold: From which probability on the label is "match", 0.5 by default.
+        threshold: Minimum probability of the label "match", 0.5 by default.
         kwargs: As for any pipeline.
     """
 
@@ -32,7 +31,7 @@ class ImageTextMatchPipeline(PairPipeline):
         self, threshold: float | None = None, **unknown: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
-            raise TypeError(f"image-text-match knows no {sorted(unknown)}: pass `threshold`")
+            raise TypeError(f"image-text-match has no option {sorted(unknown)}: pass `threshold`")
         if threshold is None:
             return {}, {}, {}
         if not 0 <= threshold <= 1:
@@ -42,14 +41,14 @@ class ImageTextMatchPipeline(PairPipeline):
     def __call__(
         self, inputs: Any = None, *, image: Any = None, text: Any = None, **kwargs: Any
     ) -> Any:
-        """Judge one pair or several.
+        """Compute the match probability of one or several pairs.
 
         Args:
-            inputs: A dict with `image` (a picture, the path of a local file or an array; a feature
-                vector for a model of vectors) and `text`; or a list, a generator or a dataset of
-                these.
-            image: In place of `inputs`, an image, or a list of them.
-            text: Its text, or as many texts.
+            inputs: A dict with `image` (a PIL image, the path of a local file or an array; a
+                feature vector for a model of vectors) and `text`; or a list, a generator or a
+                dataset of these.
+            image: One image or a list of images, instead of `inputs`.
+            text: One text or a list of texts, instead of `inputs`.
             kwargs: `threshold`, `batch_size`, `num_workers`.
 
         Returns:
@@ -57,7 +56,7 @@ class ImageTextMatchPipeline(PairPipeline):
             list, a stream for a generator or a dataset.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If a file does not exist.
             ValueError: If the model's scores are not calibrated, or a pair is incomplete.
         """
         self._match_function()
@@ -70,8 +69,8 @@ class ImageTextMatchPipeline(PairPipeline):
     def preprocess(self, pair: Any) -> dict[str, Tensor]:
         """Read one pair."""
         if not isinstance(pair, dict) or not {"image", "text"} <= pair.keys():
-            found = sorted(pair) if isinstance(pair, dict) else type(pair).__name__
-            raise ValueError(f'a pair is {{"image": ..., "text": ...}}, found {found}')
+            value = sorted(pair) if isinstance(pair, dict) else type(pair).__name__
+            raise ValueError(f'a pair must be {{"image": ..., "text": ...}}, found {value}')
         if isinstance(pair["text"], list) and all(isinstance(text, str) for text in pair["text"]):
             raise ValueError("a pair has one text: pass a pair for each of several texts")
         return image_inputs(self.processor, [pair["image"]]) | text_inputs(
@@ -79,13 +78,13 @@ class ImageTextMatchPipeline(PairPipeline):
         )
 
     def _forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        ready = self._ready(inputs)
-        texts = {name: value for name, value in ready.items() if is_text_input(name)}
-        images = {name: value for name, value in ready.items() if not is_text_input(name)}
+        inputs = self._to_device(inputs)
+        texts = {name: value for name, value in inputs.items() if is_text_input(name)}
+        images = {name: value for name, value in inputs.items() if not is_text_input(name)}
         return {"scores": diagonal_scores(self.model, images, texts)}  # (n,)
 
     def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
-        """Turn the score of one pair into a probability and a label."""
+        """Convert the score of one pair to a probability and a label."""
         scale, bias = self._match_function()
         probability = _sigmoid(scale * float(outputs["scores"][0]) + bias)
         return {
@@ -94,7 +93,7 @@ class ImageTextMatchPipeline(PairPipeline):
         }
 
     def _match_function(self) -> tuple[float, float]:
-        """Scale and bias that make log-odds of the scores."""
+        """Scale and bias that convert scores to log-odds."""
         config = self.model.config
         if not hasattr(config, "match_scale"):
             return 1.0, 0.0
@@ -110,13 +109,13 @@ class ImageTextMatchPipeline(PairPipeline):
 def _pairs(image: Any, text: Any) -> Any:
     if image is None or text is None:
         raise ValueError('pass pairs {"image": ..., "text": ...}, or both `image` and `text`')
-    several = isinstance(image, list | tuple), isinstance(text, list | tuple)
-    if not any(several):
+    are_lists = isinstance(image, list | tuple), isinstance(text, list | tuple)
+    if not any(are_lists):
         return {"image": image, "text": text}
-    if not all(several) or len(image) != len(text):
-        counts = [len(image) if several[0] else 1, len(text) if several[1] else 1]
+    if not all(are_lists) or len(image) != len(text):
+        counts = [len(image) if are_lists[0] else 1, len(text) if are_lists[1] else 1]
         raise ValueError(
-            f"found {counts[0]} images and {counts[1]} texts: give lists of as many texts as images"
+            f"there are {counts[0]} images and {counts[1]} texts: give lists of equal length"
         )
     return [{"image": one, "text": other} for one, other in zip(image, text, strict=True)]
 

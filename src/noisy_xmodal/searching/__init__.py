@@ -1,1 +1,1 @@
-"""The parts of a search: the collection with its vectors and index, and the picture grid."""
+"""The parts of a search: the collection with its vectors and index, and the figure."""

@@ -1,4 +1,4 @@
-"""What is searched: one split, its vectors on disk, and an index over them."""
+"""The collection to search: one split, its vectors on disk, and their index."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from ..evaluation.vector_index import VectorIndex
 from ..modules.text_limits import TruncationCount, count_truncated
 from ..training.files import read_json, write_json
 
-#: Raised when the same rows and models would give other vectors than before.
+#: Incremented when the vectors of the same rows and models change.
 _VERSION = "2"
 
 Side = Literal["image", "text"]
@@ -32,14 +32,13 @@ Side = Literal["image", "text"]
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """One split that is searched.
+    """The rows of one split.
 
     Attributes:
-        pairs: Its rows with their captions.
-        rows: The number in the split of each row in `pairs`, (n_rows,).
+        pairs: Its usable rows with their captions.
+        rows: Number in the split of each row of `pairs`, (n_rows,).
         split: Name of the split.
-        left_out: What is in no row, pictures that do not decode and captions that are empty, with
-            the reason, a line each.
+        left_out: A line with the reason for each image that does not decode and each empty caption.
     """
 
     pairs: PairDataset
@@ -53,7 +52,7 @@ class Collection:
 
 
 def search_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
-    """Where vectors and indices are kept; in the cache of `datasets` by default."""
+    """Folder of vectors and indices, by default in the cache of `datasets`."""
     return Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_search"
 
 
@@ -65,18 +64,18 @@ def open_collection(
     folder: Path,
     columns: ColumnOptions,
 ) -> Collection:
-    """Open a split, without the pictures that do not decode where images are searched.
+    """Open a split; for an image search without the images that do not decode.
 
     Args:
-        dataset_name: What `load_pairs` opens, or "openmoji".
+        dataset_name: A dataset for `load_pairs`, or "openmoji".
         config_name: Its configuration.
-        split: Its split; by default "test" where there is one, else the first.
-        side: What is searched, "image" or "text".
-        folder: Where it is kept which pictures decode, for the next search.
-        columns: What the user said about its columns.
+        split: Its split; by default "test" if it exists, else the first.
+        side: What to search, "image" or "text".
+        folder: Folder in which the list of damaged images is cached.
+        columns: Column names from the user.
 
     Raises:
-        DatasetError: If the dataset or the split is not there, or no picture decodes.
+        DatasetError: If the dataset or the split does not exist, or no image decodes.
     """
     notes: dict[str, list[str]] = {}
     options = {
@@ -109,14 +108,14 @@ def collection_vectors(
     folder: Path,
     progress: bool = False,
 ) -> tuple[NDArray[np.float32], Path]:
-    """Vectors of all images or captions, made once and kept under a name made of what they are of.
+    """Vectors of all images or captions, cached under a hash of their inputs and the model.
 
     Args:
         collection: The split.
-        side: "image" for a vector a row, "text" for a vector a pair.
+        side: "image" for one vector per row, "text" for one vector per pair.
         model: A two-tower model.
         processor: Its processor.
-        folder: Where to keep them.
+        folder: Folder of the cache.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -125,31 +124,31 @@ def collection_vectors(
     pairs = collection.pairs
     path = folder / f"{_fingerprint(model, processor, pairs, side, folder)}.npy"
     if side == "image":
-        images = as_read_by(processor, pairs.images)
+        images = images_for_model(processor, pairs.images)
         return embed_images(model, processor, images, path, progress=progress), path
     return embed_texts(model, processor, pairs.captions(), path, progress=progress), path
 
 
-def cut_captions(collection: Collection, processor: Any, path: Path) -> TruncationCount:
-    """How many captions are not read to their end; counted once and kept beside their vectors.
+def count_truncated_captions(collection: Collection, processor: Any, path: Path) -> TruncationCount:
+    """Count the truncated captions; the result is cached next to the vectors.
 
     Args:
         collection: The split.
         processor: The model's processor.
         path: The file of the vectors.
     """
-    kept = path.with_suffix(".cut.json")
-    if kept.is_file():
-        return TruncationCount(**read_json(kept))
-    cut = count_truncated(processor, collection.pairs.captions())
-    write_json(kept, cut.to_dict())
-    return cut
+    cache = path.with_suffix(".cut.json")
+    if cache.is_file():
+        return TruncationCount(**read_json(cache))
+    truncation = count_truncated(processor, collection.pairs.captions())
+    write_json(cache, truncation.to_dict())
+    return truncation
 
 
-def index_of(
+def load_or_build_index(
     vectors: NDArray[np.float32], kind: str, path: Path, progress: bool = False
 ) -> VectorIndex:
-    """An index over vectors; one that takes long to build is kept beside their file.
+    """An index of vectors; an approximate index is cached next to the vectors.
 
     Args:
         vectors: (n, size).
@@ -157,38 +156,38 @@ def index_of(
         path: The file of the vectors.
         progress: Whether to show a progress bar.
     """
-    kept = path.with_suffix(f".{kind}.faiss")
-    if kept.is_file():
+    cache = path.with_suffix(f".{kind}.faiss")
+    if cache.is_file():
         try:
-            found = VectorIndex.load(kept)
+            index = VectorIndex.load(cache)
         except ValueError:
-            kept.unlink()  # damaged, and easily made again
+            cache.unlink()  # damaged: build it again
         else:
-            if (len(found), found.size) == vectors.shape:
-                return found
+            if (len(index), index.size) == vectors.shape:
+                return index
     index = VectorIndex.build(vectors, kind, progress=progress)
     if index.kind != "exact":
-        index.save(kept)
+        index.save(cache)
     return index
 
 
-def as_read_by(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
-    """Images as a model reads them: region features without boxes where it reads none.
+def images_for_model(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
+    """Images as inputs of a model: boxes are removed from region features if it does not use them.
 
     Args:
         processor: The model's processor.
-        images: Pictures or region features.
+        images: Images or region features.
 
     Raises:
-        ValueError: If the model reads pictures and these are region features, or the reverse.
+        ValueError: If the model takes images and these are region features, or vice versa.
     """
     size = getattr(processor.image_processor, "region_size", None)
     are_regions = isinstance(images[0], np.ndarray)
     if are_regions != (size is not None):
         kinds = ("region features", "pictures")
-        reads, given = kinds if size is not None else kinds[::-1]
+        expected, actual = kinds if size is not None else kinds[::-1]
         raise ValueError(
-            f"the model reads {reads}, and the images are {given}: give a model and images that fit"
+            f"the model takes {expected}, but the images are {actual}: give a matching model"
         )
     if size is not None and images[0].shape[1] == size + BOX_SIZE:
         return WithoutBoxes(images)
@@ -198,24 +197,24 @@ def as_read_by(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
 def _good_rows(
     dataset: datasets.Dataset, split: str, folder: Path
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """The rows whose pictures decode, and a line for each of the others; looked at once."""
-    kept = folder / f"{combined_digest(_VERSION, image_digests(dataset, folder))}.bad.json"
-    if kept.is_file():
-        bad = {int(row): why for row, why in read_json(kept).items()}
+    """The rows whose images decode, and a message for each of the others; cached."""
+    cache = folder / f"{combined_digest(_VERSION, image_digests(dataset, folder))}.bad.json"
+    if cache.is_file():
+        bad = {int(row): problem for row, problem in read_json(cache).items()}
     else:
         sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
         problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
         bad = {row: problem for row, problem in enumerate(problems) if problem is not None}
-        write_json(kept, bad)
+        write_json(cache, bad)
     if len(bad) == len(dataset):
-        raise DatasetError(f"None of the {len(bad):,} pictures of split '{split}' decodes.")
+        raise DatasetError(f"None of the {len(bad):,} images of split '{split}' decodes.")
     names = column_values(dataset.select(sorted(bad)), IMAGE_ID) if bad else []
     lines = [f"{name}: {bad[row]}" for row, name in zip(sorted(bad), names, strict=True)]
     return np.setdiff1d(np.arange(len(dataset)), list(bad)).astype(np.int64), lines
 
 
 def _fingerprint(model: Any, processor: Any, pairs: PairDataset, side: Side, folder: Path) -> str:
-    """A name for what vectors depend on: content, side, processor, tokenizer, weights."""
+    """A hash of everything that vectors depend on: content, side, processor, tokenizer, weights."""
     content = (
         image_digests(pairs.dataset, folder) if side == "image" else text_digests(pairs.captions())
     )

@@ -2,7 +2,7 @@
 
     evaluate.load(module_folder("retrieval_recall")).compute(predictions=..., references=...)
 
-The folders say what they take; the mathematics is in `noisy_xmodal.metrics`.
+The modules define inputs and documentation; `noisy_xmodal.metrics` has the implementation.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def module_folder(name: str) -> str:
         The path.
 
     Raises:
-        ValueError: If there is no such module.
+        ValueError: If the module does not exist.
     """
     if name not in MODULES:
         raise ValueError(f"There is no module {name!r}: give one of {MODULES}")

@@ -1,4 +1,4 @@
-"""What the modules have in common: input that `evaluate` would change or choke on is named."""
+"""Base of the modules: checks of inputs that `evaluate` would silently change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 
 class CheckedMetric(evaluate.Metric):
-    """A metric that misses no column and takes integers only where it says integers.
+    """A metric that checks that all columns are present, and that integer columns are integers.
 
-    Without it, `evaluate` cuts 1.7 to 1, reads "1" as 1 and says of a missing column that None has
-    no length.
+    `evaluate` itself truncates 1.7 to 1, converts "1" to 1 and fails on a missing column with an
+    error about the length of None.
     """
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **others: Any) -> None:
-        """Adds rows."""
+        """Add rows."""
         self._check_columns({"predictions": predictions, "references": references, **others})
         super().add_batch(predictions=predictions, references=references, **others)
 
     def add(self, *, prediction: Any = None, reference: Any = None, **others: Any) -> None:
-        """Adds one row."""
+        """Add one row."""
         row = {"predictions": prediction, "references": reference, **others}
         self._check_columns(
             {name: None if value is None else [value] for name, value in row.items()}
@@ -36,23 +36,23 @@ class CheckedMetric(evaluate.Metric):
             raise ValueError(f"{missing} missing: give all of {list(self.features)}")
         for name, feature in self.features.items():
             if isinstance(feature, datasets.Value) and len(columns[name]):
-                found = np.asarray(cast_to_python_objects(columns[name])).dtype
-                if found.kind not in "iu":
-                    raise ValueError(f"{name} has type {found}: give integers")
+                dtype = np.asarray(cast_to_python_objects(columns[name])).dtype
+                if dtype.kind not in "iu":
+                    raise ValueError(f"{name} has type {dtype}: give integers")
 
 
 def stacked_rows(rows: Sequence[Sequence[float] | None], name: str) -> NDArray[np.float32]:
-    """Makes a matrix of rows that came out of Arrow.
+    """Stack rows from Arrow to a matrix.
 
     Args:
         rows: Lists of numbers.
-        name: What to call them in an error.
+        name: Name of the rows in errors.
 
     Returns:
         The matrix, (n_rows, n_numbers).
 
     Raises:
-        ValueError: If there are none or their lengths differ.
+        ValueError: If there are no rows, or their lengths differ.
     """
     if not len(rows):
         raise ValueError(f"{name} has no rows: add at least one")

@@ -1,6 +1,6 @@
 """Mean average precision of class-level image-text retrieval, as a module of `evaluate`.
 
-The file also works outside of the package that it came with, which has to be installed:
+The file also works outside the package noisy_xmodal, which must be installed:
 `pip install "noisy-xmodal[evaluate]"`.
 """
 
@@ -10,30 +10,30 @@ from typing import Any
 import datasets
 import evaluate
 
-# Not its class by name: `evaluate` takes the first metric that it finds in this file.
+# The class itself is not imported: `evaluate` uses the first metric in this file.
 from noisy_xmodal.hub.evaluate_modules import checked_metric
 from noisy_xmodal.metrics import class_retrieval_metrics
 
 _DESCRIPTION = """\
 Mean average precision of retrieving, by cosine similarity, the items of the query's class in the
-other modality: images ask for texts (i2t) and texts for images (t2i), over the whole ranked list
-and its first 50."""
+other modality: texts for image queries (i2t) and images for text queries (t2i), over the whole
+ranked list and its first 50."""
 
 _INPUTS = """
 Args:
-    image_embeds: One vector an image, (n, dim), of any length. Stored as float32.
-    text_embeds: One vector a text, (n, dim), in the same space.
+    image_embeds: One vector per image, (n, dim), of any length. Stored as float32.
+    text_embeds: One vector per text, (n, dim), in the same space.
     image_labels: Class number of each image, from 0, (n,).
     text_labels: Class number of each text, (n,).
-    cutoffs: Lengths of ranked lists to measure besides the whole; (50,) by default.
-    no_relevant: What a query is worth that finds none of its class: "zero" (default) counts it as
+    cutoffs: Lengths of ranked lists to measure besides the whole list; (50,) by default.
+    no_relevant: How to treat a query without an item of its class: "zero" (default) counts it as
         0, "skip" leaves it out.
 
 Returns:
     i2t_map, t2i_map and map, their mean; i2t_map_50 and t2i_map_50 for a cutoff of 50. From 0 to 1.
 
 Raises:
-    ValueError: If something does not fit.
+    ValueError: If an input is invalid.
 
 Examples:
     >>> import evaluate

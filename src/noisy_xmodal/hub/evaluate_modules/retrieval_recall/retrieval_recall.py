@@ -1,6 +1,6 @@
 """Recall at 1, 5 and 10 of image-text retrieval, as a module of `evaluate`.
 
-The file also works outside of the package that it came with, which has to be installed:
+The file also works outside the package noisy_xmodal, which must be installed:
 `pip install "noisy-xmodal[evaluate]"`.
 """
 
@@ -10,31 +10,31 @@ from typing import Any
 import datasets
 import evaluate
 
-# Not its class by name: `evaluate` takes the first metric that it finds in this file.
+# The class itself is not imported: `evaluate` uses the first metric in this file.
 from noisy_xmodal.hub.evaluate_modules import checked_metric
 from noisy_xmodal.metrics import retrieval_metrics
 
 _DESCRIPTION = """\
 Recall at 1, 5 and 10, median rank and rsum, the sum of the six recalls, of image-text retrieval in
-both directions. An image may have several texts: the best of its own counts. What ties with the
-right answer counts as ranked before it."""
+both directions. If an image has several texts, the best of them counts. An item that ties with the
+correct one counts as ranked before it."""
 
 _INPUTS = """
 Args:
-    predictions: For each text its scores with all images, higher is better: one row a text,
+    predictions: Scores of each text with all images, higher is better, one row per text,
         (n_texts, n_images). They are stored as float32.
-    references: For each text the position of the image that it describes, from 0, (n_texts,).
-    fold_size: Average over consecutive folds of this many images; 1000 is "COCO 1K". By default
-        all images at once.
+    references: Position of the image that each text describes, from 0, (n_texts,).
+    fold_size: Number of images per fold over which to average; 1000 is "COCO 1K". By default all
+        images in one fold.
 
 Returns:
-    i2t_r1, i2t_r5, i2t_r10, t2i_r1, t2i_r5, t2i_r10: recalls in percent, i2t where images ask.
+    i2t_r1, i2t_r5, i2t_r10, t2i_r1, t2i_r5, t2i_r10: recalls in percent, i2t for image queries.
     i2t_medr, t2i_medr: median ranks, rounded down.
     rsum: the sum of the six recalls, up to 600.
 
 Raises:
-    ValueError: If something does not fit. "scores" then are the predictions, one row an image,
-        and "image_of_text" the references.
+    ValueError: If an input is invalid. In the message "scores" are the predictions, one row per
+        image, and "image_of_text" the references.
 
 Examples:
     >>> import evaluate
@@ -56,7 +56,7 @@ _CITATION = """\
 
 
 class RetrievalRecall(checked_metric.CheckedMetric):
-    """Recalls of image-text retrieval from rows of scores, one a text."""
+    """Recalls of image-text retrieval from rows of scores, one per text."""
 
     def _info(self) -> evaluate.MetricInfo:
         features = {

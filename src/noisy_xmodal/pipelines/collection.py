@@ -1,4 +1,4 @@
-"""A collection of encoded images or texts that queries of the other kind are scored against."""
+"""A collection of encoded images or texts, which is searched by queries of the other modality."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-#: Columns of the column contract by what a processor reads of them.
+#: Columns of the column contract by kind of input.
 _COLUMNS = {
     "image": ("regions", "image"),
     "text": ("captions",),
     "image vectors": ("image_features",),
     "text vectors": ("text_features",),
 }
-_ROWS_READ = 64
+_BLOCK_ROWS = 64
 
 
 class Collection:
-    """Encoded images or texts, kept on the CPU in the blocks that they were encoded in.
+    """Encoded images or texts in blocks on the CPU.
 
     Args:
-        side: What they are, "image" or "text".
-        blocks: Their encodings as the model gives them, or vectors.
-        sizes: How many each block holds.
-        ids: A name each.
-        texts: The texts, where they are texts.
+        side: "image" or "text".
+        blocks: Encodings by the model, or vectors.
+        sizes: Number of items of each block.
+        ids: Name of each item.
+        texts: The texts; None for images.
     """
 
     def __init__(
@@ -49,72 +49,73 @@ class Collection:
         return int(self.starts[-1])
 
     def scores(self, score_block: Callable[[Any], Tensor], device: torch.device) -> Tensor:
-        """Score everything.
+        """Score all items.
 
         Args:
-            score_block: Given a block on the device, scores of all queries, (n_queries, n_block).
-            device: Where the model is.
+            score_block: Function of a block on the device that returns the scores of all queries,
+                (n_queries, n_block).
+            device: Device of the model.
 
         Returns:
             (n_queries, n_items), float32, on the CPU.
         """
-        parts = [score_block(moved(block, device)).float().cpu() for block in self.blocks]
+        parts = [score_block(to_device(block, device)).float().cpu() for block in self.blocks]
         return torch.cat(parts, dim=1)
 
-    def best(self, scores: Tensor, shown: Tensor, top_k: int) -> list[dict[str, Any]]:
-        """The answers to one query, best first; of equal ones the first stands first.
+    def best(self, scores: Tensor, values: Tensor, top_k: int) -> list[dict[str, Any]]:
+        """The answers to one query, best first, ties in the order of the items.
 
         Args:
-            scores: What every item is ranked by, (n_items,); minus infinity where one is no answer.
-            shown: What is reported of it, (n_items,).
-            top_k: The most answers.
+            scores: Score of every item, (n_items,); minus infinity excludes an item.
+            values: Values to report as scores, (n_items,).
+            top_k: Maximum number of answers.
         """
-        values = scores.numpy()  # (n_items,)
-        order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:top_k]
+        keys = scores.numpy()  # (n_items,)
+        order: NDArray[np.int64] = np.argsort(-keys, kind="stable")[:top_k]
         return [
-            {"index": at, "id": self.ids[at], "score": float(shown[at])}
-            | ({} if self.texts is None else {"text": self.texts[at]})
-            for at in order.tolist()
-            if values[at] > -np.inf
+            {"index": i, "id": self.ids[i], "score": float(values[i])}
+            | ({} if self.texts is None else {"text": self.texts[i]})
+            for i in order.tolist()
+            if keys[i] > -np.inf
         ]
 
 
-def moved(encoded: Any, device: torch.device | str) -> Any:
-    """Encodings of any model on another device: tensors, or tuples of them of any depth."""
-    if isinstance(encoded, Tensor):
-        return encoded.to(device)
-    parts = [moved(part, device) for part in encoded]
-    return type(encoded)(*parts) if hasattr(encoded, "_fields") else tuple(parts)
+def to_device(encodings: Any, device: torch.device | str) -> Any:
+    """Move the encodings of a model, tensors or nested tuples of them, to a device."""
+    if isinstance(encodings, Tensor):
+        return encodings.to(device)
+    parts = [to_device(part, device) for part in encodings]
+    return type(encodings)(*parts) if hasattr(encodings, "_fields") else tuple(parts)
 
 
 def encode_all(
     items: Iterable[Any], encode: Callable[[list[Any]], Any], batch_size: int, side: str
 ) -> tuple[list[Any], list[int], list[Any]]:
-    """Encode in blocks, with a progress bar.
+    """Encode items in blocks, with a progress bar.
 
     Args:
         items: Images or texts; read once, a block at a time.
-        encode: Encodes a block.
-        batch_size: Items of a block.
-        side: What they are, for the bar and the messages.
+        encode: Function that encodes a block.
+        batch_size: Items per block.
+        side: "image" or "text".
 
     Returns:
-        The encodings by block, the size of each block, and the items where they are texts.
+        The encodings by block, the size of each block, and the items if they are texts.
 
     Raises:
-        ValueError: If there are none, or `batch_size` is below 1.
+        ValueError: If there are no items, or `batch_size` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` is {batch_size}: give at least 1")
     blocks, sizes, texts = [], list[int](), list[Any]()
-    waiting = iter(items)
+    iterator = iter(items)
     total = len(items) if isinstance(items, Sized) else None
     with tqdm(total=total, desc=f"encoding {side}s", unit=side, leave=False) as bar:
-        while block := list(islice(waiting, batch_size)):
+        while block := list(islice(iterator, batch_size)):
             try:
-                blocks.append(moved(encode(block), "cpu"))
+                blocks.append(to_device(encode(block), "cpu"))
             except (OSError, ValueError) as error:
-                error.add_note(f"It was met in the {side}s from position {sum(sizes)} on.")
+                error.add_note(f"The error occurred in the {side}s from position {sum(sizes)} on.")
                 raise
             sizes.append(len(block))
             texts += block if side == "text" else []
@@ -124,22 +125,22 @@ def encode_all(
     return blocks, sizes, texts
 
 
-def read_dataset(rows: Any, side: str, of_vectors: bool) -> tuple[Iterable[Any], list[Any] | None]:
+def read_dataset(rows: Any, side: str, vectors: bool) -> tuple[Iterable[Any], list[Any] | None]:
     """The images or texts of a dataset by the column contract, and the `image_id` of each.
 
     Args:
-        rows: A dataset of the datasets library.
+        rows: A `datasets.Dataset`.
         side: "image" or "text".
-        of_vectors: Whether the model reads feature vectors.
+        vectors: Whether the model takes feature vectors.
 
     Raises:
-        ValueError: If it has no such column.
+        ValueError: If the dataset does not have such a column.
     """
-    wanted = _COLUMNS[f"{side} vectors" if of_vectors else side]
-    column = next((name for name in wanted if name in rows.column_names), None)
+    names = _COLUMNS[f"{side} vectors" if vectors else side]
+    column = next((name for name in names if name in rows.column_names), None)
     if column is None:
         raise ValueError(
-            f"the dataset has no column {' or '.join(map(repr, wanted))}; its columns are "
+            f"the dataset has no column {' or '.join(map(repr, names))}; its columns are "
             f"{rows.column_names}"
         )
     ids = list(rows["image_id"]) if "image_id" in rows.column_names else None
@@ -147,12 +148,12 @@ def read_dataset(rows: Any, side: str, of_vectors: bool) -> tuple[Iterable[Any],
         return _Column(rows, column), ids
     captions = list(rows[column])
     if ids is not None:
-        ids = [name for name, own in zip(ids, captions, strict=True) for _ in own]
-    return [caption for own in captions for caption in own], ids
+        ids = [name for name, texts in zip(ids, captions, strict=True) for _ in texts]
+    return [caption for texts in captions for caption in texts], ids
 
 
 class _Column:
-    """A column of pictures, region features or vectors, read some rows at a time."""
+    """A column of images, region features or vectors, read in blocks of rows."""
 
     def __init__(self, rows: Any, column: str) -> None:
         self._rows = rows.select_columns([column])
@@ -167,8 +168,8 @@ class _Column:
 
         pictures = self._column == "image"
         rows = stored_pictures(self._rows) if pictures else self._rows.with_format("arrow")
-        for start in range(0, len(rows), _ROWS_READ):
-            block = rows[start : start + _ROWS_READ]
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[start : start + _BLOCK_ROWS]
             if pictures:
                 yield from map(open_picture, block[self._column])
             elif self._column == "regions":
