@@ -21,7 +21,7 @@ import torch.distributed.run
 import typer
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
-from transformers import ResNetConfig, ViTImageProcessorPil
+from transformers import AutoModel, AutoProcessor, ResNetConfig, ViTImageProcessorPil
 
 import noisy_xmodal
 from noisy_xmodal import (
@@ -294,8 +294,12 @@ def test_twenty_lines_of_python_run(monkeypatch, tmp_path, capsys):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(noisy_xmodal, "load_openmoji", lambda config: splits, raising=False)
-    exec(block_with(READMES[0], "load_openmoji"), {})
+    scope: dict = {}
+    exec(block_with(READMES[0], "load_openmoji"), scope)
     assert "test_rsum" in capsys.readouterr().out
+    model, trained = AutoModel.from_pretrained("runs/mine"), scope["trainer"].model
+    assert all(map(torch.equal, model.state_dict().values(), trained.state_dict().values()))
+    assert isinstance(AutoProcessor.from_pretrained("runs/mine"), NcrProcessor)
 
 
 def test_block_of_label_methods_runs(monkeypatch, tmp_path, capsys):
