@@ -15,14 +15,14 @@ A row is an image with its list of captions.
 
 For pairs with classes, a row also has:
 
-| column           | type                         | meaning                                     |
-|------------------|------------------------------|---------------------------------------------|
-| `image_label`    | class number                 | the class of the image, maybe wrong         |
-| `text_label`     | class number                 | the class of the text, maybe wrong          |
-| `true_label`     | class number, optional       | oracle: the correct class of both           |
-| `image_features` | list of floats, of one size  | the image as a vector, instead or in addition |
-| `text_features`  | list of floats, of one size  | the text as a vector, instead or in addition  |
-| `text_id`        | string, optional             | the name of the text                        |
+| column           | type                        | meaning                                       |
+|------------------|-----------------------------|-----------------------------------------------|
+| `image_label`    | class number                | the class of the image, maybe wrong           |
+| `text_label`     | class number                | the class of the text, maybe wrong            |
+| `true_label`     | class number, optional      | oracle: the correct class of both             |
+| `image_features` | list of floats, of one size | the image as a vector, instead or in addition |
+| `text_features`  | list of floats, of one size | the text as a vector, instead or in addition  |
+| `text_id`        | string, optional            | the name of the text                          |
 
 Oracle columns are for metrics, evaluation and audit only.
 """

@@ -253,14 +253,14 @@ def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
             f"{dataset.column_names}."
         )
     names, features = dataset.column_names, dataset.features
-    kept = [
+    captions = [
         [text for text, wrong in zip(texts, flags, strict=True) if not wrong]
         for texts, flags in zip(
             column_values(dataset, CAPTIONS), column_values(dataset, IS_NOISY), strict=True
         )
     ]
     clean = dataset.remove_columns([CAPTIONS, IS_NOISY])
-    clean = clean.add_column(CAPTIONS, kept, feature=features[CAPTIONS])
-    flags = [[False] * len(texts) for texts in kept]
+    clean = clean.add_column(CAPTIONS, captions, feature=features[CAPTIONS])
+    flags = [[False] * len(texts) for texts in captions]
     clean = clean.add_column(IS_NOISY, flags, feature=features[IS_NOISY])
-    return clean.select_columns(names).select([row for row, texts in enumerate(kept) if texts])
+    return clean.select_columns(names).select([row for row, texts in enumerate(captions) if texts])

@@ -81,7 +81,7 @@ def keep_good_pictures(
         return dataset, []
     names = [f"{name} of {split}" for name in column_values(dataset, IMAGE_ID)]
     if on_bad_image == "error":
-        refuse_bad(names, problems)
+        reject_bad(names, problems)
     if not any(keep):
         raise DatasetError(f"None of the {len(keep):,} pictures of split '{split}' decodes.")
     rows = [row for row, good in enumerate(keep) if good]
@@ -143,7 +143,7 @@ def image_problem(source: Path | bytes) -> str | None:
     return None
 
 
-def refuse_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
+def reject_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
     """Raises an error if there are pictures with problems.
 
     Args:

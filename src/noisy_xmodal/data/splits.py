@@ -46,12 +46,12 @@ def hold_out_validation(
             "choose a share that leaves images in both splits."
         )
     order = np.random.default_rng(seed).permutation(len(train))  # (n_images,)
-    held_out, kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+    held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     validation = train.select(held_out)
     facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
     lines = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
     validation.info.description = "\n".join(filter(None, lines))
-    parts = {"train": train.select(kept), "validation": validation}
+    parts = {"train": train.select(rest), "validation": validation}
     return datasets.DatasetDict({**parts, **{k: v for k, v in splits.items() if k not in parts}})
 
 

@@ -13,7 +13,7 @@ from .label_loading import load_label_pairs
 from .plain_vectors import with_vectors
 from .splits import held_out_line, hold_out_validation
 
-DEMO_CONFIG = "sym_40"  # OpenMoji's, where none is named
+DEMO_CONFIG = "sym_40"  # default config of OpenMoji
 
 _COLUMNS = (
     *("image_column", "text_column"),
@@ -26,13 +26,13 @@ def load_training_labels(args: Any, reads_raw: bool = False) -> DatasetDict:
 
     Args:
         args: `LabelDataArguments`; OpenMoji when no dataset is named.
-        reads_raw: Whether the model reads pictures and texts, so that no vectors are made.
+        reads_raw: Whether the model reads pictures and texts and needs no vectors.
 
     Returns:
         The splits.
 
     Raises:
-        DatasetError: The name, the configuration or the columns do not fit.
+        DatasetError: The name, the configuration or a column is invalid.
         ValueError: The noise cannot be injected into these pairs.
     """
     if args.dataset_name is None:
@@ -60,7 +60,7 @@ def load_training_labels(args: Any, reads_raw: bool = False) -> DatasetDict:
 
 
 def _with_vectors(dataset: DatasetDict) -> DatasetDict:
-    """Vectors for sides that come without them."""
+    """Adds vectors to sides without them."""
     names = dataset["train"].column_names
     if "image_features" not in names or "text_features" not in names:
         print(

@@ -1,12 +1,12 @@
 """Tables of JSON and JSON Lines, in the usual forms of datasets.
 
-| form                                                 | example                     |
-|------------------------------------------------------|-----------------------------|
-| a list of objects, or an object with one such list   | Karpathy's splits, LLaVA    |
-| `images` and `annotations` with `image_id`           | COCO's `captions_*.json`    |
+| form                                                   | example                     |
+|--------------------------------------------------------|-----------------------------|
+| a list of objects, or an object with one such list     | Karpathy's splits, LLaVA    |
+| `images` and `annotations` with `image_id`             | COCO's `captions_*.json`    |
 | captions by picture name, or pairs of name and caption | `{"a.jpg": ["one", "two"]}` |
-| values by column, in lists or by row number          | pandas' `to_json`           |
-| one object per line                                  | `.jsonl`                    |
+| values by column, in lists or by row number            | pandas' `to_json`           |
+| one object per line                                    | `.jsonl`                    |
 """
 
 import json

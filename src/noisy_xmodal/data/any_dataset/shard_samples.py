@@ -242,8 +242,8 @@ def _split(
     if n > 1 and {len(group) for group in by_suffix.values()} == {n}:
         findings.note("of a key that the shard has more than once", where, unit="sample")
         for index, picture in enumerate(pictures):  # the shard is a concatenation
-            own = [group[index] for group in by_suffix.values()]
-            yield Sample(key if index == 0 else f"{key}#{index + 1}", picture, own)
+            texts = [group[index] for group in by_suffix.values()]
+            yield Sample(key if index == 0 else f"{key}#{index + 1}", picture, texts)
         return
     last = {part.suffix: part for part in parts}
     if len(last) < len(parts):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..columns import IMAGE, IMAGE_ID, DatasetError
-from ..pictures import first_few, image_problems, left_out_note, listing, refuse_bad
+from ..pictures import first_few, image_problems, left_out_note, listing, reject_bad
 from .clean_split import CleanSplit, Facts, rows_per_block
 
 _SAMPLE = 100  # number of pictures to estimate the mean size
@@ -133,7 +133,7 @@ def check_images(
     problems = image_problems(paths, len(paths))
     if on_bad_image == "error":
         names = [path.stem for path in paths] if ids is None else ids
-        refuse_bad([f"{n} ({path})" for n, path in zip(names, paths, strict=True)], problems)
+        reject_bad([f"{n} ({path})" for n, path in zip(names, paths, strict=True)], problems)
     return [problem is None for problem in problems]
 
 
