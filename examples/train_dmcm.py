@@ -12,8 +12,16 @@ Without a dataset it trains on OpenMoji's nine categories, which need no downloa
 
 import sys
 
-from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
 from noisy_xmodal.arguments.labels import RECIPES, LabelDataArguments, LabelMethodArguments
+from noisy_xmodal.arguments.training import LabelOptions
+from noisy_xmodal.entry.quick_help import answer_help
+
+OPTIONS = (LabelDataArguments, LabelMethodArguments)
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer_help(*OPTIONS, training=LabelOptions, recipes=RECIPES, defaults={"warmup_epochs": 2})
+
+from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
 from noisy_xmodal.data.training_labels import load_training_labels
 from noisy_xmodal.hub.run import begin_run, label_results, publish_run, save_run
 from noisy_xmodal.methods.building import (
@@ -27,7 +35,7 @@ from noisy_xmodal.training.failures import failures_explained
 from noisy_xmodal.training.run import command_line, print_label_table, run_script
 from noisy_xmodal.training.script import read_options
 
-KINDS = (LabelDataArguments, LabelMethodArguments, LabelTrainingArguments)
+KINDS = (*OPTIONS, LabelTrainingArguments)
 
 
 def main(argv: list[str] | None = None) -> dict:

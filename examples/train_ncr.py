@@ -12,9 +12,18 @@ Without a dataset it trains on OpenMoji pictures and their names, which need no 
 
 import sys
 
-from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
 from noisy_xmodal.arguments.matching import RECIPES, MatchingArguments
-from noisy_xmodal.data import PairArguments, drop_noisy_pairs, load_training_pairs
+from noisy_xmodal.arguments.pairs import PairArguments
+from noisy_xmodal.arguments.training import RobustOptions
+from noisy_xmodal.entry.quick_help import answer_help
+
+OPTIONS = (PairArguments, MatchingArguments)
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer_help(*OPTIONS, training=RobustOptions, recipes=RECIPES)
+
+from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
+from noisy_xmodal.data import drop_noisy_pairs, load_training_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
 from noisy_xmodal.methods.building import (
     build_matching_model,
@@ -27,7 +36,7 @@ from noisy_xmodal.training.failures import failures_explained
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
 
-KINDS = (PairArguments, MatchingArguments, RobustTrainingArguments)
+KINDS = (*OPTIONS, RobustTrainingArguments)
 
 
 def main(argv: list[str] | None = None) -> dict:

@@ -16,9 +16,18 @@ all pairs of a split by joint passes is expensive: a two-tower model given by
 
 import sys
 
-from noisy_xmodal import RcarConfig, RcarTrainingArguments, RobustTrainer
+from noisy_xmodal.arguments.pairs import PairArguments
 from noisy_xmodal.arguments.single_stream import RECIPES, ScoringArguments, SingleStreamArguments
-from noisy_xmodal.data import PairArguments, append_boxes, drop_noisy_pairs, load_training_pairs
+from noisy_xmodal.arguments.training import RcarOptions
+from noisy_xmodal.entry.quick_help import answer_help
+
+OPTIONS = (PairArguments, SingleStreamArguments, ScoringArguments)
+
+if __name__ == "__main__":  # before the imports that take seconds
+    answer_help(*OPTIONS, training=RcarOptions, recipes=RECIPES)
+
+from noisy_xmodal import RcarConfig, RcarTrainingArguments, RobustTrainer
+from noisy_xmodal.data import append_boxes, drop_noisy_pairs, load_training_pairs
 from noisy_xmodal.evaluation.reranking import retrieval_evaluator
 from noisy_xmodal.hub.pictures import draw_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
@@ -33,7 +42,7 @@ from noisy_xmodal.training.failures import failures_explained
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
 
-KINDS = (PairArguments, SingleStreamArguments, ScoringArguments, RcarTrainingArguments)
+KINDS = (*OPTIONS, RcarTrainingArguments)
 
 
 def main(argv: list[str] | None = None) -> dict:

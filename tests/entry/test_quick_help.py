@@ -1,6 +1,7 @@
 """The quick help lists what the parser of a script takes, and imports nothing slow."""
 
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from transformers import HfArgumentParser
 
+from example_scripts import EXAMPLES, script
 from noisy_xmodal import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
 from noisy_xmodal.arguments.training import LabelOptions, RcarOptions, RobustOptions
 from noisy_xmodal.data import builders
@@ -28,11 +30,7 @@ COMMANDS = [["-m", "noisy_xmodal.cli", *words] for words in ([], ["audit"], ["se
 DATASETS = [
     path for path in sorted((ROOT / "dataset_scripts").glob("*.py")) if "measure" not in path.stem
 ]
-SCRIPTS = [
-    path
-    for path in sorted((ROOT / "examples").glob("*.py"))
-    if path.stem != "study" and not path.stem.startswith("train_")
-]
+SCRIPTS = [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem != "study"]
 COMMANDS += [[str(path)] for path in (*SCRIPTS, *(ROOT / "dataset_scripts").glob("*.py"))]
 
 
@@ -72,6 +70,24 @@ def described(parser: Any) -> list[dict[str, Any]]:
 def test_training_options_are_those_of_the_real_arguments(options: type, arguments: type) -> None:
     quick = described(argument_parser([with_training_arguments(options)]))
     assert quick == described(HfArgumentParser(arguments))
+
+
+@pytest.mark.parametrize("name", ["train_ncr", "train_rcar", "train_dmcm"])
+@pytest.mark.parametrize("recipe", ["small", "paper"])
+def test_quick_help_of_a_training_script_is_its_help(
+    monkeypatch: pytest.MonkeyPatch, name: str, recipe: str
+) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr("argparse.ArgumentParser.print_help", lambda parser: printed.append(parser))
+    words = ["--recipe", recipe, "--help"]
+    path = str(EXAMPLES / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, *words])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(path, run_name="__main__")
+    with pytest.raises(SystemExit, match="0"):
+        script(name).main(words)
+    quick, real = printed
+    assert described(quick) == described(real)
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.stem)

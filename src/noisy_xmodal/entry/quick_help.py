@@ -12,7 +12,7 @@ from the installed package, which is not imported.
 import ast
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -78,7 +78,7 @@ def add_recipe(parser: ArgumentParser, recipes: Recipes) -> None:
     )
 
 
-def argument_parser(kinds: Sequence[Any], **options: Any) -> ArgumentParser:
+def argument_parser(kinds: Sequence[Any], **options: Any) -> Any:
     """A parser of transformers, `HfArgumentParser`, without importing its package.
 
     Args:
@@ -199,7 +199,7 @@ def _folder() -> Path:
 
 
 @cache
-def _parser_class() -> Callable[..., ArgumentParser]:
+def _parser_class() -> Any:
     spec = spec_from_file_location("_hf_argparser", _folder() / "hf_argparser.py")
     assert spec is not None
     assert spec.loader is not None

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import HfArgumentParser
-
 from ..entry.options import typed_options
+from ..entry.quick_help import Recipes, add_recipe, argument_parser
 from .method import Method
-
-Recipes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,13 @@ def read_options(
         SystemExit: With 2 if the command line cannot be read.
     """
     first = ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--recipe", choices=list(recipes), default=next(iter(recipes)))
+    add_recipe(first, recipes)
     first.add_argument("--method", choices=list(methods), default=next(iter(methods)))
     first.add_argument("--similarity")
     early = first.parse_known_args(argv)[0]
     method = methods[early.method]
-    parser = HfArgumentParser(kinds)
-    parser.add_argument(
-        "--recipe",
-        choices=list(recipes),
-        default=next(iter(recipes)),
-        help="Defaults of the other options: small for a laptop, paper for the method's own.",
-    )
+    parser = argument_parser(kinds)
+    add_recipe(parser, recipes)
     options = {action.dest for action in parser._actions}
     defaults = dict(recipes[early.recipe])
     similarity = early.similarity or method.shape.get("similarity")
