@@ -31,7 +31,7 @@ from noisy_xmodal.methods.building import (
     settle_label_options,
 )
 from noisy_xmodal.training import CurveCallback, train_and_evaluate
-from noisy_xmodal.training.failures import failures_explained
+from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_label_table, run_script
 from noisy_xmodal.training.script import read_options
 
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> dict:
         return {}
     results = run | label_results(trainer, choice, data, dataset)
     results["arguments"] = vars(method_args) | {"seed": training.seed}
-    with failures_explained(training.output_dir):
+    with explain_failures(training.output_dir):
         save_run(trainer, results)
         print_label_table(results)
         publish_run(trainer, results)

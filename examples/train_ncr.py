@@ -32,7 +32,7 @@ from noisy_xmodal.methods.building import (
     settle_matching_options,
 )
 from noisy_xmodal.training import train_and_evaluate
-from noisy_xmodal.training.failures import failures_explained
+from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
 
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> dict:
             split: [trainer.evaluator(peer, rows) for peer in trainer.model.peers]
             for split, rows in splits.items()
         }
-    with failures_explained(training.output_dir):
+    with explain_failures(training.output_dir):
         save_run(trainer, results)
         print_retrieval_table(results)
         publish_run(trainer, results)

@@ -38,7 +38,7 @@ from noisy_xmodal.methods.building import (
     settle_stream_options,
 )
 from noisy_xmodal.training import train_and_evaluate
-from noisy_xmodal.training.failures import failures_explained
+from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
 
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict:
         "best_chosen_by": f"{n_kept} of {n_images} validation images",
         "arguments": vars(model_args) | vars(scoring) | {"seed": training.seed},
     }
-    with failures_explained(training.output_dir):
+    with explain_failures(training.output_dir):
         save_run(trainer, results)
         print_retrieval_table(results)
         draw_pairs(trainer, splits.get("test", dataset["validation"]))

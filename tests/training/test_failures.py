@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.training import failures
-from noisy_xmodal.training.failures import RunError, check_output_folder, failures_explained
+from noisy_xmodal.training.failures import RunError, check_output_folder, explain_failures
 from noisy_xmodal.training.interruption import TrainingInterrupted
 from noisy_xmodal.training.run import run_script
 
@@ -52,7 +52,7 @@ KEPT = ["checkpoint-8/model.safetensors", "divisions/a.json", "results.json"]
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named(out, error, reason):
-    with pytest.raises(RunError) as caught, failures_explained(str(out)):
+    with pytest.raises(RunError) as caught, explain_failures(str(out)):
         raise error
     assert str(caught.value).startswith(f"{out} cannot be written: {reason}")
     assert f"last checkpoint is {out}/checkpoint-8:" in str(caught.value)
@@ -62,10 +62,10 @@ def test_a_folder_that_cannot_be_written_is_named(out, error, reason):
 
 def test_a_file_of_the_folder_is_its_own_and_another_is_not(out):
     inside = OSError(errno.EACCES, "Permission denied", str(out / "results.json"))
-    with pytest.raises(RunError, match="permission is denied"), failures_explained(str(out)):
+    with pytest.raises(RunError, match="permission is denied"), explain_failures(str(out)):
         raise inside
     outside = OSError(errno.EACCES, "Permission denied", "/data/images.npy")
-    with pytest.raises(PermissionError) as caught, failures_explained(str(out)):
+    with pytest.raises(PermissionError) as caught, explain_failures(str(out)):
         raise outside
     assert caught.value is outside
 
@@ -88,7 +88,7 @@ def test_a_file_of_the_folder_is_its_own_and_another_is_not(out):
 )
 def test_a_process_that_died_is_named(out, text, said):
     explained = pytest.raises(RunError, match=rf"{said}.*checkpoint-8:")
-    with explained, failures_explained(str(out)):
+    with explained, explain_failures(str(out)):
         raise RuntimeError(text)
     assert files(out) == KEPT
 
@@ -104,13 +104,13 @@ def test_a_process_that_died_is_named(out, text, said):
     ids=lambda error: type(error).__name__,
 )
 def test_every_other_error_passes_as_it_is(out, error):
-    with pytest.raises(type(error)) as caught, failures_explained(str(out)):
+    with pytest.raises(type(error)) as caught, explain_failures(str(out)):
         raise error
     assert caught.value is error
 
 
 def test_a_stop_leaves_nothing_half_written(out):
-    with pytest.raises(TrainingInterrupted), failures_explained(str(out)):
+    with pytest.raises(TrainingInterrupted), explain_failures(str(out)):
         raise TrainingInterrupted(2, str(out))
     assert files(out) == KEPT
 

@@ -28,7 +28,7 @@ from noisy_xmodal.training.failures import RunError
 from noisy_xmodal.training.interruption import (
     StopCallback,
     TrainingInterrupted,
-    how_to_go_on,
+    resume_hint,
     stop_on_signals,
 )
 from noisy_xmodal.training.stored_states import OPTIMIZER_NAME
@@ -244,9 +244,9 @@ def test_a_forked_worker_leaves_ctrl_c_to_the_training_process(capfd):
 
 
 def test_it_says_what_there_is(tmp_path):
-    assert how_to_go_on(str(tmp_path / "none")).startswith("No checkpoint")
+    assert resume_hint(str(tmp_path / "none")).startswith("No checkpoint")
     (tmp_path / ".checkpoint-9.partial").mkdir()
-    assert how_to_go_on(str(tmp_path)).startswith("No checkpoint")
+    assert resume_hint(str(tmp_path)).startswith("No checkpoint")
     (tmp_path / "checkpoint-3").mkdir()
     (tmp_path / "checkpoint-20").mkdir()
-    assert "checkpoint-20:" in how_to_go_on(str(tmp_path))
+    assert "checkpoint-20:" in resume_hint(str(tmp_path))

@@ -1,7 +1,7 @@
-"""What the model makes of given pairs and of constructed negatives: their [CLS] in a plane.
+"""[CLS] features of the training pairs and of constructed negatives, drawn in two dimensions.
 
-Source: Guo and Ding, FITEE 2023, Fig. 5b. A model that has not fitted the noise puts the given
-pairs that are wrong beside the negatives, not beside the right pairs.
+Source: Guo and Ding, FITEE 2023, Fig. 5b. If a model has not fitted the noise, its features of
+wrong pairs are near those of the negatives and not near those of the right pairs.
 """
 
 from pathlib import Path
@@ -23,15 +23,15 @@ def pair_features(
     pair_ids: np.ndarray,
     block_size: int = 64,
 ) -> np.ndarray:
-    """[CLS] of images beside captions, in eval mode.
+    """[CLS] features of images with captions, in eval mode.
 
     Args:
         model: An `RcarModel`; its mode is restored afterwards.
         processor: Its processor.
-        pairs: Where images and captions are.
+        pairs: The dataset of the images and captions.
         image_rows: Row of each image, (n,).
-        pair_ids: Pair whose caption stands beside it, (n,).
-        block_size: Pairs that are read at once.
+        pair_ids: Pair of each caption, (n,).
+        block_size: Pairs per block.
 
     Returns:
         (n, hidden), float32.
@@ -40,7 +40,7 @@ def pair_features(
     collate = PairCollator(processor)
     was_training = model.training
     model.train(False)
-    found = []
+    features = []
     try:
         for start in range(0, len(pair_ids), block_size):
             rows = image_rows[start : start + block_size].tolist()
@@ -52,10 +52,10 @@ def pair_features(
             inputs = {name: value.to(model.device) for name, value in collate(items).items()}
             own = torch.arange(len(ids), device=model.device)
             output = model(**inputs, pairs=torch.stack([own, own], dim=1))
-            found.append(output.pair_features.float().cpu().numpy())
+            features.append(output.pair_features.float().cpu().numpy())
     finally:
         model.train(was_training)
-    return np.concatenate(found)
+    return np.concatenate(features)
 
 
 def draw_pair_features(
@@ -66,15 +66,15 @@ def draw_pair_features(
     seed: int = 0,
     n_of_each: int = 500,
 ) -> None:
-    """Draw [CLS] of right pairs, wrong pairs and constructed negatives by t-SNE.
+    """Draw the [CLS] features of right pairs, wrong pairs and constructed negatives by t-SNE.
 
     Args:
-        path: PNG to write; the points go to the JSON of the same name.
+        path: PNG to write; the points are written to the JSON file of the same name.
         model: An `RcarModel`.
         processor: Its processor.
-        pairs: The training pairs; without an oracle, right and wrong ones are one group.
-        seed: Seed of the choice and of t-SNE.
-        n_of_each: The most pairs of a group.
+        pairs: The training pairs; without an oracle, right and wrong pairs are one group.
+        seed: Seed of the sample and of t-SNE.
+        n_of_each: Maximum number of pairs per group.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pairs))
@@ -88,12 +88,13 @@ def draw_pair_features(
         }
     )
     ids = {name: members[:n_of_each] for name, members in groups.items() if len(members)}
-    rows = {name: pairs.row_of_pair[chosen] for name, chosen in ids.items()}
-    made = order[:n_of_each]
-    other = (pairs.row_of_pair[made] + rng.integers(1, pairs.n_images, len(made))) % pairs.n_images
-    ids["constructed negatives"], rows["constructed negatives"] = made, other
+    rows = {name: pairs.row_of_pair[members] for name, members in ids.items()}
+    texts = order[:n_of_each]
+    shifts = rng.integers(1, pairs.n_images, len(texts))
+    images = (pairs.row_of_pair[texts] + shifts) % pairs.n_images
+    ids["constructed negatives"], rows["constructed negatives"] = texts, images
     features = pair_features(
         model, processor, pairs, np.concatenate([*rows.values()]), np.concatenate([*ids.values()])
     )
-    numbers = np.repeat(np.arange(len(ids)), [len(chosen) for chosen in ids.values()])
+    numbers = np.repeat(np.arange(len(ids)), [len(members) for members in ids.values()])
     plot_tsne(path, features, numbers, list(ids), seed, max_points=len(features))

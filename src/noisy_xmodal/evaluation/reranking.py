@@ -328,13 +328,13 @@ class RerankEvaluator:
 def retrieval_evaluator(
     processor: Any, retriever: str | None, k: int, block_size: int
 ) -> RetrievalEvaluator | RerankEvaluator:
-    """Retrieval among all pairs, or among the shortlists of a two-tower model.
+    """Build an evaluator that scores all pairs, or re-ranks the shortlists of a two-tower model.
 
     Args:
         processor: The model's processor.
-        retriever: Name or folder of the two-tower model; None for all pairs.
-        k: Answers on a shortlist.
-        block_size: Images and texts that meet at once.
+        retriever: Name or folder of the two-tower model; None to score all pairs.
+        k: Length of a shortlist.
+        block_size: Images and texts per block.
     """
     if retriever is None:
         return RetrievalEvaluator(processor, block_size=block_size)

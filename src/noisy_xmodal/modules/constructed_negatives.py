@@ -1,10 +1,10 @@
-"""Wrong pairs for image-text matching, made from the pairs of a mini-batch.
+"""Negative pairs for image-text matching, constructed from the pairs of a mini-batch.
 
-Source: Guo and Ding, FITEE 2023, section 3.2, which says that negatives are constructed and clean,
-not how. Here a negative has one side of a given pair and the other side of another pair of the
-batch, as in UNITER (Chen et al., ECCV 2020): which side is replaced, and by which pair's, is drawn
-anew each time. Another caption of the same image is never drawn, nor one that has its very words.
-That another image's caption may describe this image in other words is accepted.
+Source: Guo and Ding, FITEE 2023, section 3.2, which does not specify the construction. Here a
+negative has one side of a pair and the other side of another pair of the batch, as in UNITER (Chen
+et al., ECCV 2020). The side and the other pair are random. Other captions of the same image, and
+captions with the same text, are never drawn. A caption of another image may still describe the
+image by chance.
 """
 
 import torch
@@ -17,21 +17,21 @@ def draw_negatives(
     side: str = "both",
     draws: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw wrong pairs on the CPU.
+    """Draw negative pairs on the CPU.
 
     Args:
-        is_negative: True where image i is no image of text j's, (n_pairs, n_pairs).
-        per_positive: Wrong pairs for each given one. A pair whose image has all captions of the
-            batch gets none.
-        side: What is replaced: "image", "text", or "both" by the toss of a coin.
-        draws: What to draw from; torch's global generator by default.
+        is_negative: True where image i does not match text j, (n_pairs, n_pairs).
+        per_positive: Negatives per pair. A pair whose image matches all captions of the batch has
+            none.
+        side: The side to replace: "image", "text", or "both", which chooses one at random.
+        draws: Random generator; by default torch's global generator.
 
     Returns:
-        Positions of an image and of a text, (n_negatives, 2), and the given pair that each was
-        made for, (n_negatives,).
+        Positions of the image and the text, (n_negatives, 2), and the pair that each negative was
+        constructed from, (n_negatives,).
     """
     device = is_negative.device
-    # Neither side of the other pair may suit this one, whichever of them is drawn.
+    # Neither side of the other pair may match this pair.
     allowed = (is_negative & is_negative.T).cpu()  # (n_pairs, n_pairs)
     anchor = allowed.any(dim=1).nonzero().flatten().repeat_interleave(per_positive)
     if not len(anchor):

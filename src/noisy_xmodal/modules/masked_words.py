@@ -1,8 +1,8 @@
-"""Words of a caption that are hidden for masked language modelling.
+"""Masking of caption words for masked language modelling.
 
-Source: Guo and Ding, FITEE 2023, section 3.2.2: 15 % of the words, all of them replaced by [MASK].
-BERT (Devlin et al., NAACL 2019) replaces 80 %, puts a random word in the place of 10 % and leaves
-10 %, so that its encoder never learns to look for [MASK].
+Source: Guo and Ding, FITEE 2023, section 3.2.2: 15 % of the words, all replaced by [MASK]. BERT
+(Devlin et al., NAACL 2019) replaces 80 % of them by [MASK] and 10 % by random words, and keeps
+10 %, so that the encoder does not rely on [MASK].
 """
 
 from collections.abc import Sequence
@@ -20,22 +20,21 @@ def mask_words(
     masking: str = "mask",
     draws: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Hide words, drawn on the CPU.
+    """Mask random words, drawn on the CPU.
 
-    Where chance chooses no word of the whole batch, one word is hidden all the same, so that there
-    is a loss.
+    At least one word of the batch is masked, so that there is a loss.
 
     Args:
         input_ids: (n_texts, length).
-        special_ids: Tokens that are no words, padding among them.
-        mask_id: What hides a word.
-        vocab_size: Words to draw random ones from.
-        probability: Share of the words that is chosen.
+        special_ids: Ids of special tokens, including padding.
+        mask_id: Id of the mask token.
+        vocab_size: Number of words from which random words are drawn.
+        probability: Probability that a word is selected.
         masking: "mask" or "bert".
-        draws: What to draw from; torch's global generator by default.
+        draws: Random generator; by default torch's global generator.
 
     Returns:
-        The ids with hidden words (n_texts, length), and where words were chosen, bool.
+        The ids with masked words, (n_texts, length), and the mask of selected words, bool.
     """
     device = input_ids.device
     ids = input_ids.cpu()

@@ -6,7 +6,7 @@ from typing import Any
 from .arguments import RobustTrainingArguments
 
 
-def choose_by(evaluator: Any, args: RobustTrainingArguments, eval_dataset: Any) -> None:
+def configure_best_metric(evaluator: Any, args: RobustTrainingArguments, eval_dataset: Any) -> None:
     """Check `metric_for_best_model` before training, and set `greater_is_better`.
 
     Args:
@@ -41,12 +41,12 @@ def choose_by(evaluator: Any, args: RobustTrainingArguments, eval_dataset: Any) 
     args.greater_is_better = directions[name]
 
 
-def by_part(dataset: Any) -> dict[str, Any]:
-    """The parts of a validation split by name; one of its own has none."""
+def validation_parts(dataset: Any) -> dict[str, Any]:
+    """The parts of a validation dataset by name; a single dataset has the empty name."""
     return dataset if isinstance(dataset, dict) else {"": dataset}
 
 
-def check_evaluated(metrics: Mapping[str, float], args: RobustTrainingArguments) -> None:
+def check_best_metric(metrics: Mapping[str, float], args: RobustTrainingArguments) -> None:
     """Check that an evaluation returned the metric that selects the best checkpoint.
 
     Args:

@@ -72,13 +72,13 @@ class CurveCallback(RobustCallback):
 
 
 def best_on_test(output_dir: str | Path) -> dict[str, Any] | None:
-    """The epoch with the best mean mAP on test, which nobody could choose, and its metrics.
+    """The epoch with the best mean mAP on test, an oracle selection, and its metrics.
 
     Args:
         output_dir: Folder of the run.
 
     Returns:
-        `epoch` and the metrics on `test`; None where test was not watched.
+        `epoch` and the metrics on `test`; None if test was not recorded.
     """
     path = Path(output_dir) / CURVE_NAME
     rows = [row for row in read_json(path) if "test" in row] if path.is_file() else []

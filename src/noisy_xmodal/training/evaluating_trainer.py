@@ -8,7 +8,7 @@ from transformers import TrainerControl
 from ..evaluation import shared_evaluation
 from .arguments import RobustTrainingArguments
 from .checkpoint import CheckpointTrainer
-from .chosen_metric import by_part, check_evaluated, choose_by
+from .chosen_metric import check_best_metric, configure_best_metric, validation_parts
 from .supported_arguments import NO_PREDICTION, NO_SEARCH
 
 
@@ -36,7 +36,7 @@ class EvaluatingTrainer(CheckpointTrainer):
         **kwargs: Any,
     ) -> None:
         self.evaluator = evaluator
-        choose_by(evaluator, args, eval_dataset)
+        configure_best_metric(evaluator, args, eval_dataset)
         if args.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy"):
             # These follow the metric, and take the smaller one for the better by themselves.
             mode = "max" if args.greater_is_better else "min"
@@ -71,14 +71,14 @@ class EvaluatingTrainer(CheckpointTrainer):
             raise ValueError("no dataset to evaluate on: pass `eval_dataset`.")
         model = self.accelerator.unwrap_model(self.model)
         metrics: dict[str, float] = {}
-        for part, rows in by_part(dataset).items():
+        for part, rows in validation_parts(dataset).items():
             prefix = f"{metric_key_prefix}_{part}" if part else metric_key_prefix
             samples = self.as_samples(rows, part or metric_key_prefix)
             with shared_evaluation(model):
                 values = self.evaluator(model, samples)
             metrics |= {f"{prefix}_{name}": value for name, value in values.items()}
         if self.is_in_train and eval_dataset is None:
-            check_evaluated(metrics, self.args)
+            check_best_metric(metrics, self.args)
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from transformers import TrainingArguments
 
-from .interruption import how_to_go_on
+from .interruption import resume_hint
 
 CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -62,7 +62,7 @@ def check_output_folder(args: TrainingArguments) -> None:
 
 
 @contextmanager
-def failures_explained(output_dir: str) -> Iterator[None]:
+def explain_failures(output_dir: str) -> Iterator[None]:
     """Convert failures of the disk or of other processes to a `RunError`.
 
     Incomplete files are removed; complete ones are kept.
@@ -84,14 +84,14 @@ def failures_explained(output_dir: str) -> Iterator[None]:
             raise
         remove_partial(output_dir)
         raise RunError(
-            f"{output_dir} cannot be written: {reason}. {how_to_go_on(output_dir)}"
+            f"{output_dir} cannot be written: {reason}. {resume_hint(output_dir)}"
         ) from error
     except RuntimeError as error:
         reason = _process_failure(error)
         if reason is None:
             raise
         remove_partial(output_dir)
-        raise RunError(f"{reason} {how_to_go_on(output_dir)}") from error
+        raise RunError(f"{reason} {resume_hint(output_dir)}") from error
 
 
 def remove_partial(output_dir: str) -> None:

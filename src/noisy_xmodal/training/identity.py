@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from ..data.digests import Digests, digest_of, text_digests
 from ..modules.processor_facts import flat_json, processor_facts, words_by_id
-from .chosen_metric import by_part
+from .chosen_metric import validation_parts
 from .files import read_json
 
 IDENTITY_NAME = "identity.safetensors"
@@ -89,14 +89,14 @@ class RunIdentity:
 
 
 def identity_of_run(trainer: Any) -> RunIdentity:
-    """What the run of a trainer is made of; the validation split counts where it chooses a model.
+    """The identity of a trainer's run; it includes a validation split that selects the best model.
 
     Args:
         trainer: A `RobustTrainer`.
     """
     splits = {"training": trainer.train_dataset}
     if trainer.args.load_best_model_at_end and trainer.eval_dataset is not None:
-        parts = by_part(trainer.eval_dataset)
+        parts = validation_parts(trainer.eval_dataset)
         splits |= {f"validation {name}".rstrip(): part for name, part in parts.items()}
     items = {
         f"{split} {name}": digests

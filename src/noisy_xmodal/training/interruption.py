@@ -41,10 +41,10 @@ class TrainingInterrupted(Stopped):
 
     def __init__(self, number: int, output_dir: str) -> None:
         name = signal.Signals(number).name
-        super().__init__(number, f"Stopped by {name}. {how_to_go_on(output_dir)}")
+        super().__init__(number, f"Stopped by {name}. {resume_hint(output_dir)}")
 
 
-def how_to_go_on(output_dir: str) -> str:
+def resume_hint(output_dir: str) -> str:
     """The last checkpoint of a run that ended early, and how to resume.
 
     Args:

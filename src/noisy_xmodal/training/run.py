@@ -15,7 +15,7 @@ from accelerate.utils import broadcast
 from ..data.interfaces import script_spelling
 from ..entry.door import enter
 from ..evaluation import shared_evaluation
-from .failures import failures_explained
+from .failures import explain_failures
 from .interruption import stop_on_signals
 from .trainer import RobustTrainer
 
@@ -86,10 +86,10 @@ def train_and_evaluate(
     """
     args = trainer.args
     started = time.perf_counter()
-    with failures_explained(args.output_dir), stop_on_signals(trainer):
+    with explain_failures(args.output_dir), stop_on_signals(trainer):
         trainer.train()
     seconds = time.perf_counter() - started
-    with failures_explained(args.output_dir):
+    with explain_failures(args.output_dir):
         found = _evaluate(trainer, splits)
     epochs = round(float(trainer.state.epoch or 0), 4)
     asked = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
