@@ -96,7 +96,7 @@ def test_search_prints_json_or_a_table(run: Any) -> None:
         (["audit", "data.parquet", "--inject-noise", "part_20", "--json"], "cmp_image_N"),
         (["audit", "data.parquet", "-o", "data.parquet", "--json"], "not written by this command"),
         (["audit", "data.parquet", "--config", "other", "--json"], "no configuration 'other'"),
-        (["audit", "openmoji", "--id-column", "x", "--json"], "--id-column does nothing"),
+        (["audit", "openmoji", "--id-column", "x", "--json"], "--id-column has no effect"),
         (["audit", "broken.jsonl", "--json"], "broken.jsonl"),
         (["audit", "empty.parquet", "--json"], "empty.parquet"),
     ],
