@@ -25,10 +25,10 @@ if __name__ == "__main__":  # before the imports that take seconds
 from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
 from noisy_xmodal.data import drop_noisy_pairs, load_training_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
-from noisy_xmodal.methods.building import (
+from noisy_xmodal.methods.building import methods_for
+from noisy_xmodal.methods.from_options import (
     build_matching_model,
     build_pair_processor,
-    methods_for,
     settle_matching_options,
 )
 from noisy_xmodal.training import train_and_evaluate

@@ -31,10 +31,10 @@ from noisy_xmodal.data import append_boxes, drop_noisy_pairs, load_training_pair
 from noisy_xmodal.evaluation.reranking import retrieval_evaluator
 from noisy_xmodal.hub.pictures import draw_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
-from noisy_xmodal.methods.building import (
+from noisy_xmodal.methods.building import methods_for
+from noisy_xmodal.methods.from_options import (
     build_pair_processor,
     build_single_stream_model,
-    methods_for,
     settle_stream_options,
 )
 from noisy_xmodal.training import train_and_evaluate

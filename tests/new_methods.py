@@ -83,10 +83,16 @@ class BestRegion(SimilarityHead):
         return best.sum(dim=2) / text.mask.sum(dim=1)
 
 
-CAPTION_METHODS |= {"rcl": Rcl, "believing": Believing}
-LABEL_METHODS["hinge"] = Hinge
-SIMILARITY_HEADS["best_region"] = BestRegion
+#: What a user writes into the tables, one line each.
+LINES = (
+    (CAPTION_METHODS, "rcl", Rcl),
+    (CAPTION_METHODS, "believing", Believing),
+    (LABEL_METHODS, "hinge", Hinge),
+    (SIMILARITY_HEADS, "best_region", BestRegion),
+)
 
 if __name__ == "__main__":
+    for table, name, kind in LINES:
+        table[name] = kind
     script(sys.argv[1]).main(sys.argv[2:])
     leave_processes()

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from example_scripts import EXAMPLES, options_of, script
 from noisy_xmodal import inject_noise, noise_protocol
-from noisy_xmodal.methods.building import label_fields
+from noisy_xmodal.methods.from_options import label_fields
 from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
 
@@ -140,18 +141,20 @@ def test_bad_options_end_in_a_message_before_training(data, tmp_path, options, m
     assert not list(tmp_path.glob("out/checkpoint-*"))
 
 
-def test_a_study_goes_on_where_it_was_and_tells_the_spread(data, tmp_path):
+def test_a_study_goes_on_where_it_was_and_tells_the_spread(data, tmp_path, monkeypatch):
     study = script("study_labels").STUDY
     rows = ["--rows", "MRL", "DCCA"]
     argv = ["--dataset_name", str(data / "noisy"), "--output_dir", str(tmp_path), *rows]
     argv += ["--noise", "40", "60", "--seeds", "0", "1", *SMALL, "--num_train_epochs", "2"]
     args, passed_on = study.read_options([*argv, "--worker", "0"])
     # The folder has one configuration, which serves as both.
-    study = replace(study, train=Recorder(study.train))
+    recorder = Recorder(script(study.train).main)
+    monkeypatch.setitem(sys.modules, "recorder", SimpleNamespace(main=recorder))
+    study = replace(study, train="recorder")
     study.work(args, passed_on)
-    assert study.train.calls == 2 * 2 + 2  # DCCA reads no label: one noise rate stands for all
+    assert recorder.calls == 2 * 2 + 2  # DCCA reads no label: one noise rate stands for all
     study.work(args, passed_on)
-    assert study.train.calls == 6
+    assert recorder.calls == 6
     cells = study.collect(args)
     assert [(cell["row"], cell["noise"]) for cell in cells] == [
         *(("MRL", "40"), ("MRL", "60"), ("DCCA", "40"), ("DCCA", "60"))

@@ -1,24 +1,9 @@
-"""The processor and the model of a run: by its method, its options and the columns of its data."""
+"""The model that a method trains, by the name of the method."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
-from datasets import Dataset
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoTokenizer,
-    BertConfig,
-    ResNetConfig,
-    ViTImageProcessorPil,
-)
-
-from ..arguments.labels import CONSTANTS as LABEL_CONSTANTS
-from ..arguments.labels import METHOD_RULES
-from ..data import DatasetError, LabelDataset, noise_protocol
-from ..entry.errors import load_part
-from ..entry.options import json_option
+from ..data import LabelDataset
 from ..models.common_space.configuration_common_space import CommonSpaceConfig
 from ..models.common_space.modeling_common_space import CommonSpaceModel
 from ..models.common_space.processing_common_space import CommonSpaceProcessor
@@ -29,23 +14,18 @@ from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.configuration_peers import PeersConfig
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.modeling_peers import PeersModel
-from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
+from ..models.matching.processing_matching import MatchingProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.ncr.modeling_ncr import NcrModel
 from ..models.ncr.processing_ncr import NcrProcessor
 from ..models.rcar.configuration_rcar import RcarConfig
 from ..models.rcar.modeling_rcar import RcarModel
 from ..models.rcar.processing_rcar import RcarProcessor
-from ..modules import train_word_tokenizer
-from ..modules.text_limits import set_max_length
-from ..options import Rule, settle_unread
-from ..training import Method
-from ..training.script import Choice
+from ..training import LabelTask, Method
 from . import CAPTION_METHODS, LABEL_METHODS
-from .dmcm import Dmcm
 
 #: The model and the processor of each config.
-_PARTS: dict[type, tuple[Any, Any]] = {
+PARTS: dict[type, tuple[Any, Any]] = {
     MatchingConfig: (MatchingModel, MatchingProcessor),
     PeersConfig: (PeersModel, MatchingProcessor),
     NcrConfig: (NcrModel, NcrProcessor),
@@ -63,7 +43,7 @@ def network_config(kind: type[Method]) -> type:
     """
     if kind.config_class is not None:
         return kind.config_class
-    if kind in LABEL_METHODS.values():
+    if kind.task is LabelTask:
         return CommonSpaceConfig
     return MatchingConfig if kind.n_networks == 1 else PeersConfig
 
@@ -82,8 +62,7 @@ def build_pair_model(method: str, **fields: Any) -> Any:
         ValueError: If there is no such method, or a field has an impossible value.
     """
     kind = _named(CAPTION_METHODS, method)
-    own = {} if kind.constants_in_config else {"method": method}
-    return _build(network_config(kind), {**kind.shape, **own, **fields})
+    return _build(network_config(kind), {**kind.shape, "method": method, **fields})
 
 
 def build_label_model(method: str, pairs: LabelDataset, **fields: Any) -> CommonSpaceModel:
@@ -115,26 +94,17 @@ def build_label_model(method: str, pairs: LabelDataset, **fields: Any) -> Common
     return _build(network_config(kind), {**sizes, **shape, "method": method, **fields})
 
 
-def constant_fields(choice: Choice, values: Mapping[str, Any], args: Any) -> dict[str, Any]:
-    """Fields of a config for the constants of a method that the options of a script set.
+def methods_for(config_class: type) -> dict[str, type[Method]]:
+    """The methods for captions that train a kind of network, by name.
 
     Args:
-        choice: The method, and which options were typed.
-        values: Values of the options that are constants of some method, by name.
-        args: The options of the script, with `method_options`.
-
-    Raises:
-        ValueError: If the method has no such constant, or `method_options` is not a JSON object.
+        config_class: The network's config class; its subclasses count.
     """
-    options = json_option("method_options", args.method_options)
-    typed = {name: values[name] for name in sorted(choice.typed & set(values))}
-    if choice.method.constants_in_config:
-        return {**values, **options, **typed}
-    for name in typed:
-        if name not in choice.method.options:
-            raise ValueError(f"--{name} is no option of --method {choice.name}: leave it out.")
-    options |= typed
-    return {"method_options": options} if options else {}
+    return {
+        name: kind
+        for name, kind in CAPTION_METHODS.items()
+        if issubclass(network_config(kind), config_class)
+    }
 
 
 def _named(table: dict[str, type[Method]], method: str) -> type[Method]:
@@ -151,294 +121,4 @@ def _build(config_class: Any, fields: dict[str, Any]) -> Any:
             f"{config_class.__name__} has no field {unknown[0]!r}; it has: "
             f"{', '.join(sorted(names))}."
         )
-    return _PARTS[config_class][0](config_class(**fields))
-
-
-def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) -> Any:
-    """A processor for pictures or region features and captions, as the data has them.
-
-    Args:
-        train: The training split; its captions are the words of a word-level tokenizer.
-        choice: The method.
-        data: `PairArguments`.
-        model: `MatchingArguments` or `SingleStreamArguments`.
-    """
-    vision, text = model.vision_model_name_or_path, model.text_model_name_or_path
-    if "regions" in train.column_names:
-        row = train.with_format("numpy")[0]["regions"]
-        images = RegionFeatureProcessor(region_size=row.shape[-1])
-    elif vision:
-        images = load_part(AutoImageProcessor, vision, backend="pil")
-    else:
-        images = ViTImageProcessorPil(size={"height": 64, "width": 64})
-    config_class = network_config(choice.method)
-    if text:
-        tokenizer = load_part(AutoTokenizer, text)
-        set_max_length(tokenizer, data.max_seq_length)
-    else:
-        captions = (caption for row in train["captions"] for caption in row)
-        masks = {"mask": True} if config_class is RcarConfig else {}
-        tokenizer = train_word_tokenizer(
-            captions, data.min_word_frequency, max_length=data.max_seq_length, **masks
-        )
-    return _PARTS[config_class][1](images, tokenizer)
-
-
-def _vision_config(processor: Any, name: str | None, hidden_sizes: list[int]) -> Any:
-    """The config of a pretrained vision model, of a small one from scratch, or None for regions."""
-    if name:
-        return load_part(AutoConfig, name)
-    if isinstance(processor.image_processor, RegionFeatureProcessor):
-        return None
-    return ResNetConfig(
-        embedding_size=32,
-        hidden_sizes=hidden_sizes,
-        depths=[1] * len(hidden_sizes),
-        layer_type="basic",
-    )
-
-
-def methods_for(config_class: type) -> dict[str, type[Method]]:
-    """The methods for captions that train a kind of network, by name.
-
-    Args:
-        config_class: The network's config class; its subclasses count.
-    """
-    return {
-        name: kind
-        for name, kind in CAPTION_METHODS.items()
-        if issubclass(network_config(kind), config_class)
-    }
-
-
-_OF_TARGETS = Rule(
-    lambda options: options.robust, "without --robust no target is rectified. Leave it out."
-)
-
-
-def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice) -> None:
-    """Refuse options of `train_ncr.py` that nothing reads; those of a recipe get their defaults.
-
-    Args:
-        data: `PairArguments`.
-        model: `MatchingArguments`.
-        training: `RobustTrainingArguments`.
-        choice: The method, and which options were typed.
-
-    Raises:
-        ValueError: If a person typed one.
-    """
-    beside = {
-        "vision_config": model.vision_model_name_or_path,
-        "text_config": model.text_model_name_or_path,
-        "robust": training.robust,
-    }
-    words = {"min_word_frequency": NcrConfig.rules["word_size"]}
-    settle_unread(data, beside, type(data), words, choice.typed)
-    config_class: Any = network_config(choice.method)
-    if config_class is NcrConfig:
-        targets = ("co_rectify", "rectification", "soft_margin", "curve")
-        settle_unread(model, beside, NcrConfig, dict.fromkeys(targets, _OF_TARGETS), choice.typed)
-    settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
-
-
-_OF_WORDS = Rule(
-    lambda options: options.text_model_name_or_path is None,
-    "the text encoder is a pretrained one, which has words of its own. Leave it out.",
-)
-_MASKS = Rule(
-    lambda options: options.mlm_epochs > 0, "no words are masked (--mlm_epochs). Leave it out."
-)
-_REFURBISHES = Rule(
-    lambda options: options.robust, "without --robust no label is refurbished. Leave it out."
-)
-_STREAM_RULES = {
-    "text_hidden_layers": _OF_WORDS,
-    **dict.fromkeys(("masking", "mask_probability", "mask_weight"), _MASKS),
-    **dict.fromkeys(("refurbishment", "prediction", "mixture"), _REFURBISHES),
-    "box_column": Rule(
-        lambda options: options.box_geometry != "none",
-        "no boxes are read. Give --box_geometry too, or leave it out.",
-    ),
-}
-_SCORING_RULES = {
-    "shortlist_size": Rule(
-        lambda options: options.shortlist_model_name_or_path is not None,
-        "there are no shortlists. Give --shortlist_model_name_or_path too, or leave it out.",
-    )
-}
-
-
-def settle_stream_options(
-    data: Any, model: Any, scoring: Any, training: Any, choice: Choice
-) -> None:
-    """The same for `train_rcar.py`, see `settle_matching_options`.
-
-    Args:
-        data: `PairArguments`.
-        model: `SingleStreamArguments`.
-        scoring: `ScoringArguments`.
-        training: `RcarTrainingArguments`.
-        choice: The method, and which options were typed.
-
-    Raises:
-        ValueError: If a person typed one.
-    """
-    beside = vars(training) | vars(scoring) | vars(model)
-    for options, rules in (
-        (data, {"min_word_frequency": _OF_WORDS}),
-        (model, _STREAM_RULES),
-        (scoring, _SCORING_RULES),
-    ):
-        settle_unread(options, beside, type(options), rules, choice.typed)
-
-
-def _options_in(args: Any, names: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in vars(args).items() if name in names}
-
-
-def _field_names(config_class: Any) -> set[str]:
-    return {field.name for field in dataclasses.fields(config_class)}
-
-
-def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
-    """A fresh matching model, or two, with pretrained encoders where options name them.
-
-    Args:
-        processor: Its processor.
-        choice: The method.
-        args: `MatchingArguments`.
-    """
-    names = args.vision_model_name_or_path, args.text_model_name_or_path
-    vision = None
-    if not isinstance(processor.image_processor, RegionFeatureProcessor):
-        vision = _vision_config(processor, names[0], [32, 64, 128])
-    text = load_part(AutoConfig, names[1]) if names[1] else None
-    sizes = {} if vision else {"region_size": processor.image_processor.region_size}
-    sizes |= {} if text else {"vocab_size": len(processor.tokenizer)}
-    shape = _field_names(MatchingConfig)
-    fields = _options_in(args, shape - {"method", "method_options"}) | sizes
-    fields |= constant_fields(choice, _options_in(args, _field_names(NcrConfig) - shape), args)
-    fields["similarity_options"] = json_option("similarity_options", args.similarity_options)
-    model = build_pair_model(choice.name, **fields, vision_config=vision, text_config=text)
-    for network in getattr(model, "peers", (model,)):
-        network.load_backbones(*names)
-    return model
-
-
-def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
-    """A fresh single-stream model, with pretrained encoders where options name them.
-
-    Args:
-        processor: Its processor.
-        choice: The method.
-        args: `SingleStreamArguments`.
-    """
-    names = args.vision_model_name_or_path, args.text_model_name_or_path
-    vision = _vision_config(processor, names[0], [32, 64, 128, 128])
-    words = processor.tokenizer
-    text = (
-        load_part(AutoConfig, names[1])
-        if names[1]
-        else BertConfig(
-            vocab_size=len(words),
-            hidden_size=args.hidden_size,
-            num_hidden_layers=args.text_hidden_layers,
-            num_attention_heads=args.num_attention_heads,
-            intermediate_size=2 * args.hidden_size,
-            max_position_embeddings=words.model_max_length,
-            initializer_range=args.initializer_range,
-            pad_token_id=words.pad_token_id,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-        )
-    )
-    boxes = 0 if args.box_geometry == "none" else 4
-    sizes = {} if vision else {"region_size": processor.image_processor.region_size - boxes}
-    constants = set(RcarConfig.constants)
-    shape = _field_names(RcarConfig) - constants - {"method", "method_options"}
-    fields = _options_in(args, shape) | sizes
-    fields |= constant_fields(choice, _options_in(args, constants), args)
-    fields["intermediate_size"] = args.intermediate_size or 4 * args.hidden_size
-    model = build_pair_model(choice.name, **fields, vision_config=vision, text_config=text)
-    model.load_backbones(*names)
-    return model
-
-
-def settle_label_options(args: Any, choice: Choice) -> None:
-    """Refuse options of `train_dmcm.py` that nothing reads.
-
-    Args:
-        args: `LabelMethodArguments`.
-        choice: The method, and which options were typed.
-
-    Raises:
-        ValueError: If a person typed one.
-    """
-    settle_unread(args, {}, type(args), METHOD_RULES, choice.typed)
-
-
-def build_label_processor(choice: Choice, args: Any) -> CommonSpaceProcessor:
-    """A processor of vectors, or the one of the backbone.
-
-    Args:
-        choice: The method.
-        args: `LabelMethodArguments`.
-    """
-    kind, name = _PARTS[network_config(choice.method)][1], args.backbone_name_or_path
-    if name is None:
-        return kind()
-    return kind(
-        load_part(AutoImageProcessor, name, backend="pil"),
-        load_part(AutoTokenizer, name),
-        padding="max_length"
-        if load_part(AutoConfig, name).model_type.startswith("siglip")
-        else True,
-    )
-
-
-def label_fields(choice: Choice, args: Any, train: Dataset) -> dict[str, Any]:
-    """The fields of a model for classes that options set, see `build_label_model`.
-
-    Args:
-        choice: The method.
-        args: `LabelMethodArguments`.
-        train: The training split, for `--noise_rate known`.
-
-    Raises:
-        ValueError: If the method has no such constant, or a value is impossible.
-    """
-    shape, fields = choice.method.shape, {}
-    if args.hidden_size is not None:
-        fields["hidden_sizes"] = [args.hidden_size] * len(shape.get("hidden_sizes", [0, 0]))
-    if args.embedding_size is not None:
-        fields["embedding_size"] = args.embedding_size
-    if args.backbone_name_or_path is not None:
-        fields["backbone_config"] = load_part(AutoConfig, args.backbone_name_or_path)
-        fields["freeze_backbone"] = args.freeze_backbone
-    values = {name: getattr(args, name) for name in LABEL_CONSTANTS}
-    values = {name: value for name, value in values.items() if value is not None}
-    if choice.method is Dmcm:
-        if "noise_rate" in values:
-            values["noise_rate"] = _noise_rate(args.noise_rate, train)
-        if "clean_threshold" in values:
-            values["selection"] = "threshold"
-    return fields | constant_fields(choice, values, args)
-
-
-def _noise_rate(option: str, train: Dataset) -> float:
-    """A number, or the share that the noise protocol of the data asks for."""
-    if option == "known":
-        protocol = noise_protocol(train)
-        if protocol is None or protocol.get("ratio") is None:
-            raise DatasetError(
-                "--noise_rate known: the data carries no noise protocol. Give a number, or leave "
-                "it out to have it estimated."
-            )
-        return float(protocol["ratio"])
-    try:
-        return float(option)
-    except ValueError as error:
-        raise DatasetError(
-            f"--noise_rate is {option!r}: give a share such as 0.4, or known."
-        ) from error
+    return PARTS[config_class][0](config_class(**fields))
