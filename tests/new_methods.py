@@ -1,6 +1,7 @@
 """Methods and a similarity head that are not part of the library, each as a user would add it.
 
-As a script it trains one of them: `python new_methods.py train_ncr --method rcl --output_dir OUT`.
+As a script it trains some of them, one after another:
+`python new_methods.py train_ncr --method rcl --output_dir A then train_dmcm --method hinge ...`.
 """
 
 import sys
@@ -94,5 +95,9 @@ LINES = (
 if __name__ == "__main__":
     for table, name, kind in LINES:
         table[name] = kind
-    script(sys.argv[1]).main(sys.argv[2:])
+    words = sys.argv[1:]
+    while words:
+        end = words.index("then") if "then" in words else len(words)
+        script(words[0]).main(words[1:end])
+        words = words[end + 1 :]
     leave_processes()

@@ -229,3 +229,7 @@ def test_a_model_that_does_not_suit_the_method_is_refused(tmp_path):
         trainer_of(tmp_path, Ncr())
     with pytest.raises(ValueError, match="pass a method, such as"):
         trainer_of(tmp_path, Vse)
+    method = Vse()
+    trainer_of(tmp_path, method)
+    with pytest.raises(ValueError, match="belongs to another trainer"):
+        trainer_of(tmp_path, method)

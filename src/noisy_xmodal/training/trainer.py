@@ -129,6 +129,8 @@ class RobustTrainer(EvaluatingTrainer):
         """
         if not isinstance(method, Method):
             raise ValueError(f"`method` is {method!r}: pass a method, such as Ncr().")
+        if hasattr(method, "engine"):
+            raise ValueError("`method` belongs to another trainer: make an instance for each.")
         refuse_trainer_call(args, method.arguments_class, further)
         if len(getattr(model, "peers", (model,))) != method.n_networks:
             raise ValueError(
