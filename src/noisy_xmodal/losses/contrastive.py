@@ -9,7 +9,7 @@ Natural Language Supervision", ICML 2021, Figure 3. Across and within modalities
 | symbol        | in the code                                                           |
 |---------------|-----------------------------------------------------------------------|
 | S_ij / tau    | logits[i, j], scores already divided by the temperature               |
-| y_i           | targets[i], probability of the matching pair in the target            |
+| y_i, T_ij     | targets[i], targets[i, j], probabilities of the target                |
 | z_j^i (DMCM)  | image_embeds[j] or text_embeds[j], by modality i (l)                  |
 | N, m (DMCM)   | n, 2                                                                  |
 | tau_2 (DMCM)  | temperature                                                           |
@@ -48,12 +48,16 @@ def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None
     """Symmetric cross-entropy against soft targets.
 
     The target distribution of anchor i gives its pair the probability targets[i] and spreads the
-    rest evenly over its negatives; with targets of 1 this is `info_nce_loss`.
+    rest evenly over its negatives; with targets of 1 this is `info_nce_loss`. A matrix of targets
+    gives the whole distribution: of images by its rows, of texts by its columns, each as a share
+    of its sum.
 
     Args:
         logits: Score of each image with each text over the temperature, (b, b); pairs on the
             diagonal.
-        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1; or of each image and
+            each text, (b, b), not negative. Entries that are neither a pair nor a negative do not
+            count.
         negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
             entries off the diagonal.
 
@@ -64,9 +68,19 @@ def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None
         ValueError: If a shape does not fit.
     """
     mask = legitimate_negatives(logits, negatives)  # (b, b)
+    if targets.shape == logits.shape:
+        counts = mask | torch.eye(len(logits), dtype=torch.bool, device=logits.device)  # (b, b)
+        weights = targets * counts  # (b, b)
+        terms = [
+            (weights / weights.sum(dim=dim, keepdim=True).clamp(min=1e-12))
+            * _log_softmax(logits, mask, dim).masked_fill(~counts, 0.0)
+            for dim in (0, 1)
+        ]
+        return -0.5 * (terms[0].sum(dim=0) + terms[1].sum(dim=1))
     if targets.shape != logits.shape[:1]:
         raise ValueError(
-            f"targets has shape {tuple(targets.shape)}: give one per pair, ({len(logits)},)"
+            f"targets has shape {tuple(targets.shape)}: give one per pair, ({len(logits)},), or "
+            f"one per image and text, {tuple(logits.shape)}"
         )
     expected = logits.new_zeros(len(logits))  # (b,)
     for dim in (0, 1):
