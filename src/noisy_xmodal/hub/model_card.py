@@ -157,11 +157,10 @@ def render_model_card(
 
     Args:
         results: What the training script wrote to `results.json`. Where it has them, `dataset_id`
-            (the dataset's name on the Hub) and `data_license` (its licence) are told, too.
+            (the dataset's name on the Hub) and `data_license` (its licence) are used.
         name: Name of the model, for the card's title and its code: the repository on the Hub, such
             as "org/ncr-openmoji", or the folder.
-        folder: The run's folder: its pictures are shown, its training options and what its model
-            reads are told.
+        folder: The run's folder, with its pictures, training options and config.
 
     Returns:
         The card, with metadata and one evaluation result per split and metric of the best
@@ -184,7 +183,7 @@ def render_model_card(
         eval_results=_evaluations(results, kind),
     )
     template = files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    told = {
+    fields = {
         "name": name,
         "kind": kind,
         "description": kind.description + (_ENSEMBLE if results.get("networks", 1) > 1 else ""),
@@ -205,8 +204,8 @@ def render_model_card(
         "citation": results.get("citation", ""),
     }
     facts = _facts_of(folder)
-    told |= facts | {"reads": _reads(results, facts["config"])}
-    return ModelCard.from_template(data, template_str=template, **(dict(results) | told))
+    fields |= facts | {"reads": _reads(results, facts["config"])}
+    return ModelCard.from_template(data, template_str=template, **(dict(results) | fields))
 
 
 def write_model_card(
@@ -325,6 +324,9 @@ def _protocol_rows(protocol: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _cells(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as cells of a Markdown table; what was left open is left out."""
-    given = {key: value for key, value in values.items() if value not in (None, "None")}
-    return {key: str(value).replace("|", "\\|") for key, value in given.items()}
+    """Values as cells of a Markdown table, without those that are None."""
+    return {
+        key: str(value).replace("|", "\\|")
+        for key, value in values.items()
+        if value not in (None, "None")
+    }

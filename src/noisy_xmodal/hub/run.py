@@ -61,15 +61,19 @@ def reserve_repository(args: TrainingArguments) -> None:
 
 
 def data_facts(name: str | None, config: str | None, train: Dataset) -> dict[str, Any]:
-    """What the results say of data that has a home on the Hub, and of its licence.
+    """The id of a dataset on the Hub, and its licence, for the results.
 
     Args:
         name: What the dataset was loaded by; None for the embedded one.
         config: Its configuration.
         train: Its training split.
     """
-    found = hub_id(name)
-    home = {} if found is None else {"dataset_id": found, "dataset_task": config or "default"}
+    dataset_id = hub_id(name)
+    home = (
+        {}
+        if dataset_id is None
+        else {"dataset_id": dataset_id, "dataset_task": config or "default"}
+    )
     return home | ({"data_license": train.info.license} if train.info.license else {})
 
 

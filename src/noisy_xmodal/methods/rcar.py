@@ -29,7 +29,7 @@ Decisions, where the paper is silent:
 
 * m counts epochs from the start, so with m = 7 and ten epochs of masked words the refurbisher
   begins while words are still masked, inside the window of the paper's Fig. 4.
-* Masked words are read beside the images that they were given, in a pass of their own, and never in
+* Masked words are read beside the images of their pairs, in a pass of their own, and never in
   a constructed negative; matching reads whole captions. Both losses count alike (`mask_weight`).
 * Every mini-batch has as many negatives as given pairs. With more (`negatives_per_positive`)
   both sides still weigh alike in Eq. 2 and 12, so that p = 1 / 2 remains the line that z needs.

@@ -114,10 +114,10 @@ class CheckpointTrainer(Trainer):
                 taken for this one's.
             CheckpointError: If there is no good checkpoint to resume from, or it is another run's.
         """
-        found = None if resume_from_checkpoint else self._foreign_checkpoint()
-        if found is not None:
+        foreign = None if resume_from_checkpoint else self._foreign_checkpoint()
+        if foreign is not None:
             raise FileExistsError(
-                f"{self.args.output_dir} holds checkpoints of an earlier run ({found}). Go on with "
+                f"{self.args.output_dir} holds checkpoints of an earlier run ({foreign}). Resume "
                 "it by --resume_from_checkpoint True, or give another --output_dir."
             )
         if self.args.should_save:
@@ -209,7 +209,7 @@ class CheckpointTrainer(Trainer):
     def _init_training_state(
         self, max_steps: int, steps: int, epochs: int, folder: str | None, trial: Any
     ) -> Any:
-        found = super()._init_training_state(max_steps, steps, epochs, folder, trial)
+        position = super()._init_training_state(max_steps, steps, epochs, folder, trial)
         if folder is not None:
             best = self._best_of(Path(folder))
             if best is not None and best.is_dir():
@@ -224,7 +224,7 @@ class CheckpointTrainer(Trainer):
                     "For more, raise --num_train_epochs or --max_steps."
                 )
                 return epochs, 0  # no epoch is left, not even the rest of one
-        return found
+        return position
 
     def _rotate(self, newest: Path) -> None:
         best = self.state.best_model_checkpoint
@@ -233,9 +233,9 @@ class CheckpointTrainer(Trainer):
 
     def _foreign_checkpoint(self) -> str | None:
         """Name of a checkpoint in the output folder that this trainer did not write."""
-        found = checkpoint_folders(self.args.output_dir)
-        own = bool(found) and step_of(found[-1]) <= self.state.global_step
-        return None if own or not found else found[-1].name
+        folders = checkpoint_folders(self.args.output_dir)
+        own = bool(folders) and step_of(folders[-1]) <= self.state.global_step
+        return None if own or not folders else folders[-1].name
 
     def saved_processor(self) -> Any:
         """The processor that is saved beside the model."""
@@ -247,10 +247,10 @@ class CheckpointTrainer(Trainer):
         Raises:
             FileNotFoundError: If there is none.
         """
-        found = get_last_checkpoint(self.args.output_dir)
-        if found is None:
+        folder = get_last_checkpoint(self.args.output_dir)
+        if folder is None:
             raise FileNotFoundError(f"{self.args.output_dir} has no checkpoint.")
-        return found
+        return folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.store_flos()

@@ -28,8 +28,8 @@ class LabelBatch:
     Attributes:
         peer: The network, 0.
         pair_id: (n_pairs,); of all processes where batches are gathered, as the labels.
-        image_label: Class that each image is given, (n_pairs,).
-        text_label: Class that each text is given, (n_pairs,).
+        image_label: Class of each image in the data, (n_pairs,).
+        text_label: Class of each text in the data, (n_pairs,).
         inputs: What the model reads.
     """
 
@@ -139,18 +139,18 @@ class LabelTask:
         return dataset
 
     def _check_classes(self, pairs: LabelDataset, split: str) -> None:
-        known, config = self.class_names, self._model.config
+        names, config = self.class_names, self._model.config
         if config.classifier == "none":
             return
-        if known is None and pairs.n_classes != config.n_classes:
+        if names is None and pairs.n_classes != config.n_classes:
             raise DatasetError(
                 f"Split '{split}' has {pairs.n_classes} classes and the model {config.n_classes}: "
                 f"give `n_classes={pairs.n_classes}`, or the data that the model was made for."
             )
-        if known is not None and pairs.class_names != known[: pairs.n_classes]:
+        if names is not None and pairs.class_names != names[: pairs.n_classes]:
             raise DatasetError(
                 f"Split '{split}' numbers its classes otherwise than the training split: "
-                f"{pairs.class_names[:5]} and {known[:5]} (the first 5). Bring both together with "
+                f"{pairs.class_names[:5]} and {names[:5]} (the first 5). Bring both together with "
                 "as_label_pairs(dataset) of a DatasetDict."
             )
 
@@ -179,8 +179,8 @@ def _fit_scaling(scaling: Any, features: np.ndarray) -> None:
 
 
 def _warn_of_absent_classes(pairs: LabelDataset) -> None:
-    found = np.union1d(pairs.image_labels, pairs.text_labels)
-    absent = sorted(set(range(pairs.n_classes)) - set(found.tolist()))
+    present = np.union1d(pairs.image_labels, pairs.text_labels)
+    absent = sorted(set(range(pairs.n_classes)) - set(present.tolist()))
     if absent:
         names = ", ".join(pairs.class_names[label] for label in absent[:5])
         logger.warning(

@@ -36,8 +36,8 @@ class PairState:
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
-            known = ", ".join(sorted(self._arrays)) or "nothing yet"
-            raise KeyError(f"the pair state has no {name!r}; it holds: {known}.")
+            names = ", ".join(sorted(self._arrays)) or "nothing yet"
+            raise KeyError(f"the pair state has no {name!r}; it holds: {names}.")
         return self._arrays[name]
 
     def __setitem__(self, name: str, values: np.ndarray) -> None:

@@ -27,16 +27,16 @@ def command_line(script: str, argv: Sequence[str]) -> str:
         script: The training script.
         argv: Its arguments.
     """
-    shown = []
+    words = []
     for before, word in zip(["", *argv], argv, strict=False):
         if re.fullmatch(r"--\w*token", before):
             word = "..."
-        shown.append(re.sub(r"(?s)(--\w*token=).*|\bhf_\w{16,}", r"\1...", word))
-    return shlex.join(["python", script, *shown])
+        words.append(re.sub(r"(?s)(--\w*token=).*|\bhf_\w{16,}", r"\1...", word))
+    return shlex.join(["python", script, *words])
 
 
 def run_script(main: Callable[[], Any], *kinds: Any) -> None:
-    """Run a training script; what a person can mend ends it by a line instead of a traceback.
+    """Run a training script; an error that the user can correct ends it with one line.
 
     Args:
         main: The script.
@@ -90,18 +90,18 @@ def train_and_evaluate(
         trainer.train()
     seconds = time.perf_counter() - started
     with explain_failures(args.output_dir):
-        found = _evaluate(trainer, splits)
+        metrics = _evaluate(trainer, splits)
     epochs = round(float(trainer.state.epoch or 0), 4)
-    asked = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
+    options = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
     return {
         "epochs": epochs,
         "warmup_epochs": min(args.warmup_epochs, epochs),
         "steps": trainer.state.global_step,
         "divisions": len(trainer.pair_state.divided_at),
-        "asked": {name: getattr(args, name) for name in asked},
+        "asked": {name: getattr(args, name) for name in options},
         "best_epoch": trainer.best_epoch(),
-        "last": found["last"],
-        "best": found["best"],
+        "last": metrics["last"],
+        "best": metrics["best"],
         "train_pairs": len(trainer.train_dataset),
         "cut_texts": None if trainer.cut_texts is None else trainer.cut_texts.to_dict(),
         "train_seconds": round(seconds, 1),
@@ -117,22 +117,22 @@ def train_and_evaluate(
 
 def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Metrics of the best and of the last checkpoint by split, in all processes."""
-    # Without the wrapper of mixed precision, as whoever loads the model will have it.
+    # Without the wrapper of mixed precision: a loaded model has none.
     best = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     with shared_evaluation(best):
-        found = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
-    # One answer for all processes, as all must come to the same evaluations.
+        metrics = {"best": {name: trainer.evaluator(best, rows) for name, rows in splits.items()}}
+    # All processes must run the same evaluations.
     is_last = trainer.best_epoch() in (None, trainer.state.epoch)
     if broadcast(torch.tensor(int(is_last), device=trainer.args.device)):
-        return found | {"last": found["best"]}
+        return metrics | {"last": metrics["best"]}
     last = type(best).from_pretrained(trainer.last_checkpoint()).to(best.device)
     with shared_evaluation():
         scores = {name: trainer.evaluator(last, rows) for name, rows in splits.items()}
-    return found | {"last": scores}
+    return metrics | {"last": scores}
 
 
 def evaluated_checkpoints(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the tables of a run tell of: its last epoch, and the best one where one was chosen."""
+    """The checkpoints of the results tables: the last one, and the best one if one was chosen."""
     return ("last",) if results["best_epoch"] is None else ("last", "best")
 
 

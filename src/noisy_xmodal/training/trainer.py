@@ -216,15 +216,15 @@ class RobustTrainer(EvaluatingTrainer):
 
     @property
     def forward_options(self) -> dict[str, Any]:
-        """What a forward pass of a training step is told beside its inputs.
+        """Options of the forward pass of a training step.
 
         Options of the method that the model does not have are left out.
         """
         gather = {"gather": True} if self.args.gather_negatives else {}
         model = self.accelerator.unwrap_model(self.model)
-        known = inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
         options = self.method.model_options().items()
-        return gather | {name: value for name, value in options if name in known}
+        return gather | {name: value for name, value in options if name in parameters}
 
     @torch.no_grad()
     def judge(self, network: int, batch: Any) -> Any:
@@ -280,7 +280,7 @@ class RobustTrainer(EvaluatingTrainer):
     def restart(self) -> None:
         """Give the model its first weights, and optimizer and schedule their first state.
 
-        What is known of the pairs stays.
+        The pair state stays.
         """
         model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(self.first_weights)
@@ -357,8 +357,8 @@ class RobustTrainer(EvaluatingTrainer):
             for k in range(self.method.n_networks)
         ]
         batches = [self.task.make_batch(part, k, gather) for k, part in enumerate(parts)]
-        read = {name: inputs[name] for name in batches[0].inputs}
-        return list(model(**read, peer=peer, **self.forward_options).peers), batches
+        model_inputs = {name: inputs[name] for name in batches[0].inputs}
+        return list(model(**model_inputs, peer=peer, **self.forward_options).peers), batches
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""
@@ -369,7 +369,7 @@ class RobustTrainer(EvaluatingTrainer):
         ]
         return torch.stack(norms).max()
 
-    # What transformers' Trainer is told
+    # Loading batches
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches dealt to the networks; their content follows the division, their number never.
@@ -421,10 +421,10 @@ class RobustTrainer(EvaluatingTrainer):
         ]
 
     def save_state(self, folder: Path) -> None:
-        """Add what is known of the pairs to a checkpoint."""
+        """Add the pair state and the identity of the run to a checkpoint."""
         self.pair_state.save(folder)
         self.identity.save(folder)
 
     def load_state(self, folder: Path) -> None:
-        """Restore what is known of the pairs."""
+        """Restore the pair state."""
         self.pair_state.load(folder)
