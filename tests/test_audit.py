@@ -321,7 +321,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"clean_threshold": 1.5}, r"--clean_threshold is 1\.5"),
         ({"clean_threshold": float("nan")}, "--clean_threshold is nan"),
         ({"model_name_or_path": "/nowhere/model"}, "/nowhere/model is not a folder here"),
-        ({"model_name_or_path": "full"}, "full holds no model"),
+        ({"model_name_or_path": "full"}, "full contains no model"),
     ],
 )
 def test_options_that_do_not_fit_stop_it_before_any_work(

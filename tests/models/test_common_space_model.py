@@ -531,7 +531,7 @@ def test_pictures_and_texts_need_a_backbone():
 
 def test_a_model_without_classes_says_so():
     model = make_model("dcca")
-    with pytest.raises(ValueError, match="a model of dcca knows no classes"):
+    with pytest.raises(ValueError, match="a model of dcca has no classifier"):
         model.class_logits(torch.randn(2, 8))
 
 

@@ -42,7 +42,7 @@ REFUSED = [
     ({"text_config": {"model_type": "bert", "id2label": [1]}}, "text_config"),
     ({"id2label": ["cat"]}, "`id2label` must be a dict"),
     ({"dtype": [30]}, "`dtype` must be a str"),
-    ({"torch_dtype": "load"}, "`torch_dtype` is 'load', no number format"),
+    ({"torch_dtype": "load"}, "`torch_dtype` is 'load', not a dtype of torch"),
     ({"layer_types": True}, "layer_types"),
     ({"rope_scaling": ["x"]}, "`rope_scaling` must be a dict"),
     ({"similarity_options": {"a": nested(900)}}, "`similarity_options.a` is nested more than 20"),

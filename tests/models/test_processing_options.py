@@ -107,16 +107,16 @@ def test_a_text_alone_stays_alone_without_tensors() -> None:
     [
         (
             {"sizes": 3},
-            "`sizes` is no option of this processor. Texts take add_special_tokens, .*size",
+            "`sizes` is not an option of this processor. Texts take add_special_tokens, .*size",
         ),
-        ({"images_kwargs": {"padding": True}}, "`padding` in `images_kwargs` is no option"),
-        ({"text_kwargs": {"size": 3}}, "`size` in `text_kwargs` is no option"),
-        ({"common_kwargs": {"size": 3}}, "`size` in `common_kwargs` is no option"),
+        ({"images_kwargs": {"padding": True}}, "`padding` in `images_kwargs` is not an option"),
+        ({"text_kwargs": {"size": 3}}, "`size` in `text_kwargs` is not an option"),
+        ({"common_kwargs": {"size": 3}}, "`size` in `common_kwargs` is not an option"),
         ({"text_kwargs": 3}, "`text_kwargs` is a int: pass a dict"),
-        ({"videos_kwargs": {"fps": 1}}, "`videos_kwargs` is no option"),
-        ({"audio": [0.0]}, "`audio` is no option"),
-        ({"return_mm_token_type_ids": True}, "`return_mm_token_type_ids` is no option"),
-        ({"size": SMALL, "images_kwargs": {"size": SMALL}}, "`size` is given twice"),
+        ({"videos_kwargs": {"fps": 1}}, "`videos_kwargs` is not an option"),
+        ({"audio": [0.0]}, "`audio` is not an option"),
+        ({"return_mm_token_type_ids": True}, "`return_mm_token_type_ids` is not an option"),
+        ({"size": SMALL, "images_kwargs": {"size": SMALL}}, "`size` is passed twice"),
         ({"return_tensors": "tf"}, "tf"),
         ({"text": []}, "there is no text"),
         ({"text": ["a cat", 3]}, "text 1 is a int: pass strings"),
@@ -154,9 +154,9 @@ def test_region_features_know_no_options_of_pictures() -> None:
     assert all(isinstance(value, np.ndarray) for value in found.values())
     assert found["regions"].dtype == np.float32
     for options in ({"do_rescale": False}, {"images_kwargs": {"size": SMALL}}):
-        with pytest.raises(ValueError, match=r"is no option .* images take return_tensors\."):
+        with pytest.raises(ValueError, match=r"is not an option .* images take return_tensors\."):
             processor(images=regions, **options)
-    with pytest.raises(ValueError, match="`size` is no option of region features"):
+    with pytest.raises(ValueError, match="`size` is not an option of region features"):
         processor.image_processor(regions, size=SMALL)
 
 
@@ -165,5 +165,5 @@ def test_vectors_know_return_tensors_alone() -> None:
     found = processor(image_features=vectors, text_features=vectors, return_tensors="np")
     assert all(isinstance(value, np.ndarray) for value in found.values())
     assert isinstance(processor(image_features=vectors)["image_features"], torch.Tensor)
-    with pytest.raises(ValueError, match="`padding` is no option"):
+    with pytest.raises(ValueError, match="`padding` is not an option"):
         processor(image_features=vectors, padding=True)

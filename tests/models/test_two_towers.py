@@ -133,7 +133,7 @@ def test_tensors_are_taken_where_a_model_gives_them() -> None:
     inner.shape = (2, 5, 3)
     with pytest.raises(NotTwoTowersError, match=r"Gives gives \(2, 5, 3\)"):
         ForeignTwoTowers(inner).get_image_features()
-    with pytest.raises(ValueError, match="no temperature"):
+    with pytest.raises(ValueError, match="no learned temperature"):
         logit_scale_of(ForeignTwoTowers(inner))
 
 

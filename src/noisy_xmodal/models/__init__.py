@@ -1,4 +1,4 @@
-"""Models, one folder a family, registered with the Auto classes of transformers.
+"""Models, one folder per family, registered with the Auto classes of transformers.
 
 Importing any module of this package registers all of them.
 """

@@ -1,8 +1,8 @@
-"""The options that a processor is called with, as transformers' own processors take them.
+"""Options of a processor call, in the form that the processors of transformers use.
 
-An option stands by itself, as in `processor(images=pictures, size=32)`, or in a dict of its side:
-`images_kwargs`, `text_kwargs`, or `common_kwargs` for what both sides know. transformers warns of a
-name that it does not know, and goes on; here it is refused.
+An option is passed directly, as in `processor(images=pictures, size=32)`, or in a dict for its
+side: `images_kwargs`, `text_kwargs`, or `common_kwargs` for options of both sides. transformers
+only warns about an unknown name; here it is an error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ from transformers.processing_utils import TextKwargs
 from ..modules.image_loading import load_images
 from ..modules.list_inputs import tokenizer_input
 
-#: Options of texts with places for images in them, which no model of this library reads.
-_OF_PLACES = {
+#: Options of texts with image placeholders, which no model of this library reads.
+_PLACEHOLDER_OPTIONS = {
     "return_mm_token_type_ids",
     "return_text_replacement_offsets",
     "sanitize_control_tokens",
@@ -26,70 +26,75 @@ Options = dict[str, Any]
 
 
 def options_by_side(image_processor: Any, options: Mapping[str, Any]) -> tuple[Options, Options]:
-    """Deals options to the sides that know them.
+    """Assign options to the tokenizer and the image processor.
 
     Args:
-        image_processor: That of the processor; None where neither pictures nor texts are read, and
-            `return_tensors` is the only option.
-        options: All but images and text of a call.
+        image_processor: Image processor of the processor; None if it reads neither pictures nor
+            texts, so that `return_tensors` is the only option.
+        options: All arguments of the call except images and text.
 
     Returns:
-        The options of the tokenizer and those of the image processor.
+        Options of the tokenizer, options of the image processor.
 
     Raises:
-        ValueError: If an option is not known, or is given twice.
+        ValueError: If an option is unknown or is passed twice.
     """
     names = {_TEXT: {"return_tensors"}, _IMAGES: {"return_tensors"}}
     if image_processor is not None:
-        names[_TEXT] = set(TextKwargs.__annotations__) - _OF_PLACES
+        names[_TEXT] = set(TextKwargs.__annotations__) - _PLACEHOLDER_OPTIONS
         names[_IMAGES] = set(image_processor.valid_kwargs.__annotations__)
-    alone = {name: value for name, value in options.items() if name not in (*names, _COMMON)}
-    _check_names(alone, names[_TEXT] | names[_IMAGES], "", names)
+    direct = {name: value for name, value in options.items() if name not in (*names, _COMMON)}
+    _check_names(direct, names[_TEXT] | names[_IMAGES], "", names)
     common = _options_in(options, _COMMON)
     _check_names(common, names[_TEXT] & names[_IMAGES], _COMMON, names)
-    dealt = []
-    for side, known in names.items():
-        own = _options_in(options, side)
-        _check_names(own, known, side, names)
-        for name in own.keys() & alone.keys():
-            raise ValueError(f"`{name}` is given twice, by itself and in `{side}`: give it once.")
-        dealt.append(common | own | {name: alone[name] for name in known & alone.keys()})
-    return dealt[0], dealt[1]
+    by_side = []
+    for side, side_names in names.items():
+        in_dict = _options_in(options, side)
+        _check_names(in_dict, side_names, side, names)
+        for name in in_dict.keys() & direct.keys():
+            raise ValueError(f"`{name}` is passed twice, directly and in `{side}`: pass it once.")
+        own = {name: direct[name] for name in side_names & direct.keys()}
+        by_side.append(common | in_dict | own)
+    return by_side[0], by_side[1]
 
 
 def _options_in(options: Mapping[str, Any], name: str) -> Options:
-    given = options.get(name) or {}
-    if not isinstance(given, Mapping):
-        raise ValueError(f"`{name}` is a {type(given).__name__}: pass a dict of options.")
-    return dict(given)
+    value = options.get(name) or {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` is a {type(value).__name__}: pass a dict of options.")
+    return dict(value)
 
 
 def _check_names(
-    given: Iterable[str], known: set[str], where: str, names: Mapping[str, set[str]]
+    options: Iterable[str], valid_names: set[str], where: str, names: Mapping[str, set[str]]
 ) -> None:
-    for name in given:
-        if name not in known:
+    for name in options:
+        if name not in valid_names:
             place = f" in `{where}`" if where else ""
             raise ValueError(
-                f"`{name}`{place} is no option of this processor. Texts take "
+                f"`{name}`{place} is not an option of this processor. Texts take "
                 f"{', '.join(sorted(names[_TEXT]))}; images take "
                 f"{', '.join(sorted(names[_IMAGES]))}."
             )
 
 
 def picture_inputs(image_processor: Any, images: Any, options: Options) -> Mapping[str, Any]:
-    """What an image processor makes of pictures, as torch tensors by default.
+    """Prepare pictures with an image processor, as torch tensors by default.
 
     Args:
         image_processor: The image processor.
-        images: One or several, see `load_images`.
-        options: Its options. With `do_rescale=False` arrays of floats are not scaled.
+        images: One or several; see `load_images`.
+        options: Options of the image processor. With `do_rescale=False` arrays of floats are not
+            scaled.
+
+    Raises:
+        ValueError: If `device` is not the CPU and the image processor runs only there.
     """
     device = options.get("device")
     if isinstance(image_processor, PilBackend) and str(device or "cpu") != "cpu":
         raise ValueError(
-            f"`device` is {str(device)!r}: this image processor works on the CPU. Leave it out, "
-            "and move what it gives by `.to(device)`."
+            f"`device` is {str(device)!r}: this image processor runs on the CPU. Leave it out, "
+            "and move the outputs with `.to(device)`."
         )
     rescales = options.get("do_rescale", getattr(image_processor, "do_rescale", True))
     pictures = load_images(images, scale_floats=bool(rescales))
@@ -99,13 +104,13 @@ def picture_inputs(image_processor: Any, images: Any, options: Options) -> Mappi
 def token_inputs(
     tokenizer: Any, text: Any, options: Options, padding: bool | str = True
 ) -> Mapping[str, Any]:
-    """What a tokenizer makes of texts: by default padded, cut, as torch tensors.
+    """Tokenize texts; by default padded, truncated and returned as torch tensors.
 
     Args:
         tokenizer: The tokenizer.
         text: One text or several.
-        options: Its options.
-        padding: How texts are padded, where the options do not say it.
+        options: Options of the tokenizer.
+        padding: How texts are padded if the options do not set it.
     """
     defaults = {"padding": padding, "truncation": True, "return_tensors": "pt"}
     defaults["return_token_type_ids"] = False

@@ -1,11 +1,12 @@
-"""What makes configs, models and processors at home on the Hub.
+"""Base classes that save configs, models and processors for the Hub and load them safely.
 
-A saved folder names the classes of this package in `auto_map` and carries one small file that
-imports them. With noisy_xmodal imported, `AutoModel.from_pretrained` needs no trust and never reads
-that file; without the import, `trust_remote_code=True` finds the same installed classes through it.
+A saved folder names the classes of this package in `auto_map` and contains one small file, the
+shim, that imports them. If noisy_xmodal is imported, `AutoModel.from_pretrained` does not need
+`trust_remote_code` and never reads the shim. Otherwise `trust_remote_code=True` loads the same
+installed classes through the shim.
 
-What is loaded is not trusted: weights are read from safetensors alone, from inside the folder, and
-a config that asks for far more than its weights hold is refused before memory is taken.
+Loaded files are not trusted: weights are read only from safetensors files inside the folder. A
+config that needs far more weights than the folder contains is rejected before memory is allocated.
 """
 
 import math
@@ -41,7 +42,7 @@ except ModuleNotFoundError as error:
 __all__ = ["{config}", "{model}", "{processor}"]
 '''
 
-#: The largest size, such as that of a vocabulary, and the most layers that a config may ask for.
+#: Largest size in a config, such as that of a vocabulary, and largest number of layers.
 LARGEST_SIZE, MOST_LAYERS = 2**24, 1000
 _COUNTS_LAYERS = ("layer", "depth", "block", "steps")
 MOST_LABELS, _DEEPEST = 2**16, 20
@@ -51,24 +52,24 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("dtype", "torch_dtype"), (str, dict, torch.dtype)),
 }
 
-#: Weights that a checkpoint may lack, in numbers; they are initialised, so they take memory.
+#: Largest number of missing parameters in a checkpoint; they are initialised, so need memory.
 MOST_MISSING = 2**28
 
 
 class Installed:
-    """A class that comes with this package and is found there, wherever its files come from."""
+    """A class of this package, which loads from the package and never from a saved folder."""
 
     @classmethod
     def register_for_auto_class(cls, auto_class: str | type = "") -> None:
-        """Registers nothing, for the code of an installed class is never copied beside its files.
+        """Do nothing, because the code of an installed class is never copied to a saved folder.
 
-        transformers calls this on a class that it found through a repository's shim; were it
-        registered, the next `save_pretrained` would copy its module without what that imports.
+        transformers calls this on a class that it loads through a shim. If the class were
+        registered, the next `save_pretrained` would copy its module without the imports of it.
         """
 
     @classmethod
     def _family(cls) -> str | None:
-        """ "Ncr" of NcrConfig, NcrModel and NcrProcessor; None for classes of somebody else."""
+        """Class name without suffix, "Ncr" for NcrModel; None for classes of other packages."""
         if cls.__module__.partition(".")[0] != __name__.partition(".")[0]:
             return None
         for ending in ("Config", "Model", "Processor"):
@@ -78,7 +79,7 @@ class Installed:
 
     @contextmanager
     def _naming_the_shim(self, folder: str | os.PathLike) -> Iterator[None]:
-        """While a folder is written: the shim is in it, and `auto_map` names what it has."""
+        """Write the shim into a folder, and set `auto_map` while the folder is saved."""
         family = self._family()
         if family is not None:
             self.__dict__["auto_map"] = write_shim(family, folder)
@@ -89,84 +90,84 @@ class Installed:
 
 
 def write_shim(family: str, folder: str | os.PathLike) -> dict[str, str]:
-    """Writes the one-file shim into a folder, aside and then renamed.
+    """Write the shim into a folder, as a temporary file that is then renamed.
 
     Args:
-        family: What the names of its three classes begin with, such as "Ncr".
-        folder: The folder of a saved model or processor; made if it is not there.
+        family: Prefix of the names of the three classes, such as "Ncr".
+        folder: The folder of a saved model or processor; created if it does not exist.
 
     Returns:
-        What `auto_map` has to say of it.
+        The value of `auto_map` for the shim.
     """
     names = {kind: f"{family}{kind.capitalize()}" for kind in ("config", "model", "processor")}
     path = Path(folder) / f"{SHIM}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(_SHIM_CODE.format(**names), encoding="utf-8")
-    os.replace(aside, path)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(_SHIM_CODE.format(**names), encoding="utf-8")
+    os.replace(partial, path)
     return {f"Auto{kind.capitalize()}": f"{SHIM}.{name}" for kind, name in names.items()}
 
 
 class SharedConfig(Installed, PreTrainedConfig):
-    """A config whose folder loads on any machine that has this package.
+    """A config whose folder loads on any machine with this package.
 
-    A field that has no effect beside the others is refused where it is set; a config that was
-    stored, as its `transformers_version` tells, is taken as it is.
+    A new config must not set fields that have no effect with its other fields. A stored config,
+    with a `transformers_version`, may have such fields.
     """
 
-    #: When a field is read, where it is not always.
+    #: For each field that is not always read, the condition for reading it.
     rules: ClassVar[Mapping[str, Rule]] = {}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Save it, and the shim beside it; see `PreTrainedConfig.save_pretrained`."""
+        """Save the config and the shim; see `PreTrainedConfig.save_pretrained`."""
         with self._naming_the_shim(save_directory):
             super().save_pretrained(save_directory, **kwargs)
 
     def __post_init__(self, **kwargs: Any) -> None:
-        kwargs.pop("auto_map", None)  # what the folder said of its classes, which are these
-        given = vars(self) | kwargs
-        _refuse_sizes(given)  # here too, for transformers makes lists of such lengths
-        _refuse_strange_fields(given)
+        kwargs.pop("auto_map", None)  # names the classes of this package
+        values = vars(self) | kwargs
+        _refuse_sizes(values)  # here too, because transformers allocates lists of these sizes
+        _refuse_strange_fields(values)
         try:
             super().__post_init__(**kwargs)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{type(self).__name__} cannot be made ({type(error).__name__}: {error}): one of "
-                f"{[*self.sub_configs_defaults, *kwargs]} is nothing that transformers can read. "
+                f"{type(self).__name__} cannot be created ({type(error).__name__}: {error}): "
+                f"transformers cannot read one of {[*self.sub_configs_defaults, *kwargs]}. "
                 "Correct it, or leave it out."
             ) from error
         if self.transformers_version is None:
             self.check_fields(kwargs)
 
     def check_fields(self, further: Mapping[str, Any]) -> None:
-        """Refuse fields of a new config that nothing reads.
+        """Reject unused fields of a new config.
 
         Args:
-            further: What was passed beside the fields.
+            further: Arguments that are not fields.
 
         Raises:
-            ValueError: If there is one.
+            ValueError: If a field is unknown or unused.
         """
         for name in further:
             is_read = hasattr(self, name) or hasattr(self, f"_{name}")
             if (name in vars(self) or not is_read) and not name.startswith("_"):
-                known = ", ".join(sorted(field.name for field in fields(type(self))))
-                raise ValueError(f"{type(self).__name__} has no field `{name}`; it has: {known}.")
+                names = ", ".join(sorted(field.name for field in fields(type(self))))
+                raise ValueError(f"{type(self).__name__} has no field `{name}`; it has: {names}.")
         refuse_unread(vars(self), field_defaults(type(self)), self.rules)
 
     def validate_limits(self) -> None:
-        """Refuse sizes that no model of this library has, before anything is built."""
+        """Reject sizes above the limits of this library, before the model is built."""
         _refuse_sizes(vars(self))
 
     def validate_finite(self) -> None:
-        """Refuse NaN and infinity, with which comparisons of other checks say nothing."""
-        own = {key: v for key, v in vars(self).items() if not isinstance(v, PreTrainedConfig)}
-        for name, value in _numbers(own):
+        """Reject NaN and infinity, which the comparisons of other checks do not detect."""
+        values = {key: v for key, v in vars(self).items() if not isinstance(v, PreTrainedConfig)}
+        for name, value in _numbers(values):
             if not math.isfinite(value):
                 raise ValueError(f"`{name}` must be a finite number, found {value}.")
 
     def validate_rope(self) -> None:
-        """Nothing, for no model of this library has rotary positions of its own."""
+        """Do nothing, because no model of this library has its own rotary positions."""
 
 
 def _refuse_sizes(fields: Mapping[str, Any]) -> None:
@@ -180,7 +181,7 @@ def _refuse_sizes(fields: Mapping[str, Any]) -> None:
 
 
 def _refuse_strange_fields(fields: Mapping[str, Any]) -> None:
-    """Fields of transformers that it uses before it looks at their types."""
+    """Check the types of fields that transformers uses before it checks their types."""
     for name, kind in _KINDS.items():
         value = fields.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
@@ -189,18 +190,18 @@ def _refuse_strange_fields(fields: Mapping[str, Any]) -> None:
     for name in ("dtype", "torch_dtype"):
         value = fields.get(name)
         if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):
-            raise ValueError(f"`{name}` is {value!r}, no number format of torch such as 'float32'.")
+            raise ValueError(f"`{name}` is {value!r}, not a dtype of torch such as 'float32'.")
 
 
 def _numbers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int | float]]:
-    """Every number inside a config, and how long its lists are, by their dotted names."""
+    """All numbers in a config and the lengths of its lists, with their dotted names."""
     if depth > _DEEPEST:
-        raise ValueError(f"`{name[:100]}` is nested more than {_DEEPEST} deep, and is refused.")
+        raise ValueError(f"`{name[:100]}` is nested more than {_DEEPEST} levels deep: refused.")
     if isinstance(value, PreTrainedConfig):
         value = vars(value)
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if key != "label2id":  # names of classes with their numbers, no sizes
+            if key != "label2id":  # class names and their numbers, not sizes
                 yield from _numbers(inner, f"{name}.{key}" if name else str(key), depth + 1)
     elif isinstance(value, list | tuple):
         yield f"the number of layers in {name}", len(value)
@@ -211,28 +212,29 @@ def _numbers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, 
 
 
 class SharedProcessor(Installed, ProcessorMixin):
-    """A processor whose folder loads on any machine that has this package."""
+    """A processor whose folder loads on any machine with this package."""
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> list[str]:
-        """Save it, and the shim beside it; see `ProcessorMixin.save_pretrained`."""
+        """Save the processor and the shim; see `ProcessorMixin.save_pretrained`."""
         with self._naming_the_shim(save_directory):
             return super().save_pretrained(save_directory, **kwargs)
 
 
 class SharedModel(Installed, PreTrainedModel):
-    """A model that is read from safetensors alone, and only where they hold what it asks for."""
+    """A model that loads only from safetensors files, and only if these fit its config."""
 
     @classmethod
     def is_custom_code(cls) -> bool:
-        """False, as every `_init_weights` here respects weights that are loaded.
+        """False, because `_init_weights` of these classes never overwrites loaded weights.
 
-        Of other code transformers initialises no module whose weights are its children's, such as
-        CLIP's attention: a backbone that a checkpoint lacks would not be that of a new model.
+        With True, transformers would not initialise modules whose weights belong to their children,
+        such as CLIP's attention. A backbone that is missing in the checkpoint would then differ
+        from that of a new model.
         """
         return False
 
     def mark_tied_weights_as_initialized(self, loading_info: Any) -> None:
-        """Counts a layer that two towers share as loaded under both its names."""
+        """Count a layer that two towers share as loaded under both names."""
         super().mark_tied_weights_as_initialized(loading_info)
         loading_info.missing_keys = {
             key
@@ -245,18 +247,18 @@ class SharedModel(Installed, PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> "SharedModel":
-        """Load it from a folder or the Hub; see `PreTrainedModel.from_pretrained`.
+        """Load the model from a folder or the Hub; see `PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: If the weights are there as pickles only, or `use_safetensors` is False; if
-                the config asks for much that the weights do not hold, or for a file outside the
+            ValueError: If the only weights are pickles, `use_safetensors` is False, the config
+                needs far more weights than the files contain, or the index names a file outside the
                 folder.
-            OSError: If the folder, the repository, the revision or its weights are not there, or
-                the download breaks off.
+            OSError: If the folder, the repository, the revision or the weights do not exist, or the
+                download fails.
         """
         if kwargs.pop("use_safetensors", None) is False:
             raise ValueError(
-                "`use_safetensors=False` asks for pickled weights, which can run any code when "
+                "`use_safetensors=False` loads pickled weights, which can run any code when "
                 "they are read: leave it out."
             )
         if pretrained_model_name_or_path is not None and kwargs.get("gguf_file") is None:
@@ -268,9 +270,9 @@ class SharedModel(Installed, PreTrainedModel):
         except OSError as error:
             if not isinstance(error.__cause__, HTTPError):
                 raise
-            raise OSError(  # transformers says that the name may be wrong
-                f"the download of {pretrained_model_name_or_path} broke off: {error.__cause__}. "
-                "Nothing of the file is left half-written; try again."
+            raise OSError(  # transformers would report a wrong name
+                f"the download of {pretrained_model_name_or_path} failed: {error.__cause__}. "
+                "No partial file is left; try again."
             ) from error
 
     @staticmethod
@@ -282,7 +284,7 @@ class SharedModel(Installed, PreTrainedModel):
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """Looks at the files that transformers chose before it takes memory for them."""
+        """Check the files that transformers selected before it allocates memory for them."""
         if state_dict is None and checkpoint_files is not None:
             folder = load_config.pretrained_model_name_or_path
             _refuse_strange_files(checkpoint_files, folder)
@@ -293,14 +295,14 @@ class SharedModel(Installed, PreTrainedModel):
 
 
 def _refuse_pickles(name: str, options: Mapping[str, Any]) -> None:
-    """Says why weights that are pickles are not read, where there are no others.
+    """Reject a model whose only weights are pickles.
 
-    Here and not by transformers, which would ask a service on the Hub to convert them.
+    Not left to transformers, which would ask a service on the Hub to convert them.
     """
     if Path(name).is_file():
-        return  # `_refuse_strange_files` looks at it
-    known = ("revision", "token", "proxies", "local_files_only", "cache_dir")
-    where = {key: options[key] for key in known if options.get(key) is not None}
+        return  # `_refuse_strange_files` checks it
+    names = ("revision", "token", "proxies", "local_files_only", "cache_dir")
+    where = {key: options[key] for key in names if options.get(key) is not None}
     variant = options.get("variant")
     folder = options.get("subfolder") or ""
 
@@ -314,31 +316,32 @@ def _refuse_pickles(name: str, options: Mapping[str, Any]) -> None:
     if any(is_there("pytorch_model", ending) for ending in ("bin", "bin.index.json")):
         raise ValueError(
             f"{name} has its weights in pytorch_model.bin alone. That is a pickle, which can run "
-            "any code when it is read, and is refused. Ask its owner for model.safetensors: "
+            "any code when it is read, so it is refused. Ask its owner for model.safetensors: "
             "`save_pretrained` writes it."
         )
 
 
 def _refuse_strange_files(files: list[str], name: str | os.PathLike) -> None:
-    """Weights are safetensors, and where a local folder is loaded they lie in it."""
+    """Reject weights that are not safetensors or lie outside the local folder being loaded."""
     for file in files:
         if not str(file).endswith(".safetensors"):
             raise ValueError(
-                f"{file} is no safetensors file. Weights in another form can run any code when "
-                "they are read, and are refused."
+                f"{file} is not a safetensors file. Weights in other formats can run any code "
+                "when they are read, so they are refused."
             )
         inside = Path(os.path.abspath(file)).is_relative_to(os.path.abspath(name))
         if os.path.isdir(name) and not inside:
             raise ValueError(
                 f"model.safetensors.index.json in {name} names {file}, which lies outside that "
-                "folder, and is refused."
+                "folder, so it is refused."
             )
 
 
 def _refuse_hollow_models(model: PreTrainedModel, files: list[str]) -> None:
-    """What the files lack is initialised: a little is a partial checkpoint, much is no checkpoint.
+    """Reject files that lack more weights than a partial checkpoint may lack.
 
-    The model is on the meta device still, so its weights have shapes and take no memory.
+    Missing weights are initialised. The model is still on the meta device, so its weights have
+    shapes but use no memory.
     """
     stored: dict[str, list[int]] = {}
     for file in files:
@@ -346,17 +349,17 @@ def _refuse_hollow_models(model: PreTrainedModel, files: list[str]) -> None:
             for key in list(weights.keys()):
                 stored[key] = weights.get_slice(key).get_shape()
     tied = model.all_tied_weights_keys
-    lacking = {
+    missing = {
         key: tuple(tensor.shape)
         for key, tensor in model.state_dict().items()
         if key not in tied and stored.get(key) != list(tensor.shape)
     }
-    missing = sum(math.prod(shape) for shape in lacking.values())
-    if missing > MOST_MISSING:
-        largest = max(lacking, key=lambda key: math.prod(lacking[key]))
+    n_missing = sum(math.prod(shape) for shape in missing.values())
+    if n_missing > MOST_MISSING:
+        largest = max(missing, key=lambda key: math.prod(missing[key]))
         raise ValueError(
-            f"the config asks for {missing:,} numbers that the weights do not hold, such as "
-            f"{largest} of the shape {lacking[largest]} (stored: {stored.get(largest)}). That is "
+            f"the config needs {n_missing:,} numbers that the weights do not contain, such as "
+            f"{largest} of the shape {missing[largest]} (stored: {stored.get(largest)}). That is "
             f"more than the {MOST_MISSING:,} that a partial checkpoint may lack: config.json and "
             "the weights do not belong together."
         )

@@ -1,6 +1,6 @@
-"""Any two-tower model, of this library or of transformers (CLIP, SigLIP, ...), in one form.
+"""One interface to two-tower models of this library and of transformers (CLIP, SigLIP, ...).
 
-What a folder brings of its own code is never run, and weights are read from safetensors alone.
+Code in a model folder is never run, and weights are read only from safetensors files.
 """
 
 import math
@@ -19,19 +19,19 @@ from ..modules.list_inputs import tokenizer_input
 from .processing import options_by_side, picture_inputs
 from .sharing import Installed
 
-#: Types of models that were trained with texts padded to the full length.
+#: Types of models trained with texts padded to the full length.
 _FULL_LENGTH = ("siglip", "siglip2", "tipsv2", "align")
-#: Tokenizers without a limit name one beyond this.
+#: Tokenizers without a limit have a larger `model_max_length` than this.
 _NO_LIMIT = 10**6
 _LARGEST_LOG_SCALE = math.log(100)
 
 
 class NotTwoTowersError(ValueError):
-    """A model that has no vector per image and per text."""
+    """The model has no vector per image and per text."""
 
 
 class ForeignTwoTowers:
-    """A two-tower model of transformers, as evaluation asks for one.
+    """A two-tower model of transformers, with the interface of this library's models.
 
     Args:
         model: A model with `get_image_features` and `get_text_features`.
@@ -45,7 +45,7 @@ class ForeignTwoTowers:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.model.device
 
     @property
@@ -59,7 +59,7 @@ class ForeignTwoTowers:
 
     @property
     def logit_scale(self) -> float:
-        """The inverse temperature: what similarities were multiplied by in training."""
+        """Inverse temperature: the factor of similarities in training."""
         return logit_scale_of(self)
 
     def train(self, mode: bool = True) -> "ForeignTwoTowers":
@@ -72,7 +72,7 @@ class ForeignTwoTowers:
         return self.train(False)
 
     def to(self, device: torch.device | str) -> "ForeignTwoTowers":
-        """Move the weights."""
+        """Move the weights to a device."""
         self.model.to(device)
         return self
 
@@ -95,121 +95,121 @@ class ForeignTwoTowers:
         return image @ text.T
 
     def _unit_vectors(self, function: str, inputs: Mapping[str, Tensor]) -> Tensor:
-        found = getattr(self.model, function)(**inputs)
-        vectors = found if isinstance(found, Tensor) else found.pooler_output  # (n, size)
+        output = getattr(self.model, function)(**inputs)
+        vectors = output if isinstance(output, Tensor) else output.pooler_output  # (n, size)
         if not isinstance(vectors, Tensor) or vectors.ndim != 2:
             shape = tuple(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
             raise NotTwoTowersError(
                 f"{function} of {type(self.model).__name__} gives {shape}, not one vector each: "
-                "this model cannot be searched with"
+                "this model cannot be used for search"
             )
         return F.normalize(vectors.float(), dim=-1)
 
 
 class ForeignProcessor:
-    """A processor of transformers that pads texts as the model was trained, and cuts them.
+    """A processor of transformers that pads texts as in the model's training and truncates them.
 
     Args:
-        processor: Reads pictures and texts.
-        config: The model's config.
+        processor: Processor of pictures and texts.
+        config: Config of the model.
     """
 
     def __init__(self, processor: Any, config: Any) -> None:
         self.processor = processor
         self.image_processor, self.tokenizer = processor.image_processor, processor.tokenizer
         text_config = getattr(config, "text_config", None)
-        readable = getattr(text_config, "max_position_embeddings", None) or _NO_LIMIT
-        self.max_length = min(self.tokenizer.model_max_length, readable)
+        text_limit = getattr(text_config, "max_position_embeddings", None) or _NO_LIMIT
+        self.max_length = min(self.tokenizer.model_max_length, text_limit)
         self.padding = "max_length" if config.model_type in _FULL_LENGTH else "longest"
 
     def __call__(
         self, images: Any = None, text: str | Sequence[str] | None = None, **kwargs: Any
     ) -> BatchFeature:
-        """Prepare images, texts or both, as torch tensors unless an option says otherwise.
+        """Prepare images, texts or both, as torch tensors unless `return_tensors` says otherwise.
 
         Args:
             images: PIL pictures of any mode, paths of local files or arrays, one or several.
             text: One text or several.
             kwargs: Options of the tokenizer and of the image processor under the names that
-                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
+                transformers uses: directly, or in `text_kwargs`, `images_kwargs` or
                 `common_kwargs`.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If nothing is given, an image cannot be read, or an option is not known.
+            FileNotFoundError: If a file does not exist.
+            ValueError: If there is no input, an image cannot be read, or an option is unknown.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
         text_options, image_options = options_by_side(self.image_processor, kwargs)
-        found: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         if images is not None:
-            found.update(picture_inputs(self.image_processor, images, image_options))
+            features.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
             limit = self.max_length if self.max_length < _NO_LIMIT else None
             options = {"padding": self.padding, "truncation": True, "max_length": limit}
             options |= {"return_tensors": "pt"} | text_options
-            given = tokenizer_input(text)
-            texts = [given] if isinstance(given, str) else given
-            found.update(self.processor(text=texts, **options))
-        return BatchFeature(found)
+            texts = tokenizer_input(text)
+            texts = [texts] if isinstance(texts, str) else texts
+            features.update(self.processor(text=texts, **options))
+        return BatchFeature(features)
 
     def to_json_string(self) -> str:
-        """What the processor's parts are set to."""
+        """Settings of the processor's parts."""
         return self.processor.to_json_string()
 
 
 def load_two_towers(
     name_or_path: str | os.PathLike[str], device: torch.device | str = "cpu"
 ) -> tuple[Any, Any]:
-    """Load a model that has a vector for each image and one for each text, in eval mode.
+    """Load a model with one vector per image and per text, in eval mode.
 
     Args:
-        name_or_path: Folder or Hub id of a model of this library with such vectors, or of any such
-            model of transformers.
-        device: Where to put it.
+        name_or_path: Folder or Hub id of such a model, of this library or of transformers.
+        device: Device of the model.
 
     Returns:
-        The model and its processor: a model of this library as it is, any other as
-        `ForeignTwoTowers` with a `ForeignProcessor`.
+        The model and its processor. Models of transformers are wrapped as `ForeignTwoTowers` and
+        `ForeignProcessor`.
 
     Raises:
-        NotTwoTowersError: If it is another kind of model, or one of feature vectors alone.
-        OSError: If there is no such model, or no safetensors in it.
+        NotTwoTowersError: If it is another kind of model, or reads only feature vectors.
+        OSError: If the model does not exist, or has no safetensors file.
     """
     name = str(name_or_path)
     path = Path(name).expanduser()
     if path.is_dir():
         name = str(path)
         if not (path / "config.json").is_file():
-            listed = sorted(entry.name for entry in path.iterdir())
+            names = sorted(entry.name for entry in path.iterdir())
             raise NotTwoTowersError(
-                f"{name} holds no model: there is no config.json, but {listed[:5] or 'nothing'}"
+                f"{name} contains no model: there is no config.json, but {names[:5] or 'nothing'}"
             )
     config = load_part(AutoConfig, name)
     kind = MODEL_MAPPING.get(type(config), None)
     if isinstance(kind, tuple | list):
         kind = kind[0]
     has_towers = all(hasattr(kind, f"get_{side}_features") for side in ("image", "text"))
-    found = getattr(kind, "__name__", config.model_type)
+    kind_name = getattr(kind, "__name__", config.model_type)
     own = kind is not None and issubclass(kind, Installed)
     if not (own or has_towers):
         raise NotTwoTowersError(
-            f"{name} is a {found} (model type {config.model_type!r}), which has no vectors for "
+            f"{name} is a {kind_name} (model type {config.model_type!r}), which has no vectors for "
             "images and texts: give a two-tower model, such as CLIP, SigLIP or NCR with the "
             "similarity 'cosine'"
         )
     model = load_part(AutoModel, name, use_safetensors=True)
     if own and not model.is_two_tower:
-        how = getattr(config, "similarity", None)
+        head = getattr(config, "similarity", None)
         raise NotTwoTowersError(
-            f"{name} is a {found}{f' with the similarity {how!r}' if how else ''}, which compares "
-            "images and texts part by part and has no vector per image: give a two-tower model"
+            f"{name} is a {kind_name}{f' with the similarity {head!r}' if head else ''}, which "
+            "compares images and texts part by part and has no vector per image: give a two-tower "
+            "model"
         )
     processor = load_part(AutoProcessor, name)
     if getattr(processor, "reads_vectors_only", False):
         raise NotTwoTowersError(
-            f"{name} is a {found} that reads feature vectors: give a model that reads pictures (or "
-            "regions) and texts"
+            f"{name} is a {kind_name} that reads feature vectors: give a model that reads pictures "
+            "(or regions) and texts"
         )
     model.eval().to(device)
     if own:
@@ -218,13 +218,13 @@ def load_two_towers(
 
 
 def logit_scale_of(model: Any) -> float:
-    """The inverse temperature of a two-tower model: its logits are similarities times this.
+    """Inverse temperature of a two-tower model: logits are similarities times this factor.
 
     Args:
-        model: What `load_two_towers` gives.
+        model: A model from `load_two_towers`.
 
     Raises:
-        ValueError: If the model has none.
+        ValueError: If the model has no temperature.
     """
     if hasattr(model, "peers"):
         return sum(logit_scale_of(peer) for peer in model.peers) / len(model.peers)
@@ -236,4 +236,4 @@ def logit_scale_of(model: Any) -> float:
             return 1 / inner.temperature.item()
     elif hasattr(model, "logit_scale"):
         return math.exp(min(model.logit_scale.item(), _LARGEST_LOG_SCALE))
-    raise ValueError(f"{type(model).__name__} learns no temperature")
+    raise ValueError(f"{type(model).__name__} has no learned temperature")

@@ -1,1 +1,1 @@
-"""The model of the label-noise family: two towers into one space, with class prototypes."""
+"""The model for label noise: two towers into one common space, with class prototypes."""

@@ -1,4 +1,4 @@
-"""Configuration of a common-space model: one tower a modality, and what judges classes."""
+"""Configuration of a common-space model: one tower per modality and a classifier."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -12,7 +12,7 @@ from ..sharing import SharedConfig
 
 
 def _width(backbone: PreTrainedConfig) -> int:
-    """Size of the vectors that a two-tower model gives."""
+    """Size of the output vectors of a two-tower model."""
     size: int | None = getattr(backbone, "projection_dim", None)
     if size is None:  # SigLIP projects to the width of its vision tower
         size = backbone.vision_config.hidden_size
@@ -25,7 +25,7 @@ def _vectors(name: str) -> Rule:
             config.backbone_config is None
             or getattr(config, name) == _width(config.backbone_config)
         ),
-        "the vectors are those of the backbone, which has a size of its own. Leave it out.",
+        "the backbone sets the size of the vectors. Leave it out.",
     )
 
 
@@ -37,33 +37,33 @@ _OF_HIDDEN = Rule(
 
 @strict
 class CommonSpaceConfig(SharedConfig):
-    """What a `CommonSpaceModel` is made of. The defaults are the towers of MRL and DMCM.
+    """Configuration of a `CommonSpaceModel`. The defaults are the towers of MRL and DMCM.
 
     Args:
-        image_size: Size of an image's feature vector, without a backbone.
-        text_size: Size of a text's feature vector, without a backbone.
+        image_size: Size of an image's feature vector, for a model without a backbone.
+        text_size: Size of a text's feature vector, for a model without a backbone.
         backbone_config: Configuration of a two-tower model of transformers, such as CLIP, that
             reads pictures and texts; None for feature vectors.
-        freeze_backbone: Whether the backbone stays as it is.
+        freeze_backbone: Whether the backbone's weights stay fixed.
         hidden_sizes: Sizes of the hidden layers of a tower.
         embedding_size: Size of the common space.
-        activation: Between the layers.
-        batch_norm: Whether a batch normalisation without weights follows each hidden layer.
-        share_last_layer: Whether both towers end in the same layer.
-        normalize: Whether the towers end on the unit sphere.
-        classifier: What gives class logits: "prototypes" (learned, of unit length), "fixed"
-            (orthonormal directions that stay), "linear" (a layer with a bias), "none".
+        activation: Activation function between the layers.
+        batch_norm: Whether batch normalisation without weights follows each hidden layer.
+        share_last_layer: Whether both towers share their last layer.
+        normalize: Whether tower outputs are scaled to unit length.
+        classifier: Source of the class logits: "prototypes" (learned, of unit length), "fixed"
+            (orthonormal directions that are not trained), "linear" (a layer with a bias), "none".
         n_classes: Number of classes.
-        temperature: Divides the logits of prototypes, tau_1 of DMCM.
+        temperature: Divisor of the prototypes' logits, tau_1 of DMCM.
         reconstructs: Whether each modality has a decoder, the mirror image of its tower without
             batch normalisation.
-        canonical_size: Dimensions of the linear canonical projection behind the towers; None for
-            none.
-        match_scale: With `match_bias`, what turns a score into the probability of a match, see
-            `noisy_xmodal.evaluation.calibrate`; None before that.
-        match_bias: The other of the two.
+        canonical_size: Dimensions of the linear canonical projection after the towers; None for no
+            projection.
+        match_scale: Factor of a score in the calibrated probability of a match, see
+            `noisy_xmodal.evaluation.calibrate`; None before calibration.
+        match_bias: Bias of a score in that probability; None before calibration.
         method: Name of the method that trains the model.
-        method_options: Constants of that method, where they are not its defaults.
+        method_options: Constants of that method that differ from its defaults.
     """
 
     model_type = "noisy_xmodal_common_space"
@@ -113,7 +113,7 @@ class CommonSpaceConfig(SharedConfig):
             self.image_size = self.text_size = _width(self.backbone_config)
 
     def validate_sizes(self) -> None:
-        """Refuse sizes that no model can have."""
+        """Reject sizes that are not valid for any model."""
         for name in ("image_size", "text_size", "embedding_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
@@ -124,7 +124,8 @@ class CommonSpaceConfig(SharedConfig):
         if self.classifier == "fixed" and self.n_classes > self.embedding_size:
             raise ValueError(
                 f"`n_classes` is {self.n_classes} and `embedding_size` {self.embedding_size}: a "
-                "space has no more orthonormal directions than dimensions. Give a larger space."
+                "space has no more orthonormal directions than dimensions. Increase "
+                "`embedding_size`."
             )
         if self.share_last_layer and not self.hidden_sizes:
             raise ValueError("`share_last_layer` needs a hidden layer: `hidden_sizes` is empty.")

@@ -1,7 +1,7 @@
-"""A common-space model: feature vectors of both modalities through a tower each, onto one sphere.
+"""A common-space model: one tower per modality maps feature vectors onto a common unit sphere.
 
-Every method for class labels trains this model; the config decides whether it is that of DMCM and
-MRL, SDML, DSCMR or DCCA. Its output has CLIP's field names.
+All methods for class labels train this model. The config selects the variant: that of DMCM and MRL,
+SDML, DSCMR or DCCA. The output has CLIP's field names.
 """
 
 import math
@@ -39,14 +39,14 @@ class CommonSpaceOutput(ModelOutput):
         image_embeds: Unit vectors of the images, for retrieval, (n_images, embedding_size), or
             canonical_size.
         text_embeds: Unit vectors of the texts, likewise.
-        image_outputs: What the image tower gives, (n_images, embedding_size).
-        text_outputs: What the text tower gives, (n_texts, embedding_size).
-        image_class_logits: (n_images, n_classes).
-        text_class_logits: (n_texts, n_classes).
-        image_features: What the image tower read, (n_images, image_size).
-        text_features: What the text tower read, (n_texts, text_size).
-        image_reconstruction: What the decoder makes of image_outputs, (n_images, image_size).
-        text_reconstruction: What the decoder makes of text_outputs, (n_texts, text_size).
+        image_outputs: Outputs of the image tower, (n_images, embedding_size).
+        text_outputs: Outputs of the text tower, (n_texts, embedding_size).
+        image_class_logits: Class logits of the images, (n_images, n_classes).
+        text_class_logits: Class logits of the texts, (n_texts, n_classes).
+        image_features: Inputs of the image tower, (n_images, image_size).
+        text_features: Inputs of the text tower, (n_texts, text_size).
+        image_reconstruction: Decoder outputs for image_outputs, (n_images, image_size).
+        text_reconstruction: Decoder outputs for text_outputs, (n_texts, text_size).
     """
 
     logits_per_image: Tensor | None = None
@@ -73,7 +73,7 @@ class CommonSpacePreTrainedModel(SharedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Layers as torch itself draws them, which the published code relies on."""
+        """Initialise layers as torch does by default; the published code relies on it."""
         if isinstance(module, nn.Linear):
             bound = 1 / math.sqrt(module.in_features)
             init.uniform_(module.weight, -bound, bound)
@@ -92,7 +92,7 @@ class CommonSpacePreTrainedModel(SharedModel):
 
 
 class CommonSpaceModel(CommonSpacePreTrainedModel):
-    """Towers, class prototypes and, where a method has them, decoders and a linear projection.
+    """Towers, a classifier and, if the config has them, decoders and linear projections.
 
     Args:
         config: Sizes and parts.
@@ -148,19 +148,19 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
     def image_features_of(
         self, pixel_values: Tensor | None = None, image_features: Tensor | None = None
     ) -> Tensor:
-        """The vectors that the image tower reads, (n_images, image_size).
+        """Input vectors of the image tower, (n_images, image_size).
 
         Args:
             pixel_values: (n_images, channels, height, width), for a model with a backbone.
-            image_features: (n_images, image_size), returned as they are.
+            image_features: (n_images, image_size), returned unchanged.
 
         Raises:
-            ValueError: If the input is not of the kind that this model reads.
+            ValueError: If this model does not read inputs of this kind.
         """
         if image_features is not None:
-            return self._checked(image_features, "image_features", self.config.image_size)
+            return self._check_shape(image_features, "image_features", self.config.image_size)
         if pixel_values is None:
-            raise ValueError(f"pass {self._wanted('image_features', 'pixel_values')}.")
+            raise ValueError(f"pass {self._input_names('image_features', 'pixel_values')}.")
         return self._backbone_features("get_image_features", pixel_values=pixel_values)
 
     def text_features_of(
@@ -169,28 +169,28 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         attention_mask: Tensor | None = None,
         text_features: Tensor | None = None,
     ) -> Tensor:
-        """The vectors that the text tower reads, (n_texts, text_size).
+        """Input vectors of the text tower, (n_texts, text_size).
 
         Args:
             input_ids: (n_texts, length), for a model with a backbone.
             attention_mask: (n_texts, length).
-            text_features: (n_texts, text_size), returned as they are.
+            text_features: (n_texts, text_size), returned unchanged.
 
         Raises:
-            ValueError: If the input is not of the kind that this model reads.
+            ValueError: If this model does not read inputs of this kind.
         """
         if text_features is not None:
-            return self._checked(text_features, "text_features", self.config.text_size)
+            return self._check_shape(text_features, "text_features", self.config.text_size)
         if input_ids is None:
-            raise ValueError(f"pass {self._wanted('text_features', 'input_ids')}.")
+            raise ValueError(f"pass {self._input_names('text_features', 'input_ids')}.")
         return self._backbone_features(
             "get_text_features", input_ids=input_ids, attention_mask=attention_mask
         )
 
-    def _wanted(self, vectors: str, raw: str) -> str:
+    def _input_names(self, vectors: str, raw: str) -> str:
         return f"`{vectors}`" if self.backbone is None else f"`{raw}` or `{vectors}`"
 
-    def _checked(self, features: Tensor, name: str, size: int) -> Tensor:
+    def _check_shape(self, features: Tensor, name: str, size: int) -> Tensor:
         if features.ndim != 2 or features.shape[1] != size:
             raise ValueError(
                 f"`{name}` has the shape {tuple(features.shape)}: this model reads (n, {size})."
@@ -204,17 +204,17 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
                 "and `text_features`."
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_backbone):
-            found: Any = getattr(self.backbone, function)(**inputs)
-        return found if isinstance(found, Tensor) else found.pooler_output  # (n, projection)
+            output: Any = getattr(self.backbone, function)(**inputs)
+        return output if isinstance(output, Tensor) else output.pooler_output  # (n, projection)
 
     # From feature vectors to the common space
 
     def encode_image(self, **image_inputs: Tensor) -> Tensor:
-        """What the image tower gives, (n_images, embedding_size); see `image_features_of`."""
+        """Outputs of the image tower, (n_images, embedding_size); see `image_features_of`."""
         return self._tower_outputs("image", self.image_features_of(**image_inputs))
 
     def encode_text(self, **text_inputs: Tensor) -> Tensor:
-        """What the text tower gives, (n_texts, embedding_size); see `text_features_of`."""
+        """Outputs of the text tower, (n_texts, embedding_size); see `text_features_of`."""
         return self._tower_outputs("text", self.text_features_of(**text_inputs))
 
     def _tower_outputs(self, modality: str, features: Tensor) -> Tensor:
@@ -240,9 +240,13 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         return self._embeds("image", image) @ self._embeds("text", text).T
 
     def class_logits(self, outputs: Tensor) -> Tensor:
-        """Class logits of what a tower gives, (n, n_classes)."""
+        """Class logits of tower outputs, (n, n_classes).
+
+        Raises:
+            ValueError: If the model has no classifier.
+        """
         if self.classifier is None:
-            raise ValueError(f"a model of {self.config.method or 'this kind'} knows no classes.")
+            raise ValueError(f"a model of {self.config.method or 'this kind'} has no classifier.")
         logits = self.classifier(outputs)
         return logits.float() / (
             1 if self.config.classifier == "linear" else self.config.temperature
@@ -259,7 +263,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
     ) -> CommonSpaceOutput:
         """Embed a batch of images and texts, vectors or raw; see `image_features_of`.
 
-        With `gather`, the output is of the whole batch that several processes share.
+        With `gather`, the output covers the whole batch of all processes.
         """
         inputs = {
             "image": self.image_features_of(pixel_values, image_features),
@@ -282,7 +286,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         return CommonSpaceOutput(logits_per_image=logits, logits_per_text=logits.T, **output)
 
     def load_backbone(self, name: str | Path) -> None:
-        """Replace the fresh weights of the backbone by pretrained ones.
+        """Replace the initial weights of the backbone with pretrained ones.
 
         Args:
             name: Name or folder of a pretrained model of the config's type.

@@ -1,4 +1,4 @@
-"""Feature vectors, or pictures and texts, in; model inputs out."""
+"""Prepares feature vectors, or pictures and texts, as inputs of a common-space model."""
 
 import os
 from pathlib import Path
@@ -16,16 +16,17 @@ from ..sharing import SharedProcessor
 
 
 class CommonSpaceProcessor(SharedProcessor):
-    """Reads vectors; with an image processor and a tokenizer also pictures and texts.
+    """Reads vectors and, with an image processor and a tokenizer, pictures and texts.
 
     Args:
-        image_processor: That of the model's backbone; None for a model of feature vectors.
-        tokenizer: That of the model's backbone, likewise.
+        image_processor: Image processor of the model's backbone; None for a model of feature
+            vectors.
+        tokenizer: Tokenizer of the model's backbone; None for a model of feature vectors.
         padding: How texts of a batch are padded: True to the longest, "max_length" for a backbone
-            that was trained on texts of one length, as SigLIP was.
+            that was trained on texts of a fixed length, such as SigLIP.
 
     Raises:
-        ValueError: If only one of the two is given.
+        ValueError: If only one of `image_processor` and `tokenizer` is passed.
     """
 
     image_processor: Any
@@ -47,7 +48,7 @@ class CommonSpaceProcessor(SharedProcessor):
 
     @property
     def reads_vectors_only(self) -> bool:
-        """Whether it has nothing that reads pictures and texts."""
+        """Whether it has no image processor and no tokenizer."""
         return self.image_processor is None
 
     def __call__(
@@ -58,35 +59,34 @@ class CommonSpaceProcessor(SharedProcessor):
         text_features: Any = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Prepare whatever is given, as torch tensors unless an option says otherwise.
+        """Prepare the inputs, as torch tensors unless `return_tensors` says otherwise.
 
         Args:
             images: PIL pictures of any mode, paths of local files or arrays, one or several.
-            text: One text or several; padded and cut.
+            text: One text or several, which are padded and truncated.
             image_features: (n_images, size) or a single vector.
             text_features: (n_texts, size) or a single vector.
             kwargs: Options of the tokenizer and of the image processor under the names that
-                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
-                `common_kwargs`.
-                Vectors know `return_tensors` alone.
+                transformers uses: directly, or in `text_kwargs`, `images_kwargs` or
+                `common_kwargs`. Vectors take only `return_tensors`.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If nothing is given, an image cannot be read, vectors are no numbers or no
-                matrix, pictures or texts are given to a model of feature vectors, or an option is
-                not known.
+            FileNotFoundError: If a file does not exist.
+            ValueError: If there is no input, an image cannot be read, vectors are not finite or not
+                a matrix, a processor of feature vectors gets pictures or texts, or an option is
+                unknown.
         """
         text_options, image_options = options_by_side(self.image_processor, kwargs)
-        found: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         if (images is not None or text is not None) and self.reads_vectors_only:
             raise ValueError(
                 "this model reads feature vectors: pass `image_features` and `text_features`, not "
                 "`images` and `text`."
             )
         if images is not None:
-            found.update(picture_inputs(self.image_processor, images, image_options))
+            features.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
-            found.update(token_inputs(self.tokenizer, text, text_options, self.padding))
+            features.update(token_inputs(self.tokenizer, text, text_options, self.padding))
         sides = (
             ("image_features", image_features, image_options),
             ("text_features", text_features, text_options),
@@ -94,13 +94,13 @@ class CommonSpaceProcessor(SharedProcessor):
         for name, values, options in sides:
             if values is not None:
                 kind = options.get("return_tensors", "pt")
-                found.update(BatchFeature({name: _matrix(values, name)}, tensor_type=kind))
-        if not found:
+                features.update(BatchFeature({name: _matrix(values, name)}, tensor_type=kind))
+        if not features:
             raise ValueError("pass `images`, `text`, `image_features` or `text_features`.")
-        return BatchFeature(found)
+        return BatchFeature(features)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> list[str]:
-        """Save it; a processor of vectors has no parts, so it is one small file."""
+        """Save the processor. Without image processor and tokenizer it is one small file."""
         if not self.reads_vectors_only:
             return super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("push_to_hub"):
@@ -115,16 +115,16 @@ class CommonSpaceProcessor(SharedProcessor):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> "CommonSpaceProcessor":
-        """Load it from a folder or the Hub."""
+        """Load the processor from a folder or the Hub."""
         saved, _ = cls.get_processor_dict(pretrained_model_name_or_path, **kwargs)
         if saved.get("reads_vectors_only"):
             return cls()
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is saved, with a word for a processor that has no parts."""
-        found = super().to_dict()
-        return found | ({"reads_vectors_only": True} if self.reads_vectors_only else {})
+        """Fields to save; `reads_vectors_only` marks a processor without parts."""
+        config = super().to_dict()
+        return config | ({"reads_vectors_only": True} if self.reads_vectors_only else {})
 
 
 def _matrix(values: Any, name: str) -> np.ndarray:
@@ -132,10 +132,10 @@ def _matrix(values: Any, name: str) -> np.ndarray:
     array = array[None] if array.ndim == 1 else array
     if array.ndim != 2 or not array.size:
         raise ValueError(f"`{name}` has the shape {array.shape}: pass (n, size).")
-    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(broken):
+    bad_rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(bad_rows):
         raise ValueError(
-            f"`{name}`: {len(broken)} vectors are not finite, first row {broken[0]}. Extract the "
-            "features of those rows again."
+            f"`{name}`: {len(bad_rows)} vectors are not finite, first row {bad_rows[0]}. Extract "
+            "the features of those rows again."
         )
     return array

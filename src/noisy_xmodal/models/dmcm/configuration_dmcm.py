@@ -1,4 +1,4 @@
-"""Configuration of DMCM: the towers, and the constants of its training."""
+"""Configuration of DMCM: the towers and the constants of its training."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -10,35 +10,36 @@ from ..common_space.configuration_common_space import CommonSpaceConfig
 
 _CONTRASTS = Rule(
     lambda config: config.beta < 1,
-    "with `beta` 1 nothing is contrasted. Leave it out.",
+    "with `beta` 1 the contrastive loss has no weight. Leave it out.",
 )
 
 
 @strict
 class DmcmConfig(CommonSpaceConfig):
-    """What a `DmcmModel` is made of (see `CommonSpaceConfig`) and how DMCM trains it.
+    """Configuration of a `DmcmModel` (see `CommonSpaceConfig`) and of its training by DMCM.
 
     Source: Ding et al., "Dual-Mix for Cross-Modal Retrieval with Noisy Labels". The paper gives
-    neither rho nor lambda; .7 and .1 are those of the code behind its Fig. 3.
+    neither rho nor lambda; .7 and .1 are the values in the code for its Fig. 3.
 
     Args:
-        class_loss: L_m of Eq. 3, a name for `classification_loss`; "ngce" or "mae" alone are the
+        class_loss: L_m of Eq. 3, a name for `classification_loss`; "ngce" and "mae" are the
             ablations of Table 3.
-        class_loss_options: Its options, such as `{"rho": 0.7}`.
-        beta: Weight of L_m in Eq. 8; 1 - beta is that of the contrastive loss.
+        class_loss_options: Options of the class loss, such as `{"rho": 0.7}`.
+        beta: Weight of L_m in Eq. 8; 1 - beta is the weight of the contrastive loss.
         contrastive_temperature: tau_2 of Eq. 7.
         self_similarity: Whether Eq. 7 counts an embedding's similarity with itself, as printed.
-        mixing_weight: lambda of Eq. 6, the share of the noisy sample; 1 leaves it as it is.
-        mixture_scope: "epoch": one mixture a modality over all training pairs at the beginning of
-            each epoch, as the text says. "batch": one for every mini-batch, as the published code.
+        mixing_weight: lambda of Eq. 6, the share of the noisy sample; 1 leaves it unchanged.
+        mixture_scope: "epoch": one mixture per modality over all training pairs at the beginning
+            of each epoch, as in the paper's text. "batch": one per mini-batch, as in the published
+            code.
         mixture: "beta", or "gaussian" for comparison.
-        monotone: Whether the clean probability may never rise with the loss.
-        selection: How many samples count as clean: "rate" (1 - noise_rate of them), "threshold"
-            (those of posterior `clean_threshold` or more) or "estimated" (the rate is the weight
-            of the mixture's high-loss component). By default "rate" with a noise rate and
-            "estimated" without one.
-        noise_rate: r, when the selection is "rate".
-        clean_threshold: delta, when the selection is "threshold".
+        monotone: Whether the clean probability never increases with the loss.
+        selection: Which samples count as clean: "rate" (the share 1 - noise_rate), "threshold"
+            (posterior of at least `clean_threshold`) or "estimated" (the rate is the weight of the
+            mixture's high-loss component). Default: "rate" with a noise rate, "estimated" without
+            one.
+        noise_rate: r, for the selection "rate".
+        clean_threshold: delta, for the selection "threshold".
     """
 
     model_type = "noisy_xmodal_dmcm"
@@ -49,8 +50,8 @@ class DmcmConfig(CommonSpaceConfig):
         "self_similarity": _CONTRASTS,
         "clean_threshold": Rule(
             lambda config: config.selection == "threshold",
-            "clean samples are not chosen by a threshold. Set `selection` to 'threshold', or leave "
-            "it out.",
+            "no threshold selects the clean samples. Set `selection` to 'threshold', or leave it "
+            "out.",
         ),
     }
 
@@ -73,7 +74,7 @@ class DmcmConfig(CommonSpaceConfig):
             self.selection = "estimated" if self.noise_rate is None else "rate"
 
     def validate_method(self) -> None:
-        """Refuse constants for which the equations have no meaning."""
+        """Reject constants outside the range of the equations."""
         for name in ("beta", "mixing_weight", "clean_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must be in [0, 1], found {getattr(self, name)}.")
@@ -85,8 +86,8 @@ class DmcmConfig(CommonSpaceConfig):
             raise ValueError("DMCM needs class logits: `classifier` must not be 'none'.")
         if (self.selection == "rate") != (self.noise_rate is not None):
             raise ValueError(
-                f"`selection` is {self.selection!r} and `noise_rate` {self.noise_rate}: give a "
-                "noise rate with the selection 'rate', and with that alone."
+                f"`selection` is {self.selection!r} and `noise_rate` {self.noise_rate}: set "
+                "`noise_rate` with the selection 'rate', and with no other selection."
             )
         if self.noise_rate is not None and not 0 <= self.noise_rate <= 1:
             raise ValueError(f"`noise_rate` must be in [0, 1], found {self.noise_rate}.")

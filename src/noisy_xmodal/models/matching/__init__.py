@@ -1,1 +1,1 @@
-"""The matching model that every pair method trains."""
+"""The matching model that methods for image-caption pairs train."""

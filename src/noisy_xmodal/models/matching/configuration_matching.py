@@ -13,37 +13,37 @@ from ..sharing import SharedConfig
 
 _OF_WORDS = Rule(
     lambda config: config.text_config is None,
-    "the text encoder is a transformers model, which has words of its own. Leave it out.",
+    "the text encoder is a transformers model with its own vocabulary. Leave it out.",
 )
 
 
 @strict
 class MatchingConfig(SharedConfig):
-    """What a `MatchingModel` is made of. The defaults are SGR's as NCR trains it.
+    """Configuration of a `MatchingModel`. The defaults are those of SGR as NCR trains it.
 
     Args:
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
-        region_size: Size of a region's feature vector, when `vision_config` is None.
+        region_size: Size of a region's feature vector, if `vision_config` is None.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
-        word_encoder: Word-level text encoder, "bigru" or "words", when `text_config` is None.
-        vocab_size: Number of words, when `text_config` is None.
-        word_size: Size of a word's embedding, when `text_config` is None.
+        word_encoder: Word-level text encoder, "bigru" or "words", if `text_config` is None.
+        vocab_size: Number of words, if `text_config` is None.
+        word_size: Size of a word's embedding, if `text_config` is None.
         hidden_size: Size of the joint space.
         dropout: Dropout on the word embeddings.
-        image_dropout: Dropout on the region features, or on what the vision model gives.
-        normalize_tokens: Whether regions and words have unit length in the joint space.
-        similarity: Name of the similarity head, see `SIMILARITY_HEADS`.
+        image_dropout: Dropout on the region features or on the outputs of the vision model.
+        normalize_tokens: Whether regions and words are scaled to unit length in the joint space.
+        similarity: Name of the similarity head; see `SIMILARITY_HEADS`.
         similarity_options: Further arguments of the head, such as `{"lambda_softmax": 9.0}`.
         logit_scale_init: Initial natural logarithm of the inverse temperature of the logits.
-        match_scale: With `match_bias`, what turns a score into the probability of a match, see
-            `noisy_xmodal.evaluation.calibrate`; None before that.
-        match_bias: The other of the two.
+        match_scale: Factor of a score in the calibrated probability of a match, see
+            `noisy_xmodal.evaluation.calibrate`; None before calibration.
+        match_bias: Bias of a score in that probability; None before calibration.
         method: Name of the method that trains the model.
-        method_options: Constants of that method, where they are not its defaults.
-        pad_token_id: Padding of the word-level tokenizer, as for the next two.
-        bos_token_id: First token of a text.
-        eos_token_id: Last token of a text.
+        method_options: Constants of that method that differ from its defaults.
+        pad_token_id: Padding token of the word-level tokenizer.
+        bos_token_id: Its first token of a text.
+        eos_token_id: Its last token of a text.
     """
 
     model_type = "noisy_xmodal_matching"
@@ -82,12 +82,12 @@ class MatchingConfig(SharedConfig):
     eos_token_id: int | None = 2
 
     def check_fields(self, further: Mapping[str, Any]) -> None:
-        """Refuse fields of a new config, and options of its head, that nothing reads."""
+        """Reject unused fields of a new config and unused options of its head."""
         super().check_fields(further)
         check_options(self.similarity, self.similarity_options or {})
 
     def validate_sizes(self) -> None:
-        """Refuse sizes that no model can have."""
+        """Reject sizes that are not valid for any model."""
         for name in ("region_size", "vocab_size", "word_size", "hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")

@@ -1,7 +1,7 @@
-"""A matching model: both sides encoded apart, compared by a similarity head.
+"""A matching model: two separate encoders and a similarity head that compares their outputs.
 
-Every pair method of this library trains this model; the head decides whether it is VSE++, SCAN, SAF
-or SGR. Its output has CLIP's field names.
+Methods for image-caption pairs train this model. The head makes it VSE++, SCAN, SAF or SGR. The
+output has CLIP's field names.
 """
 
 import math
@@ -24,7 +24,7 @@ from .configuration_matching import MatchingConfig
 
 @dataclass
 class MatchingOutput(ModelOutput):
-    """Scores of all images of a batch with all its texts.
+    """Scores of all images of a batch with all texts of the batch.
 
     Args:
         scores: Raw similarities of the head, (n_images, n_texts).
@@ -42,7 +42,7 @@ class MatchingOutput(ModelOutput):
 
 
 class MatchingPreTrainedModel(SharedModel):
-    """Weight initialisation shared by the models that are built of encoders and heads."""
+    """Weight initialisation of models with encoders and a similarity head."""
 
     config_class = MatchingConfig
     base_model_prefix = "matching"
@@ -51,7 +51,7 @@ class MatchingPreTrainedModel(SharedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Xavier for projections, as the published code of SCAN and SGRAF does; GRU by its size."""
+        """Xavier for projections, as in the published code of SCAN and SGRAF; GRU by its size."""
         if isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -105,7 +105,7 @@ class MatchingModel(MatchingPreTrainedModel):
 
     @property
     def text_length_limit(self) -> int | None:
-        """The most tokens that the text encoder has positions for; None where there is no limit."""
+        """Maximum number of tokens that the text encoder reads; None without a limit."""
         return getattr(self.text_encoder, "length_limit", None)
 
     def encode_image(
@@ -122,7 +122,7 @@ class MatchingModel(MatchingPreTrainedModel):
             region_mask: (n_images, n_regions), True where a region is real.
 
         Raises:
-            ValueError: If the input is not of the kind that this model reads.
+            ValueError: If this model does not read inputs of this kind.
         """
         if self.config.vision_config is None:
             if regions is None:
@@ -133,7 +133,7 @@ class MatchingModel(MatchingPreTrainedModel):
         return self.image_encoder(pixel_values)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
-        """Encode texts, ids (n_texts, length); the mask is 1 where a token is real."""
+        """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         return self.text_encoder(input_ids, attention_mask)
@@ -178,9 +178,9 @@ class MatchingModel(MatchingPreTrainedModel):
     ) -> MatchingOutput:
         """Score all images of the batch with all its texts; see the encode methods for shapes.
 
-        With `gather`, of the whole batch that several processes share. With `few_pairs`, for a loss
-        whose gradient reaches few of the pairs; scores and gradients are the same, and some heads
-        are faster.
+        With `gather`, the scores cover the whole batch of all processes. `few_pairs` is for a loss
+        whose gradient reaches few of the pairs: some heads are then faster, with the same scores
+        and gradients.
         """
         image = self.encode_image(pixel_values, regions, region_mask)
         text = self.encode_text(input_ids, attention_mask)
@@ -207,7 +207,7 @@ class MatchingModel(MatchingPreTrainedModel):
     def load_backbones(
         self, vision: str | Path | None = None, text: str | Path | None = None
     ) -> None:
-        """Replace the fresh weights of the transformers encoders by pretrained ones.
+        """Replace the initial weights of the transformers encoders with pretrained ones.
 
         Args:
             vision: Name or folder of a pretrained vision model of the config's type.

@@ -19,17 +19,17 @@ EncodedByPeers = tuple[Encoded, Encoded]
 
 @dataclass
 class PeersOutput(MatchingOutput):
-    """The ensemble's scores, or each peer's own output when the batch was dealt to the peers.
+    """The ensemble's scores, or one output per peer when the batch is split between the peers.
 
     Args:
-        peers: Outputs of peer A and peer B on their own pairs, only with `peer` given.
+        peers: Outputs of peer A and peer B on their own pairs, if `peer` was passed.
     """
 
     peers: tuple[MatchingOutput, MatchingOutput] | None = None
 
 
 class PeersModel(MatchingPreTrainedModel):
-    """Peers A and B; `peer_a.save_pretrained(...)` stores one of them as a `MatchingModel`.
+    """Peers A and B; `peer_a.save_pretrained(...)` saves one of them as a `MatchingModel`.
 
     Args:
         config: Shape of the peers.
@@ -56,17 +56,17 @@ class PeersModel(MatchingPreTrainedModel):
 
     @property
     def text_length_limit(self) -> int | None:
-        """The most tokens that the text encoders have positions for, if there is a limit."""
+        """Maximum number of tokens that the text encoders read; None without a limit."""
         return self.peer_a.text_length_limit
 
     def encode_image(self, **image_inputs: Tensor | None) -> EncodedByPeers:
-        """Encode images by both peers; inputs as for `MatchingModel.encode_image`."""
+        """Encode images with both peers; inputs as for `MatchingModel.encode_image`."""
         return (self.peer_a.encode_image(**image_inputs), self.peer_b.encode_image(**image_inputs))
 
     def encode_text(
         self, input_ids: Tensor, attention_mask: Tensor | None = None
     ) -> EncodedByPeers:
-        """Encode texts by both peers; inputs as for `MatchingModel.encode_text`."""
+        """Encode texts with both peers; inputs as for `MatchingModel.encode_text`."""
         return (
             self.peer_a.encode_text(input_ids, attention_mask),
             self.peer_b.encode_text(input_ids, attention_mask),
@@ -79,7 +79,7 @@ class PeersModel(MatchingPreTrainedModel):
     def get_image_features(self, **image_inputs: Tensor) -> Tensor:
         """Unit vectors of images, (n_images, 2 * hidden_size), for a two-tower head.
 
-        The peers' vectors stand beside each other, scaled by 1 / sqrt(2), so that the inner product
+        The peers' vectors are concatenated and scaled by 1 / sqrt(2), so that the inner product
         with `get_text_features` is the ensemble's similarity.
         """
         features = [peer.get_image_features(**image_inputs) for peer in self.peers]
@@ -104,19 +104,19 @@ class PeersModel(MatchingPreTrainedModel):
         """Score all images of the batch with all its texts.
 
         Args:
-            input_ids: (n_texts, length), see `MatchingModel` for this and the next four.
+            input_ids: (n_texts, length); see `MatchingModel` for this and the next four.
             attention_mask: (n_texts, length).
             pixel_values: (n_images, channels, height, width).
             regions: (n_images, n_regions, region_size).
             region_mask: (n_images, n_regions).
             peer: For training, the peer that each pair of the batch belongs to, 0 or 1,
-                (n_pairs,). Each peer then sees its own pairs alone, through one forward pass of the
+                (n_pairs,). Each peer then reads only its own pairs, in one forward pass of the
                 whole model, so that gradients synchronise under data parallelism.
-            gather: Whether a peer's pairs meet those of all processes.
-            few_pairs: For a loss whose gradient reaches few of the pairs, see `MatchingModel`.
+            gather: Whether each peer scores its pairs of all processes together.
+            few_pairs: For a loss whose gradient reaches few of the pairs; see `MatchingModel`.
 
         Returns:
-            The ensemble's scores, or `peers` alone when `peer` is given.
+            The ensemble's scores, or only `peers` if `peer` is passed.
         """
         batch = {
             "input_ids": input_ids,
@@ -130,8 +130,8 @@ class PeersModel(MatchingPreTrainedModel):
                 {key: None if value is None else value[peer == k] for key, value in batch.items()}
                 for k in range(2)
             ]
-            how = {"gather": gather, "few_pairs": few_pairs}
-            a, b = self.peer_a(**own[0], **how), self.peer_b(**own[1], **how)
+            options = {"gather": gather, "few_pairs": few_pairs}
+            a, b = self.peer_a(**own[0], **options), self.peer_b(**own[1], **options)
             return PeersOutput(peers=(a, b))
         a, b = self.peer_a(**batch, gather=gather), self.peer_b(**batch, gather=gather)
         image_embeds = text_embeds = None

@@ -1,4 +1,4 @@
-"""Pictures or region features and captions in, model inputs out."""
+"""Prepares pictures or region features and captions as inputs of a matching model."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -13,13 +13,13 @@ from ..sharing import Installed, SharedProcessor
 
 
 class RegionOptions(TypedDict, total=False):
-    """The options of `RegionFeatureProcessor`."""
+    """Options of `RegionFeatureProcessor`."""
 
     return_tensors: str | TensorType | None
 
 
 class RegionFeatureProcessor(Installed, BaseImageProcessor):
-    """Pads ragged region features to a batch. It takes the place of an image processor.
+    """Pads region features of different lengths to a batch, in place of an image processor.
 
     Args:
         region_size: Size of a region's feature vector.
@@ -35,27 +35,27 @@ class RegionFeatureProcessor(Installed, BaseImageProcessor):
     def __call__(
         self, images: Any, return_tensors: str | TensorType | None = "pt", **kwargs: Any
     ) -> BatchFeature:
-        """Stack features of images.
+        """Stack the region features of images.
 
         Args:
-            images: One array (n_regions, region_size) per image, or one for a single image; the
-                path of a local .npy file may stand for an array.
+            images: One array (n_regions, region_size) per image, or a single array for one image;
+                the path of a local .npy file may replace an array.
             return_tensors: "pt" for torch tensors, "np" or None for arrays.
-            kwargs: None: options of pictures, such as `size`, are refused.
+            kwargs: Not used; options of pictures, such as `size`, raise an error.
 
         Returns:
             `regions` (n_images, n_regions, region_size), float32, padded with zeros, and
             `region_mask` (n_images, n_regions), bool.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If there is no array, one is not a matrix with `region_size` columns and a
-                row, or an option of pictures is given.
+            FileNotFoundError: If a file does not exist.
+            ValueError: If there is no array, an array is not a matrix with `region_size` columns
+                and at least one row, or an option of pictures is passed.
         """
         if kwargs:
             raise ValueError(
-                f"`{next(iter(kwargs))}` is no option of region features, which are taken as they "
-                "are: pass `return_tensors` or nothing."
+                f"`{next(iter(kwargs))}` is not an option of region features, which stay "
+                "unchanged: pass `return_tensors` or nothing."
             )
         arrays = load_regions(images)
         for position, array in enumerate(arrays):
@@ -77,7 +77,8 @@ class MatchingProcessor(SharedProcessor):
     """An image processor (or `RegionFeatureProcessor`) and a tokenizer.
 
     Args:
-        image_processor: Any image processor that gives `pixel_values`, or region features' one.
+        image_processor: An image processor that returns `pixel_values`, or a
+            `RegionFeatureProcessor`.
         tokenizer: Any tokenizer.
     """
 
@@ -87,10 +88,10 @@ class MatchingProcessor(SharedProcessor):
         super().__init__(image_processor, tokenizer)
 
     def limit_text(self, limit: int | None) -> None:
-        """Cut texts at this many tokens from now on, unless they are cut earlier already.
+        """Truncate texts to this many tokens from now on, unless a lower limit is already set.
 
         Args:
-            limit: What the text encoder can read, a model's `text_length_limit`.
+            limit: Maximum number of tokens of the text encoder, a model's `text_length_limit`.
         """
         limit_tokens(self.tokenizer, limit)
 
@@ -99,20 +100,20 @@ class MatchingProcessor(SharedProcessor):
     ) -> BatchFeature:
         """Prepare images, texts or both.
 
-        Texts are padded and cut, and everything is a torch tensor, unless options say otherwise.
+        By default texts are padded and truncated, and all outputs are torch tensors.
 
         Args:
             images: One or several, in any mixture: PIL pictures of any mode, paths of local files,
                 arrays; for region features arrays (n_regions, region_size) or paths of .npy files.
             text: One caption or several.
             kwargs: Options of the tokenizer and of the image processor under the names that
-                transformers has for them: by themselves, or in `text_kwargs`, `images_kwargs` or
+                transformers uses: directly, or in `text_kwargs`, `images_kwargs` or
                 `common_kwargs`.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If neither images nor text are given, an image cannot be read, a text has no
-                token, or an option is not known.
+            FileNotFoundError: If a file does not exist.
+            ValueError: If there are neither images nor text, an image cannot be read, a text has no
+                token, or an option is unknown.
         """
         if images is None and text is None:
             raise ValueError("pass `images`, `text` or both.")
@@ -129,7 +130,7 @@ class MatchingProcessor(SharedProcessor):
 
 
 def _check_tokens(attention_mask: Any) -> None:
-    """Refuses a text without a token; the mask is of one text or several, as any array or list."""
+    """Reject texts without a token; the mask covers one text or several, as any array or list."""
     masks = [np.asarray(mask) for mask in attention_mask]
     masks = [np.array(masks)] if masks and masks[0].ndim == 0 else masks
     for position, mask in enumerate(masks):

@@ -1,4 +1,4 @@
-"""Configuration of NCR: a matching model, twice, and the constants of its robust training."""
+"""Configuration of NCR: two matching models and the constants of their robust training."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -10,32 +10,32 @@ from ..matching.configuration_peers import PeersConfig
 
 _RECTIFIES = Rule(
     lambda config: config.co_rectify,
-    "without co-rectification no target is predicted. Leave it out.",
+    "without co-rectification the model predicts no targets. Leave it out.",
 )
-_BENDS = "with co-rectification and another objective than soft_infonce alone. Leave it out."
+_CONDITION = "only with co-rectification and an objective other than soft_infonce. Leave it out."
 
 
 @strict
 class NcrConfig(PeersConfig):
-    """What both peers are made of (see `MatchingConfig`) and how NCR trains them.
+    """Configuration of both peers (see `MatchingConfig`) and of their training by NCR.
 
     Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS
     2021. The equation numbers are the paper's.
 
     Args:
-        objective: What a rectified target enters. "triplet": the soft margin of the hardest
-            negatives (Eq. 6-7). "mean_triplet": the same with all negatives, gentler on small
-            models. "infonce": the weight of the pair's symmetric cross-entropy. "soft_infonce":
-            the mass that the pair has in the target distribution of the cross-entropy.
+        objective: The loss, and what a rectified target sets in it. "triplet": the soft margin of
+            the hardest negatives (Eq. 6-7). "mean_triplet": the same with all negatives, more
+            stable for small models. "infonce": the weight of the pair's symmetric cross-entropy.
+            "soft_infonce": the pair's mass in the target distribution of the cross-entropy.
         margin: alpha of Eq. 2 and 7.
-        soft_margin: Curve of Eq. 7, "exponential", "linear" or "sine". It bends the weights of
-            "infonce" too.
+        soft_margin: Curve of Eq. 7, "exponential", "linear" or "sine". It also applies to the
+            weights of "infonce".
         curve: m of Eq. 7.
-        clean_threshold: A pair is clean from this posterior on.
+        clean_threshold: Smallest posterior of a clean pair.
         anchor_share: Share of a chunk's pairs whose mean margin is tau of Eq. 5.
         rectification: "epoch": Eq. 4-5 once per division, over the fixed chunks of the loss pass.
-            "batch": for every mini-batch, as Algorithm 1 prints it; one more forward pass a step.
-        co_rectify: False keeps the division alone (clean pairs count fully, noisy ones serve as
+            "batch": for every mini-batch, as in Algorithm 1, with one more forward pass per step.
+        co_rectify: False uses only the division (clean pairs have full weight, noisy ones serve as
             negatives only), the paper's ablation "co-divide".
     """
 
@@ -49,7 +49,7 @@ class NcrConfig(PeersConfig):
         ),
         "soft_margin": Rule(
             lambda config: config.co_rectify and config.objective != "soft_infonce",
-            f"targets are bent {_BENDS}",
+            f"the soft margin applies {_CONDITION}",
         ),
         "curve": Rule(
             lambda config: (
@@ -57,7 +57,7 @@ class NcrConfig(PeersConfig):
                 and config.objective != "soft_infonce"
                 and config.soft_margin == "exponential"
             ),
-            f"targets are bent by the exponential curve, {_BENDS}",
+            f"the exponential soft margin applies {_CONDITION}",
         ),
         "anchor_share": _RECTIFIES,
         "rectification": _RECTIFIES,
@@ -73,7 +73,7 @@ class NcrConfig(PeersConfig):
     co_rectify: bool = True
 
     def validate_method(self) -> None:
-        """Refuse constants for which the equations have no meaning."""
+        """Reject constants outside the range of the equations."""
         if self.margin <= 0:
             raise ValueError(f"`margin` must be positive, found {self.margin}.")
         if self.curve <= 0 or self.curve == 1:

@@ -1,4 +1,4 @@
-"""NCR reads what any matching model reads."""
+"""The processor of NCR, the same as for any matching model."""
 
 from ..matching.processing_matching import MatchingProcessor
 
@@ -7,6 +7,7 @@ class NcrProcessor(MatchingProcessor):
     """An image processor (or `RegionFeatureProcessor`) and a tokenizer, see `MatchingProcessor`.
 
     Args:
-        image_processor: Any image processor that gives `pixel_values`, or region features' one.
+        image_processor: An image processor that returns `pixel_values`, or a
+            `RegionFeatureProcessor`.
         tokenizer: Any tokenizer.
     """

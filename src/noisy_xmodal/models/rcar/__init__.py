@@ -1,1 +1,1 @@
-"""RCAR: a cross-encoder that refurbishes its labels (Guo and Ding, FITEE 2023)."""
+"""RCAR: a cross-encoder trained with refurbished labels (Guo and Ding, FITEE 2023)."""

@@ -14,45 +14,46 @@ from ..sharing import SharedConfig
 
 @strict
 class RcarConfig(SharedConfig):
-    """What an `RcarModel` is made of and how RCAR trains it. The defaults are the paper's.
+    """Configuration of an `RcarModel` and of its training by RCAR. The defaults are the paper's.
 
     Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 2023.
-    The equation numbers are the paper's. It gives 8 layers of 8 heads and BERT; sizes of tokens and
-    feed-forward networks are BERT base's.
+    The equation numbers are the paper's. The paper specifies 8 layers of 8 heads and BERT. The
+    sizes of tokens and feed-forward networks are those of BERT base.
 
     Args:
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
         region_size: Size of a region's feature vector, without its box.
-        box_geometry: What is known of a region's box. "none"; or each region ends with its corners
-            (left, top, right, bottom as shares of the picture), of which the model reads "5d": them
-            and the area, or "7d": width and height too.
+        box_geometry: What the model reads of a region's box: "none"; "5d", the corners and area;
+            "7d", width and height too. With "5d" and "7d" each region ends with its corners (left,
+            top, right, bottom as shares of the picture).
         text_config: Configuration of a transformers text encoder; BERT base if None.
         hidden_size: Size of a token of the single-stream transformer.
-        num_hidden_layers: Its layers.
-        num_attention_heads: Its heads.
-        intermediate_size: Size of the hidden layer of its feed-forward networks.
-        hidden_dropout: Dropout on tokens and on what each part of a layer adds.
+        num_hidden_layers: Number of layers of the transformer.
+        num_attention_heads: Number of attention heads per layer.
+        intermediate_size: Size of the hidden layer of the feed-forward networks.
+        hidden_dropout: Dropout on tokens and on the output of each part of a layer.
         attention_dropout: Dropout on the attention weights.
-        image_dropout: Dropout on the region features, or on what the vision model gives.
-        layer_norm_eps: Added to variances.
-        initializer_range: Standard deviation of fresh weights.
-        score_dtype: Number format of scoring. "auto": bfloat16 on a GPU that has it, else that of
-            the weights.
-        negatives_per_positive: Wrong pairs that are made for each given pair.
-        negative_side: What is replaced in them: "image", "text", or "both" by the toss of a coin.
-        masking: "mask" replaces every chosen word by [MASK] (the paper); "bert" leaves 10 % of
-            them as they are and puts a random word in the place of another 10 %.
-        mask_probability: Share of the words that is chosen (Eq. 3).
-        mask_weight: Weight of Eq. 3 beside Eq. 2.
-        refurbishment: "hard" labels by Eq. 11, or "soft" ones without its argmax.
-        prediction: Where z of Eq. 11 comes from: "epoch", the pass in eval mode that gives the
-            losses, or "batch", the training step's own output.
-        mixture: Mixture over the losses, "beta" (Eq. 4-9) or "gaussian".
-        loss_range: Percentiles of the losses that normalisation maps to 0 and 1; losses beyond
-            them are clipped.
-        method: Name of another method that trains the model.
-        method_options: Constants of that method, where they are not its defaults.
+        image_dropout: Dropout on the region features or on the outputs of the vision model.
+        layer_norm_eps: Constant added to variances.
+        initializer_range: Standard deviation of initial weights.
+        score_dtype: Number format of scoring. "auto": bfloat16 on a GPU that supports it,
+            otherwise the format of the weights.
+        negatives_per_positive: Number of wrong pairs generated per pair of the dataset.
+        negative_side: The side replaced in a wrong pair: "image", "text", or "both" for either side
+            with equal probability.
+        masking: "mask" replaces every selected word with [MASK] (the paper); "bert" leaves 10 % of
+            them unchanged and replaces another 10 % with a random word.
+        mask_probability: Share of the words that are selected (Eq. 3).
+        mask_weight: Weight of Eq. 3 relative to Eq. 2.
+        refurbishment: "hard" labels by Eq. 11, or "soft" labels without the argmax of Eq. 11.
+        prediction: Source of z in Eq. 11: "epoch", the pass in eval mode that computes the losses,
+            or "batch", the output of the training step.
+        mixture: Mixture model of the losses, "beta" (Eq. 4-9) or "gaussian".
+        loss_range: Percentiles of the losses that normalisation maps to 0 and 1; losses
+            outside are clipped.
+        method: Name of the method that trains the model, if not RCAR.
+        method_options: Constants of that method that differ from its defaults.
     """
 
     model_type = "noisy_xmodal_rcar"
@@ -61,7 +62,7 @@ class RcarConfig(SharedConfig):
         "text_config": SubConfigSpec(AutoConfig, model_type="bert"),
     }
 
-    #: The fields that are constants of RCAR, not sizes of the network.
+    #: Fields that are constants of RCAR, not sizes of the network.
     constants: ClassVar[tuple[str, ...]] = (
         *("negatives_per_positive", "negative_side", "masking", "mask_probability", "mask_weight"),
         *("refurbishment", "prediction", "mixture", "loss_range"),
@@ -96,7 +97,7 @@ class RcarConfig(SharedConfig):
     method_options: dict[str, Any] | None = None
 
     def validate_sizes(self) -> None:
-        """Refuse sizes that no model can have."""
+        """Reject sizes that are not valid for any model."""
         for name in (
             *("region_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
             *("intermediate_size", "negatives_per_positive"),
@@ -117,19 +118,19 @@ class RcarConfig(SharedConfig):
         if self.vision_config is not None and self.box_geometry != "none":
             raise ValueError(
                 f"`box_geometry` is {self.box_geometry!r} and the model reads pixels, which have "
-                "no boxes: leave it at 'none', or give region features."
+                "no boxes: set it to 'none', or use region features."
             )
 
     def validate_method(self) -> None:
-        """Refuse constants for which the equations have no meaning."""
+        """Reject constants outside the range of the equations."""
         if not 0 < self.mask_probability < 1:
             raise ValueError(
                 f"`mask_probability` must be in (0, 1), found {self.mask_probability}."
             )
         if self.mask_weight <= 0:
             raise ValueError(
-                f"`mask_weight` must be positive, found {self.mask_weight}: for no masked words "
-                "set `mlm_epochs` of the training arguments to 0."
+                f"`mask_weight` must be positive, found {self.mask_weight}: to train "
+                "without masked words, set `mlm_epochs` of the training arguments to 0."
             )
         low_high = tuple(self.loss_range)
         if len(low_high) != 2 or not 0 <= low_high[0] < low_high[1] <= 100:
@@ -139,5 +140,5 @@ class RcarConfig(SharedConfig):
 
     @property
     def box_size(self) -> int:
-        """How many numbers of a box each region ends with."""
+        """Number of box values at the end of each region."""
         return 0 if self.box_geometry == "none" else 4

@@ -1,12 +1,14 @@
-"""RCAR's model: image and text tokens read together, judged by the token before them.
+"""RCAR's model: a transformer over image and text tokens that classifies [CLS].
 
 Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 2023,
-section 3.1. The sequence is [CLS], image tokens, text tokens. [CLS] is learnt and not the text
-encoder's. What a token is of, image or text, is added to it as in UNITER (Chen et al., ECCV 2020).
+section 3.1. The sequence is [CLS], image tokens, text tokens. [CLS] is a learned vector, not
+the text encoder's. A modality embedding, image or text, is added to each token, as in UNITER (Chen
+et al., ECCV 2020).
 
-Scoring all pairs of N images and M texts takes N x M joint passes. What does not depend on the
-pair is computed once: both encoders, and the first layer's queries, keys and values. The last layer
-computes [CLS] alone, and texts of like length are scored together, so that little is padding.
+Scoring all pairs of N images and M texts takes N x M joint passes. Values that do not depend
+on the pair are computed once: the outputs of both encoders, and the first layer's queries, keys and
+values. The last layer computes only [CLS]. Texts of similar length are scored together, which
+reduces padding.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -27,21 +29,21 @@ from ...modules.text_encoders import TransformerTextEncoder
 from ..sharing import SharedModel
 from .configuration_rcar import RcarConfig
 
-#: Tokens in one joint pass of scoring; more are slower on a CPU, whose caches are small.
+#: Tokens per joint pass of scoring; more are slower on a CPU because its caches are small.
 SCORE_TOKENS = {"cpu": 4096, "default": 131072}
 
 
 @dataclass
 class RcarOutput(ModelOutput):
-    """Scores of all images of a batch with all its texts, or of chosen pairs.
+    """Scores of all images of a batch with all its texts, or of selected pairs.
 
     Args:
         scores: Probability that image and text are aligned, (n_images, n_texts).
-        logits_per_image: Its log-odds, which pairs are ranked by, (n_images, n_texts).
-        logits_per_text: Its transpose, (n_texts, n_images).
-        pair_logits: For chosen pairs, logits of "not aligned" and "aligned", (n_pairs, 2).
-        pair_features: Their [CLS], (n_pairs, hidden).
-        word_logits: Logits of the words behind the masked tokens, (n_masked, vocab_size).
+        logits_per_image: Log-odds of `scores`, for ranking, (n_images, n_texts).
+        logits_per_text: Transpose of `logits_per_image`, (n_texts, n_images).
+        pair_logits: For selected pairs, logits of "not aligned" and "aligned", (n_pairs, 2).
+        pair_features: Outputs at [CLS] for these pairs, (n_pairs, hidden).
+        word_logits: Logits of the words at the masked tokens, (n_masked, vocab_size).
     """
 
     scores: Tensor | None = None
@@ -53,13 +55,13 @@ class RcarOutput(ModelOutput):
 
 
 class WordHead(nn.Module):
-    """Which word a token stands for; shares the text encoder's embeddings (Eq. 3).
+    """Predicts the word at a masked token; shares the text encoder's embeddings (Eq. 3).
 
     Args:
         hidden_size: Size of a token.
         word_size: Size of a word's embedding.
         vocab_size: Number of words.
-        layer_norm_eps: Added to variances.
+        layer_norm_eps: Constant added to variances.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class RcarModel(SharedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal weights, as in BERT; the encoders' own where they have some."""
+        """Normal weights, as in BERT; encoders with their own initialisation use that."""
         if isinstance(module, RcarModel):
             init.normal_(module.class_token, std=self.config.initializer_range)
         elif isinstance(module, WordHead):
@@ -137,12 +139,12 @@ class RcarModel(SharedModel):
 
     @property
     def word_embeddings(self) -> nn.Embedding:
-        """The text encoder's."""
+        """Word embeddings of the text encoder."""
         return self.text_encoder.backbone.get_input_embeddings()
 
     @property
     def text_length_limit(self) -> int | None:
-        """The most tokens that the text encoder has positions for; None where there is no limit."""
+        """Maximum number of tokens that the text encoder reads; None without a limit."""
         return self.text_encoder.length_limit
 
     # Encoding
@@ -153,16 +155,16 @@ class RcarModel(SharedModel):
         regions: Tensor | None = None,
         region_mask: Tensor | None = None,
     ) -> Encoded:
-        """Make the image tokens of the sequence, (n_images, n_tokens, hidden).
+        """Compute the image tokens of the sequence, (n_images, n_tokens, hidden).
 
         Args:
             pixel_values: (n_images, channels, height, width), for a model that reads pixels.
             regions: (n_images, n_regions, region_size), for a model that reads region features;
-                with box geometry each ends with four numbers more.
+                with box geometry each region ends with four more numbers.
             region_mask: (n_images, n_regions), True where a region is real.
 
         Raises:
-            ValueError: If the input is not of the kind that this model reads.
+            ValueError: If this model does not read inputs of this kind.
         """
         if self.config.vision_config is None:
             if regions is None:
@@ -175,7 +177,7 @@ class RcarModel(SharedModel):
         return Encoded(self.dropout(self.image_norm(tokens + self.modality.weight[0])), mask)
 
     def _encode_regions(self, regions: Tensor, mask: Tensor | None) -> Encoded:
-        """Project regions, and add what their boxes say where the model reads them."""
+        """Project regions and, if the model reads boxes, add the projected boxes."""
         box_size = self.config.box_size
         if not box_size:
             return self.image_encoder(regions, mask)
@@ -184,7 +186,7 @@ class RcarModel(SharedModel):
             raise ValueError(
                 f"`regions` must be (n_images, n_regions, {expected}) for this model, "
                 f"{self.config.region_size} numbers and a box, found {tuple(regions.shape)}: "
-                "put the boxes behind the features, as noisy_xmodal.data.append_boxes does."
+                "append the boxes to the features, with noisy_xmodal.data.append_boxes."
             )
         boxes = regions[..., -box_size:]  # (n_images, n_regions, 4)
         sides = boxes[..., 2:] - boxes[..., :2]  # (n_images, n_regions, 2)
@@ -195,20 +197,20 @@ class RcarModel(SharedModel):
         return Encoded(tokens + self.box_projection(geometry), mask)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
-        """Make the text tokens of the sequence, (n_texts, length, hidden).
+        """Compute the text tokens of the sequence, (n_texts, length, hidden).
 
         Args:
             input_ids: (n_texts, length).
             attention_mask: (n_texts, length), 1 where a token is real.
 
         Raises:
-            ValueError: If a text is longer than the text encoder can read.
+            ValueError: If a text is too long for the text encoder.
         """
         limit = self.text_length_limit
         if limit is not None and input_ids.shape[1] > limit:
             raise ValueError(
-                f"a text has {input_ids.shape[1]} tokens and the text encoder reads {limit}: let "
-                "RcarProcessor cut them, by `limit_text(model.text_length_limit)`."
+                f"a text has {input_ids.shape[1]} tokens and the text encoder reads {limit}: "
+                "truncate texts with RcarProcessor: `limit_text(model.text_length_limit)`."
             )
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -221,16 +223,16 @@ class RcarModel(SharedModel):
     def score(self, image: Encoded, text: Encoded) -> Tensor:
         """Log-odds that each image and each text are aligned, (n_images, n_texts), float32.
 
-        Pairs are ranked by log-odds: in float32 their probability is 1 from 17 on. They are
-        computed in blocks, so memory does not grow with the number of pairs.
+        Rank pairs by log-odds, not by probabilities, which are 1 in float32 for log-odds of 17 or
+        more. Computed in blocks, so memory does not grow with the number of pairs.
         """
         n_images, n_texts = len(image.tokens), len(text.tokens)
-        every = _all_pairs(n_images, n_texts)
-        return self.score_pairs(image, text, every).view(n_images, n_texts)
+        pairs = _all_pairs(n_images, n_texts)
+        return self.score_pairs(image, text, pairs).view(n_images, n_texts)
 
     @torch.no_grad()
     def score_pairs(self, image: Encoded, text: Encoded, pairs: Tensor) -> Tensor:
-        """Log-odds that chosen images and texts are aligned, (n_pairs,), float32.
+        """Log-odds that selected images and texts are aligned, (n_pairs,), float32.
 
         Args:
             image: Encoded images.
@@ -242,7 +244,7 @@ class RcarModel(SharedModel):
         with self._score_format(device):
             tokens = (self.class_token[None], image.tokens, text.tokens)
             projected = tuple(self.encoder.first.project(side) for side in tokens)
-            for block, n_regions, n_words in _blocks_of_like_length(image.mask, text.mask, pairs):
+            for block, n_regions, n_words in _similar_lengths(image.mask, text.mask, pairs):
                 i, t = pairs[block].to(device).unbind(dim=1)
                 mask = _joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
                 states = self.encoder(
@@ -256,23 +258,24 @@ class RcarModel(SharedModel):
 
     @staticmethod
     def match_probability(scores: Tensor) -> Tensor:
-        """Probability of "aligned" from log-odds of any shape, float64: to report, not to rank."""
+        """Probability of "aligned" from log-odds of any shape, float64; not for ranking."""
         return scores.double().sigmoid()
 
     def _head_log_odds(self, features: Tensor) -> Tensor:
-        """Log-odds by the matching head, (n,), from [CLS] (n, hidden).
+        """Log-odds by the matching head, (n,), from outputs at [CLS] (n, hidden).
 
-        In float32 whatever the rest is in: bfloat16 has steps of .25 at 32, and so many ties.
+        In the format of the weights, without autocast: bfloat16 has steps of .25 at 32, which cause
+        many ties.
         """
         with torch.autocast(features.device.type, enabled=False):
             return _log_odds(self.matching_head(features.to(self.matching_head.weight.dtype)))
 
     def _score_format(self, device: torch.device) -> AbstractContextManager:
-        wanted = self.config.score_dtype
-        if wanted == "auto":
+        dtype = self.config.score_dtype
+        if dtype == "auto":
             has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-            wanted = "bfloat16" if has_bf16 else "float32"
-        if wanted == "bfloat16":
+            dtype = "bfloat16" if has_bf16 else "float32"
+        if dtype == "bfloat16":
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
 
@@ -290,25 +293,25 @@ class RcarModel(SharedModel):
         is_masked: Tensor | None = None,
         gather: bool = False,
     ) -> RcarOutput:
-        """Score all images of the batch with all its texts, or chosen pairs of them.
+        """Score all images of the batch with all its texts, or selected pairs.
 
         Args:
-            input_ids: (n_texts, length), see the encode methods for this and the next four.
+            input_ids: (n_texts, length); see the encode methods for this and the next four.
             attention_mask: (n_texts, length).
             pixel_values: (n_images, channels, height, width).
             regions: (n_images, n_regions, region_size).
             region_mask: (n_images, n_regions).
             pairs: Positions of an image and of a text, (n_pairs, 2), for `pair_logits`.
-            masked_input_ids: The texts with some words replaced, (n_texts, length); each is read
-                together with the image at its own position, for `word_logits`.
-            is_masked: Where they were replaced, bool (n_texts, length).
-            gather: Whether `pairs` counts the images and texts of all processes that share a batch.
+            masked_input_ids: The texts with some words replaced, (n_texts, length), for
+                `word_logits`. Each is read together with the image at the same position.
+            is_masked: Positions of the replaced words, bool (n_texts, length).
+            gather: Whether `pairs` indexes the images and texts of all processes of a batch.
         """
         image = self.encode_image(pixel_values, regions, region_mask)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        both = [input_ids] if masked_input_ids is None else [input_ids, masked_input_ids]
-        texts = self.encode_text(torch.cat(both), attention_mask.repeat(len(both), 1))
+        id_blocks = [input_ids] if masked_input_ids is None else [input_ids, masked_input_ids]
+        texts = self.encode_text(torch.cat(id_blocks), attention_mask.repeat(len(id_blocks), 1))
         n_texts = len(input_ids)
         text = Encoded(texts.tokens[:n_texts], texts.mask[:n_texts])
         output = RcarOutput()
@@ -317,10 +320,10 @@ class RcarModel(SharedModel):
             output.word_logits = self._words(image, masked, is_masked)
         if gather:
             image, text = gather_encoded(image), gather_encoded(text)
-        chosen = pairs
-        if chosen is None:
-            chosen = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)
-        i, t = chosen.unbind(dim=1)
+        positions = pairs
+        if positions is None:
+            positions = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)
+        i, t = positions.unbind(dim=1)
         tokens, mask = self._join(image, text, i, t)
         features = self.encoder(tokens, mask, n_outputs=1)[:, 0]  # (n_pairs, hidden)
         logits = self.matching_head(features).float()  # (n_pairs, 2)
@@ -333,21 +336,21 @@ class RcarModel(SharedModel):
         return output
 
     def _join(self, image: Encoded, text: Encoded, i: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Sequences [CLS], image i, text t and their mask, (n_pairs, length, ...)."""
+        """Sequences of [CLS], image i and text t, and their mask, (n_pairs, length, ...)."""
         sides = (self.class_token[None], image.tokens, text.tokens)
         return _sequences(sides, i, t), _joint_mask(image.mask[i], text.mask[t])
 
     def _words(self, image: Encoded, text: Encoded, is_masked: Tensor) -> Tensor:
-        """Logits of the masked words of each text beside its own image, (n_masked, vocab_size)."""
-        own = torch.arange(len(text.tokens), device=text.tokens.device)
-        tokens, mask = self._join(image, text, own, own)
+        """Logits of the masked words of each text with its own image, (n_masked, vocab_size)."""
+        rows = torch.arange(len(text.tokens), device=text.tokens.device)
+        tokens, mask = self._join(image, text, rows, rows)
         states = self.encoder(tokens, mask)[:, 1 + image.tokens.shape[1] :]  # (n, length, hidden)
         return self.word_head(states[is_masked], self.word_embeddings.weight).float()
 
     def load_backbones(
         self, vision: str | Path | None = None, text: str | Path | None = None
     ) -> None:
-        """Replace the fresh weights of the transformers encoders by pretrained ones.
+        """Replace the initial weights of the transformers encoders with pretrained ones.
 
         Args:
             vision: Name or folder of a pretrained vision model of the config's type.
@@ -374,7 +377,7 @@ def _sequences(
     n_regions: int | None = None,
     n_words: int | None = None,
 ) -> Tensor:
-    """The one start, image i and text t behind each other, (n_pairs, length, size)."""
+    """Concatenate the start token, image i and text t, (n_pairs, length, size)."""
     start, images, texts = sides
     parts = [start.expand(len(i), 1, -1), images[i, :n_regions], texts[t, :n_words]]
     return torch.cat(parts, dim=1)
@@ -386,14 +389,14 @@ def _joint_mask(image_mask: Tensor, text_mask: Tensor) -> Tensor:
 
 
 def _lengths(mask: Tensor) -> Tensor:
-    """Position behind the last real token, (n,), on the CPU."""
+    """One more than the position of the last real token, (n,), on the CPU."""
     return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1).cpu()
 
 
-def _blocks_of_like_length(
+def _similar_lengths(
     image_mask: Tensor, text_mask: Tensor, pairs: Tensor
 ) -> list[tuple[Tensor, int, int]]:
-    """Positions in `pairs` of each joint pass, with the tokens of its longest image and text."""
+    """Positions in `pairs` per joint pass, with the lengths of its longest image and text."""
     pairs = pairs.cpu()
     regions, words = _lengths(image_mask)[pairs[:, 0]], _lengths(text_mask)[pairs[:, 1]]
     order = torch.argsort(words * (image_mask.shape[1] + 1) + regions, stable=True)
