@@ -163,7 +163,7 @@ class SgrStar(Sgr):
     """SGR after a warm-up on all negatives, as NCR compares with it."""
 
     title = "SGR*"
-    recipe: ClassVar[Fields] = {"warmup_epochs": 5}
+    recipe: ClassVar[Fields] = {}  # the warm-up is that of the script's recipe
 
 
 class SgrClean(SgrStar):
