@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def script(name: str) -> ModuleType:
     """The module of an example."""
     if str(EXAMPLES) not in sys.path:
-        sys.path.insert(0, str(EXAMPLES))
+        sys.path.append(str(EXAMPLES))  # last: evaluate is a library too
     found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
