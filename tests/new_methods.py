@@ -2,9 +2,13 @@
 
 As a script it trains some of them, one after another:
 `python new_methods.py train_ncr --method rcl --output_dir A then train_dmcm --method hinge ...`.
+It kills itself as the step KILL_AT_STEP begins, if there is such a variable.
 """
 
+import os
+import signal
 import sys
+from itertools import count
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +21,14 @@ from noisy_xmodal.methods.class_loss import LabelMethod
 from noisy_xmodal.modules import Encoded
 from noisy_xmodal.modules.similarity import SIMILARITY_HEADS
 from noisy_xmodal.modules.similarity.base import SimilarityHead
-from noisy_xmodal.training import Constant, LabelBatch, Method, PairBatch, PairTask
+from noisy_xmodal.training import (
+    Constant,
+    LabelBatch,
+    Method,
+    PairBatch,
+    PairTask,
+    RobustTrainer,
+)
 from noisy_xmodal.training.run import leave_processes
 
 
@@ -95,6 +106,15 @@ LINES = (
 if __name__ == "__main__":
     for table, name, kind in LINES:
         table[name] = kind
+    if "KILL_AT_STEP" in os.environ:
+        steps, training_step = count(1), RobustTrainer.training_step
+
+        def killed_step(*args: Any) -> Any:
+            if next(steps) == int(os.environ["KILL_AT_STEP"]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return training_step(*args)
+
+        RobustTrainer.training_step = killed_step
     words = sys.argv[1:]
     while words:
         end = words.index("then") if "then" in words else len(words)

@@ -206,7 +206,10 @@ class Weighted(Plain):
     """Cross-entropy of every pair, times its weight."""
 
     title = "cross-fit"
-    options: ClassVar[Mapping[str, Constant]] = {"objective": Constant("infonce")}
+    options: ClassVar[Mapping[str, Constant]] = {
+        **Plain.options,
+        "objective": Constant("infonce"),
+    }
 
 
 @dataclass

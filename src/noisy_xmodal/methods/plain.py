@@ -70,7 +70,7 @@ class Plain(Method):
                 f"{self.title}: `objective` in `method_options` is {name!r}: give triplet, "
                 "mean_triplet or infonce."
             )
-        self.objective = OBJECTIVES[name](getattr(self.constants, "margin", 0.2))
+        self.objective = OBJECTIVES[name](self.constants.margin)
 
     def check_data(self, smallest: int) -> None:
         """Refuse weights of another number of pairs."""
