@@ -233,3 +233,22 @@ def test_a_model_that_does_not_suit_the_method_is_refused(tmp_path):
     trainer_of(tmp_path, method)
     with pytest.raises(ValueError, match="belongs to another trainer"):
         trainer_of(tmp_path, method)
+
+
+class Divides(Contrast):
+    """Forgets what a loss pass keeps."""
+
+    title = "halves"
+    is_dividing = True
+
+
+class Empty(Method):
+    title = "nothing"
+    task = PairTask
+
+
+def test_a_method_without_what_it_needs_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="halves has no `loss_pass`"):
+        trainer_of(tmp_path, Divides())
+    with pytest.raises(ValueError, match="nothing has no `loss`"):
+        trainer_of(tmp_path, Empty())

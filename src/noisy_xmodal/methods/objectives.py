@@ -4,6 +4,7 @@ A target is the correspondence of a pair: 1 for a pair that is believed, 0 for o
 Plain training is the same objective with all targets at 1.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from ..losses import (
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(ABC):
     """The losses of a recipe, each of which gives one value a pair, (n_pairs,).
 
     Args:
@@ -46,13 +47,13 @@ class Objective:
         """Whether the gradient of `robust` reaches few pairs of images and texts."""
         return False
 
+    @abstractmethod
     def warm_up(self, output: Any, negatives: Tensor) -> Tensor:
         """Loss of the warm-up and of the loss pass."""
-        raise NotImplementedError
 
+    @abstractmethod
     def robust(self, output: Any, targets: Tensor, negatives: Tensor) -> Tensor:
         """Loss after the warm-up, with targets (n_pairs,)."""
-        raise NotImplementedError
 
 
 class TripletObjective(Objective):

@@ -161,6 +161,9 @@ class Method:
         """
         self.engine, self.config, self.args = engine, model.config, args
         self.constants = self.read_constants(model.config)
+        for name in ("loss", "loss_pass") if self.is_dividing else ("loss",):
+            if getattr(type(self), name) is getattr(Method, name):
+                raise ValueError(f"{self.title} has no `{name}`: its class must define one.")
         refuse_unread(
             {"robust": args.robust, "warmup_epochs": args.warmup_epochs},
             {"robust": True, "warmup_epochs": 0},
