@@ -25,8 +25,8 @@ from pathlib import Path
 from noisy_xmodal.entry.limits import COMPARE
 from noisy_xmodal.entry.options import read_options
 from noisy_xmodal.entry.outputs import check_output
+from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.hub import CARD_KINDS
-from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
 

@@ -117,9 +117,9 @@ from noisy_xmodal.evaluation import (
     RerankEvaluator,
     RetrievalEvaluator,
 )
+from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.models.two_towers import load_two_towers
 from noisy_xmodal.modules.text_limits import count_truncated
-from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
 #: Options without an effect for a model of pairs, and for one of classes.

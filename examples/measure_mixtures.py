@@ -45,8 +45,8 @@ from sklearn.mixture import GaussianMixture
 from transformers import HfArgumentParser
 
 from noisy_xmodal import BetaMixture, LabelDataset, clean_posterior, load_label_pairs
+from noisy_xmodal.files import write_json
 from noisy_xmodal.noise import select_clean
-from noisy_xmodal.training.files import write_json
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
 from noisy_xmodal.training.run import run_script
 

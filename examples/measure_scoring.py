@@ -49,7 +49,7 @@ from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
 from noisy_xmodal.data.builders import load_openmoji
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation.scoring import length_order
-from noisy_xmodal.training.files import write_json
+from noisy_xmodal.files import write_json
 from noisy_xmodal.training.run import run_script
 
 Inputs = dict[str, torch.Tensor]

@@ -137,7 +137,7 @@ class Study:
         """Mean and spread over the seeds, and how the first run was started."""
         import numpy as np
 
-        from noisy_xmodal.training.files import read_json
+        from noisy_xmodal.files import read_json
 
         folders = [self.folder_of(args, row, noise, seed) for seed in args.seeds]
         runs = [read_json(folder / "results.json") for folder in folders]
@@ -195,7 +195,7 @@ class Study:
         codes = [process.wait() for process in processes]
         if any(codes):
             sys.exit("A run failed, see above; the same command resumes.")
-        from noisy_xmodal.training.files import write_json
+        from noisy_xmodal.files import write_json
 
         cells = self.collect(args)
         out = Path(args.output_dir)
@@ -210,7 +210,7 @@ class Study:
 
 def check_same(path: Path, options: list[str]) -> None:
     """Refuse a finished run with other options."""
-    from noisy_xmodal.training.files import read_json
+    from noisy_xmodal.files import read_json
 
     command = read_json(path)["command"]
     if command.split(" ", 2)[2] != " ".join(options):

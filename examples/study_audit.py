@@ -59,11 +59,11 @@ from noisy_xmodal.auditing.loading import load_rows
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
+from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.metrics.noise_detection import ranking_metrics
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.models.two_towers import logit_scale_of
 from noisy_xmodal.noise import BetaMixture, clean_posterior
-from noisy_xmodal.training.files import read_json, write_json
 from noisy_xmodal.training.run import run_script
 
 

@@ -88,8 +88,8 @@ def plot_courses(path: Path, study: Study, args: Namespace, noise: str) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from noisy_xmodal.files import read_json
     from noisy_xmodal.training.curve import CURVE_NAME
-    from noisy_xmodal.training.files import read_json
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)

@@ -42,9 +42,9 @@ from .data import PairDataset, append_boxes
 from .data.columns import IMAGE, IMAGE_ID, column_values
 from .entry.devices import device_of
 from .entry.outputs import only_one
+from .files import write_json
 from .metrics.noise_detection import ranking_metrics
 from .modules.text_limits import count_truncated
-from .training.files import write_json
 from .training.interruption import TrainingInterrupted
 
 #: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again

@@ -27,6 +27,7 @@ from .evaluation.figures import is_figure
 from .evaluation.reranking import rerank
 from .evaluation.scoring import eval_mode
 from .evaluation.vector_index import INDEX_KINDS
+from .files import write_json
 from .models.two_towers import NotTwoTowersError, load_two_towers
 from .modules.image_loading import load_images, load_regions
 from .modules.pair_scoring import output_scores
@@ -43,7 +44,6 @@ from .searching.collection import (
 )
 from .searching.grid import draw_pictures, draw_texts
 from .searching.unknown_words import unknown_words
-from .training.files import write_json
 
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = "text_to_image", "image_to_text"
 _DIRECTIONS = ("auto", TEXT_TO_IMAGE, IMAGE_TO_TEXT)

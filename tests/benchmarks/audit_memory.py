@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noisy_xmodal.data.regions import region_feature
-from noisy_xmodal.training.files import write_json
+from noisy_xmodal.files import write_json
 
 N_CONCEPTS, REGION_SIZE, N_REGIONS, WRONG = 2000, 32, 8, 0.2
 _STATUS = Path("/proc/self/status")

@@ -28,10 +28,10 @@ from scoring import EncodedWorld, SgrScores, caption_lengths
 from work import Setting, Task
 
 from noisy_xmodal.evaluation import scoring
+from noisy_xmodal.files import write_json
 from noisy_xmodal.modules import Encoded
 from noisy_xmodal.modules.similarity import build_similarity
 from noisy_xmodal.noise import BetaMixture
-from noisy_xmodal.training.files import write_json
 from training import NcrStep
 
 MEMORY_IMAGES = (100, 200, 400)

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None, start: Start | None = None) -> list[
         Path(args.output).write_text(json.dumps(found))
         return []
     # Here, as a side must not hold what only the report needs.
-    from noisy_xmodal.training.files import write_json
+    from noisy_xmodal.files import write_json
 
     for name in args.works if args.published else ():
         repository = work_class(name).repository

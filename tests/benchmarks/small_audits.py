@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 from noisy_xmodal.auditing.audit_pairs import prepare_pairs
 from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, cross_fit
 from noisy_xmodal.data.regions import region_feature
+from noisy_xmodal.files import write_json
 from noisy_xmodal.noise import CompleteMismatch, Pairs
-from noisy_xmodal.training.files import write_json
 
 EACH, THRESHOLD = 5, 0.5
 KINDS = ("good", "weak", "weaker", "weakest", "blank", "cut3")

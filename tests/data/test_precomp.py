@@ -364,8 +364,7 @@ def test_what_a_killed_run_left_is_put_right(
     raw, out, aside = write_split(), tmp_path / "out", tmp_path / ".out.partial"
     write_precomp(raw, out, ["clean"])
     # Killed between the two renames of a run with --overwrite: the old folder lies aside.
-    aside.mkdir()
-    out.rename(aside / "replaced")
+    out.rename(tmp_path / ".out.old.partial")
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -376,7 +375,7 @@ def test_what_a_killed_run_left_is_put_right(
             write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert set(load(out, "clean")) == {"train"}
     assert not aside.exists()
-    (aside / "dataset").mkdir(parents=True)  # killed while it wrote
+    aside.mkdir()  # killed while it wrote
     write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert len(load(out, "cmp_40")["train"]) == 10
     assert not aside.exists()
@@ -389,11 +388,11 @@ def test_a_swap_that_fails_puts_the_old_folder_back(
     write_precomp(raw, out, ["clean"])
 
     def fail(source: Path, target: Path) -> None:
-        if Path(source).name == "dataset":
+        if Path(source).name == ".out.partial":
             raise OSError("disk")
         replace(source, target)
 
-    monkeypatch.setattr(parquet_folder.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk"):
         write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert set(load(out, "clean")) == {"train"}

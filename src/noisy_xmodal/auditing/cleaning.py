@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from datasets.table import embed_table_storage
 
 from ..data.builders.parquet_shards import ParquetShards
 from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
+from ..files import atomic_write
 from .judgement import Judgement
 from .options import AuditOptions
 
@@ -108,18 +107,9 @@ def write_clean_dataset(
         "pairs_kept": int(sum(own.sum() for own in keep)),
         "images_kept": len(kept_rows),
     }
-    aside = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     names = column_values(dataset, IMAGE_ID)
-    _write_dropped(aside / "dropped.jsonl", names, lists, keep, by_row)
     rows = _filter_captions(dataset, lists, keep, by_row if weights else None).select(kept_rows)
     folder = f"data-{_digest(names, lists, keep, by_row)}"
-    with ParquetShards(aside / folder, split, rows.features) as shards:
-        stored = rows.with_format("arrow")
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            table = embed_table_storage(stored[start : start + _BLOCK_ROWS])
-            shards.write(table.cast(shards.schema).combine_chunks())
     text = (
         f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
         f"`{WEIGHTS}`, one number per caption."
@@ -128,12 +118,17 @@ def write_clean_dataset(
         f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
-    (aside / "README.md").write_text(
-        _CARD.format(folder=folder, split=split, name=name, text=text), encoding="utf-8"
-    )
-    if out.is_dir():
-        out.rmdir()  # checked to be empty
-    os.replace(aside, out)
+    with atomic_write(out) as aside:
+        aside.mkdir()
+        _write_dropped(aside / "dropped.jsonl", names, lists, keep, by_row)
+        with ParquetShards(aside / folder, split, rows.features) as shards:
+            stored = rows.with_format("arrow")
+            for start in range(0, len(rows), _BLOCK_ROWS):
+                table = embed_table_storage(stored[start : start + _BLOCK_ROWS])
+                shards.write(table.cast(shards.schema).combine_chunks())
+        (aside / "README.md").write_text(
+            _CARD.format(folder=folder, split=split, name=name, text=text), encoding="utf-8"
+        )
     return facts
 
 

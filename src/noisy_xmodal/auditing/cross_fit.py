@@ -27,6 +27,7 @@ from transformers.utils import logging
 from ..data import PairDataset
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
+from ..files import atomic_write
 from ..methods.plain import Plain
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.two_towers import logit_scale_of
@@ -194,10 +195,8 @@ def train_fold(
             logger.warning(f"{error} The training of {folder} begins anew.")
             shutil.rmtree(folder)
             trainer.train()
-    aside = folder / f".{_MODEL}.partial"
-    shutil.rmtree(aside, ignore_errors=True)
-    trainer.model.save_pretrained(aside)
-    aside.rename(folder / _MODEL)
+    with atomic_write(folder / _MODEL) as aside:
+        trainer.model.save_pretrained(aside)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 
@@ -286,11 +285,10 @@ def _judge_fold(
         judged = pair_losses_from_vectors(
             images, texts, samples.row_of_pair, scale, seed, samples.shared_texts
         )
-        aside = kept.with_name(f".{kept.name}.partial")
         # Of an array with gaps, such as a column, safetensors would keep other numbers.
         whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
-        save_file(whole, str(aside))
-        aside.rename(kept)
+        with atomic_write(kept) as aside:
+            save_file(whole, str(aside))
         del images, texts
         for file in (folder / "images.npy", folder / "texts.npy"):
             file.unlink()

@@ -2,13 +2,12 @@
 
 import base64
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..training.files import sync
+from ..files import write_text
 from .contents import AuditContents
 from .report_cards import duplicates_entry, pair_card
 from .report_page import count, decimal, escape_text, items, name, page, percent, section
@@ -43,12 +42,7 @@ def write_report(path: str | Path, contents: AuditContents) -> None:
         path: The HTML file; missing folders are created.
         contents: Contents of the report.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(report_html(contents), encoding="utf-8", newline="\n")
-    sync(aside)
-    os.replace(aside, path)
+    write_text(path, report_html(contents))
 
 
 def report_html(contents: AuditContents) -> str:

@@ -1,6 +1,5 @@
 """The table of an audit: one row per pair, worst first."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from ..files import atomic_write
 
 _GROUP_ROWS = 100_000
 
@@ -49,13 +50,14 @@ class AuditTable:
         Args:
             path: The file.
         """
-        aside = path.with_name(f".{path.name}.partial")
         first = self._rows(self.order[:_GROUP_ROWS])
-        with pq.ParquetWriter(aside, first.schema, compression="zstd") as writer:
+        with (
+            atomic_write(path) as aside,
+            pq.ParquetWriter(aside, first.schema, compression="zstd") as writer,
+        ):
             writer.write_table(first)
             for start in range(_GROUP_ROWS, len(self.order), _GROUP_ROWS):
                 writer.write_table(self._rows(self.order[start : start + _GROUP_ROWS]))
-        os.replace(aside, path)
 
     def _rows(self, pairs: NDArray[np.int64]) -> pa.Table:
         ids, texts = self.image_ids, self.captions

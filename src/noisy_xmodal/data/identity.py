@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..files import atomic_write
 from .any_dataset.images import picture_places
 from .columns import IMAGE, IMAGE_ID, REGIONS, column_blocks, column_values, is_checked_as_read
 from .digests import Digests, array_digests, combined_digest, digest_of, file_state, text_digests
@@ -94,11 +95,12 @@ def _file_digests(paths: Sequence[str], folder: Path) -> Digests:
             f"is {paths[int(np.argmax(cached[1] != digests))]}. Everything derived from them is "
             "computed again."
         )
-    with contextlib.suppress(OSError):  # without the cache, the next run only takes longer
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = cache_file.with_name(f".{cache_file.stem}.{os.getpid()}.npy")
-        np.save(temporary, np.stack([states, digests]), allow_pickle=False)
-        os.replace(temporary, cache_file)
+    with (
+        contextlib.suppress(OSError),  # without the cache, the next run only takes longer
+        atomic_write(cache_file, shared=True) as aside,
+        open(aside, "wb") as file,
+    ):
+        np.save(file, np.stack([states, digests]), allow_pickle=False)
     return digests
 
 

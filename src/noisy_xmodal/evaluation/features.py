@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from ..data import LabelDataset
 from ..data.digests import combined_digest
+from ..files import atomic_write
 from .model_identity import model_parts
 
 #: Incremented when the vectors of the same rows and models change.
@@ -55,10 +56,8 @@ def extract_features(
         arrays = _compute_features(model, processor, pairs, split, block_size)
     finally:
         model.train(was_training).to(original_device)
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    save_file(arrays, str(aside))
-    os.replace(aside, path)
+    with atomic_write(path, shared=True) as aside:
+        save_file(arrays, str(aside))
     return arrays["image_features"], arrays["text_features"]
 
 

@@ -1,10 +1,11 @@
 """Colours of matplotlib figures, and writing them to PNG files."""
 
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
+
+from ..files import atomic_write
 
 _SOFTWARE = "noisy-xmodal"
 RIGHT_COLOR, WRONG_COLOR = "#4c9f70", "#d1495b"
@@ -17,11 +18,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         figure: The figure.
         path: The PNG file; missing folders are created.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(aside, dpi=110, metadata={"Software": _SOFTWARE})
-    os.replace(aside, path)
+    with atomic_write(path) as aside:
+        figure.savefig(aside, format="png", dpi=110, metadata={"Software": _SOFTWARE})
 
 
 def is_figure(path: Path) -> bool:

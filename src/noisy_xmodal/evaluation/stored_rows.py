@@ -10,6 +10,8 @@ import numpy as np
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from ..files import write_json
+
 #: Seconds between two saves of the state, which a killed run may lose.
 _SAVE_INTERVAL = 5.0
 
@@ -147,6 +149,4 @@ def _check_block(block: np.ndarray, rows: np.memmap, start: int, end: int, aside
 def _save_state(rows: np.memmap, state: Path, done: int) -> None:
     """Flush the rows to the disk, then save their number."""
     rows.flush()
-    aside = state.with_name(f"{state.name}.partial")
-    aside.write_text(json.dumps({"done": done}), encoding="utf-8")
-    os.replace(aside, state)
+    write_json(state, {"done": done})

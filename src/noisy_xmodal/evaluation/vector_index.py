@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from ..files import atomic_write
+
 #: Maximum number of vectors for which "auto" is exact. With 200,000 vectors of 512 dimensions
 #: (400 MB) one query took 15 ms and a hundred took 1.7 s on one thread of a server CPU.
 EXACT_UP_TO = 200_000
@@ -143,23 +145,18 @@ class VectorIndex:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index atomically."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        _faiss().write_index(self._index, str(aside))
-        description = {
-            "kind": self.kind,
-            "n": len(self),
-            "size": self.size,
-            "bytes": aside.stat().st_size,
-            "digest": _digest(aside, aside.stat().st_size),
-        }
-        text = json.dumps(description).encode()
-        with open(aside, "ab") as file:
-            file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big") + _MARKER)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with atomic_write(path, shared=True) as aside:
+            _faiss().write_index(self._index, str(aside))
+            description = {
+                "kind": self.kind,
+                "n": len(self),
+                "size": self.size,
+                "bytes": aside.stat().st_size,
+                "digest": _digest(aside, aside.stat().st_size),
+            }
+            text = json.dumps(description).encode()
+            with open(aside, "ab") as file:
+                file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big") + _MARKER)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "VectorIndex":

@@ -9,7 +9,6 @@ the Hub ran itself.
 Format: https://huggingface.co/docs/hub/eval-results
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.utils import yaml_dump
 
+from ..files import write_text
 from .model_card import CARD_KINDS, hub_id
 
 EVAL_RESULTS = Path(".eval_results") / "noisy_xmodal.yaml"
@@ -41,10 +41,7 @@ def write_eval_results(folder: str | Path, results: Mapping[str, Any]) -> Path |
     if entry is None:
         path.unlink(missing_ok=True)
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(yaml_dump(eval_result_entries_to_yaml([entry])), encoding="utf-8")
-    os.replace(aside, path)
+    write_text(path, yaml_dump(eval_result_entries_to_yaml([entry])))
     return path
 
 

@@ -6,7 +6,6 @@ published.py. The text is in model_card_template.md.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..files import write_text
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
@@ -211,7 +211,7 @@ def render_model_card(
 def write_model_card(
     folder: str | Path, results: Mapping[str, Any], name: str | None = None
 ) -> Path:
-    """Write README.md into a model's folder, aside and then renamed.
+    """Write README.md into a model's folder atomically.
 
     Write it last: it shows the pictures that are in the folder.
 
@@ -226,9 +226,7 @@ def write_model_card(
     """
     folder = Path(folder)
     card = render_model_card(results, name or folder.resolve().name, folder)
-    aside = folder / ".README.md.partial"
-    aside.write_text(str(card), encoding="utf-8")
-    os.replace(aside, folder / "README.md")
+    write_text(folder / "README.md", str(card))
     return folder / "README.md"
 
 

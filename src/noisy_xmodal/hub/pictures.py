@@ -9,8 +9,8 @@ from datasets import Dataset
 from ..data import PairDataset
 from ..evaluation import plot_retrieval_examples, retrieval_examples, score_matrix
 from ..evaluation.pair_features import draw_pair_features
+from ..files import write_json
 from ..modules.pair_scoring import output_scores
-from ..training.files import write_json
 
 _MOST_IMAGES = 100
 

@@ -18,10 +18,10 @@ from transformers.utils import logging
 
 from ..data import LabelDataset, PairDataset, counted_noise, dataset_label, validation_facts
 from ..evaluation import calibrate_on
+from ..files import write_json
 from ..training import RobustTrainer
 from ..training.curve import best_on_test
 from ..training.failures import check_output_folder
-from ..training.files import write_json
 from ..training.script import Choice
 from .eval_results import write_eval_results
 from .model_card import hub_id, write_model_card

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import has_file
 
+from ..files import write_text
 from ..options import Rule, field_defaults, refuse_unread
 
 SHIM = "noisy_xmodal_shim"
@@ -90,7 +91,7 @@ class Installed:
 
 
 def write_shim(family: str, folder: str | os.PathLike) -> dict[str, str]:
-    """Write the shim into a folder, as a temporary file that is then renamed.
+    """Write the shim into a folder atomically.
 
     Args:
         family: Prefix of the names of the three classes, such as "Ncr".
@@ -100,11 +101,7 @@ def write_shim(family: str, folder: str | os.PathLike) -> dict[str, str]:
         The value of `auto_map` for the shim.
     """
     names = {kind: f"{family}{kind.capitalize()}" for kind in ("config", "model", "processor")}
-    path = Path(folder) / f"{SHIM}.py"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(_SHIM_CODE.format(**names), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(folder) / f"{SHIM}.py", _SHIM_CODE.format(**names))
     return {f"Auto{kind.capitalize()}": f"{SHIM}.{name}" for kind, name in names.items()}
 
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import atomic_write
 from .base import CAPTION_LEVELS, CaptionNoise
 from .pairs import Pairs
 
@@ -130,14 +131,8 @@ def write_noise_index(
         if not expand:
             entries = entries[np.searchsorted(pairs.source_image, np.arange(pairs.n_images))]
 
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            np.save(file, entries, allow_pickle=False)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with atomic_write(path) as aside, open(aside, "wb") as file:
+        np.save(file, entries, allow_pickle=False)
 
 
 def _counts(captions_per_image: int | Sequence[int], n_images: int) -> NDArray[np.int64]:

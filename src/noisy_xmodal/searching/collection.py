@@ -21,8 +21,8 @@ from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.model_identity import model_parts
 from ..evaluation.vector_index import VectorIndex
+from ..files import read_json, write_json
 from ..modules.text_limits import TruncationCount, count_truncated
-from ..training.files import read_json, write_json
 
 #: Incremented when the vectors of the same rows and models change.
 _VERSION = "2"

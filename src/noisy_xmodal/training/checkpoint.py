@@ -11,15 +11,14 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 from transformers.utils import logging
 
+from ..files import put_in_place, read_json, sync, sync_folder, write_json
 from .epochs import is_between_epochs
-from .files import read_json, sync_folder, write_json
 from .identity import ARGUMENTS_NAME, listed
 from .integrity import (
     CheckpointError,
     checkpoint_folders,
     find_damage,
     find_misfit,
-    put_in_place,
     remove_leftovers,
     rotate,
     step_of,
@@ -278,6 +277,7 @@ class CheckpointTrainer(Trainer):
             write_manifest(aside)
             sync_folder(aside)
             put_in_place(aside, final)
+            sync(final.parent)
             self._rotate(final)
         self.accelerator.wait_for_everyone()
 

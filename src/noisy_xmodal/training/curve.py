@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import TrainerControl, TrainerState
 
+from ..files import read_json, write_json
 from .arguments import RobustTrainingArguments
 from .callbacks import RobustCallback
-from .files import read_json, write_json
 from .plots import plot_curve
 
 CURVE_NAME = "curve.json"

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..data.digests import Digests, digest_of, text_digests
+from ..files import read_json
 from ..modules.processor_facts import flat_json, processor_facts, words_by_id
 from .chosen_metric import validation_parts
-from .files import read_json
 
 IDENTITY_NAME = "identity.safetensors"
 ARGUMENTS_NAME = "training_args.json"

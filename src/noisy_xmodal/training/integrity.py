@@ -11,7 +11,6 @@ every safetensors file has the size in its header.
 """
 
 import json
-import os
 import re
 import shutil
 import zlib
@@ -22,7 +21,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .files import read_json, sync, write_json
+from ..files import read_json, remove_folder, write_json
 
 MANIFEST_NAME = "manifest.json"
 MODEL_NAME, MODEL_INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
@@ -175,22 +174,6 @@ def remove_leftovers(output_dir: str | Path) -> list[str]:
     return names
 
 
-def remove_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint, renaming it first so that a partly removed one is not used."""
-    aside = folder.with_name(f".{folder.name}.old.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.replace(folder, aside)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def put_in_place(aside: Path, final: Path) -> None:
-    """Rename a folder whose files are on the disk to its final name."""
-    if final.is_dir():
-        remove_checkpoint(final)
-    os.replace(aside, final)
-    sync(final.parent)
-
-
 def rotate(output_dir: str | Path, limit: int | None, kept: Sequence[Path], **check: Any) -> None:
     """Remove checkpoints above a limit: damaged ones first, then the oldest.
 
@@ -209,4 +192,4 @@ def rotate(output_dir: str | Path, limit: int | None, kept: Sequence[Path], **ch
     if n_surplus > 0:
         removable.sort(key=lambda path: find_damage(path, contents=False, **check) is None)
         for path in removable[:n_surplus]:
-            remove_checkpoint(path)
+            remove_folder(path)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from transformers import TrainerControl, TrainerState
 
+from ..files import read_json
 from ..metrics import detection_metrics
 from .arguments import RobustTrainingArguments
 from .callbacks import RobustCallback
 from .epochs import epoch_of, is_between_epochs
-from .files import read_json
 from .plots import plot_loss_course
 from .reports import write_rows
 

@@ -14,8 +14,8 @@ from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
 
 from ..evaluation.figures import RIGHT_COLOR, WRONG_COLOR, save_figure
+from ..files import write_json
 from ..noise import BetaMixture, Division
-from .files import write_json
 
 ALL_COLOR = "0.7"
 

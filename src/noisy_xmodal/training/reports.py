@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..files import read_json, write_json
 from ..metrics import detection_metrics
 from ..noise import Division
-from .files import read_json, write_json
 from .plots import plot_divisions
 
 DIVISIONS_NAME = "divisions.json"

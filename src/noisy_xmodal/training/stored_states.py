@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .files import read_json, write_json
+from ..files import read_json, write_json
 
 OPTIMIZER_NAME = "optimizer.safetensors"
 SCHEDULER_NAME = "scheduler.json"

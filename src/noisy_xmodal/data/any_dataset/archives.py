@@ -16,12 +16,12 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import datasets
 
+from ...files import atomic_write
 from ..columns import DatasetError
 from ..digests import combined_digest, file_state
 
@@ -202,7 +202,8 @@ def archive_folder(path: Path) -> Path:
     name = f"{path.name.split('.')[0]}-{state}"
     folder = cache_folder("noisy_xmodal_archives") / name
     if not folder.is_dir():
-        with atomic_folder(folder) as temporary:
+        with atomic_write(folder, shared=True) as temporary:
+            temporary.mkdir()
             _extract(path, temporary)
     entries = list(folder.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
@@ -213,21 +214,6 @@ def cache_folder(name: str) -> Path:
     folder = Path(datasets.config.HF_DATASETS_CACHE) / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which is renamed to `folder` if the block succeeds."""
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    try:
-        yield temporary
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process has created it
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _extract(path: Path, folder: Path) -> None:

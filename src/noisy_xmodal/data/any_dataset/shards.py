@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
+from ...files import atomic_write
 from ..columns import CAPTIONS, IMAGE, DatasetError
 from ..digests import combined_digest, file_state
-from .archives import TarReader, atomic_folder, cache_folder
+from .archives import TarReader, cache_folder
 from .columns import ColumnOptions
 from .shard_files import shard_names, stats_file, stats_notes, without_suffix
 from .shard_samples import (
@@ -60,7 +61,8 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
     """
     folder = cache_folder("noisy_xmodal_shards") / _state(files, options)
     if not folder.is_dir():
-        with atomic_folder(folder) as temporary:
+        with atomic_write(folder, shared=True) as temporary:
+            temporary.mkdir()
             _write(files, options, split, temporary)
     info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))

@@ -11,14 +11,13 @@ and for the compact layout.
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from ...files import atomic_write
 from ..card import render_card
 from ..columns import DatasetError
 from .base import NoisyPairsBuilder
@@ -128,40 +127,10 @@ def write_parquet_folder(
     inside = next((path for path in used if Path(path).absolute().is_relative_to(out)), None)
     if inside is not None:
         raise DatasetError(f"{out} contains {inside}, which is an input: give another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_folder(out) as temporary:
-        folder = temporary / "dataset"
+    with atomic_write(out) as folder:
         folder.mkdir()
         _fill(folder, builders, compact)
-        _swap(folder, out, temporary / "replaced")
     return out
-
-
-def _swap(new: Path, out: Path, replaced: Path) -> None:
-    """Replaces `out` by `new`, and restores it on failure."""
-    if not out.exists():
-        os.replace(new, out)
-        return
-    os.replace(out, replaced)
-    try:
-        os.replace(new, out)
-    except BaseException:
-        os.replace(replaced, out)
-        raise
-
-
-@contextmanager
-def _temporary_folder(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder next to `out`, after recovery from an interrupted run."""
-    folder = out.with_name(f".{out.name}.partial")
-    if (folder / "replaced").exists() and not out.exists():
-        os.replace(folder / "replaced", out)  # interrupted between the two renames
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_out(out: str | Path, overwrite: bool) -> None:
