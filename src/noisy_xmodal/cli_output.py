@@ -66,7 +66,7 @@ def answer(
             show(plain_values(result, spell))
 
     def spell(line: str) -> str:
-        from .data.interfaces import spelling
+        from .data.messages import spelling
 
         return spelling(written)(line)
 

@@ -2,7 +2,14 @@
 
 import pytest
 
-from noisy_xmodal.data.messages import quoted, quoted_list, spell_options
+from noisy_xmodal.data import PairArguments
+from noisy_xmodal.data.messages import (
+    quoted,
+    quoted_list,
+    script_spelling,
+    spell_options,
+    spelling,
+)
 
 COMMAND = {
     "image_column": "--image-column",
@@ -10,6 +17,8 @@ COMMAND = {
     "caption_column": "text_column",
     "overwrite": None,
 }
+
+BROKEN = "Line 3 has 2 fields. Correct it. To leave such pairs out: left_out={}."
 
 
 @pytest.mark.parametrize(
@@ -42,3 +51,23 @@ def test_long_values_are_shortened(value: object) -> None:
 @pytest.mark.parametrize("value", ["a.jpg", None, 7, "it's", ["a", "b"]])
 def test_short_values_stay(value: object) -> None:
     assert quoted(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (BROKEN, "Line 3 has 2 fields. Correct it. To leave such pairs out: --on_bad_image skip."),
+        ("Say which with image_column='a'.", "Say which with --image_column 'a'."),
+        ("Choose one with config_name=NAME.", "Choose one with --dataset_config_name NAME."),
+        ("X is full. Take another. To replace it: overwrite=True.", "X is full. Take another."),
+    ],
+)
+def test_scripts(message: str, expected: str) -> None:
+    assert script_spelling(PairArguments)(message) == expected
+
+
+def test_an_interface_without_the_option_does_not_name_it() -> None:
+    audit = spelling({"image_column": "--image-column", "dataset_config_name": "--config"})
+    assert audit(BROKEN) == "Line 3 has 2 fields. Correct it."
+    assert audit("Choose one with config_name=NAME.") == "Choose one with --config NAME."
+    assert audit("It has none. Others: objects_from='tags' or 'captions'.") == "It has none."

@@ -9,7 +9,7 @@ import typer.main
 from example_scripts import script
 from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
 from noisy_xmodal.cli import NAMES, app
-from noisy_xmodal.data.interfaces import spelling
+from noisy_xmodal.data.messages import spelling
 from noisy_xmodal.entry.limits import AUDIT, COMPARE, DRAW, EVALUATE, SEARCH, WRITE
 from noisy_xmodal.entry.options import OptionError, check_options, read_options
 

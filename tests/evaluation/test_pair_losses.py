@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisy_xmodal.data.equal_texts import SharedTexts, text_numbers
 from noisy_xmodal.evaluation import pair_losses
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
+from noisy_xmodal.noise.equal_texts import SharedTexts, text_numbers
 
 
 def unit(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_a_caption_with_the_text_of_an_own_one_makes_no_random_pair() -> None:
     rows = np.array([0, 0, 1, 1, 2, 3])
     own = [{text_numbers(captions)[p] for p in np.flatnonzero(rows == i)} for i in range(4)]
     wrong = {(i, p) for i in range(4) for p in range(6) if text_numbers(captions)[p] not in own[i]}
-    known = SharedTexts(captions, rows)
+    known = SharedTexts(text_numbers(captions), rows)
     replaced, texts = pair_losses._random_pairs(np.random.default_rng(0), rows, known)
     assert set(zip(rows[replaced].tolist(), texts.tolist(), strict=True)) == wrong
 
@@ -139,7 +139,7 @@ def test_a_caption_with_the_text_of_an_own_one_makes_no_random_pair() -> None:
     given = (Stub(table), stub_processor, range(4), list("012345"), rows, 3.0, 0)
     n_wrong = sum((rows[p], q) in wrong for p in range(6) for q in range(6))
     assert len(pair_losses_from_scores(*given, known).random_losses) == n_wrong
-    same = SharedTexts(["a cat"] * 6, rows)
+    same = SharedTexts(np.zeros(6, dtype=np.int64), rows)
     vectors = unit(np.random.default_rng(2), 6)
     for judge in (
         lambda: pair_losses_from_vectors(vectors[:4], vectors, rows, 3.0, 0, same),

@@ -19,11 +19,11 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.data import DatasetError, drop_noisy_pairs
-from noisy_xmodal.data.samplers import ChunkSampler
 from noisy_xmodal.losses import info_nce_loss, mean_triplet_loss
 from noisy_xmodal.methods import Ncr
 from noisy_xmodal.methods.ncr import adaptive_prediction
 from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training.samplers import ChunkSampler
 from toy_pairs import REGION_SIZE, toy_pairs
 
 NOISE = CompleteMismatch(0.4, "caption")

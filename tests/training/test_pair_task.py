@@ -8,8 +8,8 @@ import torch
 
 from noisy_xmodal import NcrProcessor, RegionFeatureProcessor, train_word_tokenizer
 from noisy_xmodal.data import DatasetError, PairDataset
-from noisy_xmodal.data.samplers import PeerBatchSampler
 from noisy_xmodal.training import PairTask, RobustTrainingArguments
+from noisy_xmodal.training.samplers import PeerBatchSampler
 from toy_pairs import REGION_SIZE, toy_pairs
 
 

@@ -20,8 +20,8 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.data import DatasetError
-from noisy_xmodal.data.samplers import PeerBatchSampler
 from noisy_xmodal.methods import Ncr
+from noisy_xmodal.training.samplers import PeerBatchSampler
 from toy_pairs import REGION_SIZE, toy_pairs
 
 BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}

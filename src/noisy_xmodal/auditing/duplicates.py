@@ -8,8 +8,8 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..data.equal_texts import text_numbers
 from ..modules.pixels import to_rgb
+from ..noise.equal_texts import text_numbers
 
 LARGEST_DISTANCE = 8
 

@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .feature_types import is_bool, is_list_of, is_string, is_string_list
-from .messages import quoted, quoted_list
+from .messages import DatasetError, quoted, quoted_list
 from .regions import region_arrays
 
 IMAGE = "image"
@@ -65,13 +65,6 @@ CAST_IMAGE = f"Cast it with dataset.cast_column('{IMAGE}', datasets.Image())."
 CHECKED_BYTES = 2**30
 
 _BLOCK_ROWS = 512
-
-
-class DatasetError(ValueError):
-    """A dataset, or one of its files, violates the column contract.
-
-    Messages name options as Python keywords; see `messages.spell_options`.
-    """
 
 
 def missing_column_error(

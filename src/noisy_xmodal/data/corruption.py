@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..noise import CaptionNoise, LabelNoise, NoiseType, NoisyLabels, Pairs, object_matrix
+from ..noise.equal_texts import text_numbers
 from .columns import CAPTIONS, IMAGE_LABEL, IS_NOISY, TEXT_LABEL, TRUE_LABEL, DatasetError
-from .equal_texts import text_numbers
 from .protocol import describe_noise
 
 ANNOTATIONS = "annotations"

@@ -4,14 +4,39 @@ Messages write an option as a Python keyword with its value: `image_column=NAME`
 interface with other option names replaces them with `spell_options`.
 """
 
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..entry.options import spelled
 
 _LONGEST = 120
 _SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 _KEYWORD = re.compile(
     r"(?<![\w.])(?P<name>[a-z]\w*)=(?P<value>'[^']*'|\"[^\"]*\"|\{\}|[A-Z0-9]\w*\b|(?=[\s.,;)]|$))"
 )
+
+#: Keywords in messages of the data layer, with other names that an interface may use.
+_KEYWORDS: dict[str, tuple[str, ...]] = {
+    "config_name": ("source_config", "dataset_config_name"),
+    "noise": ("inject_noise",),
+    **dict.fromkeys(
+        (
+            *("split", "image_column", "caption_column", "id_column", "text_column"),
+            *("label_column", "image_label_column", "text_label_column", "source", "noise_index"),
+            *("objects_from", "overwrite", "on_bad_image", "per_device_train_batch_size"),
+        ),
+        (),
+    ),
+}
+
+
+class DatasetError(ValueError):
+    """A dataset, or one of its files, violates the column contract.
+
+    Messages name options as Python keywords; see `spell_options`.
+    """
 
 
 def quoted(value: object) -> str:
@@ -71,3 +96,24 @@ def spell_options(message: str, options: Mapping[str, str | None]) -> str:
         if all(options.get(match["name"], "") is not None for match in _KEYWORD.finditer(sentence))
     ]
     return _KEYWORD.sub(spell, " ".join(applicable or sentences))
+
+
+def spelling(names: Mapping[str, str]) -> Callable[[str], str]:
+    """Returns a function that rewrites the options in a message for an interface.
+
+    Args:
+        names: The interface's spelling of each option, by the option's name in scripts.
+    """
+    keywords = {
+        keyword: next((names[name] for name in (*others, keyword) if name in names), None)
+        for keyword, others in _KEYWORDS.items()
+    }
+    on_bad_image = names.get("on_bad_image")
+    keywords["left_out"] = f"{on_bad_image} skip" if on_bad_image else None
+    return lambda message: spell_options(spelled(message, names), keywords)
+
+
+def script_spelling(*kinds: Any) -> Callable[[str], str]:
+    """Returns `spelling` for a script with the options of some dataclasses."""
+    fields = (field.name for kind in kinds for field in dataclasses.fields(kind))
+    return spelling({name: f"--{name}" for name in fields})

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.utils.data
 
+from ..noise.equal_texts import SharedTexts, text_numbers
 from .columns import (
     CAPTION,
     CAPTIONS,
@@ -28,7 +29,6 @@ from .columns import (
     visual_column,
 )
 from .digests import Digests, text_digests
-from .equal_texts import SharedTexts
 from .identity import image_digests, image_id_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
@@ -145,7 +145,7 @@ class PairDataset(torch.utils.data.Dataset):
     @cached_property
     def shared_texts(self) -> SharedTexts:
         """Which images share which texts; a shared text is not a negative for them."""
-        return SharedTexts(self._captions, self.row_of_pair)
+        return SharedTexts(text_numbers(self._captions), self.row_of_pair)
 
     @property
     def images(self) -> "ImageRows":

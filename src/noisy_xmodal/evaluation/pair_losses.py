@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from ..data.equal_texts import SharedTexts
 from ..modules.list_inputs import check_list
+from ..noise.equal_texts import SharedTexts
 from .scoring import ScoringModel, eval_mode
 
 #: Reference images and reference captions; more hardly change the ranks of the pairs.

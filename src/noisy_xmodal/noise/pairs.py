@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .equal_texts import SharedTexts
 from .labels import read_only_integers
 
 
@@ -112,10 +113,9 @@ class Pairs:
         return self.image != self.source_image
 
     @cached_property
-    def _own_texts(self) -> NDArray[np.int64]:
-        """Keys of the images and their texts, ascending, (n_distinct,)."""
-        assert self.text is not None
-        return np.unique(self.source_image * (self.text.max(initial=0) + 1) + self.text)
+    def _shared_texts(self) -> SharedTexts:
+        text = np.arange(len(self.source_image)) if self.text is None else self.text
+        return SharedTexts(text, self.source_image)
 
     def image_has(
         self, images: NDArray[np.int64], captions: NDArray[np.int64]
@@ -129,11 +129,7 @@ class Pairs:
         Returns:
             bool, (n,). If texts are unknown, a text describes only the image of its caption.
         """
-        if self.text is None:
-            return self.source_image[captions] == images
-        keys = images * (self.text.max(initial=0) + 1) + self.text[captions]  # (n,)
-        at = np.searchsorted(self._own_texts, keys)  # (n,)
-        return self._own_texts[np.minimum(at, len(self._own_texts) - 1)] == keys
+        return self._shared_texts.match(images, captions)
 
     @property
     def n_same_text(self) -> int:

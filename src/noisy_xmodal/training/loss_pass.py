@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..data.samplers import ChunkSampler
+from .samplers import ChunkSampler
 
 
 @torch.no_grad()

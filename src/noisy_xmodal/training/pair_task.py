@@ -12,10 +12,10 @@ from transformers.utils import logging
 
 from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER
-from ..data.samplers import PeerPairs
 from ..evaluation import RetrievalEvaluator
 from ..modules.gathering import gather_batch
 from ..modules.text_limits import TruncationCount, count_truncated, limit_tokens
+from .samplers import PeerPairs
 
 logger = logging.get_logger(__name__)
 

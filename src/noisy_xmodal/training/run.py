@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 from accelerate.utils import broadcast
 
-from ..data.interfaces import script_spelling
+from ..data.messages import script_spelling
 from ..entry.door import enter
 from ..evaluation import shared_evaluation
 from .failures import explain_failures

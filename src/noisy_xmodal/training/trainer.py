@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
-from ..data.samplers import PeerBatchSampler
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
 from .arguments import RobustTrainingArguments
@@ -32,6 +31,7 @@ from .method import Method
 from .optimization import check_optimizer
 from .pair_state import PairState
 from .reports import report_divisions
+from .samplers import PeerBatchSampler
 from .supported_arguments import refuse_trainer_call
 
 logger = logging.get_logger(__name__)

@@ -9,7 +9,7 @@ from ...entry.door import enter
 from ...entry.limits import WRITE
 from ...entry.options import OptionError, read_options
 from ...noise.noise_types import needs_objects
-from ..interfaces import script_spelling
+from ..messages import script_spelling
 from .base import NoisyPairsBuilder
 from .parquet_folder import write_dataset
 

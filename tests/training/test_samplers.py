@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.data.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
+from noisy_xmodal.training.samplers import ChunkSampler, PeerBatchSampler, PeerPairs
 
 N, BATCH = 53, 8
 

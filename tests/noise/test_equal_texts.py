@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.equal_texts import SharedTexts, text_numbers
+from noisy_xmodal.noise.equal_texts import SharedTexts, text_numbers
 
 
 def test_texts_are_numbered_as_they_come_whatever_their_case_and_white_space():
@@ -17,7 +17,7 @@ def test_images_have_the_texts_of_their_own_pairs(n_texts):
     rng = np.random.default_rng(n_texts)
     row_of_pair = np.repeat(np.arange(15), rng.integers(1, 4, 15))
     captions = [f"text {number}" for number in rng.integers(0, n_texts, len(row_of_pair))]
-    own = SharedTexts(captions, row_of_pair)
+    own = SharedTexts(text_numbers(captions), row_of_pair)
     texts_of = [
         {c for c, r in zip(captions, row_of_pair, strict=True) if r == i} for i in range(15)
     ]

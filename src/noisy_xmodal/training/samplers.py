@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from .columns import CAPTION, PARTNER, PEER
-from .pair_dataset import PairDataset
+from ..data import PairDataset
+from ..data.columns import CAPTION, PARTNER, PEER
 
 
 class PeerBatchSampler(Sampler[list[tuple[int, ...]]]):

@@ -4,7 +4,7 @@ A text that several images have as a caption is correct for each of them, so it 
 for any of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,16 @@ class SharedTexts:
     """Which images of a dataset have which texts as captions.
 
     Args:
-        captions: The caption of each pair.
+        text: The number of each pair's text, (n_pairs,), see `text_numbers`.
         row_of_pair: The row of each pair's image, (n_pairs,).
 
     Attributes:
         is_shared: (n_pairs,) bool, whether another image has the pair's text as well.
     """
 
-    def __init__(self, captions: Sequence[str], row_of_pair: NDArray[np.int64]) -> None:
+    def __init__(self, text: NDArray[np.int64], row_of_pair: NDArray[np.int64]) -> None:
         self._row_of_pair = row_of_pair
-        self._text = text_numbers(captions)  # (n_pairs,)
+        self._text = text  # (n_pairs,)
         self._n_texts = int(self._text.max(initial=0)) + 1
         self._keys = np.unique(row_of_pair * self._n_texts + self._text)  # (n_distinct,)
         n_images = np.bincount(self._keys % self._n_texts, minlength=self._n_texts)  # (n_texts,)
