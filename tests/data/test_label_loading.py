@@ -17,7 +17,7 @@ from noisy_xmodal.data import (
     noise_protocol,
     validate_label_pairs,
 )
-from noisy_xmodal.data.label_contract import read_vectors
+from noisy_xmodal.data.columns import read_vectors
 
 CLASSES = datasets.ClassLabel(names=["cat", "dog", "owl"])
 NUMBERS = datasets.Value("int64")

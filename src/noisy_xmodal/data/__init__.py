@@ -4,9 +4,8 @@ from .any_dataset import as_pairs, config_names, load_pairs
 from .arguments import PairArguments, dataset_label, load_training_pairs
 from .boxes import append_boxes
 from .collator import PairCollator
-from .columns import DatasetError, validate_columns, validate_pairs
+from .columns import DatasetError, validate_columns, validate_label_pairs, validate_pairs
 from .injection import inject_noise
-from .label_contract import validate_label_pairs
 from .label_dataset import LabelDataset
 from .label_loading import as_label_pairs, load_label_pairs
 from .messages import spell_options

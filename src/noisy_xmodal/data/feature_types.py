@@ -28,6 +28,11 @@ def is_integer(feature: Any) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint"))
 
 
+def is_class(feature: Any) -> bool:
+    """Whether values are class numbers, with or without names."""
+    return isinstance(feature, datasets.ClassLabel) or is_integer(feature)
+
+
 def is_list_of(feature: Any, is_item: Callable[[Any], bool]) -> bool:
     """Whether values are lists with items of a type.
 

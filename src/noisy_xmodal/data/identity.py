@@ -32,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 #: Number of rows that represent large region features.
 SAMPLED_ROWS = 1000
 
-_THREADS, _BLOCK_ROWS, _BLOCK_BYTES = min(8, os.cpu_count() or 1), 256, 1 << 20
+_THREADS, _BLOCK_BYTES = min(8, os.cpu_count() or 1), 1 << 20
 
 
 def image_digests(
@@ -71,7 +71,7 @@ def _content_digests(dataset: datasets.Dataset) -> Digests:
     """Digests of the pictures stored in the rows, (n_rows,); 0 where a row stores none."""
     digests: list[int] = []
     with ThreadPool(_THREADS) as pool:
-        for _, column in column_blocks(dataset, IMAGE, _BLOCK_ROWS):
+        for _, column in column_blocks(dataset, IMAGE):
             buffers = [content.as_buffer() for content in pc.struct_field(column, "bytes")]
             digests += pool.map(lambda data: 0 if data is None else digest_of(data), buffers)
     return np.array(digests, dtype=np.uint64)
@@ -131,8 +131,6 @@ def _region_digests(dataset: datasets.Dataset) -> Digests:
         rows = dataset.select(sample)
     digests = np.zeros(len(dataset), dtype=np.uint64)
     digests[sample] = array_digests(
-        regions
-        for _, column in column_blocks(rows, REGIONS, _BLOCK_ROWS)
-        for regions in region_arrays(column)
+        regions for _, column in column_blocks(rows, REGIONS) for regions in region_arrays(column)
     )
     return digests

@@ -24,18 +24,15 @@ from .columns import (
     TEXT_LABEL,
     TRUE_LABEL,
     DatasetError,
+    class_names,
     column_values,
     missing_column_error,
-)
-from .digests import Digests, array_digests, text_digests
-from .identity import image_digests, image_id_digests
-from .label_contract import (
-    check_finite,
-    class_names,
     read_labels,
     read_vectors,
     validate_label_columns,
 )
+from .digests import Digests, array_digests, text_digests
+from .identity import image_digests, image_id_digests
 from .pictures import open_picture, stored_pictures
 
 
@@ -75,7 +72,6 @@ class LabelDataset(torch.utils.data.Dataset):
         self._vectors: dict[str, NDArray[np.float32]] = {}
         for name in (IMAGE_FEATURES, TEXT_FEATURES):
             if name in dataset.column_names:
-                check_finite(dataset, name, split)
                 self._vectors[name] = read_vectors(dataset, name, split)
         self._source_vectors = self._vectors  # vectors that are part of the identity
 

@@ -22,6 +22,7 @@ from .columns import (
     IMAGE,
     IMAGE_FEATURES,
     IMAGE_LABEL,
+    LABEL_COLUMNS,
     TEXT_FEATURES,
     TEXT_LABEL,
     TRUE_LABEL,
@@ -30,9 +31,11 @@ from .columns import (
     column_type_error,
     column_values,
     missing_column_error,
+    no_label_error,
+    read_labels,
+    validate_label_columns,
 )
 from .feature_types import is_integer, is_picture, is_string, is_string_list, is_vector
-from .label_contract import LABEL_COLUMNS, no_label_error, read_labels, validate_label_columns
 from .labels import number_classes
 from .messages import spell_options
 from .plain_vectors import with_region_means

@@ -22,6 +22,7 @@ from .columns import (
     IS_NOISY,
     PAIR_ID,
     DatasetError,
+    check_flags,
     check_regions,
     column_values,
     is_checked_as_read,
@@ -134,12 +135,7 @@ class PairDataset(torch.utils.data.Dataset):
             return None
         flags = column_values(self.dataset, IS_NOISY)
         counts = np.bincount(self.row_of_pair, minlength=self.n_images)
-        for row, values in enumerate(flags):
-            if len(values) != counts[row]:
-                raise DatasetError(
-                    f"Row {row} has {counts[row]} captions but {len(values)} values in "
-                    f"'{IS_NOISY}'. Give one flag per caption, or drop the column."
-                )
+        check_flags(flags, counts.tolist(), "train")
         return np.fromiter(chain.from_iterable(flags), dtype=bool, count=len(self))
 
     @cached_property

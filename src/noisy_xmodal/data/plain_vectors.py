@@ -32,7 +32,6 @@ TEXT_DIM = WORD_DIM + CHARACTER_DIM
 
 _SIZE = 64  # side length of a resized picture, in pixels
 _FAINT = 0.01  # gradients well below this hardly contribute to their cell
-_BLOCK_ROWS = 512
 
 _VECTORIZERS = (
     HashingVectorizer(
@@ -130,7 +129,7 @@ def with_region_means(dataset: datasets.Dataset) -> datasets.Dataset:
         return dataset
     means = [
         regions.mean(axis=0, dtype=np.float32)
-        for _, column in column_blocks(dataset, REGIONS, _BLOCK_ROWS)
+        for _, column in column_blocks(dataset, REGIONS)
         for regions in region_arrays(column)
     ]
     return _with_column(dataset, IMAGE_FEATURES, np.stack(means))

@@ -1,9 +1,9 @@
-"""Storage of region features, (n_regions, dim) arrays, in Arrow columns.
+"""Storage of vectors and of region features, (n_regions, dim) arrays, in Arrow columns.
 
-The type is a list of fixed-size lists. It keeps float16 through Parquet, allows different numbers
-of regions per image, and is read without copies. (`datasets.Array2D` keeps dtype and shape too, but
-reading copies its rows twice, and `with_format("numpy")` turns float16 into float32.)
-`region_arrays` reads both types.
+The type of regions is a list of fixed-size lists. It keeps float16 through Parquet, allows
+different numbers of regions per image, and is read without copies. (`datasets.Array2D` keeps dtype
+and shape too, but reading copies its rows twice, and `with_format("numpy")` turns float16 into
+float32.) `region_arrays` reads both types.
 """
 
 from itertools import pairwise
@@ -11,6 +11,12 @@ from itertools import pairwise
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .messages import DatasetError
+
+_BLOCK_ROWS = 4096
 
 
 def region_feature(dim: int, dtype: str = "float32") -> datasets.List:
@@ -66,6 +72,74 @@ def region_arrays(column: pa.ChunkedArray | pa.Array) -> list[np.ndarray]:
     """
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     return [regions for chunk in chunks for regions in _chunk_arrays(chunk)]
+
+
+def vector_arrays(column: pa.ChunkedArray, name: str, split: str) -> list[np.ndarray]:
+    """Reads an Arrow column of vectors as matrices, in the stored dtype, and checks them.
+
+    Returns:
+        One read-only view of shape (n_rows, dim) per chunk that has rows.
+
+    Raises:
+        DatasetError: A vector is missing, empty, of another size than the first, or not finite as
+            float32.
+    """
+    parts: list[np.ndarray] = []
+    bad: list[int] = []
+    first_row = 0
+    for chunk in filter(len, column.chunks):
+        part = _chunk_vectors(chunk, parts[0].shape[1] if parts else None, first_row, name, split)
+        bad += [first_row + row for row in _not_finite(part)]
+        parts.append(part)
+        first_row += len(chunk)
+    if bad:
+        raise DatasetError(
+            f"Row {bad[0]} of split '{split}' has NaN or infinite values in '{name}', like "
+            f"{len(bad)} rows in all. Extract their features again, or drop the rows."
+        )
+    return parts
+
+
+def _chunk_vectors(
+    chunk: pa.Array, dim: int | None, first_row: int, name: str, split: str
+) -> NDArray:
+    """A view of the vectors of a chunk, (n_rows, dim); of any size if `dim` is None."""
+    if chunk.null_count:
+        raise DatasetError(
+            f"Row {first_row + _first_null(chunk)} of split '{split}' has no vector in '{name}' "
+            "(it is null). Extract the features, or drop the row."
+        )
+    sizes = pc.list_value_length(chunk).to_numpy()  # (n_rows,)
+    dim = int(sizes[0]) if dim is None else dim
+    wrong = np.flatnonzero((sizes != dim) | (sizes == 0))
+    if len(wrong):
+        raise DatasetError(
+            f"Row {first_row + wrong[0]} of split '{split}' has a vector of {sizes[wrong[0]]} "
+            f"numbers in '{name}', but the first has {dim}. Give all rows vectors of one size, at "
+            "least 1."
+        )
+    values = chunk.flatten()  # (n_rows * dim,), respects the offset if `chunk` is a slice
+    if values.null_count:
+        row, position = divmod(_first_null(values), dim)
+        raise DatasetError(
+            f"Row {first_row + row} of split '{split}' has a null at position {position} of its "
+            f"vector in '{name}'. Extract the features again, or drop the row."
+        )
+    return values.to_numpy().reshape(len(chunk), dim)
+
+
+def _first_null(values: pa.Array) -> int:
+    return int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
+
+
+def _not_finite(vectors: NDArray) -> list[int]:
+    """Rows with values that are not finite as float32, found without a copy of all vectors."""
+    rows: list[int] = []
+    for start in range(0, len(vectors), _BLOCK_ROWS):
+        with np.errstate(over="ignore"):
+            block = vectors[start : start + _BLOCK_ROWS].astype(np.float32, copy=False)
+        rows += (start + np.flatnonzero(~np.isfinite(block).all(axis=1))).tolist()
+    return rows
 
 
 def _chunk_arrays(chunk: pa.Array) -> list[np.ndarray]:

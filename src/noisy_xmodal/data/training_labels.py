@@ -6,9 +6,8 @@ from datasets import DatasetDict
 
 from .arguments import refuse_share
 from .builders import load_openmoji_labels
-from .columns import DatasetError
+from .columns import DatasetError, validate_label_pairs
 from .injection import inject_noise
-from .label_contract import validate_label_pairs
 from .label_loading import load_label_pairs
 from .plain_vectors import with_vectors
 from .splits import held_out_line, hold_out_validation
