@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, append_boxes, validate_pairs
-from noisy_xmodal.data.boxes import WithoutBoxes
+from noisy_xmodal.data.boxes import without_boxes
 from noisy_xmodal.data.regions import region_feature
 
 COUNTS = [2, 1, 4, 3, 2]
@@ -151,7 +151,7 @@ def test_one_flat_box_a_row_and_an_empty_split_are_refused():
 
 def test_without_boxes_there_are_the_features_again():
     dataset, regions, _ = make()
-    images = WithoutBoxes(PairDataset(append_boxes(dataset)).images)
+    images = without_boxes(PairDataset(append_boxes(dataset)).images)
     assert len(images) == len(COUNTS)
     for found in (images[1:3], [images[1], images[2]]):
         for array, expected in zip(found, regions[1:3], strict=True):

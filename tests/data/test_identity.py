@@ -14,8 +14,8 @@ from PIL import Image
 from noisy_xmodal import LabelDataset
 from noisy_xmodal.data import PairDataset, identity
 from noisy_xmodal.data.digests import combined_digest
-from noisy_xmodal.data.grid_pairs import GridPairs
 from noisy_xmodal.data.identity import image_digests
+from noisy_xmodal.data.pair_dataset import GridPairs
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
 

@@ -12,7 +12,7 @@ from transformers import ResNetConfig, ViTImageProcessorPil
 
 from ..data import PairDataset
 from ..data.columns import IMAGE, REGIONS
-from ..data.grid_pairs import FeatureRows, GridPairs
+from ..data.pair_dataset import GridPairs, LazyRows
 from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
@@ -56,7 +56,10 @@ class AuditPairs:
     @property
     def images(self) -> Sequence[Any]:
         """Inputs of the processor for every image, read on access."""
-        return self.pairs.images if self.features is None else FeatureRows(self.features)
+        features = self.features
+        if features is None:
+            return self.pairs.images
+        return LazyRows(lambda rows: list(features[rows].astype(np.float32)), len(features))
 
     def pairs_of_rows(self, rows: np.ndarray) -> NDArray[np.int64]:
         """Pair ids of some images, ascending."""

@@ -1,7 +1,6 @@
 """Boxes of regions, appended to their features."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from .columns import REGIONS, DatasetError, column_type_error, missing_column_error
 from .feature_types import is_matrix
+from .pair_dataset import LazyRows
 from .regions import region_arrays, region_feature, vector_column
 
 BOXES, BOX_SIZE = "boxes", 4
@@ -69,24 +69,10 @@ def append_boxes(
     return result.with_format(None)
 
 
-class WithoutBoxes(Sequence):
-    """Region features without the boxes at their ends, for a model without box geometry.
-
-    Args:
-        images: Features with boxes, (n_regions, size + 4) per image.
-    """
-
-    def __init__(self, images: Sequence) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: Any) -> Any:
-        images = self._images[index]
-        if isinstance(index, slice):
-            return [regions[:, :-BOX_SIZE] for regions in images]
-        return images[:, :-BOX_SIZE]
+def without_boxes(images: Sequence[np.ndarray]) -> LazyRows:
+    """Region features, (n_regions, size + 4) per image, without the boxes at their ends."""
+    read = images.read if isinstance(images, LazyRows) else lambda rows: [images[i] for i in rows]
+    return LazyRows(lambda rows: [regions[:, :-BOX_SIZE] for regions in read(rows)], len(images))
 
 
 def _check_boxes(boxes: np.ndarray, n_regions: int, row: int, split: str, column: str) -> None:

@@ -6,7 +6,7 @@ the flat index of a (row, caption), counted row by row; of rows with classes, th
 Oracle columns are for metrics, evaluation and audit only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import datasets
@@ -333,6 +333,23 @@ def column_blocks(
     rows = dataset.select_columns([name]).with_format("arrow")
     for first_row in range(0, len(rows), n_rows):
         yield first_row, rows[first_row : first_row + n_rows].column(name)
+
+
+def with_columns(
+    dataset: datasets.Dataset, columns: Mapping[str, tuple[Any, Any]]
+) -> datasets.Dataset:
+    """Replaces columns in their places, and appends new ones, without reading the others.
+
+    Args:
+        dataset: One split.
+        columns: The values and the feature type of each column.
+    """
+    names = dataset.column_names
+    result = dataset.remove_columns([name for name in columns if name in names])
+    for name, (values, feature) in columns.items():
+        result = result.add_column(name, values, feature=feature)
+    result.info.description = dataset.info.description
+    return result.select_columns([*names, *(name for name in columns if name not in names)])
 
 
 def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ from .columns import (
 )
 from .digests import Digests, array_digests, text_digests
 from .identity import image_digests, image_id_digests
+from .pair_dataset import checked_ids
 from .pictures import open_picture, stored_pictures
 
 
@@ -255,11 +256,7 @@ class LabelDataset(torch.utils.data.Dataset):
     def _rows(self, rows: Any) -> NDArray[np.int64]:
         if isinstance(rows, slice):
             return np.arange(*rows.indices(len(self)))
-        ids = np.array(rows, dtype=np.int64)
-        outside = ids[(ids < 0) | (ids >= len(self))]
-        if len(outside):
-            raise IndexError(f"Pair id {outside[0]} is outside 0 .. {len(self) - 1}.")
-        return ids
+        return checked_ids(rows, len(self))
 
     def _read(self, name: str, rows: Any) -> list[Any]:
         if name not in self.dataset.column_names:

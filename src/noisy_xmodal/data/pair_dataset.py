@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import torch
 import torch.utils.data
+from numpy.typing import NDArray
 
 from ..noise.equal_texts import SharedTexts, text_numbers
 from .columns import (
@@ -21,6 +22,7 @@ from .columns import (
     IMAGE_ROW,
     IS_NOISY,
     PAIR_ID,
+    REGIONS,
     DatasetError,
     check_flags,
     check_regions,
@@ -28,8 +30,9 @@ from .columns import (
     is_checked_as_read,
     validate_columns,
     visual_column,
+    with_columns,
 )
-from .digests import Digests, text_digests
+from .digests import Digests, array_digests, text_digests
 from .identity import image_digests, image_id_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
@@ -106,10 +109,7 @@ class PairDataset(torch.utils.data.Dataset):
         Raises:
             IndexError: A pair id is outside 0 .. n_pairs - 1.
         """
-        ids = np.asarray(pair_ids, dtype=np.int64)
-        outside = ids[(ids < 0) | (ids >= len(self))]
-        if len(outside):
-            raise IndexError(f"Pair id {outside[0]} is outside 0 .. {len(self) - 1}.")
+        ids = checked_ids(pair_ids, len(self))  # (batch,)
         rows, position = np.unique(self.row_of_pair[ids], return_inverse=True)
         visuals = self._model_visuals(rows.tolist())
         return [
@@ -144,9 +144,9 @@ class PairDataset(torch.utils.data.Dataset):
         return SharedTexts(text_numbers(self._captions), self.row_of_pair)
 
     @property
-    def images(self) -> "ImageRows":
+    def images(self) -> "LazyRows":
         """The pictures or region features by row, read on access."""
-        return ImageRows(self)
+        return LazyRows(self.visuals, self.n_images)
 
     def caption(self, pair_id: int) -> str:
         """Returns the caption of a pair."""
@@ -210,23 +210,62 @@ class PairDataset(torch.utils.data.Dataset):
         return [regions.copy() for regions in features]
 
 
-class ImageRows(Sequence):
-    """The images of a `PairDataset` as a sequence that reads them on access.
+class LazyRows(Sequence):
+    """A sequence of rows that are read on access.
 
     Args:
-        pairs: The dataset.
+        read: Function from row numbers to the contents of the rows.
+        n_rows: The number of rows.
     """
 
-    def __init__(self, pairs: PairDataset) -> None:
-        self._pairs = pairs
+    def __init__(self, read: Callable[[list[int]], list[Any]], n_rows: int) -> None:
+        self.read = read
+        self._numbers = range(n_rows)
 
     def __len__(self) -> int:
-        return self._pairs.n_images
+        return len(self._numbers)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self._pairs.visuals(list(range(*index.indices(len(self)))))
-        return self._pairs.visuals([range(len(self))[index]])[0]
+        rows = self._numbers[index]
+        return self.read(list(rows)) if isinstance(rows, range) else self.read([rows])[0]
+
+
+class GridPairs(PairDataset):
+    """Pairs of a dataset with region features from an array instead of its images.
+
+    Args:
+        dataset: Rows that follow the column contract; their images are not read.
+        features: (n_images, n_regions, size), usually memory-mapped.
+        rows: The rows of `dataset` and `features` to use, (n_rows,); all by default.
+    """
+
+    def __init__(
+        self, dataset: datasets.Dataset, features: np.ndarray, rows: np.ndarray | None = None
+    ) -> None:
+        self._feature_rows = np.arange(len(dataset)) if rows is None else rows
+        self._features = features
+        super().__init__(dataset if rows is None else dataset.select(rows))
+        self.visual = REGIONS
+
+    def visuals(self, rows: list[int]) -> list[Any]:
+        """The features of some rows, (n_regions, size) float32 each."""
+        return [np.asarray(self._features[self._feature_rows[row]], np.float32) for row in rows]
+
+    def _image_digests(self) -> Digests:
+        return array_digests(self._features[row] for row in self._feature_rows)
+
+
+def checked_ids(pair_ids: Sequence[int] | NDArray, n_pairs: int) -> NDArray[np.int64]:
+    """Converts pair ids to an array, (n_ids,).
+
+    Raises:
+        IndexError: A pair id is outside 0 .. n_pairs - 1.
+    """
+    ids = np.array(pair_ids, dtype=np.int64)
+    outside = ids[(ids < 0) | (ids >= n_pairs)]
+    if len(outside):
+        raise IndexError(f"Pair id {outside[0]} is outside 0 .. {n_pairs - 1}.")
+    return ids
 
 
 def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
@@ -248,15 +287,13 @@ def drop_noisy_pairs(dataset: datasets.Dataset) -> datasets.Dataset:
             f"Dropping noisy pairs needs the oracle column '{IS_NOISY}'; the columns are "
             f"{dataset.column_names}."
         )
-    names, features = dataset.column_names, dataset.features
+    lists = [column_values(dataset, name) for name in (CAPTIONS, IS_NOISY)]
     captions = [
         [text for text, wrong in zip(texts, flags, strict=True) if not wrong]
-        for texts, flags in zip(
-            column_values(dataset, CAPTIONS), column_values(dataset, IS_NOISY), strict=True
-        )
+        for texts, flags in zip(*lists, strict=True)
     ]
-    clean = dataset.remove_columns([CAPTIONS, IS_NOISY])
-    clean = clean.add_column(CAPTIONS, captions, feature=features[CAPTIONS])
     flags = [[False] * len(texts) for texts in captions]
-    clean = clean.add_column(IS_NOISY, flags, feature=features[IS_NOISY])
-    return clean.select_columns(names).select([row for row, texts in enumerate(captions) if texts])
+    columns = {CAPTIONS: captions, IS_NOISY: flags}
+    features = dataset.features
+    clean = with_columns(dataset, {name: (c, features[name]) for name, c in columns.items()})
+    return clean.select([row for row, texts in enumerate(captions) if texts])

@@ -4,6 +4,8 @@ Each vector depends on its own picture or text alone, so new ones can be describ
 pretrained backbone describes both far better.
 """
 
+from collections.abc import Iterable
+
 import datasets
 import numpy as np
 from datasets.utils import tqdm
@@ -20,6 +22,7 @@ from .columns import (
     TEXT_FEATURES,
     column_blocks,
     column_values,
+    with_columns,
 )
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays, vector_column, vector_feature
@@ -114,12 +117,12 @@ def with_vectors(dataset: datasets.Dataset, split: str = "train") -> datasets.Da
     result = with_region_means(dataset)
     if IMAGE_FEATURES not in result.column_names and IMAGE in dataset.column_names:
         pictures = tqdm(stored_pictures(dataset), desc=f"Describing pictures of {split}")
-        vectors = [picture_features(open_picture(row[IMAGE])) for row in pictures]
-        result = _with_column(result, IMAGE_FEATURES, np.stack(vectors))
+        vectors = (picture_features(open_picture(row[IMAGE])) for row in pictures)
+        result = _add_vectors(result, IMAGE_FEATURES, vectors)
     if TEXT_FEATURES not in dataset.column_names and CAPTIONS in dataset.column_names:
         texts = tqdm(column_values(dataset, CAPTIONS), desc=f"Describing texts of {split}")
-        vectors = [caption_features(*captions) for captions in texts]
-        result = _with_column(result, TEXT_FEATURES, np.stack(vectors))
+        vectors = (caption_features(*captions) for captions in texts)
+        result = _add_vectors(result, TEXT_FEATURES, vectors)
     return result
 
 
@@ -127,21 +130,20 @@ def with_region_means(dataset: datasets.Dataset) -> datasets.Dataset:
     """Adds the mean region features as `image_features`, unless the rows have that column."""
     if REGIONS not in dataset.column_names or IMAGE_FEATURES in dataset.column_names:
         return dataset
-    means = [
+    means = (
         regions.mean(axis=0, dtype=np.float32)
         for _, column in column_blocks(dataset, REGIONS)
         for regions in region_arrays(column)
-    ]
-    return _with_column(dataset, IMAGE_FEATURES, np.stack(means))
+    )
+    return _add_vectors(dataset, IMAGE_FEATURES, means)
 
 
-def _with_column(
-    dataset: datasets.Dataset, name: str, vectors: NDArray[np.float32]
+def _add_vectors(
+    dataset: datasets.Dataset, name: str, vectors: Iterable[np.ndarray]
 ) -> datasets.Dataset:
-    feature = vector_feature(vectors.shape[1])
-    result = dataset.add_column(name, vector_column(vectors), feature=feature)
-    result.info.description = dataset.info.description
-    return result
+    matrix = np.stack(list(vectors))
+    column = (vector_column(matrix), vector_feature(matrix.shape[1]))
+    return with_columns(dataset, {name: column})
 
 
 def _cell_means(values: np.ndarray) -> np.ndarray:

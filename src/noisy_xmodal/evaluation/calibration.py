@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data import LabelDataset, PairDataset
 from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
+from ..data.pair_dataset import LazyRows
 from ..modules.list_inputs import check_list
 from .pair_scores import pair_scores
 
@@ -178,12 +179,12 @@ def calibrate_on(
         if rows.has_features or model.config.backbone_config is None:
             images, texts = list(rows.image_features[sample]), list(rows.text_features[sample])
         else:
-            images, texts = _Rows(rows.pictures, sample), rows.texts(sample)
+            images, texts = _lazy(rows.pictures, sample), rows.texts(sample)
         calibrate(model, processor, images, texts, groups, seed, text_groups)
         return
     captions, row_of_pair = rows.captions(), rows.row_of_pair[sample]
     image_ids = np.asarray(column_values(rows.dataset, IMAGE_ID))[row_of_pair]
-    images, texts = _Rows(rows.visuals, row_of_pair), [captions[i] for i in sample.tolist()]
+    images, texts = _lazy(rows.visuals, row_of_pair), [captions[i] for i in sample.tolist()]
     calibrate(model, processor, images, texts, image_ids, seed)
 
 
@@ -194,16 +195,6 @@ def _as_pairs(model: Any, rows: datasets.Dataset) -> PairDataset | LabelDataset:
     return LabelDataset(rows).without_features() if has_backbone else LabelDataset(rows)
 
 
-class _Rows(Sequence):
+def _lazy(read: Callable[[list[int]], list[Any]], rows: NDArray[np.int64]) -> LazyRows:
     """Images of some rows, read when they are indexed."""
-
-    def __init__(self, read: Callable[[list[int]], list[Any]], rows: NDArray[np.int64]) -> None:
-        self._read = read
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        rows = self._rows[index]
-        return self._read(rows.tolist()) if isinstance(index, slice) else self._read([rows])[0]
+    return LazyRows(lambda positions: read(rows[positions].tolist()), len(rows))

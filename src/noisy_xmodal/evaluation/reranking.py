@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
 from ..data import PairDataset
-from ..data.boxes import BOX_SIZE, WithoutBoxes
+from ..data.boxes import BOX_SIZE, without_boxes
 from ..entry.errors import load_part
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
@@ -314,7 +314,7 @@ class RerankEvaluator:
                 scores = score_matrix(
                     self.retriever.to(device),
                     self.retriever_processor,
-                    WithoutBoxes(pairs.images) if has_boxes else pairs.images,
+                    without_boxes(pairs.images) if has_boxes else pairs.images,
                     pairs.captions(),
                     self.block_size,
                     self.progress,

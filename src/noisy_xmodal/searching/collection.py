@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import DatasetError, PairDataset, load_pairs
 from ..data.any_dataset.columns import ColumnOptions
-from ..data.boxes import BOX_SIZE, WithoutBoxes
+from ..data.boxes import BOX_SIZE, without_boxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
 from ..data.digests import combined_digest, text_digests
@@ -190,7 +190,7 @@ def images_for_model(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
             f"the model takes {expected}, but the images are {actual}: give a matching model"
         )
     if size is not None and images[0].shape[1] == size + BOX_SIZE:
-        return WithoutBoxes(images)
+        return without_boxes(images)
     return images
 
 
