@@ -22,7 +22,7 @@ if __name__ == "__main__":  # before the imports that take seconds
     answer_help(*OPTIONS, training=LabelOptions, recipes=RECIPES, defaults={"warmup_epochs": 2})
 
 from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
-from noisy_xmodal.data.training_labels import load_training_labels
+from noisy_xmodal.data import load_training_labels
 from noisy_xmodal.hub.run import begin_run, label_results, publish_run, save_run
 from noisy_xmodal.methods.building import build_label_model
 from noisy_xmodal.methods.from_options import (

@@ -9,10 +9,10 @@ from PIL import Image
 from noisy_xmodal.data import (
     DatasetError,
     PairArguments,
-    arguments,
     dataset_label,
     load_training_pairs,
     noise_protocol,
+    training_splits,
 )
 
 
@@ -111,7 +111,7 @@ def test_without_a_name_it_is_openmoji(
         loaded.append((config, options))
         return datasets.DatasetDict(train=regions_dataset, validation=regions_dataset)
 
-    monkeypatch.setattr(arguments, "load_openmoji", load)
+    monkeypatch.setattr(training_splits, "load_openmoji", load)
     load_training_pairs(PairArguments())
     load_training_pairs(PairArguments(dataset_config_name="part_20", objects_from="tags"))
     assert loaded == [("cmp_40", {"objects_from": None}), ("part_20", {"objects_from": "tags"})]

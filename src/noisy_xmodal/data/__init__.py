@@ -1,7 +1,6 @@
 """The column contract, datasets by name, and how pairs become batches."""
 
 from .any_dataset import as_pairs, config_names, load_pairs
-from .arguments import PairArguments, dataset_label, load_training_pairs
 from .boxes import append_boxes
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_label_pairs, validate_pairs
@@ -13,7 +12,15 @@ from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures
 from .plain_vectors import with_vectors
 from .protocol import counted_noise, noise_protocol
-from .splits import held_out_line, hold_out_validation, validation_facts
+from .training_splits import (
+    PairArguments,
+    dataset_label,
+    held_out_line,
+    hold_out_validation,
+    load_training_labels,
+    load_training_pairs,
+    validation_facts,
+)
 
 __all__ = [
     "DatasetError",
@@ -34,6 +41,7 @@ __all__ = [
     "keep_good_pictures",
     "load_label_pairs",
     "load_pairs",
+    "load_training_labels",
     "load_training_pairs",
     "noise_protocol",
     "spell_options",

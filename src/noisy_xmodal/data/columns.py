@@ -204,10 +204,10 @@ def validate_label_columns(dataset: datasets.Dataset, split: str = "train") -> N
     hint = "Convert the dataset with as_label_pairs, and name the column with {}_column=NAME."
     image = _first_column(dataset, (IMAGE_FEATURES, IMAGE), split, hint.format("image"))
     text = _first_column(dataset, (TEXT_FEATURES, CAPTIONS), split, hint.format("text"))
+    _check_types(dataset, (image, text, *LABEL_COLUMNS), split)
     missing = [name for name in (IMAGE_LABEL, TEXT_LABEL) if name not in dataset.column_names]
     if missing:
         raise no_label_error(dataset, missing, split)
-    _check_types(dataset, (image, text, *LABEL_COLUMNS), split)
     features = [(name, dataset.features.get(name)) for name in LABEL_COLUMNS]
     named = [(name, f.names) for name, f in features if isinstance(f, datasets.ClassLabel)]
     for name, names in named[1:]:

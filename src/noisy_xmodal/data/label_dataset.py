@@ -31,8 +31,7 @@ from .columns import (
     read_vectors,
     validate_label_columns,
 )
-from .digests import Digests, array_digests, text_digests
-from .identity import image_digests, image_id_digests
+from .digests import Digests, array_digests, image_digests, image_id_digests, text_digests
 from .pair_dataset import checked_ids
 from .pictures import open_picture, stored_pictures
 
@@ -225,7 +224,7 @@ class LabelDataset(torch.utils.data.Dataset):
         return pairs
 
     def identity(self) -> dict[str, Digests]:
-        """Digests of the content by "unit: property", without the oracle; see `data.identity`.
+        """Digests of the content by "unit: property", without the oracle; see `data.digests`.
 
         Returns:
             (n_pairs,) for each property of pairs, (n_classes,) for each property of classes.

@@ -32,8 +32,7 @@ from .columns import (
     visual_column,
     with_columns,
 )
-from .digests import Digests, array_digests, text_digests
-from .identity import image_digests, image_id_digests
+from .digests import Digests, array_digests, image_digests, image_id_digests, text_digests
 from .pictures import open_picture, stored_pictures
 from .regions import region_arrays
 
@@ -157,7 +156,7 @@ class PairDataset(torch.utils.data.Dataset):
         return list(self._captions)
 
     def identity(self) -> dict[str, Digests]:
-        """Digests of the content by "unit: property", without the oracle; see `data.identity`.
+        """Digests of the content by "unit: property", without the oracle; see `data.digests`.
 
         Returns:
             (n_pairs,) for each property of pairs, (n_images,) for each property of images.

@@ -15,8 +15,7 @@ from ..data.any_dataset.columns import ColumnOptions
 from ..data.boxes import BOX_SIZE, without_boxes
 from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values
-from ..data.digests import combined_digest, text_digests
-from ..data.identity import image_digests
+from ..data.digests import combined_digest, image_digests, text_digests
 from ..data.pictures import image_problems, picture_source, stored_pictures
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.model_identity import model_parts

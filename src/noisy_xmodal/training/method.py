@@ -222,7 +222,7 @@ class Method:
         return []
 
     def identity(self) -> dict[str, Digests]:
-        """Digests of what else decides the training, by "pair: property"; see `data.identity`."""
+        """Digests of what else decides the training, by "pair: property"; see `data.digests`."""
         return {}
 
     # As an epoch begins

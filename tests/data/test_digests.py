@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal import LabelDataset
-from noisy_xmodal.data import PairDataset, identity
-from noisy_xmodal.data.digests import combined_digest
-from noisy_xmodal.data.identity import image_digests
+from noisy_xmodal.data import PairDataset, digests
+from noisy_xmodal.data.digests import combined_digest, image_digests
 from noisy_xmodal.data.pair_dataset import GridPairs
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
@@ -116,8 +115,8 @@ def test_pictures_in_the_rows_are_those_of_the_files_that_they_were(photos, tmp_
 
 def test_files_that_have_not_changed_are_read_once(photos, cache, monkeypatch):
     read: list[str] = []
-    digest = identity._file_digest
-    monkeypatch.setattr(identity, "_file_digest", lambda path: (read.append(path), digest(path))[1])
+    digest = digests._file_digest
+    monkeypatch.setattr(digests, "_file_digest", lambda path: (read.append(path), digest(path))[1])
     for _ in range(3):
         image_digests(rows(photos), cache)
     assert len(read) == 4
@@ -144,8 +143,8 @@ def test_of_many_region_features_some_rows_are_read(monkeypatch):
     other = toy_pairs(60, seed=1)
     whole = image_digests(dataset)
     assert len(set(whole.tolist())) == 60
-    monkeypatch.setattr(identity, "is_checked_as_read", lambda _: True)
-    monkeypatch.setattr(identity, "SAMPLED_ROWS", 5)
+    monkeypatch.setattr(digests, "is_checked_as_read", lambda _: True)
+    monkeypatch.setattr(digests, "SAMPLED_ROWS", 5)
     some = image_digests(dataset)
     assert np.flatnonzero(some).tolist() == [0, 14, 29, 44, 59]
     assert some[some > 0].tolist() == whole[some > 0].tolist()

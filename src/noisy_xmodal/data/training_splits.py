@@ -1,0 +1,258 @@
+"""The splits that a script trains on: loaded by its options, validation held out if there is none.
+
+Records of a run call validation rows that were held out as noisy as they are: `validation_facts`.
+"""
+
+import json
+import os
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+
+from ..arguments.labels import LabelDataArguments
+from ..arguments.pairs import PairArguments
+from ..options import field_defaults
+from .any_dataset import config_names, load_pairs
+from .builders import load_openmoji, load_openmoji_labels
+from .columns import (
+    IMAGE_FEATURES,
+    IMAGE_LABEL,
+    IS_NOISY,
+    TEXT_FEATURES,
+    TEXT_LABEL,
+    TRUE_LABEL,
+    DatasetError,
+    column_values,
+    validate_label_pairs,
+)
+from .injection import inject_noise
+from .label_loading import load_label_pairs
+from .pictures import first_few, keep_good_pictures
+from .plain_vectors import with_vectors
+
+DEMO_CONFIG, DEMO_LABEL_CONFIG = "cmp_40", "sym_40"  # default configs of OpenMoji
+
+_LABEL_COLUMNS = (
+    *("image_column", "text_column"),
+    *("label_column", "image_label_column", "text_label_column"),
+)
+_MARK = "Held out of train: "  # a line of the description, before JSON
+
+
+def load_training_pairs(args: PairArguments) -> DatasetDict:
+    """Load images and captions by name and config, with the splits train and validation.
+
+    Args:
+        args: The options; OpenMoji without a name.
+
+    Returns:
+        The splits; what is new about them is printed.
+
+    Raises:
+        DatasetError: The name, the config, the columns or the pictures are wrong.
+        ValueError: The noise cannot be injected into these pairs.
+    """
+    if args.dataset_name is None:
+        config = args.dataset_config_name or DEMO_CONFIG
+        dataset = load_openmoji(config, objects_from=args.objects_from)
+    else:
+        dataset = _load_good_pairs(args)
+    dataset = _with_validation(dataset, args)
+    if args.inject_noise is None:
+        return dataset
+    return inject_noise(
+        dataset, args.inject_noise, seed=args.noise_seed, objects_from=args.objects_from
+    )
+
+
+def load_training_labels(args: LabelDataArguments, reads_raw: bool = False) -> DatasetDict:
+    """Load pairs with classes by name and config, with the splits train and validation.
+
+    Args:
+        args: The options; OpenMoji without a name.
+        reads_raw: Whether the model reads pictures and texts and needs no vectors.
+
+    Returns:
+        The splits; what is new about them is printed.
+
+    Raises:
+        DatasetError: The name, the config or a column is wrong.
+        ValueError: The noise cannot be injected into these pairs.
+    """
+    if args.dataset_name is None:
+        args.dataset_config_name = args.dataset_config_name or DEMO_LABEL_CONFIG
+        dataset = load_openmoji_labels(args.dataset_config_name)
+    else:
+        columns = {name: getattr(args, name) for name in _LABEL_COLUMNS}
+        dataset = load_label_pairs(args.dataset_name, args.dataset_config_name, **columns)
+    for split, rows in dataset.items():
+        validate_label_pairs(rows, split=split)  # before rows change their numbers
+    dataset = _with_validation(dataset, args)
+    if not reads_raw:
+        if not {IMAGE_FEATURES, TEXT_FEATURES} <= {*dataset["train"].column_names}:
+            print(
+                "Not both sides are vectors: means of region features, gradients and colours of "
+                "pictures, and hashed words of texts stand for them. --backbone_name_or_path, such "
+                "as a CLIP, describes pictures and texts far better."
+            )
+        dataset = DatasetDict({split: with_vectors(rows, split) for split, rows in dataset.items()})
+    if args.inject_noise is None:
+        return dataset
+    return inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
+
+
+def dataset_label(args: PairArguments) -> tuple[str, str]:
+    """The names of the dataset and of its config, or of the injected noise, for the results.
+
+    Args:
+        args: The options.
+    """
+    if args.dataset_name is None:
+        name, config = "openmoji", args.dataset_config_name or DEMO_CONFIG
+    else:
+        name = os.path.basename(os.path.abspath(args.dataset_name))  # of `.`, too
+        config = args.dataset_config_name or "default"
+    return name, args.inject_noise or config
+
+
+def hold_out_validation(splits: DatasetDict, share: float, seed: int = 0) -> DatasetDict:
+    """Moves a random sample of images, with all their captions, from train to "validation".
+
+    If the training pairs are noisy, so is the validation split; `validation_facts` and
+    `held_out_line` report this.
+
+    Args:
+        splits: Splits with "train" and without "validation".
+        share: Share of the images to move, above 0 and below 1.
+        seed: Seed of the sample.
+
+    Returns:
+        The splits; both parts keep the order of the rows.
+
+    Raises:
+        DatasetError: One of both splits would have no image.
+    """
+    train = splits["train"]
+    n_held_out = round(share * len(train))
+    if not 0 < n_held_out < len(train):
+        raise DatasetError(
+            f"A share of {share} of {len(train)} training images is {n_held_out} for validation: "
+            "choose a share that leaves images in both splits."
+        )
+    order = np.random.default_rng(seed).permutation(len(train))  # (n_images,)
+    held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+    validation = train.select(held_out)
+    facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
+    lines = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
+    validation.info.description = "\n".join(filter(None, lines))
+    parts = {"train": train.select(rest), "validation": validation}
+    return DatasetDict({**parts, **{k: v for k, v in splits.items() if k not in parts}})
+
+
+def validation_facts(splits: DatasetDict) -> dict[str, Any]:
+    """Describes the validation split for the record of a run, which chooses its best epoch on it.
+
+    Args:
+        splits: Splits with "validation".
+
+    Returns:
+        `validation_held_out`, whether the rows come from the training split; `validation_n_wrong`,
+        the number of wrong pairs (or class labels) by the oracle; and `validation_is_noisy`. The
+        last two are None without an oracle; a held-out split is then as noisy as the training rows.
+    """
+    held_out = _held_out(splits)
+    rows = splits["validation"]
+    n_wrong = _n_wrong(rows) if held_out is None else held_out["n_wrong"]
+    return {
+        "validation_held_out": held_out is not None,
+        "validation_is_noisy": None if n_wrong is None else n_wrong > 0,
+        "validation_n_wrong": n_wrong,
+    }
+
+
+def held_out_line(splits: DatasetDict) -> str | None:
+    """Describes a held-out validation split in one line; None if it was not held out.
+
+    Args:
+        splits: Splits with "validation".
+    """
+    held_out = _held_out(splits)
+    if held_out is None:
+        return None
+    unit = "pairs" if IMAGE_LABEL in splits["validation"].column_names else "images"
+    line = (
+        f"There is no split 'validation': {held_out['n_rows']} training {unit} are held out for it."
+    )
+    if held_out["n_wrong"] is None:
+        return f"{line} They are as noisy as the rest, and the best epoch is chosen on them."
+    if held_out["n_wrong"]:
+        return (
+            f"{line} {held_out['n_wrong']} wrong pairs or labels are among them by the oracle, and "
+            "the best epoch is chosen on them."
+        )
+    return line
+
+
+def _load_good_pairs(args: PairArguments) -> DatasetDict:
+    """Loads a dataset of the user, and treats bad rows and pictures by the options."""
+    assert args.dataset_name is not None
+    configs = config_names(args.dataset_name)
+    if args.dataset_config_name is None and len(configs) > 1:
+        raise DatasetError(
+            f"{args.dataset_name} has the configs {', '.join(configs)}: choose one with "
+            "--dataset_config_name."
+        )
+    left_out: dict[str, list[str]] = {}
+    dataset = load_pairs(
+        args.dataset_name,
+        args.dataset_config_name,
+        image_column=args.image_column,
+        caption_column=args.caption_column,
+        id_column=args.id_column,
+        left_out=left_out if args.on_bad_image == "skip" else None,
+    )
+    for split, lines in left_out.items():
+        if lines:
+            print(f"Left out of {split}: {first_few(lines)}.")
+    if args.on_bad_image != "ignore":
+        for split, rows in dataset.items():
+            dataset[split], notes = keep_good_pictures(rows, split, args.on_bad_image)
+            print(*notes, sep="\n", end="\n" if notes else "")
+    return dataset
+
+
+def _with_validation(dataset: DatasetDict, args: PairArguments | LabelDataArguments) -> DatasetDict:
+    """The splits with a validation split, held out of train if there is none."""
+    if "train" not in dataset:
+        raise DatasetError(
+            f"{args.dataset_name} has no split 'train'; it has {', '.join(dataset)}."
+        )
+    if "validation" not in dataset:
+        dataset = hold_out_validation(dataset, args.validation_share)
+        print(held_out_line(dataset))
+    elif args.validation_share != field_defaults(type(args))["validation_share"]:
+        raise DatasetError(
+            f"--validation_share is {args.validation_share}: the dataset has a split 'validation', "
+            "so nothing is held out. Leave it out."
+        )
+    return dataset
+
+
+def _held_out(splits: DatasetDict) -> dict[str, Any] | None:
+    for line in (splits["validation"].info.description or "").splitlines():
+        if line.startswith(_MARK):
+            return dict(json.loads(line[len(_MARK) :]))
+    return None
+
+
+def _n_wrong(rows: Dataset) -> int | None:
+    """Wrong pairs, or class labels, by the oracle; None without one."""
+    if IS_NOISY in rows.column_names:
+        return sum(map(bool, chain.from_iterable(column_values(rows, IS_NOISY))))
+    if TRUE_LABEL not in rows.column_names:
+        return None
+    true = column_values(rows, TRUE_LABEL)
+    sides = [column_values(rows, name) for name in (IMAGE_LABEL, TEXT_LABEL)]
+    return sum(a != b for labels in sides for a, b in zip(labels, true, strict=True))
