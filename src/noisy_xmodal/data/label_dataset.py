@@ -67,7 +67,8 @@ class LabelDataset(torch.utils.data.Dataset):
         self.split = split
         self.image_labels = read_labels(dataset, IMAGE_LABEL, split)
         self.text_labels = read_labels(dataset, TEXT_LABEL, split)
-        self.class_names = class_names(dataset) or _numbers(self.image_labels, self.text_labels)
+        highest = max(self.image_labels.max(initial=-1), self.text_labels.max(initial=-1))
+        self.class_names = class_names(dataset) or [str(number) for number in range(highest + 1)]
         self.n_classes = len(self.class_names)
         self._vectors: dict[str, NDArray[np.float32]] = {}
         for name in (IMAGE_FEATURES, TEXT_FEATURES):
@@ -95,7 +96,7 @@ class LabelDataset(torch.utils.data.Dataset):
         Raises:
             IndexError: A row is outside 0 .. n_pairs - 1.
         """
-        ids = self._rows(pair_ids)  # (batch,)
+        ids = checked_ids(pair_ids, len(self))  # (batch,)
         batch: dict[str, Any] = {
             PAIR_ID: torch.from_numpy(ids),
             IMAGE_LABEL: torch.from_numpy(self.image_labels[ids]),
@@ -116,20 +117,12 @@ class LabelDataset(torch.utils.data.Dataset):
 
     @property
     def image_features(self) -> NDArray[np.float32]:
-        """The vectors of the images, (n_pairs, dim), C-contiguous.
-
-        Raises:
-            DatasetError: The images are pictures.
-        """
+        """The vectors of the images, (n_pairs, dim), C-contiguous; refused of pictures."""
         return self._side_vectors(IMAGE_FEATURES)
 
     @property
     def text_features(self) -> NDArray[np.float32]:
-        """The vectors of the texts, (n_pairs, another dim), C-contiguous.
-
-        Raises:
-            DatasetError: The texts are captions.
-        """
+        """The vectors of the texts, (n_pairs, another dim), C-contiguous; refused of captions."""
         return self._side_vectors(TEXT_FEATURES)
 
     @property
@@ -137,9 +130,6 @@ class LabelDataset(torch.utils.data.Dataset):
         """The oracle, (n_pairs,) int64: the correct class of each pair, or None.
 
         For metrics, evaluation and audit only.
-
-        Raises:
-            DatasetError: Only some rows have a true label.
         """
         if TRUE_LABEL not in self.dataset.column_names:
             return None
@@ -147,28 +137,15 @@ class LabelDataset(torch.utils.data.Dataset):
 
     @property
     def is_noisy(self) -> NDArray[np.bool_] | None:
-        """The oracle, (2, n_pairs) bool: which image labels and which text labels are wrong.
-
-        None if the dataset has no true labels.
+        """The oracle, (2, n_pairs) bool: which image and which text labels are wrong, or None.
 
         For metrics, evaluation and audit only.
-
-        Raises:
-            DatasetError: Only some rows have a true label.
         """
         true = self.true_labels
         return None if true is None else np.stack([self.image_labels, self.text_labels]) != true
 
     def pictures(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[Any]:
-        """Reads the pictures of some rows, composed by `to_rgb`.
-
-        Args:
-            rows: Row numbers, or a slice.
-
-        Raises:
-            DatasetError: The dataset has no pictures.
-            IndexError: A row is outside 0 .. n_pairs - 1.
-        """
+        """Reads the pictures of some rows, composed by `to_rgb`."""
         return [open_picture(stored) for stored in self._read(IMAGE, rows)]
 
     def texts(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[str]:
@@ -176,13 +153,6 @@ class LabelDataset(torch.utils.data.Dataset):
 
         A row is one document with one class, so no caption is dropped. A single caption is not
         changed. Of several, each becomes a sentence, with a full stop if it has no end mark.
-
-        Args:
-            rows: Row numbers, or a slice.
-
-        Raises:
-            DatasetError: The dataset has no captions.
-            IndexError: A row is outside 0 .. n_pairs - 1.
         """
         return [_join_captions(captions) for captions in self._read(CAPTIONS, rows)]
 
@@ -252,24 +222,13 @@ class LabelDataset(torch.utils.data.Dataset):
             )
         return self._vectors[name]
 
-    def _rows(self, rows: Any) -> NDArray[np.int64]:
-        if isinstance(rows, slice):
-            return np.arange(*rows.indices(len(self)))
-        return checked_ids(rows, len(self))
-
     def _read(self, name: str, rows: Any) -> list[Any]:
         if name not in self.dataset.column_names:
             raise missing_column_error(self.dataset, name, self.split, "Load rows that have it.")
-        ids = self._rows(rows).tolist()
-        column = self.dataset.select_columns([name])
-        if name == IMAGE:
-            column = stored_pictures(column)
-        return list(column[ids][name]) if ids else []
-
-
-def _numbers(*labels: NDArray[np.int64]) -> list[str]:
-    highest = max((int(numbers.max()) for numbers in labels if len(numbers)), default=-1)
-    return [str(number) for number in range(highest + 1)]
+        n = len(self)
+        ids = np.arange(n)[rows] if isinstance(rows, slice) else checked_ids(rows, n)
+        column = stored_pictures(self.dataset) if name == IMAGE else self.dataset
+        return list(column.select_columns([name])[ids.tolist()][name]) if len(ids) else []
 
 
 def _join_captions(captions: Sequence[str]) -> str:

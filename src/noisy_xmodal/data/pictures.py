@@ -22,37 +22,26 @@ _BLOCK = 512
 
 
 def stored_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Selects the column of pictures, not decoded, for `open_picture`.
-
-    Args:
-        dataset: Rows that follow the column contract.
-    """
+    """Selects the column of pictures, not decoded, as `bytes` and `path` for `open_picture`."""
     rows = dataset.select_columns([IMAGE]).with_format(None)
     return rows.cast_column(IMAGE, datasets.Image(decode=False))
 
 
 def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
-    """Returns the content of a picture, or the path of its file.
-
-    Args:
-        stored: `bytes` and `path`, as in a row of `stored_pictures`.
-    """
+    """Returns the content of a picture of `stored_pictures`, or the path of its file."""
     return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"])
 
 
 def open_picture(stored: dict[str, Any]) -> Image.Image:
-    """Reads a picture and composes it with `to_rgb`.
+    """Reads a picture of `stored_pictures` and composes it with `to_rgb`.
 
     `datasets` would convert the picture to the mode of its column, if that has one, and lose the
     bit depth of a TIFF file.
-
-    Args:
-        stored: `bytes` and `path`, as in a row of `stored_pictures`.
     """
     if stored["bytes"] is None and "://" in stored["path"]:
         return to_rgb(datasets.Image().decode_example(stored))  # downloads the picture
     source = picture_source(stored)
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+    with _opened(source) as picture:
         return to_rgb(picture)
 
 
@@ -124,7 +113,7 @@ def image_problem(source: Path | bytes) -> str | None:
         source: A file, or its content.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _opened(source) as image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
                 return (
@@ -144,15 +133,7 @@ def image_problem(source: Path | bytes) -> str | None:
 
 
 def reject_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
-    """Raises an error if there are pictures with problems.
-
-    Args:
-        names: The name of each picture, for the message.
-        problems: The result of `image_problem` for each.
-
-    Raises:
-        DatasetError: There are bad pictures; the message counts them and names the first ones.
-    """
+    """Raises an error that counts pictures with an `image_problem` and names the first ones."""
     bad = [f"{n}: {why}" for n, why in zip(names, problems, strict=True) if why is not None]
     if bad:
         raise DatasetError(
@@ -162,12 +143,7 @@ def reject_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
 
 
 def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
-    """Lists the pictures that were left out, for the card.
-
-    Args:
-        names: The name of each picture.
-        keep: Whether each was kept.
-    """
+    """Lists the pictures that were not kept, for the card."""
     out = [name for name, good in zip(names, keep, strict=True) if not good]
     return (
         f"{len(out):,} of {len(names):,} pictures do not decode and were left out: {listing(out)}"
@@ -184,3 +160,7 @@ def listing(names: Iterable[str]) -> str:
     """Joins the first names, before ", ..." if there are more."""
     items = list(names)
     return ", ".join(items[:_N_EXAMPLES]) + (", ..." if len(items) > _N_EXAMPLES else "")
+
+
+def _opened(source: bytes | Path) -> Image.Image:
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)

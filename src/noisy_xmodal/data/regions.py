@@ -20,13 +20,8 @@ _BLOCK_ROWS = 4096
 
 
 def region_feature(dim: int, dtype: str = "float32") -> datasets.List:
-    """The feature type of a `regions` column.
-
-    Args:
-        dim: Length of one region's vector.
-        dtype: `"float16"` or `"float32"`.
-    """
-    return datasets.List(datasets.List(datasets.Value(dtype), length=dim))
+    """The feature type of a `regions` column with vectors of `dim` numbers."""
+    return datasets.List(vector_feature(dim, dtype))
 
 
 def region_column(features: np.ndarray) -> pa.Array:
@@ -44,12 +39,7 @@ def region_column(features: np.ndarray) -> pa.Array:
 
 
 def vector_feature(dim: int, dtype: str = "float32") -> datasets.List:
-    """The feature type of a column with one vector per row.
-
-    Args:
-        dim: Length of the vector.
-        dtype: `"float16"` or `"float32"`.
-    """
+    """The feature type of a column with one vector of `dim` numbers per row."""
     return datasets.List(datasets.Value(dtype), length=dim)
 
 
