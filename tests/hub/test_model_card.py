@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from loopback_cards import complaints
 from noisy_xmodal.hub import render_model_card, write_model_card
 from noisy_xmodal.hub.model_card import CARD_KINDS, EMBEDDED_DATA, hub_id
 from noisy_xmodal.hub.published import PAPERS
@@ -255,11 +254,12 @@ def test_data_of_the_hub_is_linked(results):
 
 
 @pytest.mark.parametrize("kind", list(CARD_KINDS))
-def test_the_hub_takes_the_card(results, kind):
+def test_the_client_of_the_hub_reads_the_card(results, kind):
     facts = of_kind(results, kind) | {"dataset_id": "org/f8k", "data_license": "mit"}
     facts["arguments"] = facts["arguments"] | {"text_model_name_or_path": "org/bert"}
-    assert complaints(str(render_model_card(facts, "org/model"))) == []
-    assert complaints(str(render_model_card(of_kind(results, kind), "model"))) == []
+    for known in (facts, of_kind(results, kind)):
+        card = render_model_card(known, "org/model")
+        assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
 
 
 def test_no_task_of_the_hub_is_claimed(results):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from loopback_clients import run
 from loopback_hub import LoopbackHub
 from noisy_xmodal import (
     DmcmConfig,
@@ -150,8 +149,8 @@ def hub(tmp_path_factory):
                 else:
                     scores = score_matrix(model, processor, list(regions), WORDS)
             expected[kind] = scores
-            sha = hub.put(f"org/{kind}", files_of(world / kind))
-            hub.repositories["model", f"org/{kind}"].tags["v1"] = sha
+            repo = hub.put(f"org/{kind}", files_of(world / kind))
+            repo.names["v1"] = repo.at("main").sha
         np.savez(world / "expected.npz", **expected)
         safe = files_of(world / "ncr")
         hub.put("org/closed", safe, private=True)
@@ -169,12 +168,12 @@ def hub(tmp_path_factory):
 
 
 def test_with_the_import_no_trust_is_needed_and_bad_repositories_are_refused(hub, tmp_path):
-    run(hub, tmp_path / "home", LOADING + WITH_IMPORT, hub.world)
+    hub.run(tmp_path / "home", LOADING + WITH_IMPORT, hub.world)
     assert not (hub.world / "executed").exists()
 
 
 def test_without_the_import_trust_gives_the_same_classes_and_saving_keeps_the_shim(hub, tmp_path):
-    run(hub, tmp_path / "home", LOADING + WITHOUT_IMPORT, hub.world)
+    hub.run(tmp_path / "home", LOADING + WITHOUT_IMPORT, hub.world)
     for kind in ("ncr", "rcar", "dmcm"):
         found, first = hub.files(f"org/{kind}-again"), hub.files(f"org/{kind}")
         for name in ("noisy_xmodal_shim.py", "processor_config.json"):
@@ -185,4 +184,4 @@ def test_without_the_import_trust_gives_the_same_classes_and_saving_keeps_the_sh
 
 
 def test_without_the_package_the_error_says_what_to_install(hub, tmp_path):
-    run(hub, tmp_path / "home", LOADING + ABSENT, hub.world)
+    hub.run(tmp_path / "home", LOADING + ABSENT, hub.world)
