@@ -202,9 +202,9 @@ def test_the_same_rows_in_another_order_are_others():
 def test_features_beside_the_rows_count():
     dataset = toy_pairs(6)
     features = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float16)
-    own = GridPairs(dataset, features, np.array([1, 4])).identity()["image: picture"]
+    own = GridPairs(dataset, features).select(np.array([1, 4])).identity()["image: picture"]
     features[4, 1, 2] += 1
-    other = GridPairs(dataset, features, np.array([1, 4])).identity()["image: picture"]
+    other = GridPairs(dataset, features).select(np.array([1, 4])).identity()["image: picture"]
     assert (own != other).tolist() == [False, True]
 
 

@@ -37,7 +37,6 @@ def test_pair_ids_count_captions_row_by_row(regions_dataset: datasets.Dataset) -
     assert pairs.n_images == 4
     assert pairs.row_of_pair.tolist() == [0, 0, 1, 2, 2, 2, 3, 3]
     assert pairs.row_of_pair.dtype == np.int64
-    assert pairs.caption_of_pair.tolist() == [0, 1, 0, 0, 1, 2, 0, 1]
     assert pairs.captions() == [f"pair {p}" for p in range(8)]
 
 
@@ -210,7 +209,7 @@ def test_images_are_rows_of_the_array(unread_rows: datasets.Dataset) -> None:
 
 def test_some_rows_keep_their_own_features(unread_rows: datasets.Dataset) -> None:
     chosen = np.array([1, 3])
-    pairs = GridPairs(unread_rows, FEATURES, chosen)
+    pairs = GridPairs(unread_rows, FEATURES).select(chosen)
     assert pairs.captions() == ["c", "g"]
     assert pairs.row_of_pair.tolist() == [0, 1]
     assert pairs.is_noisy is not None

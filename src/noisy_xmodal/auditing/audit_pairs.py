@@ -68,8 +68,8 @@ class AuditPairs:
     def of_rows(self, rows: np.ndarray) -> PairDataset:
         """The pairs of some images, ascending, with new pair ids."""
         if self.features is None:
-            return PairDataset(self.dataset.select(rows))
-        return GridPairs(self.dataset, self.features, rows)
+            return self.pairs.select(rows)
+        return GridPairs(self.dataset, self.features).select(rows)
 
 
 def prepare_pairs(

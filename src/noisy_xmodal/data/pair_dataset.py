@@ -54,7 +54,6 @@ class PairDataset(torch.utils.data.Dataset):
 
     Attributes:
         row_of_pair: (n_pairs,) int64, the row of each pair's image.
-        caption_of_pair: (n_pairs,) int64, the position of the caption in that row.
         n_images: Number of rows.
     """
 
@@ -76,8 +75,6 @@ class PairDataset(torch.utils.data.Dataset):
         counts = np.array([len(texts) for texts in caption_lists], dtype=np.int64)
         self.n_images = len(counts)
         self.row_of_pair = np.repeat(np.arange(len(counts)), counts)
-        first_pair = np.cumsum(counts) - counts
-        self.caption_of_pair = np.arange(counts.sum()) - first_pair[self.row_of_pair]
         self._captions: list[str] = list(chain.from_iterable(caption_lists))
         self._rows = (
             stored_pictures(dataset)
@@ -154,6 +151,14 @@ class PairDataset(torch.utils.data.Dataset):
     def captions(self) -> list[str]:
         """Returns the captions by pair id."""
         return list(self._captions)
+
+    def select(self, rows: np.ndarray) -> "PairDataset":
+        """The pairs of some images, with new pair ids.
+
+        Args:
+            rows: Row numbers, (n_rows,).
+        """
+        return PairDataset(self.dataset.select(rows), self._transform)
 
     def identity(self) -> dict[str, Digests]:
         """Digests of the content by "unit: property", without the oracle; see `data.digests`.
@@ -235,16 +240,20 @@ class GridPairs(PairDataset):
     Args:
         dataset: Rows that follow the column contract; their images are not read.
         features: (n_images, n_regions, size), usually memory-mapped.
-        rows: The rows of `dataset` and `features` to use, (n_rows,); all by default.
+        rows: The row of `features` of each row of `dataset`, (n_rows,); the same row by default.
     """
 
     def __init__(
         self, dataset: datasets.Dataset, features: np.ndarray, rows: np.ndarray | None = None
     ) -> None:
-        self._feature_rows = np.arange(len(dataset)) if rows is None else rows
-        self._features = features
-        super().__init__(dataset if rows is None else dataset.select(rows))
+        super().__init__(dataset)
         self.visual = REGIONS
+        self._features = features
+        self._feature_rows = np.arange(len(dataset)) if rows is None else rows
+
+    def select(self, rows: np.ndarray) -> PairDataset:
+        """The pairs of some images, see `PairDataset.select`."""
+        return GridPairs(self.dataset.select(rows), self._features, self._feature_rows[rows])
 
     def visuals(self, rows: list[int]) -> list[Any]:
         """The features of some rows, (n_regions, size) float32 each."""
