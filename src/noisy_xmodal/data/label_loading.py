@@ -12,11 +12,10 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from .any_dataset.captions import caption_reader, read_captions
+from .any_dataset.captions import can_hold_captions, read_captions
 from .any_dataset.columns import ColumnOptions, find_columns
 from .any_dataset.opening import open_splits
-from .any_dataset.picture_files import PictureFiles
-from .any_dataset.tables import RawSplit, reject_faults, resolve_pictures
+from .any_dataset.tables import reject_faults
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -128,8 +127,8 @@ def load_label_pairs(
             cannot be converted (see `as_label_pairs`).
     """
     options = ColumnOptions(image_column, text_column)
-    splits = open_splits(name_or_path, config_name, options, _resolve_pictures)
     try:
+        splits = open_splits(name_or_path, config_name, options)
         reject_faults(name_or_path, splits)
     except DatasetError as error:
         raise _translate_options(error) from error
@@ -141,16 +140,6 @@ def load_label_pairs(
         image_label_column=image_label_column,
         text_label_column=text_label_column,
     )
-
-
-def _resolve_pictures(raw: RawSplit, file: Path, split: str, files: PictureFiles) -> RawSplit:
-    """Makes the paths of pictures absolute, unless the images are vectors."""
-    if is_vector(raw.dataset.features.get(raw.options.image or IMAGE_FEATURES)):
-        return raw
-    try:
-        return resolve_pictures(raw, file, split, files)
-    except DatasetError as error:
-        raise _translate_options(error) from error
 
 
 def _translate_options(error: DatasetError) -> DatasetError:
@@ -288,7 +277,7 @@ def _side_columns(
         image, texts = image or IMAGE, (text or CAPTIONS,)
     _check_side(rows, image, is_picture(features.get(image)), "picture", split)
     for name in texts:
-        readable = caption_reader(features.get(name)) is not None
+        readable = can_hold_captions(features.get(name))
         _check_side(rows, name, readable, "text", split)
     return image, texts
 

@@ -1,4 +1,4 @@
-"""Reading of tar and zip files, including damaged ones, and their extraction to a folder.
+"""Reading of tar and zip files, including damaged ones, and their extraction to a cache folder.
 
 Paths of members are sanitized before they are used on disk.
 """
@@ -10,12 +10,14 @@ import lzma
 import os
 import shutil
 import struct
+import sys
 import tarfile
 import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,18 +41,12 @@ _ZIP_ERRORS = (
 )
 _DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO, errno.EMFILE)
 _CHUNK = 2**20
-_BLOCK = tarfile.BLOCKSIZE
 _UNPACKING_VERSION = "1"
 
 
 def is_tar_name(name: str) -> bool:
     """Whether a file of this name is a tar, compressed or not."""
     return name.lower().endswith(TAR_SUFFIXES)
-
-
-def is_archive_name(name: str) -> bool:
-    """Whether a file of this name is a tar or a zip."""
-    return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def inner_name(name: str) -> str:
@@ -67,9 +63,9 @@ def is_side_file(name: str) -> bool:
 
 
 class TarReader:
-    """The complete members of a tar, in order.
+    """The complete members of a tar, in order; concatenated tars are read one after another.
 
-    Concatenated tars are read one after another.
+    `tarfile` alone ends without an error at a damaged header, and keeps all headers in memory.
 
     Args:
         path: The file; a compressed file is decompressed to a temporary file.
@@ -95,93 +91,87 @@ class TarReader:
         self.file.close()
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        start = self._check_start()
-        while start is not None:
-            start = yield from self._read_archive(start)
+        if not self._starts_like_a_tar():
+            return
+        first: int | None = 0  # the position of the first header of the current tar
+        position = 0
+        try:
+            self.file.seek(0)
+            with tarfile.open(fileobj=self.file, mode="r:") as tar:
+                while first is not None:
+                    self.file.seek(position)
+                    try:
+                        member = tarfile.TarInfo.fromtarfile(tar)
+                    except tarfile.HeaderError:
+                        first = self._next_tar(position, first)
+                        position = first or 0
+                        continue
+                    if member.offset_data + max(member.size, 0) > self._size:
+                        self._stop(f"truncated inside '{inner_name(member.name)}'")
+                        return
+                    if tar.offset <= position:
+                        self._stop("damaged: a header refers to an earlier position")
+                        return
+                    position = tar.offset
+                    self.n_members += 1
+                    yield member
+        except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
+            self._stop(f"truncated or damaged ({error})")
 
     def read(self, offset: int, size: int) -> bytes:
         """Reads the content of a member."""
         self.file.seek(offset)
         return self.file.read(size)
 
-    def _read_archive(self, start: int) -> Generator[tarfile.TarInfo, None, int | None]:
-        """Yields the members of one archive, and returns the start of the next one, if any."""
-        self.file.seek(start)
-        position = start
-        try:
-            with tarfile.open(fileobj=self.file, mode="r:") as tar:
-                member = tar.next()
-                while member is not None:
-                    if member.offset_data + max(member.size, 0) > self._size:
-                        return self._stop(f"truncated inside '{inner_name(member.name)}'")
-                    if tar.offset <= position:
-                        return self._stop("damaged: a header refers to an earlier position")
-                    position = tar.offset
-                    self.n_members += 1
-                    yield member
-                    self.file.seek(position)
-                    member = _next_member(tar)
-        except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
-            return self._stop(f"truncated or damaged ({error})")
-        return self._find_next_archive(position, start)
-
-    def _find_next_archive(self, position: int, start: int) -> int | None:
-        self.file.seek(position)
-        block = self.file.read(_BLOCK)
-        if len(block) < _BLOCK:
-            return self._stop("without the end mark of a tar: it is truncated or unfinished")
+    def _next_tar(self, end: int, first: int) -> int | None:
+        """The start of the tar after one that ends at `end`; None without one."""
+        block = self.read(end, tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            self._stop("without the end mark of a tar: it is truncated or unfinished")
+            return None
         if block.strip(b"\0"):
-            state = "damaged" if position > start else "followed by data that is not a tar"
-            return self._stop(f"{state} ({self._size - position:,} bytes were not read)")
+            state = "damaged" if end > first else "followed by data that is not a tar"
+            self._stop(f"{state} ({self._size - end:,} bytes were not read)")
+            return None
         while chunk := self.file.read(_CHUNK):
             if chunk.strip(b"\0"):
-                blank = len(chunk) - len(chunk.lstrip(b"\0"))
-                return self.file.tell() - len(chunk) + blank // _BLOCK * _BLOCK
+                n_blocks = (len(chunk) - len(chunk.lstrip(b"\0"))) // tarfile.BLOCKSIZE
+                return self.file.tell() - len(chunk) + n_blocks * tarfile.BLOCKSIZE
         return None
 
-    def _stop(self, reason: str) -> int | None:
-        """Records damage, and returns None: there is no next archive."""
+    def _stop(self, reason: str) -> None:
+        """Records damage."""
         after = f", after {self.n_members:,} complete members" if self.n_members else ""
         self.damage = f"{self.damage or reason}{after}"
-        return None
 
-    def _check_start(self) -> int | None:
-        """The start of the first archive; None if the file does not start like a tar."""
-        self.file.seek(0)
-        start = self.file.read(_BLOCK)
-        if len(start) == _BLOCK and not start.strip(b"\0"):
-            return 0  # an empty tar
+    def _starts_like_a_tar(self) -> bool:
+        start = self.read(0, tarfile.BLOCKSIZE)
         try:
             tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
         except tarfile.HeaderError:
+            if len(start) == tarfile.BLOCKSIZE and not start.strip(b"\0"):
+                return True  # an empty tar
             content = f"it starts with {start[:24]!r}" if start else "it is empty"
-            return self._stop(f"not a tar file: {content}")
-        return 0
+            self._stop(f"not a tar file: {content}")
+            return False
+        return True
 
     def _decompress(self, scratch: Path) -> None:
-        start = self.file.read(6)
+        start = self.read(0, 6)
         self.file.seek(0)
-        for magic, opener in _COMPRESSIONS.items():
-            if start.startswith(magic):
-                plain = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
-                with self.file, opener(self.file) as stream:
-                    try:
-                        while chunk := stream.read1(_CHUNK):
-                            plain.write(chunk)
-                    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                        if getattr(error, "errno", None) is not None:
-                            raise  # an error of the disk
-                        self.damage = f"truncated or damaged in its compression ({error})"
-                self.file = plain
-                return
-
-
-def _next_member(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """Like `TarFile.next`, but does not keep all headers in memory."""
-    try:
-        return tarfile.TarInfo.fromtarfile(tar)
-    except tarfile.HeaderError:
-        return None
+        opener = next((_COMPRESSIONS[m] for m in _COMPRESSIONS if start.startswith(m)), None)
+        if opener is None:
+            return
+        plain = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+        with self.file, opener(self.file) as stream:
+            try:
+                while chunk := stream.read1(_CHUNK):
+                    plain.write(chunk)
+            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+                if getattr(error, "errno", None) is not None:
+                    raise  # an error of the disk
+                self.damage = f"truncated or damaged in its compression ({error})"
+        self.file = plain
 
 
 def archive_folder(path: Path) -> Path:
@@ -198,30 +188,34 @@ def archive_folder(path: Path) -> Path:
     Raises:
         DatasetError: The archive is damaged, or larger than the free disk space.
     """
-    state = combined_digest(_UNPACKING_VERSION, f"{path.absolute()} {file_state(path)}")
-    name = f"{path.name.split('.')[0]}-{state}"
-    folder = cache_folder("noisy_xmodal_archives") / name
-    if not folder.is_dir():
-        with atomic_write(folder, shared=True) as temporary:
-            temporary.mkdir()
-            _extract(path, temporary)
+    name = f"{path.name.split('.')[0]}-{files_digest([path], _UNPACKING_VERSION)}"
+    folder = cached_folder("noisy_xmodal_archives", name, partial(_extract, path))
     entries = list(folder.iterdir())
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
 
 
-def cache_folder(name: str) -> Path:
-    """Creates a folder in the cache of `datasets`, if it does not exist."""
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / name
-    folder.mkdir(parents=True, exist_ok=True)
+def files_digest(files: Iterable[str | os.PathLike[str]], *inputs: str) -> str:
+    """Hashes the paths and states of files, and other inputs."""
+    states = [f"{os.path.abspath(file)} {file_state(file)}" for file in files]
+    return combined_digest(*inputs, *states)
+
+
+def cached_folder(kind: str, name: str, fill: Callable[[Path], None]) -> Path:
+    """Returns a folder in the cache of `datasets`, which `fill` writes if it does not exist.
+
+    The folder is filled under another name, so it is complete or missing.
+    """
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / kind / name
+    if not folder.is_dir():
+        with atomic_write(folder, shared=True) as temporary:
+            temporary.mkdir()
+            fill(temporary)
     return folder
 
 
 def _extract(path: Path, folder: Path) -> None:
     try:
-        if is_tar_name(path.name):
-            _extract_tar(path, folder)
-        else:
-            _extract_zip(path, folder)
+        (_extract_tar if is_tar_name(path.name) else _extract_zip)(path, folder)
     except DatasetError:
         raise
     except (*_ZIP_ERRORS, OSError) as error:
@@ -245,11 +239,10 @@ def _extract_zip(path: Path, folder: Path) -> None:
 def _extract_tar(path: Path, folder: Path) -> None:
     with TarReader(path, folder) as tar:
         _check_space(path, path.stat().st_size, folder)
-        members = ((member.name, member) for member in tar if member.isreg() and not member.sparse)
-        places = {name: (member.offset_data, member.size) for name, member in members}
-        for name, (offset, size) in places.items():
-            tar.file.seek(offset)
-            _write(tar.file, name, folder, size)
+        for member in tar:
+            if member.isreg() and not member.sparse:
+                tar.file.seek(member.offset_data)
+                _write(tar.file, member.name, folder, member.size)
         if tar.damage is not None:
             raise DatasetError(f"{path} is {tar.damage}. Get it again.")
 
@@ -263,14 +256,13 @@ def _check_space(path: Path, size: int, folder: Path) -> None:
         )
 
 
-def _write(source: IO[bytes], name: str, folder: Path, size: int | None = None) -> None:
+def _write(source: IO[bytes], name: str, folder: Path, size: int = sys.maxsize) -> None:
     relative = inner_name(name)
     if not relative or is_side_file(relative):
         return
     target = folder / relative
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as output:
-        remaining = size
-        while chunk := source.read(_CHUNK if remaining is None else min(_CHUNK, remaining)):
+        while chunk := source.read(min(_CHUNK, size)):
             output.write(chunk)
-            remaining = None if remaining is None else remaining - len(chunk)
+            size -= len(chunk)

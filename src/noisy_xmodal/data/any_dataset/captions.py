@@ -8,7 +8,7 @@ caption. Numbered columns form one list.
 import ast
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import datasets
@@ -16,8 +16,6 @@ import datasets
 from ..columns import IS_NOISY, DatasetError, check_captions, column_values
 from ..feature_types import is_string
 from ..messages import quoted
-
-TextReader = Callable[[Any], list[str | None]]
 
 _TEXT_FIELDS = (
     *("raw", "caption", "captions", "text", "texts", "sentence", "sentences", "value", "txt"),
@@ -35,38 +33,44 @@ def plain_name(name: str) -> str:
     return name if name.startswith("__") else re.sub(r"[\W_]+", "", name).lower()
 
 
-def caption_reader(feature: Any, in_list: bool = False) -> TextReader | None:
-    """Returns a reader of captions for a column type.
+def can_hold_captions(feature: Any, in_list: bool = False) -> bool:
+    """Whether `captions_in` reads values of a column type.
 
     Args:
-        feature: The type of the column.
-        in_list: Whether the type is an item of a list; a list of lists holds words, not captions.
-
-    Returns:
-        A function from a value to its captions; None if the type cannot hold captions.
+        feature: The type.
+        in_list: Whether it is the type of the items of a list; a list of lists holds words.
     """
-    if is_string(feature):
-        return lambda value: [value]
-    if isinstance(feature, (datasets.List, datasets.LargeList)) and not in_list:
-        for speaker, text in _TURNS:
-            if isinstance(feature.feature, dict) and {speaker, text} <= feature.feature.keys():
-                inner = caption_reader(feature.feature[text])
-                return None if inner is None else _answer_reader(inner, speaker, text)
-        inner = caption_reader(feature.feature, in_list=True)
-        return None if inner is None else _list_reader(inner)
+    if isinstance(feature, (datasets.List, datasets.LargeList)):
+        is_turn = any({*turn} <= _names(feature.feature) for turn in _TURNS)
+        return not in_list and can_hold_captions(feature.feature, in_list=not is_turn)
     if isinstance(feature, dict):
-        names = {plain_name(name): name for name in reversed(feature)}
-        for field in _TEXT_FIELDS:
-            if field in names:
-                inner = caption_reader(feature[names[field]], in_list)
-                if inner is not None:
-                    return _field_reader(inner, names[field])
-    return None
+        return any(can_hold_captions(feature[name], in_list) for name in _text_fields(feature))
+    return is_string(feature)
 
 
-def caption_lists(
-    dataset: datasets.Dataset, names: Sequence[str]
-) -> Sequence[Sequence[str | None]]:
+def captions_in(value: Any, field: str | None = None) -> list[str | None]:
+    """Reads the captions in a value: a string, a list, an object, or None for an empty caption.
+
+    Args:
+        value: The value of a column, or parsed JSON.
+        field: The field of the object with the captions, if it has no usual name.
+    """
+    if value is None or isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        fields = _text_fields(value) if field is None else [field]
+        lists = [captions_in(value.get(name)) for name in fields]
+        return next((texts for texts in lists if any(texts)), lists[0] if lists else [])
+    if not isinstance(value, list):
+        return []
+    for speaker, text in _TURNS:
+        if value and all({speaker, text} <= _names(turn) for turn in value):
+            answers = (turn[text] for turn in value if turn[speaker] not in _QUESTIONERS)
+            return captions_in(next(answers, []))
+    return [text for item in value for text in captions_in(item, field)]
+
+
+def caption_lists(dataset: datasets.Dataset, names: Sequence[str]) -> list[list[str | None]]:
     """Reads the captions of every row without checking them.
 
     Args:
@@ -74,36 +78,13 @@ def caption_lists(
         names: The caption column, or numbered columns with one caption each; empty values of
             numbered columns are skipped.
     """
+    columns = [column_values(dataset, name) for name in names]
     if len(names) > 1:
-        columns = [column_values(dataset, name) for name in names]
         rows = zip(*columns, strict=True)
         return [[text for text in row if text and text.strip()] for row in rows]
-    values = column_values(dataset, names[0])
-    feature = dataset.features[names[0]]
-    decoded = _decode_lists(values) if is_string(feature) else None
-    reader = caption_reader(feature)
-    assert reader is not None, "`find_columns` checks the type"
-    return decoded if decoded is not None else [reader(value) for value in values]
-
-
-def texts_of_json(value: Any, field: str | None = None) -> list[str]:
-    """Reads the captions in a JSON value, by the rules of `caption_reader`.
-
-    Args:
-        value: A string, a list, or an object with a usual field for captions.
-        field: The field of the object, if it has another name.
-    """
-    if isinstance(value, str):
-        return string_list(value) or [value]
-    if isinstance(value, list):
-        return [text for item in value for text in texts_of_json(item, field)]
-    if isinstance(value, dict):
-        if field is not None:
-            return texts_of_json(value.get(field))
-        names = {plain_name(name): name for name in reversed(value)}
-        lists = (texts_of_json(value[names[name]]) for name in _TEXT_FIELDS if name in names)
-        return next((texts for texts in lists if texts), [])
-    return []
+    if is_string(dataset.features[names[0]]):
+        return _decode_lists(columns[0]) or [[text] for text in columns[0]]
+    return [captions_in(value) for value in columns[0]]
 
 
 def string_list(text: str) -> list[str] | None:
@@ -139,7 +120,7 @@ def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -
 
 
 def read_flags(
-    dataset: datasets.Dataset, captions: Sequence[Sequence[str]], split: str
+    dataset: datasets.Dataset, captions: Sequence[Sequence[str | None]], split: str
 ) -> list[list[bool]] | None:
     """Reads the oracle, if the dataset has one.
 
@@ -186,62 +167,25 @@ def flags_of(value: Any) -> list[bool] | None:
     return [bool(value)] if isinstance(value, int | float) and value in (0, 1) else None
 
 
-def merge_captions(
-    captions: list[list[str]], flags: list[list[bool]] | None, first_rows: Sequence[int]
-) -> list[int]:
-    """Merges the captions of each image, and their flags, into its first row, in place.
-
-    Args:
-        captions: The captions of each row.
-        flags: Their flags, or None.
-        first_rows: For every row, the first row with the same image.
-
-    Returns:
-        The first rows. A repeated text is kept once, with its first flag.
-    """
-    groups: dict[int, list[int]] = {}
-    for row, first in enumerate(first_rows):
-        groups.setdefault(first, []).append(row)
-    for first, rows in groups.items():
-        if len(rows) > 1:
-            flag_of_text: dict[str, bool] = {}
-            for row in rows:
-                row_flags = flags[row] if flags is not None else [False] * len(captions[row])
-                for text, flag in zip(captions[row], row_flags, strict=True):
-                    flag_of_text.setdefault(text, flag)
-            captions[first] = list(flag_of_text)
-            if flags is not None:
-                flags[first] = list(flag_of_text.values())
-    return list(groups)
+def _names(value: Any) -> set[str]:
+    return {*value} if isinstance(value, dict) else set()
 
 
-def _list_reader(inner: TextReader) -> TextReader:
-    return lambda values: [text for value in values or () for text in inner(value)]
+def _text_fields(names: Iterable[str]) -> list[str]:
+    """The names of usual fields for captions, in the order of their priority."""
+    spellings = {plain_name(name): name for name in reversed([*names])}
+    return [spellings[field] for field in _TEXT_FIELDS if field in spellings]
 
 
-def _answer_reader(inner: TextReader, speaker: str, text: str) -> TextReader:
-    """Reads the first answer of a conversation."""
-
-    def read(turns: Any) -> list[str | None]:
-        answers = (turn for turn in turns or () if turn and turn[speaker] not in _QUESTIONERS)
-        return next((inner(turn[text]) for turn in answers), [])
-
-    return read
-
-
-def _field_reader(inner: TextReader, name: str) -> TextReader:
-    return lambda value: inner(value[name]) if value is not None else [None]
-
-
-def _decode_lists(values: Sequence[str | None]) -> list[list[str]] | None:
-    """Parses lists in text form; None unless all values are lists."""
-    lists = []
+def _decode_lists(values: Sequence[str | None]) -> list[list[str | None]] | None:
+    """Parses lists in text form; None unless all values with text are lists."""
+    lists: list[list[str | None]] = []
     for value in values:
-        texts = string_list(value or "")
+        texts = string_list(value) if value and value.strip() else [value]
         if texts is None:
             return None
-        lists.append(texts)
-    return lists or None
+        lists.append([*texts])
+    return lists
 
 
 def _python_list(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import datasets
 from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
 from ..feature_types import is_integer, is_picture, is_regions, is_string
 from ..messages import quoted, quoted_list
-from .captions import caption_reader, plain_name
+from .captions import can_hold_captions, plain_name
 
 # Names as returned by `plain_name`; earlier ones have priority.
 _CAPTION_NAMES = (
@@ -108,14 +108,8 @@ def holds_text(name: str) -> bool:
 
 def _visual(features: dict[str, Any], options: ColumnOptions, split: str) -> str:
     if options.image is not None:
-        feature = _require(features, options.image, "image_column", split)
-        if not is_picture(feature) and not is_regions(feature):
-            raise DatasetError(
-                f"Column '{options.image}' of split '{split}' is {_short(feature)}, not a picture, "
-                f"path, bytes or region features. The columns are {quoted_list(features)}; name "
-                "another with image_column=NAME."
-            )
-        return options.image
+        expected = "a picture, path, bytes or region features"
+        return _require(features, options.image, _is_visual, expected, "image_column", split)
     if REGIONS in features:
         return REGIONS
     pictures = [name for name, feature in features.items() if is_picture(feature)]
@@ -128,19 +122,13 @@ def _visual(features: dict[str, Any], options: ColumnOptions, split: str) -> str
 
 
 def _captions(features: dict[str, Any], option: str | None, split: str) -> tuple[str, ...]:
-    readable = [name for name, feature in features.items() if caption_reader(feature) is not None]
+    readable = [name for name, feature in features.items() if can_hold_captions(feature)]
     numbered = _numbered(name for name in readable if is_string(features[name]))
     if option is not None and option not in features and option in numbered:
         return numbered[option]
     if option is not None:
-        feature = _require(features, option, "caption_column", split)
-        if option not in readable:
-            raise DatasetError(
-                f"Column '{option}' of split '{split}' is {_short(feature)}, not a string, list of "
-                "strings or list of objects with a text. Columns with text are "
-                f"{quoted_list(readable)}; name one with caption_column=NAME."
-            )
-        return (option,)
+        expected = "a string, list of strings or list of objects with a text"
+        return (_require(features, option, can_hold_captions, expected, "caption_column", split),)
     best = _best([*readable, *(stem for stem in numbered if stem not in readable)], _CAPTION_NAMES)
     if len(best) == 1 and best[0] in readable:
         best += numbered.get(best[0], ())
@@ -152,25 +140,33 @@ def _image_id(features: dict[str, Any], option: str | None, split: str) -> str |
     if option is None and IMAGE_ID in features:
         option = IMAGE_ID
     if option is not None:
-        feature = _require(features, option, "id_column", split)
-        if not _is_name(feature):
-            raise DatasetError(
-                f"Column '{option}' of split '{split}' is {_short(feature)}, not strings or "
-                "integers. Name another with id_column=NAME."
-            )
-        return option
+        return _require(features, option, _is_name, "strings or integers", "id_column", split)
     names = [name for name, feature in features.items() if _is_name(feature)]
     best = _best(names, _ID_NAMES)
     return _only(best, features, "the image's name", "id_column", split) if best else None
 
 
-def _require(features: dict[str, Any], name: str, option: str, split: str) -> Any:
+def _require(
+    features: dict[str, Any],
+    name: str,
+    is_usable: Callable[[Any], bool],
+    expected: str,
+    option: str,
+    split: str,
+) -> str:
+    """Checks the column that the user names with `option`."""
     if name not in features:
         raise DatasetError(
             f"Split '{split}' has no column '{name}' for {option}=; choose one of "
             f"{quoted_list(features)}."
         )
-    return features[name]
+    if not is_usable(features[name]):
+        usable = [other for other, feature in features.items() if is_usable(feature)]
+        raise DatasetError(
+            f"Column '{name}' of split '{split}' is {_short(features[name])}, not {expected}. "
+            f"Usable columns are {quoted_list(usable)}; name one with {option}=NAME."
+        )
+    return name
 
 
 def _only(
@@ -228,6 +224,10 @@ def _stem(name: str) -> str:
 
 def _without(features: dict[str, Any], *names: str | None) -> dict[str, Any]:
     return {name: feature for name, feature in features.items() if name not in names}
+
+
+def _is_visual(feature: Any) -> bool:
+    return is_picture(feature) or is_regions(feature)
 
 
 def _is_name(feature: Any) -> bool:

@@ -8,7 +8,8 @@
 | `|`       | a line    | part of the cell                                              |
 
 The first line names the columns. If one of its cells is the file name of a picture, the table has
-no header, and the line is the first row.
+no header, and the line is the first row. (The CSV readers of Arrow and pandas do not name the line
+of a wrong quotation mark, and know neither form.)
 """
 
 import csv
@@ -17,15 +18,20 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..columns import DatasetError
-from ..messages import quoted_list
+from ..messages import quoted, quoted_list
 from .columns import ColumnOptions, looks_like_pairs
 from .picture_files import has_picture_suffix
-from .table_rows import TableRows
-from .text_files import read_text
 
+_MARKS = {  # longest first: the mark of UTF-32 starts with that of UTF-16
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+_HEAD_BYTES = 200
 _DELIMITERS = ",;|\t"
 _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 _RULES = {
@@ -39,12 +45,54 @@ _PROSE_WORDS = 4  # a cell of as many words is not a column name
 _N_SAMPLE_ROWS = 100  # to tell captions from numbers without a header
 
 
-class _Record(NamedTuple):
-    """One row: its place in the file, and its cells or a fault."""
+class TableRows(NamedTuple):
+    """The rows of one file.
 
-    place: str
-    cells: list[str]
-    fault: str | None = None
+    Attributes:
+        columns: The values of all rows, by column name.
+        faults: A message per line that cannot be read; an error unless lines may be left out.
+        notes: Further messages about the file.
+    """
+
+    columns: dict[str, list[Any]]
+    faults: list[str]
+    notes: list[str]
+
+
+def read_text(file: Path) -> str:
+    """Reads a text file in UTF-8, or in the encoding of a byte order mark, with its line ends.
+
+    Raises:
+        DatasetError: The file is empty, or not in its encoding; the message names the line.
+    """
+    data = file.read_bytes()
+    encoding = _encoding(data)
+    if encoding == "utf-8-sig" and b"\0" in data[:_HEAD_BYTES]:
+        raise DatasetError(
+            f"{file} is not text, or UTF-16 without a byte order mark: it contains zero bytes. "
+            "Save it as UTF-8."
+        )
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        excerpt = data[max(0, error.start - 10) : error.start + 10]
+        name = encoding.removesuffix("-sig").upper()
+        raise DatasetError(
+            f"Line {line} of {file} is not {name} text: {quoted(excerpt)}. Save the file as UTF-8, "
+            "for example with: iconv -f LATIN1 -t UTF-8 (if its encoding is LATIN1)."
+        ) from error
+    if not text.strip():
+        raise DatasetError(f"{file} is empty.")
+    return text
+
+
+def first_line(file: Path) -> str:
+    """The first non-blank line of a text file; invalid bytes are replaced."""
+    with file.open("rb") as binary:
+        encoding = _encoding(binary.read(4))
+    with file.open(encoding=encoding, errors="replace") as lines:
+        return next((line.rstrip("\n") for line in lines if line.strip()), "")
 
 
 def read_delimited(
@@ -62,8 +110,8 @@ def read_delimited(
     """
     text = read_text(file)
     first = next(line for line in io.StringIO(text, newline=None) if line.strip()).strip("\r\n")
-    delimiter = delimiter_of(first)
-    cells = split_line(first, delimiter)
+    delimiter = _delimiter_of(first)
+    cells = _split_line(first, delimiter)
     records = _records(text, delimiter, cells)
     faults = [f"{record.place} of {file} {record.fault}" for record in records if record.fault]
     rows = [record.cells for record in records if not record.fault]
@@ -85,28 +133,55 @@ def read_delimited(
         notes.append(f"{file} has no header; its columns are read as {quoted_list(names)}")
     if not rows:
         raise DatasetError(f"{file} has no rows{': ' if faults else '.'}{'; '.join(faults[:1])}")
-    columns = {name: [row[index] or None for row in rows] for index, name in enumerate(names)}
+    columns = {name: [row[i] or None for row in rows] for i, name in enumerate(names)}
     columns.pop("", None)  # row numbers written by pandas
-    return TableRows(columns, tuple(faults), tuple(notes))
+    return TableRows(columns, faults, notes)
 
 
-def delimiter_of(line: str) -> str:
+def table_cells(file: Path) -> list[str]:
+    """The cells of the first line of a table."""
+    line = first_line(file)
+    return _split_line(line, _delimiter_of(line))
+
+
+def is_prose(cells: Sequence[str]) -> bool:
+    """Whether a cell of the first line is a text, not the name of a column."""
+    return any(len(cell.split()) >= _PROSE_WORDS for cell in cells)
+
+
+def _encoding(start: bytes) -> str:
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
+
+
+class _Record(NamedTuple):
+    """One row: its place in the file, and its cells or a fault."""
+
+    place: str
+    cells: list[str]
+    fault: str | None = None
+
+
+def _delimiter_of(line: str) -> str:
     """Detects the delimiter of a table from its first line."""
     for delimiter in reversed(_DELIMITERS):  # captions contain commas
-        cells = split_line(line, delimiter)
+        cells = _split_line(line, delimiter)
         if len(cells) > 1 and any(map(has_picture_suffix, cells)):
             return delimiter
     return max(_DELIMITERS, key=line.count)
 
 
-def split_line(line: str, delimiter: str) -> list[str]:
-    """Splits a line into stripped cells."""
+def _split_line(line: str, delimiter: str) -> list[str]:
     if delimiter in ",;":
         try:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
         except csv.Error:
             return [cell.strip() for cell in line.split(delimiter)]
     return [_cell(cell, delimiter) for cell in line.split(delimiter)]
+
+
+def _cell(cell: str, delimiter: str) -> str:
+    match = _QUOTED.fullmatch(cell) if delimiter == "\t" else None
+    return (match[1].replace('""', '"') if match else cell).strip()
 
 
 def _is_header(
@@ -116,8 +191,7 @@ def _is_header(
         return False
     if looks_like_pairs(cells, options):
         return True
-    has_prose = any(len(cell.split()) >= _PROSE_WORDS for cell in cells)
-    return not has_prose and not any(is_picture(cell) for cell in cells if cell)
+    return not is_prose(cells) and not any(is_picture(cell) for cell in cells if cell)
 
 
 def _names_without_header(
@@ -143,6 +217,7 @@ def _names_without_header(
 
 
 def _records(text: str, delimiter: str, first: Sequence[str]) -> list[_Record]:
+    """The rows of a table that are not blank; those unlike the first line have a fault."""
     if delimiter in ",;":
         return _checked(_by_rfc(text, delimiter), delimiter, first)
     lines = _checked(_by_line(text, delimiter), delimiter, first)
@@ -155,13 +230,7 @@ def _records(text: str, delimiter: str, first: Sequence[str]) -> list[_Record]:
 
 def _by_line(text: str, delimiter: str) -> Iterator[_Record]:
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        cells = [_cell(cell, delimiter) for cell in line.rstrip("\n").split(delimiter)]
-        yield _Record(f"Line {number}", cells)
-
-
-def _cell(cell: str, delimiter: str) -> str:
-    match = _QUOTED.fullmatch(cell) if delimiter == "\t" else None
-    return (match[1].replace('""', '"') if match else cell).strip()
+        yield _Record(f"Line {number}", _split_line(line.rstrip("\n"), delimiter))
 
 
 def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
@@ -176,7 +245,7 @@ def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
             except StopIteration:
                 return
             except csv.Error as error:
-                fault = f"is not CSV ({error})"
+                fault = f"is not CSV ({error}). {_QUOTING}"
             last = max(line, rows.line_num)
             place = f"Line {line}" if last == line else f"The row in lines {line} to {last}"
             yield _Record(place, cells, fault)
@@ -185,26 +254,15 @@ def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
 
 
 def _checked(records: Iterator[_Record], delimiter: str, first: Sequence[str]) -> list[_Record]:
-    """The records that are not blank lines, with their faults."""
     rule = _RULES.get(delimiter, f"Put captions that contain {delimiter!r} in double quotes")
     checked = []
     for record in records:
-        fault = record.fault and f"{record.fault}. {_QUOTING}"
         if any(record.cells) and len(record.cells) != len(first):
             fault = (
                 f"has {len(record.cells)} fields ({quoted_list(record.cells, _N_CELLS)}), but the "
                 f"first line has {len(first)}: {quoted_list(first)}. {rule}"
             )
-        if fault or any(record.cells):
-            checked.append(record._replace(fault=fault))
+            record = record._replace(fault=fault)
+        if record.fault or any(record.cells):
+            checked.append(record)
     return checked
-
-
-def describe_header(cells: Sequence[str]) -> str:
-    """Describes the first line of a table for a message."""
-    if any(len(cell.split()) >= _PROSE_WORDS for cell in cells):
-        return (
-            f"its first line is {quoted_list(cells, 3)}, without the name of a picture; line i is "
-            "not used as the caption of picture i, because the order of pictures is not defined"
-        )
-    return f"columns {quoted_list(cells)}"

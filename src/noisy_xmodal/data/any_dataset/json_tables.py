@@ -11,50 +11,23 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..columns import DatasetError
 from ..messages import quoted, quoted_list
 from .columns import ColumnOptions, looks_like_pairs
+from .delimited import TableRows, first_line, read_text
 from .picture_files import has_picture_suffix
-from .table_rows import TableRows
-from .text_files import first_line, read_text
 
-_N_EXAMPLES = 3  # in messages
+Columns = dict[str, list[Any]]
+_N_EXAMPLES = 3  # in a message
 
 
 def is_json(file: Path) -> bool:
     """Whether a file has a suffix of JSON or JSON Lines."""
     return file.suffix.lower() in (".json", ".jsonl", ".ndjson")
-
-
-def read_json(file: Path) -> TableRows:
-    """Reads a table of JSON or JSON Lines.
-
-    Raises:
-        DatasetError: The file has none of the forms, or no row can be read.
-    """
-    text, faults = read_text(file), list[str]()
-    try:
-        data = parse(text) if file.suffix.lower() == ".json" else _parse_lines(text, file, faults)
-    except ValueError as error:
-        if not _is_json_line(text.lstrip().partition("\n")[0]):
-            line = getattr(error, "lineno", 1)
-            raise DatasetError(f"Line {line} of {file} is not JSON ({error}).") from error
-        data = _parse_lines(text, file, faults)
-    forms: tuple[Callable[[Any, Path], TableRows | None], ...]
-    forms = (_objects, _coco, _by_picture, _by_column, _one_list)
-    rows = next((rows for form in forms if (rows := form(data, file)) is not None), None)
-    if rows is None:
-        reason = f": {faults[0]}" if faults else ""
-        raise DatasetError(
-            f"{file} is not a table{reason}: give a list of objects, one per image or caption, an "
-            "object with one such list, COCO's captions, captions by file name, or one object per "
-            "line."
-        )
-    return TableRows(rows.columns, (*faults, *rows.faults), rows.notes)
 
 
 def json_names(file: Path) -> list[str]:
@@ -65,13 +38,51 @@ def json_names(file: Path) -> list[str]:
     try:
         if file.suffix.lower() == ".json":
             return list(read_json(file).columns)
-        row = parse(first_line(file))
+        row = parse_json(first_line(file))
     except (ValueError, OSError):
         return []
     return list(row) if isinstance(row, dict) else []
 
 
-def parse(text: str) -> Any:
+def read_json(file: Path) -> TableRows:
+    """Reads a table of JSON or JSON Lines.
+
+    Raises:
+        DatasetError: The file has none of the forms, or no row can be read.
+    """
+    text, faults, notes = read_text(file), list[str](), list[str]()
+    try:
+        if file.suffix.lower() == ".json":
+            data = parse_json(text)
+        else:
+            data = _parse_lines(text, file, faults)
+    except ValueError as error:
+        try:
+            is_line = isinstance(parse_json(text.lstrip().partition("\n")[0]), dict)
+        except ValueError:
+            is_line = False
+        if not is_line:
+            line = getattr(error, "lineno", 1)
+            raise DatasetError(f"Line {line} of {file} is not JSON ({error}).") from error
+        data = _parse_lines(text, file, faults)
+    columns = (
+        _objects(data)
+        or _coco(data, file, faults, notes)
+        or _by_picture(data)
+        or _by_column(data)
+        or _one_list(data)
+    )
+    if not columns:
+        reason = f": {faults[0]}" if faults else ""
+        raise DatasetError(
+            f"{file} is not a table{reason}: give a list of objects, one per image or caption, an "
+            "object with one such list, COCO's captions, captions by file name, or one object per "
+            "line."
+        )
+    return TableRows(columns, faults, notes)
+
+
+def parse_json(text: str) -> Any:
     """Parses JSON.
 
     Raises:
@@ -83,17 +94,10 @@ def parse(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def columns_of(rows: Sequence[dict[str, Any]]) -> Columns:
     """Converts rows to columns; missing values are null."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _is_json_line(line: str) -> bool:
-    try:
-        return isinstance(parse(line), dict)
-    except ValueError:
-        return False
 
 
 def _parse_lines(text: str, file: Path, faults: list[str]) -> list[Any]:
@@ -101,7 +105,7 @@ def _parse_lines(text: str, file: Path, faults: list[str]) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                row = parse(line)
+                row = parse_json(line)
             except ValueError as error:
                 faults.append(f"Line {number} of {file} is not JSON ({error})")
                 continue
@@ -112,19 +116,19 @@ def _parse_lines(text: str, file: Path, faults: list[str]) -> list[Any]:
     return rows
 
 
-def _objects(data: Any, _: Path) -> TableRows | None:
-    if not isinstance(data, list) or not data or not all(isinstance(row, dict) for row in data):
+def _objects(data: Any) -> Columns | None:
+    if not isinstance(data, list) or not all(isinstance(row, dict) for row in data):
         return None
-    return TableRows(columns_of([_join_path(row) for row in data]))
+    return columns_of([_join_path(row) for row in data])
 
 
-def _one_list(data: Any, file: Path) -> TableRows | None:
+def _one_list(data: Any) -> Columns | None:
     values = data.values() if isinstance(data, dict) else ()
-    lists = [rows for value in values if (rows := _objects(value, file)) is not None]
+    lists = [columns for value in values if (columns := _objects(value))]
     return lists[0] if len(lists) == 1 else None
 
 
-def _by_picture(data: Any, _: Path) -> TableRows | None:
+def _by_picture(data: Any) -> Columns | None:
     if isinstance(data, list) and all(isinstance(row, list) and len(row) == 2 for row in data):
         names = [row[0] for row in data]
         data = dict(data) if all(isinstance(name, str) for name in names) else None
@@ -135,10 +139,10 @@ def _by_picture(data: Any, _: Path) -> TableRows | None:
     texts = [[value] if isinstance(value, str) else value for value in data.values()]
     if not all(isinstance(v, list) and all(isinstance(t, str) for t in v) for v in texts):
         return None
-    return TableRows({"image": list(data), "captions": texts})
+    return {"image": list(data), "captions": texts}
 
 
-def _by_column(data: Any, _: Path) -> TableRows | None:
+def _by_column(data: Any) -> Columns | None:
     if not isinstance(data, dict) or not looks_like_pairs(data, ColumnOptions()):
         return None
     columns = list(data.values())
@@ -148,16 +152,16 @@ def _by_column(data: Any, _: Path) -> TableRows | None:
         columns = [list(column.values()) for column in columns]
     if not all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
         return None
-    return TableRows(dict(zip(data, columns, strict=True)))
+    return dict(zip(data, columns, strict=True))
 
 
-def _coco(data: Any, file: Path) -> TableRows | None:
+def _coco(data: Any, file: Path, faults: list[str], notes: list[str]) -> Columns | None:
     """Captions that refer to their image by a number, as in COCO's files."""
     if not isinstance(data, dict):
         return None
-    images, annotations = data.get("images"), data.get("annotations")
-    is_coco = _are_objects(images, "id") and _are_objects(annotations, "image_id")
-    if not is_coco or not isinstance(images, list) or not isinstance(annotations, list):
+    images: Any = data.get("images")
+    annotations: Any = data.get("annotations")
+    if not _are_objects(images, "id") or not _are_objects(annotations, "image_id"):
         return None
     captions: dict[str, list[str]] = {}
     for annotation in annotations:
@@ -176,10 +180,10 @@ def _coco(data: Any, file: Path) -> TableRows | None:
     ]
     ids = {row["image_id"] for row in rows}
     unknown = [key for key in captions if key not in ids]
-    faults = _count(f"captions of {file} refer to images that it does not list", unknown)
+    faults += _count(f"captions of {file} refer to images that it does not list", unknown)
     missing = [image.get("file_name") for image in images if str(image["id"]) not in captions]
-    notes = _count(f"images of {file} have no caption", missing)
-    return TableRows(columns_of(rows), faults, notes)
+    notes += _count(f"images of {file} have no caption", missing)
+    return columns_of(rows)
 
 
 def _are_objects(value: Any, key: str) -> bool:
@@ -190,9 +194,9 @@ def _are_objects(value: Any, key: str) -> bool:
     )
 
 
-def _count(text: str, names: list[Any]) -> tuple[str, ...]:
+def _count(text: str, names: list[Any]) -> list[str]:
     """One message that counts names, or none."""
-    return (f"{len(names):,} {text}: {quoted_list(names, _N_EXAMPLES)}",) if names else ()
+    return [f"{len(names):,} {text}: {quoted_list(names, _N_EXAMPLES)}"] if names else []
 
 
 def _join_path(row: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@
 name, without running code of the dataset.
 """
 
+import os
 from collections.abc import Sequence
-from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,20 @@ from ..columns import (
     REGIONS,
     TEXT_FEATURES,
     DatasetError,
+    check_captions,
     check_is_split,
     validate_columns,
     visual_column,
 )
 from ..feature_types import is_picture, is_string, is_string_list
-from .captions import merge_captions, read_captions, read_flags
+from ..messages import shortened
+from .captions import caption_lists, read_flags
 from .columns import ColumnOptions, NoPairsError, PairColumns, find_columns
-from .delimited import describe_header
-from .encoded_pictures import decode_pictures
-from .images import image_rows
-from .json_tables import is_json, read_json
+from .folders import split_name
+from .images import Place, check_places, image_rows, picture_places
 from .opening import open_splits
-from .tables import (
-    TABLE_SUFFIXES,
-    RawSplit,
-    reject_faults,
-    resolve_pictures,
-    split_name,
-    table_header,
-)
-from .usable import drop_unusable
+from .picture_files import names_of_paths
+from .tables import TABLE_SUFFIXES, RawSplit, decode_pictures, describe_table, reject_faults
 
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
@@ -119,25 +113,26 @@ def load_pairs(
             split cannot be converted (see `as_pairs`).
     """
     options = ColumnOptions(image_column, caption_column, id_column)
-    resolve = resolve_pictures if left_out is None else partial(resolve_pictures, strict=False)
+    pairs = datasets.DatasetDict()
     try:
-        splits = open_splits(name, config_name, options, resolve)
+        splits = open_splits(name, config_name, options, strict=left_out is None)
         if split is not None:
             key = split if split in splits else split_name(split)
             if key not in splits:
                 raise DatasetError(f"{name} has no split '{split}'; its splits are {list(splits)}.")
             splits = {key: splits[key]}
-        if left_out is not None:
-            for key, raw in splits.items():
-                splits[key], notes = drop_unusable(raw, key)
-                left_out[key] = [*raw.faults, *raw.notes, *notes]
-            splits = {key: raw for key, raw in splits.items() if len(raw.dataset)}
-        else:
+        if left_out is None:
             reject_faults(name, splits)
-        pairs = {key: _as_pairs(raw, key) for key, raw in splits.items()}
+        for key, raw in splits.items():
+            notes = None if left_out is None else [*raw.faults, *raw.notes]
+            rows = _as_pairs(raw, key, notes)
+            if left_out is None or len(rows):
+                pairs[key] = rows
+            if left_out is not None and notes is not None:
+                left_out[key] = notes
     except NoPairsError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
-    return datasets.DatasetDict(pairs)
+    return pairs
 
 
 def _tables_hint(folder: Path) -> str:
@@ -147,65 +142,103 @@ def _tables_hint(folder: Path) -> str:
     tables = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in TABLE_SUFFIXES]
     if not tables:
         return ""
-    hints = ", ".join(f"{file.name} ({_describe_table(file)})" for file in tables[:3])
+    hints = ", ".join(f"{file.name} ({describe_table(file)})" for file in tables[:3])
     return (
         f" Tables in {folder}: {hints}. Name the columns of one with image_column=NAME and "
         "caption_column=NAME."
     )
 
 
-def _describe_table(file: Path) -> str:
-    """Lists the columns of a table, or says why it has none."""
-    if not is_json(file) and file.stat().st_size:
-        return describe_header(table_header(file))
-    try:
-        return describe_header(list(read_json(file).columns))
-    except DatasetError as error:
-        return str(error).rstrip(".")
-
-
-def _as_pairs(raw: RawSplit, split: str) -> datasets.Dataset:
-    dataset, options, rows = raw.dataset, raw.options, raw.rows
-    view = raw.view()
-    if _follows_contract(view, options):
-        return view
-    if {IMAGE_FEATURES, TEXT_FEATURES} <= view.features.keys():
+def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> datasets.Dataset:
+    """Converts a split; with `notes`, rows without a picture or a caption are left out."""
+    follows_contract = _follows_contract(raw.view(), raw.options)
+    if follows_contract and notes is None:
+        return raw.view()
+    if {IMAGE_FEATURES, TEXT_FEATURES} <= raw.dataset.features.keys():
         raise DatasetError(
             f"Split '{split}' holds vectors with classes ('{IMAGE_FEATURES}', '{TEXT_FEATURES}'), "
             "not images with captions."
         )
-    columns = find_columns(view, options, split)
-    decoded = decode_pictures(dataset, columns.visual)
-    if decoded is not dataset:
-        return _as_pairs(raw._replace(dataset=decoded), split)
-    captions = read_captions(view, columns.captions, split)
-    flags = read_flags(view, captions, split)
-    first_rows, names = image_rows(view, columns, split)
-    image_order = merge_captions(captions, flags, first_rows)
-    values: dict[str, list[Any]] = {CAPTIONS: captions, IMAGE_ID: names}
+    columns = find_columns(raw.dataset, raw.options, split)
+    raw = raw._replace(dataset=decode_pictures(raw.dataset, columns.visual))
+    captions = caption_lists(raw.view(), columns.captions)
+    places = list(picture_places(raw.view(), columns.visual))
+    if notes is None:
+        for row, texts in enumerate(captions):
+            check_captions(texts, row, split, columns.captions)
+    else:
+        usable = _usable_rows(captions, places, split, notes)
+        if len(usable) < len(captions):
+            raw = raw._replace(rows=[row if raw.rows is None else raw.rows[row] for row in usable])
+            captions = [captions[row] for row in usable]
+            places = [places[row] for row in usable]
+    flags = read_flags(raw.view(), captions, split)
+    is_unchanged = all(_has_text(text) for texts in captions for text in texts)
+    if not is_unchanged:
+        has_text = [list(map(_has_text, texts)) for texts in captions]
+        captions = [list(compress(*row)) for row in zip(captions, has_text, strict=True)]
+        flags = flags and [list(compress(*row)) for row in zip(flags, has_text, strict=True)]
+    values: dict[str, Any] = {CAPTIONS: captions}
+    first_rows: Sequence[int] = range(len(captions))
+    if not follows_contract:
+        check_places(raw.view(), columns.visual, places, split)
+        first_rows, values[IMAGE_ID] = image_rows(raw.view(), columns, places, split)
+    order = merge_captions(captions, flags, first_rows)
     if flags is not None:
         values[IS_NOISY] = flags
-    new_names = _new_names(dataset, columns, merges_rows=len(image_order) < len(view))
-    result = _rename_columns(dataset, columns, new_names)
+    new_names = _new_names(raw.dataset, columns, is_unchanged and len(order) == len(captions))
+    result = _rename_columns(raw.dataset, columns, new_names)
     for name, column in values.items():
         if name not in new_names.values():
-            column = _scatter(column, rows, len(dataset))
+            column = _scatter(column, raw.rows, len(raw.dataset))
             result = result.add_column(name, column, feature=_TYPES[name])
     if IMAGE in new_names.values() and not isinstance(result.features[IMAGE], datasets.Image):
         result = result.cast_column(IMAGE, datasets.Image())
-    order = image_order if rows is None else [rows[row] for row in image_order]
-    result = result.select(order) if len(order) < len(dataset) else result
+    order = order if raw.rows is None else [raw.rows[row] for row in order]
+    result = result.select(order) if len(order) < len(raw.dataset) else result
     validate_columns(result, split)
     return result
 
 
+def _usable_rows(
+    captions: Sequence[Sequence[str | None]],
+    places: Sequence[Place],
+    split: str,
+    notes: list[str],
+) -> list[int]:
+    """The rows with a picture and a caption; adds a note about each other row and caption."""
+    names = names_of_paths([path or None for _, path in places])
+    usable = []
+    for row, (texts, (is_stored, path)) in enumerate(zip(captions, places, strict=True)):
+        n_empty = sum(not _has_text(text) for text in texts)
+        reason = None
+        if not is_stored and not path:
+            reason = "it has no picture"
+        elif not is_stored and "://" not in str(path) and not os.path.isfile(str(path)):
+            reason = "the file does not exist"
+        elif n_empty == len(texts):
+            reason = "its caption is empty" if n_empty == 1 else "it has no caption with text"
+        else:
+            usable.append(row)
+            if n_empty:
+                reason = f"{n_empty} of its captions left out, because empty"
+        if reason is not None:
+            name = f" ({shortened(names[row])})" if path else ""
+            notes.append(f"row {row} of {split}{name}: {reason}")
+    return usable
+
+
+def _has_text(text: str | None) -> bool:
+    return bool(text and text.strip())
+
+
 def _new_names(
-    dataset: datasets.Dataset, columns: PairColumns, merges_rows: bool
+    dataset: datasets.Dataset, columns: PairColumns, is_unchanged: bool
 ) -> dict[str, str]:
     """New names of the columns that need no other change; replacing a column costs a copy."""
     features = dataset.features
     names = {columns.visual: IMAGE if is_picture(features[columns.visual]) else REGIONS}
-    if not merges_rows:
+    if is_unchanged:
         if len(columns.captions) == 1 and is_string_list(features[columns.captions[0]]):
             names[columns.captions[0]] = CAPTIONS
         if columns.image_id is not None and is_string(features[columns.image_id]):
@@ -246,3 +279,32 @@ def _follows_contract(dataset: datasets.Dataset, options: ColumnOptions) -> bool
         and options.caption in (None, CAPTIONS)
         and options.id in (None, IMAGE_ID)
     )
+
+
+def merge_captions(
+    captions: list[list[str | None]], flags: list[list[bool]] | None, first_rows: Sequence[int]
+) -> list[int]:
+    """Merges the captions of each image, and their flags, into its first row, in place.
+
+    Args:
+        captions: The captions of each row.
+        flags: Their flags, or None.
+        first_rows: For every row, the first row with the same image.
+
+    Returns:
+        The first rows. A repeated text is kept once, with its first flag.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, first in enumerate(first_rows):
+        groups.setdefault(first, []).append(row)
+    for first, rows in groups.items():
+        if len(rows) > 1:
+            flag_of_text: dict[str | None, bool] = {}
+            for row in rows:
+                row_flags = flags[row] if flags is not None else [False] * len(captions[row])
+                for text, flag in zip(captions[row], row_flags, strict=True):
+                    flag_of_text.setdefault(text, flag)
+            captions[first] = list(flag_of_text)
+            if flags is not None:
+                flags[first] = list(flag_of_text.values())
+    return list(groups)

@@ -3,12 +3,12 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from .archives import archive_folder, is_archive_name
+from .archives import ARCHIVE_SUFFIXES, archive_folder
 
 _SUFFIX = re.compile(
     r".*\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|ppm|pgm|avif|heic)", re.IGNORECASE | re.DOTALL
@@ -73,8 +73,14 @@ class PictureFiles:
         """The unpacked archives of a folder without pictures, such as a zip next to its table."""
         if self.pictures:
             return []
-        files = (file for file in sorted(self.folder.iterdir()) if is_archive_name(file.name))
-        return [PictureFiles(archive_folder(file)) for file in files if file.is_file()]
+        files = [file for file in sorted(self.folder.iterdir()) if file.is_file()]
+        archives = [file for file in files if file.name.lower().endswith(ARCHIVE_SUFFIXES)]
+        return [PictureFiles(archive_folder(file)) for file in archives]
+
+    @cached_property
+    def stems(self) -> set[str]:
+        """The paths of pictures without their suffixes."""
+        return {os.path.splitext(path)[0] for path in self.pictures}
 
     @cached_property
     def pictures(self) -> list[str]:
@@ -109,6 +115,30 @@ class PictureFiles:
         for path in self.pictures:
             paths.setdefault(PurePosixPath(_key(path)).stem, []).append(path)
         return paths
+
+
+def names_of_paths(paths: Sequence[str | None]) -> list[str]:
+    """Names images by their paths.
+
+    Returns:
+        Relative paths unchanged, absolute paths without the folders that all have in common (which
+        depend on the machine), and "row-000003" for None.
+    """
+    folders = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
+    shared = os.path.commonpath(folders) if folders else ""
+    return [
+        row_name(row)
+        if path is None
+        else path.removeprefix(shared).lstrip(os.sep)
+        if os.path.isabs(path)
+        else path
+        for row, path in enumerate(paths)
+    ]
+
+
+def row_name(row: int) -> str:
+    """The name of an image without a path or a name."""
+    return f"row-{row:06d}"
 
 
 def pictures_in(folder: str) -> list[str]:

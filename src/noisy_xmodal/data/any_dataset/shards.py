@@ -1,29 +1,34 @@
-"""Conversion of tars in the WebDataset layout to a `datasets.Dataset`.
+"""Tars in the WebDataset layout: their lookup, and their conversion to a `datasets.Dataset`.
 
 Pictures are copied, not decoded, from the tars to one Arrow file in the cache of `datasets`, which
-is then memory-mapped. Python's `tarfile` reads all members, so suffixes may differ between samples,
-the members of a sample need not be adjacent, and keys may repeat between shards.
+is then memory-mapped. The WebDataset reader of `datasets` takes the columns from the first samples
+and needs adjacent members; here suffixes may differ between samples, members may be apart, keys may
+repeat between shards, and damage is counted.
 """
 
+import glob
+import itertools
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
-from ...files import atomic_write
 from ..columns import CAPTIONS, IMAGE, DatasetError
-from ..digests import combined_digest, file_state
-from .archives import TarReader, cache_folder
+from .archives import TAR_SUFFIXES, TarReader, cached_folder, files_digest, is_tar_name
 from .columns import ColumnOptions
-from .shard_files import shard_names, stats_file, stats_notes, without_suffix
-from .shard_samples import (
+from .folders import has_configs, split_in_name
+from .picture_files import files_below, has_picture_suffix
+from .samples import (
     CAPTION_SUFFIXES,
     MAX_BYTES,
     Findings,
@@ -40,6 +45,83 @@ _KEY, _SHARD, _LONG_KEY, _JSON, _LABEL = "__key__", "__url__", "__shard_key__", 
 _MAX_TABLES = 6
 _BLOCK_ROWS = 512
 _BLOCK_BYTES = 2**25
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_MAX_FILES = 1_000_000
+
+
+class NoSamplesError(DatasetError):
+    """Shards without a sample.
+
+    Attributes:
+        may_be_folder: Whether the members may include a table of captions.
+    """
+
+    def __init__(self, message: str, suffixes: Counter[str]) -> None:
+        super().__init__(message)
+        kinds = Counter(suffix.rsplit(".", 1)[-1] for suffix in suffixes.elements())
+        tables = [kind for kind, n in kinds.items() if n <= _MAX_TABLES]
+        self.may_be_folder = any(f".{kind}" in TABLE_SUFFIXES for kind in tables)
+
+
+def is_shard_pattern(name: str) -> bool:
+    """Whether a name is a pattern of tars: `train-{000..127}.tar`, `shards/*.tar`."""
+    return is_tar_name(name) and not os.path.exists(name) and bool(re.search(r"[*?{\[]", name))
+
+
+def pattern_shards(pattern: str) -> dict[str, list[Path]]:
+    """The tars of a pattern, by split.
+
+    Raises:
+        DatasetError: A file of the pattern does not exist, or no file matches it.
+    """
+    files, missing = [], []
+    for name in _expand_braces(os.path.expanduser(pattern)):
+        paths = sorted(glob.glob(name)) if glob.has_magic(name) else [name]
+        files += [Path(file) for file in paths if os.path.isfile(file)]
+        missing += [name] if not paths or not os.path.isfile(paths[0]) else []
+    if missing:
+        more = ", ..." if len(missing) > 3 else ""
+        raise DatasetError(
+            f"{pattern}: {len(missing)} of its files do not exist: {', '.join(missing[:3])}{more}. "
+            "Get them, or correct the pattern."
+        )
+    return _by_split(files, Path(os.path.commonpath([file.parent for file in files])))
+
+
+def listed_shards(builder: datasets.DatasetBuilder) -> dict[str, list[Path]]:
+    """The local paths of tars that `datasets` finds as WebDataset, on the Hub or by a card.
+
+    Returns:
+        The tars by split; empty for other datasets.
+    """
+    if not isinstance(builder, WebDataset):
+        return {}
+    options = datasets.DownloadConfig(token=builder.token)
+    manager = datasets.DownloadManager(download_config=options)
+    paths = manager.download(builder.config.data_files)
+    return {str(split): [Path(str(file)) for file in files] for split, files in paths.items()}
+
+
+def tar_folder(folder: Path) -> dict[str, list[Path]]:
+    """The tars in a folder and below it, by split.
+
+    Files that img2dataset writes for a tar, `00000.parquet` and `00000_stats.json`, belong to it.
+
+    Returns:
+        The tars; empty if there are other Parquet or Arrow files or pictures at the top of the
+        folder, or if a card lists configurations.
+    """
+    if has_configs(folder):
+        return {}
+    top = [file for file in folder.iterdir() if file.is_file()]
+    stems = {_without_suffix(file.name) for file in top if is_tar_name(file.name)}
+    stems |= {file.name.removesuffix("_stats.json") for file in top}
+    for file in top:
+        is_data = file.suffix.lower() in (".parquet", ".arrow") or has_picture_suffix(file.name)
+        if is_data and file.stem not in stems:
+            return {}
+    return _by_split([Path(file) for file in files_below(folder) if is_tar_name(file)], folder)
 
 
 def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> RawSplit:
@@ -59,15 +141,12 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
         DatasetError: A file is not a tar, no member matches an option, or no picture has a caption
             or a class (`NoSamplesError`).
     """
-    folder = cache_folder("noisy_xmodal_shards") / _state(files, options)
-    if not folder.is_dir():
-        with atomic_write(folder, shared=True) as temporary:
-            temporary.mkdir()
-            _write(files, options, split, temporary)
+    inputs = [path for shard in files for path in (shard, _stats_file(shard)) if path.is_file()]
+    digest = files_digest(inputs, _VERSION, repr(options))
+    folder = cached_folder("noisy_xmodal_shards", digest, partial(_write, files, options, split))
     info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))
     caption = options.caption or CAPTIONS
-    faults, notes = list(info["faults"]), list(info["notes"])
     unique = pc.count_distinct(rows.data.column(_KEY)).as_py() == len(rows)
     has_captions = pc.greater(pc.list_value_length(rows.data.column(caption)), 0).to_pylist()
     empty = [
@@ -80,63 +159,53 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
     if not any(has_captions):
         rows = rows.remove_columns(caption)  # pictures with classes
     elif not all(has_captions):
-        faults.append(f"{has_captions.count(False):,} samples with a class and no caption")
+        info["faults"].append(f"{has_captions.count(False):,} samples with a class and no caption")
         rows = rows.select([row for row, has_caption in enumerate(has_captions) if has_caption])
-    return RawSplit(rows, options, tuple(faults), tuple(notes))
-
-
-def _state(files: Sequence[Path], options: ColumnOptions) -> str:
-    """A digest of the inputs of the rows: the state of the files, and the options."""
-    inputs = (path for shard in files for path in (shard, stats_file(shard)) if path.is_file())
-    states = [f"{file.absolute()} {file_state(file)}" for file in inputs]
-    return combined_digest(_VERSION, repr(options), *states)
+    return RawSplit(rows, options, tuple(info["faults"]), tuple(info["notes"]))
 
 
 def _write(files: Sequence[Path], options: ColumnOptions, split: str, folder: Path) -> None:
-    """Writes the rows of all shards, and messages about the rest."""
-    findings = Findings()
-    features = datasets.Features(
+    """Writes the rows of all shards in blocks, to limit memory, and messages about the rest."""
+    findings, faults, notes = Findings(), list[str](), list[str]()
+    n_rows, schema = 0, _features(options).arrow_schema
+    shared = os.path.commonpath([file.absolute().parent for file in files])
+    bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
+    with pa.ipc.new_stream(str(folder / "pairs.arrow"), schema) as stream:
+        for file in bar:
+            name = os.path.relpath(file.absolute(), shared).replace(os.sep, "/")
+            n_shard = 0
+            with TarReader(file, folder) as tar:
+                rows = _rows(tar, name, options, findings)
+                for block in _blocks(rows, options.image or IMAGE):
+                    stream.write_batch(pa.RecordBatch.from_pylist(block, schema=schema))
+                    n_shard += len(block)
+                if tar.damage is not None:
+                    count = f": {n_shard:,} pairs were read from it" if n_shard else ""
+                    faults.append(f"{name} is {tar.damage}{count}")
+            notes += _compare_stats(file, n_shard)
+            n_rows += n_shard
+    _check_members(files, options, findings, n_rows, faults)
+    info = {"faults": [*faults, *findings.faults()], "notes": [*notes, *findings.notes()]}
+    (folder / "info.json").write_text(json.dumps(info), encoding="utf-8")
+
+
+def _features(options: ColumnOptions) -> datasets.Features:
+    string = datasets.Value("string")
+    return datasets.Features(
         {
-            _KEY: datasets.Value("string"),
-            _LONG_KEY: datasets.Value("string"),
-            _SHARD: datasets.Value("string"),
-            _JSON: datasets.Value("string"),
+            **dict.fromkeys((_KEY, _LONG_KEY, _SHARD, _JSON), string),
             _LABEL: datasets.Value("int64"),
-            **(
-                {} if options.id in (None, _KEY, _SHARD) else {options.id: datasets.Value("string")}
-            ),
-            options.caption or CAPTIONS: datasets.List(datasets.Value("string")),
+            **({} if options.id is None else {options.id: string}),
+            options.caption or CAPTIONS: datasets.List(string),
             options.image or IMAGE: datasets.Image(),
         }
     )
-    faults: list[str] = []
-    notes: list[str] = []
-    with RowWriter(folder / "pairs.arrow", features) as writer:
-        names = shard_names(files)
-        bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
-        for file, name in zip(bar, names, strict=True):
-            n_before = writer.n_rows
-            with TarReader(file, folder) as tar:
-                _read_shard(tar, name, options, findings, writer)
-                n_rows = writer.n_rows - n_before
-                if tar.damage is not None:
-                    count = f": {n_rows:,} pairs were read from it" if n_rows else ""
-                    faults.append(f"{name} is {tar.damage}{count}")
-            notes += stats_notes(file, n_rows)
-    _check_members(files, options, findings, writer.n_rows, faults)
-    faults += findings.messages(findings.faults)
-    notes += findings.messages(findings.notes)
-    info = json.dumps({"faults": faults, "notes": notes})
-    (folder / "info.json").write_text(info, encoding="utf-8")
 
 
-def _read_shard(
-    tar: TarReader,
-    shard: str,
-    options: ColumnOptions,
-    findings: Findings,
-    writer: "RowWriter",
-) -> None:
+def _rows(
+    tar: TarReader, shard: str, options: ColumnOptions, findings: Findings
+) -> Iterator[dict[Any, Any]]:
+    """Yields a row per usable sample of a shard, and counts the others."""
     samples = list(find_samples(tar, shard, options, findings))
     folders = {os.path.dirname(sample.key) for sample in samples if sample.picture is not None}
     for sample in samples:
@@ -146,41 +215,48 @@ def _read_shard(
         if sample.picture is None:
             _count_without_picture(sample, texts, where, folders, findings)
         elif sample.picture.size > MAX_BYTES:
-            findings.fault(f"with a picture of more than {MAX_BYTES:,} bytes", where)
+            findings.add(f"with a picture of more than {MAX_BYTES:,} bytes", where)
         elif not texts.captions and texts.label is None:
-            findings.fault(texts.problem, where)
+            findings.add(texts.problem, where)
         else:
-            picture = tar.read(sample.picture.offset, sample.picture.size)
             path = f"{os.path.basename(sample.key)}.{sample.picture.suffix}"
-            writer.add(
-                {
-                    _KEY: sample.key,
-                    _LONG_KEY: f"{without_suffix(shard)}/{sample.key}",
-                    _SHARD: shard,
-                    _JSON: texts.json,
-                    _LABEL: texts.label,
-                    options.id: texts.name,
-                    options.caption or CAPTIONS: texts.captions,
-                    options.image or IMAGE: {"bytes": picture, "path": path},
-                }
-            )
+            content = tar.read(sample.picture.offset, sample.picture.size)
+            yield {
+                _LONG_KEY: f"{_without_suffix(shard)}/{sample.key}",
+                _JSON: texts.json,
+                _LABEL: texts.label,
+                options.id: texts.name,  # may be one of the other columns
+                _KEY: sample.key,
+                _SHARD: shard,
+                options.caption or CAPTIONS: texts.captions,
+                options.image or IMAGE: {"bytes": content, "path": path},
+            }
+
+
+def _blocks(rows: Iterable[dict[Any, Any]], image: str) -> Iterator[list[dict[Any, Any]]]:
+    """Groups rows to blocks of limited size."""
+    block, n_bytes = list[dict[Any, Any]](), 0
+    for row in rows:
+        block.append(row)
+        n_bytes += len(row[image]["bytes"])
+        if len(block) >= _BLOCK_ROWS or n_bytes >= _BLOCK_BYTES:
+            yield block
+            block, n_bytes = [], 0
+    yield block
 
 
 def _count_without_picture(
     sample: Sample, texts: SampleTexts, where: str, folders: set[str], findings: Findings
 ) -> None:
     """Counts a sample without a picture, as a fault only if it looks like a pair."""
-    status = texts.fields.get("status")
-    if status not in (None, "success"):
-        findings.note("that img2dataset could not download", where, unit="picture")
-    elif (
-        os.path.dirname(sample.key) not in folders
-        or os.path.basename(sample.key).startswith("__")
-        or not any(part.kind in CAPTION_SUFFIXES for part in sample.others)
-    ):
-        findings.note("of no sample", where)
+    folder, name = os.path.split(sample.key)
+    has_caption = any(part.kind in CAPTION_SUFFIXES for part in sample.others)
+    if texts.fields.get("status") not in (None, "success"):
+        findings.add("that img2dataset could not download", where, "picture")
+    elif folder not in folders or name.startswith("__") or not has_caption:
+        findings.add("of no sample", where, "member")
     else:
-        findings.fault("without a picture", where)
+        findings.add("without a picture", where)
 
 
 def _check_members(
@@ -208,7 +284,7 @@ def _check_members(
     if not n_rows and faults:
         raise DatasetError(f"{shards}: {'; '.join(faults[:3])}. Get the file again.")
     if not n_rows:
-        lines = "; ".join(findings.messages(findings.faults)[:3])
+        lines = "; ".join(findings.faults()[:3])
         raise NoSamplesError(
             f"{shards}: no picture has a caption with the same key, such as 0.jpg and 0.txt. "
             f"Members end in {suffixes or 'nothing: there are none'}."
@@ -218,62 +294,51 @@ def _check_members(
         )
 
 
-class NoSamplesError(DatasetError):
-    """Shards without a sample.
-
-    Args:
-        message: The message.
-        suffixes: The suffixes of the members, with counts.
-    """
-
-    def __init__(self, message: str, suffixes: Counter[str]) -> None:
-        super().__init__(message)
-        self.suffixes = suffixes
-
-    @property
-    def may_be_folder(self) -> bool:
-        """Whether the members may include a table of captions."""
-        kinds = Counter(suffix.rsplit(".", 1)[-1] for suffix in self.suffixes.elements())
-        return any(f".{kind}" in TABLE_SUFFIXES and n <= _MAX_TABLES for kind, n in kinds.items())
+def _without_suffix(name: str) -> str:
+    """Removes the suffix of a tar, such as `.tar.gz`, from a name."""
+    suffix = max((end for end in TAR_SUFFIXES if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(suffix)]
 
 
-class RowWriter:
-    """Writes rows to an Arrow file in blocks, to limit memory.
+def _stats_file(shard: Path) -> Path:
+    """The path of img2dataset's statistics of a tar."""
+    return shard.with_name(f"{_without_suffix(shard.name)}_stats.json")
 
-    Args:
-        path: The file.
-        features: The columns.
 
-    Attributes:
-        n_rows: Number of rows added so far.
-    """
+def _compare_stats(shard: Path, n_pairs: int) -> list[str]:
+    """A note if a tar has another number of pairs than img2dataset's statistics say."""
+    file = _stats_file(shard)
+    try:
+        n = json.loads(file.read_text(encoding="utf-8")).get("successes")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    if not isinstance(n, int) or n == n_pairs:
+        return []
+    return [f"{file.name} reports {n:,} successes, but {shard.name} has {n_pairs:,} pairs"]
 
-    def __init__(self, path: Path, features: datasets.Features) -> None:
-        self.n_rows = 0
-        self._schema = features.arrow_schema
-        self._rows: list[dict[str, Any]] = []
-        self._n_bytes = 0
-        self._image = next(
-            name for name, kind in features.items() if isinstance(kind, datasets.Image)
-        )
-        self._stream = pa.ipc.new_stream(str(path), self._schema)
 
-    def __enter__(self) -> "RowWriter":
-        return self
+def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
+    """Groups files by the split in their names or folders; train by default."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        names = [_without_suffix(file.name), *reversed(file.parent.relative_to(root).parts)]
+        split = next(filter(None, map(split_in_name, names)), "train")
+        splits.setdefault(split, []).append(file)
+    return splits
 
-    def __exit__(self, *_: object) -> None:
-        self._write()
-        self._stream.close()
 
-    def add(self, row: dict[Any, Any]) -> None:
-        """Adds a row; keys without a column are ignored."""
-        self._rows.append({name: row[name] for name in self._schema.names})
-        self.n_rows += 1
-        self._n_bytes += len(row[self._image]["bytes"])
-        if len(self._rows) >= _BLOCK_ROWS or self._n_bytes >= _BLOCK_BYTES:
-            self._write()
-
-    def _write(self) -> None:
-        block = pa.RecordBatch.from_pylist(self._rows, schema=self._schema)
-        self._stream.write_batch(block)
-        self._rows, self._n_bytes = [], 0
+def _expand_braces(pattern: str) -> list[str]:
+    """Expands braces: `{0..2}`, `{008..010}`, `{a,b}`."""
+    pieces = _BRACES.split(pattern)
+    choices = []
+    for index, piece in enumerate(pieces):
+        ends = _RANGE.fullmatch(piece) if index % 2 else None
+        if ends:
+            first, last = int(ends[1]), int(ends[2])
+            width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
+            if last - first >= _MAX_FILES:
+                raise DatasetError(f"{pattern} describes more than {_MAX_FILES:,} files.")
+            choices.append([f"{number:0{width}d}" for number in range(first, last + 1)])
+        else:
+            choices.append(piece.split(",") if index % 2 else [piece])
+    return ["".join(parts) for parts in itertools.product(*choices)]

@@ -1,37 +1,43 @@
-"""Tables of captions (CSV, JSON and JSON Lines), and the picture files that they name."""
+"""Tables of captions (CSV, JSON and JSON Lines), and the picture files that they name.
 
+Values get the same types from CSV and JSON. Names of pictures, splits and images, and captions are
+text, even if JSON has a number. NaN is null. A column of texts and numbers becomes text. A column
+of captions and lists of captions becomes lists. Words such as `None` or `nan` are ordinary text.
+"""
+
+import base64
+import binascii
+import json
+import math
 import os
 import re
 import warnings
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
+import pyarrow as pa
 
-from ..columns import IMAGE_ID, DatasetError, column_values
-from ..feature_types import is_string
+from ..columns import IMAGE_FEATURES, IMAGE_ID, IS_NOISY, DatasetError, column_values
+from ..feature_types import is_string, is_vector
 from ..messages import quoted, quoted_list
-from .audit_files import audit_files
-from .captions import plain_name
-from .columns import ColumnOptions, find_columns, looks_like_pairs
-from .delimited import delimiter_of, read_delimited, split_line
-from .encoded_pictures import decode_pictures
-from .images import names_of_paths
+from .captions import flags_of
+from .columns import ColumnOptions, find_columns, holds_text
+from .delimited import TableRows, is_prose, read_delimited, read_text, table_cells
 from .json_tables import is_json, json_names, read_json
-from .picture_files import TEXT_FOLDERS, PictureFiles, has_picture_suffix, without_fragment
-from .table_values import as_dataset
-from .text_files import first_line
+from .picture_files import PictureFiles, names_of_paths, without_fragment
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
-_FOLDER_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
+_MAX_DEPTH = 16
 _N_FAULTS = 3  # in messages
-_SPLITS = {
-    **dict.fromkeys(("train", "training", "restval"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_URL_SAFE = str.maketrans("-_", "+/")
+_N_SAMPLE_ROWS = 20
+_MIN_LENGTH = 64  # paths are shorter, or start differently
+_PREFIX = re.compile(r"\s*data:image/[\w.+-]+;base64,|\s*")
+# The first bytes of JPEG, PNG, GIF, WebP (RIFF) and TIFF in base64.
+_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK")
 
 
 class RawSplit(NamedTuple):
@@ -77,174 +83,59 @@ def reject_faults(name: str | Path, splits: Mapping[str, RawSplit]) -> None:
             warnings.warn(f"Split '{split}' of {name}: {note}", stacklevel=2)
 
 
-def split_name(name: str) -> str | None:
-    """The standard name of a split (`validation` for `dev`); None if `name` is not a split."""
-    return _SPLITS.get(plain_name(name))
-
-
-def split_in_name(name: str) -> str | None:
-    """Finds a split in the words of a name: `validation` for `captions_val2017`.
-
-    Returns:
-        The standard name of the split; None if the words name no split, or several.
-    """
-    words = re.findall("[a-z]+", name.lower())
-    splits = {_SPLITS[word] for word in words if word in _SPLITS}
-    return splits.pop() if len(splits) == 1 else None
-
-
-def folder_shards(
-    folder: Path, suffixes: Iterable[str], excluded: Container[Path] = ()
-) -> dict[str, list[Path]]:
-    """Finds data files like `train-00000-of-00002.parquet` at the top of a folder without a card.
-
-    Args:
-        folder: The folder.
-        suffixes: The suffixes of data files.
-        excluded: Files to ignore.
-
-    Returns:
-        The files by split; empty if there are none, if their suffixes differ, or if one is not
-        named after a split. `datasets` then applies its own rules.
-    """
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in suffixes]
-    files = [file for file in files if file not in excluded]
-    shards: dict[str, list[Path]] = {}
-    for file in files:
-        split = split_name(re.split(r"[^a-z]", file.stem.lower())[0])
-        if split is None:
-            return {}
-        shards.setdefault(split, []).append(file)
-    one_kind = len({file.suffix.lower() for file in files}) == 1
-    return shards if one_kind and not (folder / "README.md").exists() else {}
-
-
-def folder_tables(
-    folder: Path, options: ColumnOptions, files: PictureFiles
-) -> dict[str, list[Path]]:
-    """Finds the table of pairs in a folder of pictures, or one table per split.
-
-    Args:
-        folder: The folder. If it has no table itself, its subfolders `annotations`, `captions` etc.
-            are searched; COCO has its captions there.
-        options: The user's column options.
-        files: The files below the folder.
-
-    Returns:
-        The tables by split; empty if no table has pairs, or if a card lists the files to load.
-
-    Raises:
-        DatasetError: There are several tables, and they are not named after splits.
-    """
-    if has_configs(folder / "README.md"):
-        return {}
-    stems = {os.path.splitext(path)[0] for path in files.pictures}
-    tables = _tables_in(folder, options, files, stems)
-    if files.pictures and not tables:
-        for name in TEXT_FOLDERS:
-            tables += _tables_in(folder / name, options, files, stems)
-    if not tables:
-        return _split_folders(folder, options, files, stems)
-    if len(tables) == 1:
-        return {split_name(tables[0].stem) or "train": tables}
-    splits = {split_in_name(file.stem): file for file in tables}
-    if None in splits or len(splits) < len(tables):
-        raise DatasetError(
-            f"Several tables of {folder} may hold the captions: "
-            f"{quoted_list(t.name for t in tables)}. Give one of them instead of the folder, or "
-            "name them train, validation and test."
-        )
-    return {name: [file] for name, file in splits.items() if name is not None}
-
-
-def _split_folders(
-    folder: Path, options: ColumnOptions, files: PictureFiles, stems: set[str]
-) -> dict[str, list[Path]]:
-    """The table in each folder that is named after a split, except imagefolder's metadata."""
-    splits: dict[str, list[Path]] = {}
-    for subfolder in sorted(folder.iterdir()):
-        split = split_name(subfolder.name)
-        if split is not None and subfolder.is_dir():
-            tables = _tables_in(subfolder, options, files, stems)
-            if len(tables) != 1 or tables[0].stem == "metadata" or split in splits:
-                return {}
-            splits[split] = tables
-    return splits
-
-
-def _tables_in(
-    folder: Path, options: ColumnOptions, files: PictureFiles, stems: set[str]
-) -> list[Path]:
-    """The tables of pairs in a folder: those with a header, else without one, else JSON.
-
-    `stems` are the paths of pictures without their suffixes.
-    """
-    plain = _list_files(folder, _FOLDER_TABLES, stems)
-    tables = [file for file in plain if looks_like_pairs(table_header(file), options)]
-    if not tables and files.pictures:
-        tables = [file for file in plain if names_pictures(file, files)]
-    if not tables and files.pictures:
-        excluded = audit_files(folder)
-        json = [file for file in _list_files(folder, (".json",), stems) if file not in excluded]
-        # COCO's other annotations are large; reading them would take long.
-        captions = [file for file in json if "caption" in file.name.lower()]
-        tables = [file for file in captions or json if looks_like_pairs(json_names(file), options)]
-    return tables
-
-
-def _list_files(folder: Path, suffixes: Sequence[str], stems: set[str]) -> list[Path]:
-    """The files of a folder with some suffixes, except those that belong to one picture."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [
-        file
-        for file in files
-        if file.suffix.lower() in suffixes
-        and os.path.abspath(file.with_suffix("")) not in stems
-        and file.is_file()
-    ]
-
-
 def table_header(file: Path) -> list[str]:
     """The cells of the first line of a table, or the keys of JSON; empty if there are none."""
-    if is_json(file):
-        return json_names(file)
-    line = first_line(file)
-    return split_line(line, delimiter_of(line))
+    return json_names(file) if is_json(file) else table_cells(file)
 
 
-def names_pictures(file: Path, files: PictureFiles) -> bool:
-    """Whether the first line of a delimited table is a row that names a picture."""
-    cells = [] if is_json(file) else table_header(file)
-    return len(cells) > 1 and any(
-        has_picture_suffix(cell) or bool(files.matches(cell)) for cell in cells if cell
-    )
+def describe_table(file: Path) -> str:
+    """Lists the columns of a table for a message, or says why it has none."""
+    try:
+        read_text(file)
+        cells = list(read_json(file).columns) if is_json(file) else table_cells(file)
+    except DatasetError as error:
+        return str(error).rstrip(".")
+    if is_prose(cells):
+        return (
+            f"its first line is {quoted_list(cells, 3)}, without the name of a picture; line i is "
+            "not used as the caption of picture i, because the order of pictures is not defined"
+        )
+    return f"columns {quoted_list(cells)}"
 
 
 def read_table(file: Path, options: ColumnOptions, files: PictureFiles) -> RawSplit:
     """Reads a CSV, JSON or JSON Lines file, with names of pictures as in the file.
 
-    Args:
-        file: The file.
-        options: The user's column options.
-        files: The files below its folder.
-
     Raises:
         DatasetError: The file is not such a table; the message names the faulty line.
     """
     if is_json(file):
-        rows = read_json(file)
-    else:
-        rows = read_delimited(file, options, lambda name: bool(files.matches(name)))
-    return RawSplit(as_dataset(rows, file, options), options, rows.faults, rows.notes)
+        return raw_split(read_json(file), file, options)
+    rows = read_delimited(file, options, lambda name: bool(files.matches(name)))
+    return raw_split(rows, file, options)
+
+
+def raw_split(rows: TableRows, file: Path, options: ColumnOptions) -> RawSplit:
+    """Creates a dataset from the rows of a file or folder.
+
+    Raises:
+        DatasetError: A column has unsupported values, or there are no rows.
+    """
+    table = pa.table(
+        {name: _array(name, values, file, options) for name, values in rows.columns.items()}
+    )
+    if not len(table):
+        raise DatasetError(f"{file} has no rows.")
+    return RawSplit(datasets.Dataset(table), options, tuple(rows.faults), tuple(rows.notes))
 
 
 def resolve_pictures(
-    raw: RawSplit, file: Path, split: str, files: PictureFiles, strict: bool = True
+    raw: RawSplit, file: Path, split: str, files: PictureFiles, strict: bool
 ) -> RawSplit:
     """Replaces the names of pictures in a table by absolute paths, and base64 by bytes.
 
     Args:
-        raw: The rows of the table; returned unchanged if they contain the pictures.
+        raw: The rows of the table; returned unchanged if they contain the pictures, or vectors.
         file: The table.
         split: Name of the split, for the messages.
         files: The files below the folder of the table, or below the folder of all splits.
@@ -253,6 +144,8 @@ def resolve_pictures(
     Raises:
         DatasetError: A file does not exist, or a name matches several files.
     """
+    if is_vector(raw.dataset.features.get(raw.options.image or IMAGE_FEATURES)):
+        return raw
     if strict:
         reject_faults(file, {split: raw._replace(notes=())})
     columns = find_columns(raw.dataset, raw.options, split)
@@ -268,19 +161,40 @@ def resolve_pictures(
             f"not in {file.parent} or below it ({len(missing)} of {len(names)} rows have no file). "
             "Add the pictures there, or correct the paths."
         )
-    feature, options = datasets.Value("string"), raw.options
+    string, options = datasets.Value("string"), raw.options
     if columns.image_id is None:  # absolute paths are not names: they depend on the machine
-        dataset = dataset.remove_columns([n for n in dataset.column_names if n == IMAGE_ID])
         plain = [name and without_fragment(name) for name in names]
-        dataset = dataset.add_column(IMAGE_ID, names_of_paths(plain), feature=feature)
+        dataset = _replace_column(dataset, IMAGE_ID, names_of_paths(plain), string)
         options = replace(options, id=IMAGE_ID)
-    dataset = dataset.remove_columns(columns.visual)
     # Missing pictures get absolute paths, too: the working directory may have such a file.
     parent = os.path.abspath(file.parent)
     paths = [(full[name] or os.path.join(parent, name)) if name in full else name for name in names]
-    dataset = dataset.add_column(columns.visual, paths, feature=feature)
+    dataset = _replace_column(dataset, columns.visual, paths, string)
     pictures = frozenset(path for path in full.values() if path is not None)
     return raw._replace(dataset=dataset, options=options, pictures=pictures)
+
+
+def decode_pictures(dataset: datasets.Dataset, visual: str) -> datasets.Dataset:
+    """Decodes a column of pictures in base64, with or without `data:image/...;base64,`, to bytes.
+
+    Returns:
+        The dataset with a column of bytes, if one of the first values is a picture in base64; all
+        other values are null then. Otherwise the dataset is returned unchanged.
+    """
+    if not is_string(dataset.features[visual]):
+        return dataset
+    sample = column_values(dataset.select(range(min(_N_SAMPLE_ROWS, len(dataset)))), visual)
+    if not any(map(_is_encoded, sample)):
+        return dataset
+    content = [_decode(value) for value in column_values(dataset, visual)]
+    return _replace_column(dataset, visual, content, datasets.Value("binary"))
+
+
+def _replace_column(
+    dataset: datasets.Dataset, name: str, values: list[Any], feature: datasets.Value
+) -> datasets.Dataset:
+    rest = dataset.remove_columns([other for other in dataset.column_names if other == name])
+    return rest.add_column(name, values, feature=feature)
 
 
 def _full_paths(names: set[str], file: Path, files: PictureFiles) -> dict[str, str | None]:
@@ -297,7 +211,66 @@ def _full_paths(names: set[str], file: Path, files: PictureFiles) -> dict[str, s
     return full
 
 
-def has_configs(card: Path) -> bool:
-    """Whether a dataset card lists configurations in its YAML."""
-    parts = card.read_text(encoding="utf-8").split("---", 2) if card.is_file() else []
-    return len(parts) == 3 and not parts[0].strip() and "\nconfigs:" in parts[1]
+def _is_encoded(text: str | None) -> bool:
+    """Whether a text starts like a picture in base64."""
+    code = _PREFIX.sub("", text, count=1) if text else ""
+    return len(code) >= _MIN_LENGTH and code.startswith(_STARTS)
+
+
+def _decode(text: str | None) -> bytes | None:
+    if text is None or not _is_encoded(text):
+        return None
+    try:
+        return base64.b64decode(_PREFIX.sub("", text, count=1).translate(_URL_SAFE))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _array(name: str, values: list[Any], file: Path, options: ColumnOptions) -> pa.Array:
+    """Converts a column; unsupported by Arrow or `datasets` are deep and mixed values."""
+    cause: Exception
+    try:
+        name.encode()
+        array = pa.array(_unify(name, values, options))
+        if _depth(array.type) > _MAX_DEPTH:
+            raise RecursionError
+        return array
+    except RecursionError as error:
+        cause, fault = error, f"more than {_MAX_DEPTH} nested levels. Remove it"
+    except UnicodeEncodeError as error:
+        what = f"half of a surrogate pair, which is not a character ({quoted(str(error))})"
+        cause, fault = error, f"{what}. Correct it"
+    except (pa.ArrowException, OverflowError) as error:
+        what = f"values of different types ({quoted(str(error))})"
+        cause, fault = error, f"{what}. Use one type, or remove it"
+    raise DatasetError(f"Column {quoted(name)} of {file} has {fault}.") from cause
+
+
+def _unify(name: str, values: list[Any], options: ColumnOptions) -> list[Any]:
+    """Converts the values of a column to one type, if they have one meaning."""
+    if name == IS_NOISY:
+        flags = [flags_of(value) for value in values]
+        if None in flags:  # `read_flags` reports the row
+            return [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+        return flags
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds <= {str}:
+        return values
+    if str in kinds or name in (*options.names(), IMAGE_ID, "split") or holds_text(name):
+        values = [_text(value) for value in values]
+        kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {str, list}:
+        return [[value] if isinstance(value, str) else value for value in values]
+    return values
+
+
+def _text(value: Any) -> Any:
+    """Converts a number or boolean to its text in JSON, and NaN to null."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return json.dumps(value) if isinstance(value, int | float) else value
+
+
+def _depth(kind: pa.DataType) -> int:
+    inner = (kind.field(number).type for number in range(kind.num_fields))
+    return 1 + max(map(_depth, inner), default=0)

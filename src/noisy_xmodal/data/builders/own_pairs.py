@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from datasets.table import embed_table_storage
 
 from ..any_dataset import load_pairs
-from ..any_dataset.shard_files import is_shard_pattern
+from ..any_dataset.shards import is_shard_pattern
 from ..card import CardText
 from ..columns import (
     CAPTIONS,

@@ -10,61 +10,53 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 from .archives import TarReader, inner_name, is_side_file
-from .captions import string_list, texts_of_json
+from .captions import captions_in, string_list
 from .columns import ColumnOptions
 from .picture_files import has_picture_suffix
 
 #: In order of priority.
 CAPTION_SUFFIXES = ("captions", "caption", "text", "txt", "cap", "json")
-LABEL_SUFFIX = "cls"
-_Names = dict[tuple[str, str], list[str]]
+_LABEL_SUFFIX = "cls"
+_SAMPLE = "sample"
 #: Larger members are not read.
 MAX_BYTES = 2**28
 
 
 class Findings:
-    """Counts of faults and notes in shards, by kind, with the first names of each kind.
+    """Counts of what cannot be used in shards, by kind, with the first names of each kind.
 
     Attributes:
-        faults: Samples that cannot be used.
-        notes: Members and samples that are not needed.
         suffixes: The suffixes of the members, with counts.
         fields: The fields of their JSON.
     """
 
     def __init__(self) -> None:
-        self.faults: _Names = {}
-        self.notes: _Names = {}
         self.suffixes = Counter[str]()
         self.fields = dict[str, None]()
         self._counts = Counter[tuple[str, str]]()
+        self._names = defaultdict[tuple[str, str], list[str]](list)
 
-    def fault(self, kind: str, name: str) -> None:
-        """Counts a sample that cannot be used."""
-        self._add(self.faults, ("sample", kind), name)
+    def add(self, kind: str, name: str, unit: str = _SAMPLE) -> None:
+        """Counts a sample that cannot be used, or another unit that is not needed."""
+        self._counts[unit, kind] += 1
+        if len(self._names[unit, kind]) < 3:
+            self._names[unit, kind].append(name)
 
-    def note(self, kind: str, name: str, unit: str = "member") -> None:
-        """Counts a member or another unit that is not used."""
-        self._add(self.notes, (unit, kind), name)
+    def faults(self) -> list[str]:
+        """One message per kind of samples that cannot be used."""
+        return [self._message(*key) for key in self._counts if key[0] == _SAMPLE]
 
-    def messages(self, names_of: _Names) -> list[str]:
-        """Describes `faults` or `notes`, one message per kind."""
-        messages = []
-        for (unit, kind), names in names_of.items():
-            n = self._counts[unit, kind]
-            more = f" and {n - len(names):,} more" if n > len(names) else ""
-            messages.append(f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}")
-        return messages
+    def notes(self) -> list[str]:
+        """One message per kind of other units."""
+        return [self._message(*key) for key in self._counts if key[0] != _SAMPLE]
 
-    def _add(self, names_of: _Names, kind: tuple[str, str], name: str) -> None:
-        self._counts[kind] += 1
-        names = names_of.setdefault(kind, [])
-        if len(names) < 3:
-            names.append(name)
+    def _message(self, unit: str, kind: str) -> str:
+        n, names = self._counts[unit, kind], self._names[unit, kind]
+        more = f" and {n - len(names):,} more" if n > len(names) else ""
+        return f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}"
 
 
 class Part(NamedTuple):
@@ -90,15 +82,8 @@ class Part(NamedTuple):
         return self.suffix.rpartition(".")[0]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The members that belong together.
-
-    Attributes:
-        key: The name of the sample in the shard.
-        picture: The picture, if there is one.
-        others: The members that are not pictures.
-    """
+class Sample(NamedTuple):
+    """The members of a sample: its key in the shard, its picture, and the other members."""
 
     key: str
     picture: Part | None
@@ -143,13 +128,15 @@ def find_samples(
     """
     for key, parts in _parts(tar, shard, findings).items():
         for part in parts:
-            if not part.is_picture and part.kind not in (*CAPTION_SUFFIXES, LABEL_SUFFIX):
-                findings.note("of an unsupported kind", f"{key}.{part.suffix} in {shard}")
+            if not part.is_picture and part.kind not in (*CAPTION_SUFFIXES, _LABEL_SUFFIX):
+                findings.add("of an unsupported kind", f"{key}.{part.suffix} in {shard}", "member")
         yield from _split(key, parts, options.image, f"{key} in {shard}", findings)
 
 
 def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> SampleTexts:
     """Reads the captions, JSON and class of a sample.
+
+    Captions come from the first kind of member with a caption that is not empty.
 
     Args:
         tar: Its tar.
@@ -158,21 +145,37 @@ def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> Sample
             the JSON, `id` is a field.
     """
     texts = SampleTexts()
-    values = {}
-    for part in sample.others:
-        if part.kind == "json" and part.size <= MAX_BYTES:
-            try:
-                text = tar.read(part.offset, part.size).decode("utf-8-sig")
-                values[part] = json.loads(text)
-                texts.json = texts.json or text
-            except (ValueError, RecursionError):  # includes UnicodeDecodeError
-                texts.problem = "with a .json that cannot be read"
+    values = {part: _read_json(tar, part, texts) for part in sample.others if part.kind == "json"}
     texts.fields = next((value for value in values.values() if isinstance(value, dict)), {})
     name = texts.fields.get(options.id) if options.id is not None else None
     if isinstance(name, (str, int)) and _is_text(str(name)):
         texts.name = str(name)
-    _read_label(tar, sample, texts)
-    _read_captions(tar, sample, values, options.caption, texts)
+    for part in sample.others:
+        if part.kind == _LABEL_SUFFIX and part.size < 64:
+            label = tar.read(part.offset, part.size).decode("ascii", "replace").strip()
+            if re.fullmatch(r"-?\d{1,18}", label):
+                texts.label = int(label)
+    parts = [part for part in sample.others if options.caption in (part.suffix, part.kind)]
+    json_field = None if parts else options.caption
+    kinds = [part.kind for part in parts] or ["json"] if options.caption else CAPTION_SUFFIXES
+    parts = sorted(parts or sample.others, key=lambda part: _natural_order(part.suffix))
+    for kind in dict.fromkeys(kinds):
+        members = [part for part in parts if part.kind == kind]
+        read = [
+            text
+            for part in members
+            for text in (
+                captions_in(values[part], json_field)
+                if part in values
+                else [_read_text(tar, part, "caption", texts)]
+            )
+        ]
+        captions = [text for line in read if line for text in string_list(line) or [line]]
+        texts.captions = [text for text in captions if text.strip() and _is_text(text)]
+        if texts.captions:
+            break
+        if captions or any(part.size == 0 for part in members):
+            texts.problem = "with an empty caption"
     return texts
 
 
@@ -194,7 +197,7 @@ def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Par
             continue
         key, suffix = _split_name(name)
         if is_side_file(name) or not suffix or not member.isreg() or member.sparse:
-            findings.note("of no sample", f"{name} in {shard}")
+            findings.add("of no sample", f"{name} in {shard}", "member")
             continue
         findings.suffixes[suffix] += 1
         parts[key].append(Part(suffix, member.offset_data, member.size))
@@ -205,7 +208,7 @@ def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Par
             key, suffix = _split_name(name)
             parts[key].append(targets[-1]._replace(suffix=suffix))
         else:
-            findings.note("with a link to no member", f"{name} in {shard}")
+            findings.add("with a link to no member", f"{name} in {shard}", "member")
     return parts
 
 
@@ -232,28 +235,27 @@ def _split(
 ) -> Iterator[Sample]:
     """Creates the samples of one key, usually one."""
     pictures = [part for part in parts if part.is_picture]
-    matches = [part for part in pictures if image in (part.suffix, part.kind)]
-    pictures = matches or pictures
-    others = [part for part in parts if not part.is_picture]
-    n = len(pictures)
+    pictures = [part for part in pictures if image in (part.suffix, part.kind)] or pictures
     by_suffix = defaultdict(list)
-    for part in others:
-        by_suffix[part.suffix].append(part)
+    for part in parts:
+        if not part.is_picture:
+            by_suffix[part.suffix].append(part)
+    n = len(pictures)
     if n > 1 and {len(group) for group in by_suffix.values()} == {n}:
-        findings.note("of a key that the shard has more than once", where, unit="sample")
+        findings.add("that the shard has more than once", where, "key")
         for index, picture in enumerate(pictures):  # the shard is a concatenation
             texts = [group[index] for group in by_suffix.values()]
             yield Sample(key if index == 0 else f"{key}#{index + 1}", picture, texts)
         return
     last = {part.suffix: part for part in parts}
     if len(last) < len(parts):
-        findings.note("replaced by a later one of the same name", where)
+        findings.add("replaced by a later one of the same name", where, "member")
     pictures = [part for part in last.values() if part in pictures]
     others = [part for part in last.values() if not part.is_picture]
     if len(pictures) < 2:
         yield Sample(key, pictures[0] if pictures else None, others)
-        return
-    yield from _split_by_stem(key, pictures, others, where, findings)
+    else:
+        yield from _split_by_stem(key, pictures, others, where, findings)
 
 
 def _split_by_stem(
@@ -263,65 +265,38 @@ def _split_by_stem(
     texts_of_stem = defaultdict(list)
     for part in others:
         texts_of_stem[part.stem].append(part)
-    stems = {part.stem for part in pictures}
     pairs = {part.stem: part for part in reversed(pictures) if part.stem in texts_of_stem}
     if not pairs or list(pairs) == [""]:
         yield Sample(key, pairs.get("", pictures[0]), others)
-        findings.note("after another picture of the sample", where)
+        findings.add("after another picture of the sample", where, "member")
         return
     for picture in pictures:
         name = f"{key}.{picture.stem}" if picture.stem else key
-        yield Sample(name, picture, texts_of_stem.get(picture.stem, ()))
-    for stem in texts_of_stem.keys() - stems:
-        yield Sample(f"{key}.{stem}", None, texts_of_stem[stem])
+        yield Sample(name, picture, texts_of_stem.pop(picture.stem, ()))
+    for stem, texts in texts_of_stem.items():
+        yield Sample(f"{key}.{stem}", None, texts)
 
 
-def _read_label(tar: TarReader, sample: Sample, texts: SampleTexts) -> None:
-    for part in sample.others:
-        if part.kind == LABEL_SUFFIX and part.size < 64:
-            text = tar.read(part.offset, part.size).decode("ascii", "replace").strip()
-            if re.fullmatch(r"-?\d{1,18}", text):
-                texts.label = int(text)
-
-
-def _read_captions(
-    tar: TarReader,
-    sample: Sample,
-    values: dict[Part, Any],
-    option: str | None,
-    texts: SampleTexts,
-) -> None:
-    """Reads the captions from the first kind of member with a caption that is not empty."""
-    parts = [part for part in sample.others if option in (part.suffix, part.kind)]
-    field_name = None if parts else option
-    kinds: tuple[str, ...] = CAPTION_SUFFIXES if field_name is None else ("json",)
-    if parts:
-        kinds = tuple(dict.fromkeys(part.kind for part in parts))
-    parts = sorted(parts or sample.others, key=lambda part: _natural_order(part.suffix))
-    for kind in kinds:
-        members = [part for part in parts if part.kind == kind]
-        if kind == "json":
-            lists = [texts_of_json(values[part], field_name) for part in members if part in values]
-        else:
-            lists = [_read_text(tar, part, texts) for part in members]
-        captions = [text for text in chain.from_iterable(lists) if text]
-        texts.captions = [text for text in captions if text.strip() and _is_text(text)]
-        if texts.captions:
-            return
-        if captions or any(part.size == 0 for part in members):
-            texts.problem = "with an empty caption"
-
-
-def _read_text(tar: TarReader, part: Part, texts: SampleTexts) -> list[str]:
-    if part.size > MAX_BYTES:
-        texts.problem = f"with a caption of more than {MAX_BYTES:,} bytes"
-        return []
+def _read_json(tar: TarReader, part: Part, texts: SampleTexts) -> Any:
+    text = _read_text(tar, part, ".json", texts)
     try:
-        text = tar.read(part.offset, part.size).decode("utf-8-sig")
+        value = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        texts.problem = "with a .json that cannot be read"
+        return None
+    texts.json = texts.json or text
+    return value
+
+
+def _read_text(tar: TarReader, part: Part, noun: str, texts: SampleTexts) -> str | None:
+    if part.size > MAX_BYTES:
+        texts.problem = f"with a {noun} of more than {MAX_BYTES:,} bytes"
+        return None
+    try:
+        return tar.read(part.offset, part.size).decode("utf-8-sig")
     except UnicodeDecodeError:
-        texts.problem = "with a caption that is not UTF-8"
-        return []
-    return string_list(text) or [text]
+        texts.problem = f"with a {noun} that is not UTF-8"
+        return None
 
 
 def _is_text(value: str) -> bool:
