@@ -57,7 +57,7 @@ from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
 from noisy_xmodal.auditing.features import audit_features, vision_model_name
 from noisy_xmodal.auditing.loading import load_rows
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
+from noisy_xmodal.evaluation.collection import embed_pairs
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
 from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.metrics.noise_detection import ranking_metrics
@@ -126,8 +126,7 @@ def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]
     recipe = replace(options.recipe, seed=options.recipe.seed + 1)
     train_fold(pairs, everything, None, recipe, recipe.seed, work)
     model = MatchingModel.from_pretrained(work / "model")
-    image = embed_images(model, pairs.processor, pairs.images, work / "images.npy")
-    text = embed_texts(model, pairs.processor, rows.captions, work / "texts.npy")
+    image, text = embed_pairs(model, pairs.processor, pairs.images, rows.captions, work)
     scale = logit_scale_of(model)
     losses = pair_losses_from_vectors(image, text, pairs.row_of_pair, scale).losses
     cosine = (image[pairs.row_of_pair] * text).sum(axis=1)

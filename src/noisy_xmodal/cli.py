@@ -298,10 +298,6 @@ def search_command(
         typer.Option(help="RCAR model that re-ranks the best results."),
     ] = None,
     shortlist: Annotated[int, typer.Option(min=1, help="Number of results to re-rank.")] = 32,
-    index: Annotated[
-        str,
-        typer.Option(help="auto (exact up to 200,000 vectors, else ivf), exact, ivf or hnsw."),
-    ] = "auto",
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Picture of the results; JSON is written beside it."),
@@ -334,7 +330,6 @@ def search_command(
             direction=direction,
             reranker=reranker,
             shortlist=shortlist,
-            index=index,
             image_column=image_column,
             caption_column=caption_column,
             id_column=id_column,

@@ -148,7 +148,6 @@ def show_search(result: dict[str, Any]) -> None:
     console.print(table, markup=False, highlight=False)
     for note in result["notes"]:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
-    index = result["index"]
-    console.print(f"{index['n']:,} vectors, {index['kind']} index", highlight=False)
+    console.print(f"{result['index']['n']:,} vectors", highlight=False)
     for name in ("grid", "json"):
         console.print(f"{name:8} {result[name]}", markup=False, highlight=False, soft_wrap=True)

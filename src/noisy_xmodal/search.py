@@ -8,6 +8,7 @@ model, such as RCAR, can re-rank the best answers.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-from .data import PairDataset, append_boxes
-from .data.any_dataset.columns import ColumnOptions
-from .data.columns import CAPTIONS, IMAGE, column_values
+from .data import DatasetError, PairDataset, append_boxes, load_pairs
+from .data.builders import embedded_pairs
+from .data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values
+from .data.digests import combined_digest, image_digests, text_digests
+from .data.pictures import image_problems, picture_source, stored_pictures
 from .entry.devices import device_of
 from .entry.errors import load_part
 from .entry.outputs import check_output, is_summary
-from .evaluation.figures import is_figure
-from .evaluation.reranking import rerank
-from .evaluation.scoring import eval_mode
-from .evaluation.vector_index import INDEX_KINDS
-from .files import write_json
+from .evaluation.cache import cache_folder, cache_name
+from .evaluation.collection import Collection, Side, embed, images_for_model
+from .evaluation.figures import draw_answers, draw_pictures, is_figure
+from .files import read_json, write_json
 from .models.two_towers import NotTwoTowersError, load_two_towers
 from .modules.image_loading import load_images, load_regions
 from .modules.pair_scoring import output_scores
-from .modules.text_limits import count_truncated
-from .searching.collection import (
-    Collection,
-    Side,
-    collection_vectors,
-    count_truncated_captions,
-    images_for_model,
-    load_or_build_index,
-    open_collection,
-    search_folder,
-)
-from .searching.grid import draw_pictures, draw_texts
-from .searching.unknown_words import unknown_words
+from .modules.text_limits import TruncationCount, count_truncated
 
 TEXT_TO_IMAGE, IMAGE_TO_TEXT = "text_to_image", "image_to_text"
 _DIRECTIONS = ("auto", TEXT_TO_IMAGE, IMAGE_TO_TEXT)
@@ -61,7 +51,6 @@ def search(
     direction: str = "auto",
     reranker: str | os.PathLike[str] | None = None,
     shortlist: int = 32,
-    index: str = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     image_column: str | None = None,
     caption_column: str | None = None,
@@ -84,7 +73,6 @@ def search(
         reranker: Folder or Hub id of a single-stream model, such as RCAR, that re-ranks the best
             answers.
         shortlist: Number of answers to re-rank, at least `top_k`.
-        index: "auto", "exact", "ivf" or "hnsw", see `VectorIndex.build`.
         cache_dir: Folder of the vectors; by default in the cache of `datasets`.
         image_column: Column of the image, if it is not detected.
         caption_column: Column of the captions, if it is not detected.
@@ -95,9 +83,9 @@ def search(
 
     Returns:
         `query`, `direction`, `model`, `reranker`, `dataset` (`name`, `config`, `split`), `index`
-        (`kind`, `n`), `left_out`, `notes` on texts, `grid`, `json`, and `results`, best first:
-        `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of an image or `pair_id` of
-        a caption, and with a reranker `retrieval_rank` and `retrieval_score`.
+        (`n`, the number of vectors), `left_out`, `notes` on texts, `grid`, `json`, and `results`,
+        best first: `rank`, `score`, `image_id`, `row`, `caption`, then `captions` of an image or
+        `pair_id` of a caption, and with a reranker `retrieval_rank` and `retrieval_score`.
 
     Raises:
         DatasetError: If the dataset or the split does not exist.
@@ -105,63 +93,175 @@ def search(
         ValueError: If an option or the model is invalid.
     """
     picture = check_output(os.fspath(output), "--output", ".png", is_figure)
-    check_output(picture.with_suffix(".json"), "--output", ".json", is_summary)
+    summary_file = check_output(picture.with_suffix(".json"), "--output", ".json", is_summary)
     device = device_of(device)
     if min(top_k, shortlist) < 1:
         raise ValueError(f"top_k is {top_k} and shortlist is {shortlist}: give at least 1")
-    if index not in INDEX_KINDS:
-        raise ValueError(f"index is {index!r}: give one of {', '.join(INDEX_KINDS)}")
     direction = _direction_of(query, direction)
     side: Side = "image" if direction == TEXT_TO_IMAGE else "text"
     model, processor = _load_retriever(model_name_or_path, device)
     ranker = None if reranker is None else _load_reranker(reranker, device)
     query_input = _read_query(query, direction, processor)
-    folder = search_folder(cache_dir)
-    columns = ColumnOptions(image_column, caption_column, id_column)
-    collection = open_collection(str(dataset_name), config_name, split, side, folder, columns)
-    vectors, path = collection_vectors(collection, side, model, processor, folder, progress)
-    vector_index = load_or_build_index(vectors, index, path, progress)
-    depth = top_k if reranker is None else max(top_k, shortlist)
-    query_vector = _query_vector(model, processor, query_input, direction)
-    scores, places = vector_index.search(query_vector, depth)
-    is_answer = places[0] >= 0
-    answers = _answers(collection, side, places[0][is_answer], scores[0][is_answer])
+    folder = cache_folder(cache_dir)
+    columns = {
+        "image_column": image_column,
+        "caption_column": caption_column,
+        "id_column": id_column,
+    }
+    searched = _open_split(str(dataset_name), config_name, split, side, folder, columns)
+    content, items = searched.content(side, folder), searched.items(side, processor)
+    path = folder / f"{cache_name(model, processor, side, content)}.npy"
+    vectors = embed(model, processor, side, items, path, progress=progress)
+    collection = Collection(model, processor, side, vectors, len(vectors))
+    depth = top_k if ranker is None else max(top_k, shortlist)
+    places, ranking = _search(collection, query_input, depth)
     if ranker is not None:
-        answers = _rerank_answers(*ranker, collection, query_input, side, answers)
-    answers = answers[:top_k]
-    _draw(picture, collection, direction, query, query_input, answers)
-    results = [{name: answer[name] for name in answer if name != "place"} for answer in answers]
+        places, ranking = _rerank(*ranker, searched, query_input, side, places, ranking)
+    places, ranking = places[:top_k], ranking[:top_k]
+    answers = [
+        {"rank": rank, "score": entry["score"]} | searched.answer(side, place) | entry
+        for rank, (place, entry) in enumerate(zip(places, ranking, strict=True), 1)
+    ]
+    if direction == IMAGE_TO_TEXT:
+        title = f"captions for {Path(query).name}"
+        draw_answers(picture, title, answers, query_input)
+    elif searched.pairs.visual == IMAGE:
+        pictures = (searched.pairs.visuals([place])[0] for place in places)
+        draw_pictures(picture, f"“{query_input}”", answers, pictures)
+    else:
+        title = f"“{query_input}”: images by name, with their first captions"
+        draw_answers(picture, title, answers)
     summary = {
         "query": str(query),
         "direction": direction,
         "model": str(model_name_or_path),
         "reranker": None if reranker is None else str(reranker),
-        "dataset": {"name": str(dataset_name), "config": config_name, "split": collection.split},
-        "index": {"kind": vector_index.kind, "n": len(vector_index)},
-        "results": results,
-        "notes": _notes(processor, query_input, collection, side, path),
-        "left_out": collection.left_out,
+        "dataset": {"name": str(dataset_name), "config": config_name, "split": searched.split},
+        "index": {"n": len(collection)},
+        "results": answers,
+        "notes": _notes(processor, query_input, items, side, path),
+        "left_out": searched.left_out,
         "grid": str(picture),
-        "json": str(picture.with_suffix(".json")),
+        "json": str(summary_file),
     }
-    write_json(picture.with_suffix(".json"), summary)
+    write_json(summary_file, summary)
     return summary
 
 
-def _notes(
-    processor: Any, query_input: Any, collection: Collection, side: Side, path: Path
-) -> list[str]:
-    """Warnings about unknown words of the query and truncated texts."""
-    notes = []
-    if isinstance(query_input, str):
-        notes += unknown_words(processor.tokenizer, query_input)
-        query = count_truncated(processor, [query_input])
-        if query.n_cut:
-            notes.append(f"The query has more than {query.limit} tokens and is truncated.")
-    if side == "text":
-        captions = count_truncated_captions(collection, processor, path)
-        notes += [captions.message()] if captions.n_cut else []
-    return notes
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """The split to search.
+
+    Attributes:
+        pairs: Its usable rows with their captions.
+        rows: Number in the split of each row of `pairs`, (n_rows,).
+        split: Name of the split.
+        left_out: A line with the reason for each image that does not decode and each empty caption.
+    """
+
+    pairs: PairDataset
+    rows: NDArray[np.int64]
+    split: str
+    left_out: list[str]
+
+    def items(self, side: Side, processor: Any) -> Any:
+        """The images or captions, as inputs of a processor."""
+        if side == "text":
+            return self.pairs.captions()
+        return images_for_model(processor, self.pairs.images)
+
+    def content(self, side: Side, folder: Path) -> NDArray[np.uint64]:
+        """Digests of the images or captions."""
+        if side == "text":
+            return text_digests(self.pairs.captions())
+        return image_digests(self.pairs.dataset, folder)
+
+    def answer(self, side: Side, place: int) -> dict[str, Any]:
+        """An image or a caption in the format of the results."""
+        row = place if side == "image" else int(self.pairs.row_of_pair[place])
+        item = self.pairs.dataset.select([row])
+        texts = list(column_values(item, CAPTIONS)[0])
+        answer = {"image_id": column_values(item, IMAGE_ID)[0], "row": int(self.rows[row])}
+        if side == "text":
+            return answer | {"caption": self.pairs.caption(place), "pair_id": place}
+        return answer | {"caption": next(iter(texts), ""), "captions": texts}
+
+
+def _open_split(
+    dataset_name: str,
+    config_name: str | None,
+    split: str | None,
+    side: Side,
+    folder: Path,
+    columns: dict[str, str | None],
+) -> _Split:
+    """Open a split; for an image search without the images that do not decode."""
+    notes: dict[str, list[str]] = {}
+    splits = embedded_pairs(dataset_name, config_name, columns)
+    if splits is None:
+        splits = load_pairs(dataset_name, config_name, left_out=notes, **columns)
+    chosen = split or ("test" if "test" in splits else next(iter(splits)))
+    if chosen not in splits:
+        raise DatasetError(
+            f"{dataset_name} has no split {chosen!r}; its splits are {list(splits)}."
+        )
+    dataset, left_out = splits[chosen], notes.get(chosen, [])
+    rows = np.arange(len(dataset))
+    if side == "image" and IMAGE in dataset.column_names:
+        bad = _bad_images(dataset, chosen, folder)
+        names = column_values(dataset.select(sorted(bad)), IMAGE_ID) if bad else []
+        left_out += [f"{name}: {bad[row]}" for row, name in zip(sorted(bad), names, strict=True)]
+        rows = np.setdiff1d(rows, list(bad)).astype(np.int64)  # (n_rows,)
+        dataset = dataset.select(rows.tolist()) if bad else dataset
+    return _Split(PairDataset(dataset), rows, chosen, left_out)
+
+
+def _bad_images(dataset: Any, split: str, folder: Path) -> dict[int, str]:
+    """The rows whose images do not decode, each with the reason; cached."""
+    cache = folder / f"{combined_digest(image_digests(dataset, folder))}.bad.json"
+    if cache.is_file():
+        bad = {int(row): problem for row, problem in read_json(cache).items()}
+    else:
+        sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
+        problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
+        bad = {row: problem for row, problem in enumerate(problems) if problem is not None}
+        write_json(cache, bad)
+    if len(bad) == len(dataset):
+        raise DatasetError(f"None of the {len(bad):,} images of split '{split}' decodes.")
+    return bad
+
+
+def _search(collection: Collection, query: Any, k: int) -> tuple[list[int], list[dict[str, Any]]]:
+    """Positions of the k best items, and the score of each."""
+    if collection.side == "text":
+        query = images_for_model(collection.processor, [query])[0]
+    scores, places = collection.search([query], k)
+    values = output_scores(collection.model, torch.from_numpy(scores[0])).tolist()
+    return places[0].tolist(), [{"score": value} for value in values]
+
+
+def _rerank(
+    model: Any,
+    processor: Any,
+    searched: _Split,
+    query: Any,
+    side: Side,
+    places: list[int],
+    ranking: list[dict[str, Any]],
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """The answers in the order of the reranker, each with its rank and score before."""
+    items: Any = [searched.pairs.caption(place) for place in places] if side == "text" else None
+    if items is None:
+        rows = searched.pairs.dataset.select(places)
+        if getattr(model.config, "box_size", 0):
+            rows = append_boxes(rows, searched.split)
+        items = images_for_model(processor, PairDataset(rows).images)
+    answers = Collection.encode(model, processor, side, items)
+    order, reranking = _search(answers, query, len(answers))
+    return [places[i] for i in order], [
+        entry | {"retrieval_rank": i + 1, "retrieval_score": ranking[i]["score"]}
+        for i, entry in zip(order, reranking, strict=True)
+    ]
 
 
 def _direction_of(query: str | Path, direction: str) -> str:
@@ -224,103 +324,39 @@ def _read_query(query: str | Path, direction: str, processor: Any) -> Any:
     return (load_regions if takes_regions else load_images)([query])[0]
 
 
-def _query_vector(
-    model: Any, processor: Any, query_input: Any, direction: str
-) -> NDArray[np.float32]:
-    with eval_mode(model):
-        if direction == TEXT_TO_IMAGE:
-            features, encode = processor(text=[query_input]), model.get_text_features
-        else:
-            images = images_for_model(processor, [query_input])
-            features, encode = processor(images=images[0:1]), model.get_image_features
-        inputs = {name: value.to(model.device) for name, value in features.items()}
-        return encode(**inputs).float().cpu().numpy()  # (1, size)
+def _notes(processor: Any, query: Any, items: Any, side: Side, path: Path) -> list[str]:
+    """Warnings about unknown words of the query and truncated texts."""
+    notes = []
+    if isinstance(query, str):
+        notes += _unknown_words(processor.tokenizer, query)
+        truncation = count_truncated(processor, [query])
+        if truncation.n_cut:
+            notes.append(f"The query has more than {truncation.limit} tokens and is truncated.")
+    if side == "text":
+        cache = path.with_suffix(".cut.json")
+        if not cache.is_file():
+            write_json(cache, count_truncated(processor, items).to_dict())
+        captions = TruncationCount(**read_json(cache))
+        notes += [captions.message()] if captions.n_cut else []
+    return notes
 
 
-def _answers(
-    collection: Collection, side: Side, places: NDArray[np.int64], scores: NDArray[np.float32]
-) -> list[dict[str, Any]]:
-    """The items at positions of the index, in the format of the results."""
-    pairs, names = collection.pairs, collection.image_ids()
-    captions = pairs.captions() if side == "text" else column_values(pairs.dataset, CAPTIONS)
-    answers = []
-    for rank, (place, score) in enumerate(zip(places.tolist(), scores.tolist(), strict=True), 1):
-        row = place if side == "image" else int(pairs.row_of_pair[place])
-        texts = captions[place]
-        answers.append(
-            {
-                "rank": rank,
-                "score": score,
-                "image_id": names[row],
-                "row": int(collection.rows[row]),
-                "caption": texts if side == "text" else next(iter(texts), ""),
-                "place": place,
-            }
-            | ({"pair_id": place} if side == "text" else {"captions": list(texts)})
-        )
-    return answers
-
-
-def _rerank_answers(
-    model: Any,
-    processor: Any,
-    collection: Collection,
-    query_input: Any,
-    side: Side,
-    answers: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """The answers in the order of the reranker."""
-    if side == "image":
-        rows = collection.pairs.dataset.select([answer["place"] for answer in answers])
-        if getattr(model.config, "box_size", 0):
-            rows = append_boxes(rows, collection.split)
-        images: Any = images_for_model(processor, PairDataset(rows).images)
-        texts = [query_input]
-    else:
-        images = images_for_model(processor, [query_input])
-        texts = [answer["caption"] for answer in answers]
-    chosen = np.ones((len(images), len(texts)), dtype=bool)
-    scores = rerank(model, processor, images, texts, chosen).ravel()  # (n_answers,)
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"{type(model).__name__} gives a score that is not finite: look for a diverged model"
-        )
-    values = output_scores(model, torch.from_numpy(scores)).tolist()
-    order = np.argsort(-scores, kind="stable").tolist()
-    return [
-        answers[i]
-        | {
-            "rank": rank,
-            "score": values[i],
-            "retrieval_rank": answers[i]["rank"],
-            "retrieval_score": answers[i]["score"],
-        }
-        for rank, i in enumerate(order, 1)
+def _unknown_words(tokenizer: Any, text: str) -> list[str]:
+    """A warning about words of a query that are not in the vocabulary; empty if all are."""
+    if tokenizer.unk_token_id is None or not tokenizer.is_fast:
+        return []
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, spans = encoding["input_ids"], encoding["offset_mapping"]
+    unknown = [
+        text[start:end]
+        for token, (start, end) in zip(ids, spans, strict=True)
+        if token == tokenizer.unk_token_id
     ]
-
-
-def _draw(
-    path: Path,
-    collection: Collection,
-    direction: str,
-    query: str | Path,
-    query_input: Any,
-    answers: list[dict[str, Any]],
-) -> None:
-    if direction == IMAGE_TO_TEXT:
-        draw_texts(
-            path,
-            f"captions for {Path(query).name}",
-            answers,
-            query_input if isinstance(query_input, Image.Image) else None,
-        )
-    elif collection.pairs.visual == IMAGE:
-        draw_pictures(
-            path,
-            f"“{query_input}”",
-            answers,
-            lambda answer: collection.pairs.visuals([answer["place"]])[0],
-        )
-    else:
-        title = f"“{query_input}”: images by name, with their first captions"
-        draw_texts(path, title, answers)
+    if not ids:
+        return ["The query has no word, so the answers are arbitrary."]
+    if not unknown:
+        return []
+    names = ", ".join(dict.fromkeys(unknown))
+    if len(unknown) == len(ids):
+        return [f"The model knows no word of the query ({names}), so the answers are arbitrary."]
+    return [f"The model does not know these words of the query: {names}."]

@@ -1,6 +1,7 @@
 """What fits better from elsewhere, against a look at all pairs."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisy_xmodal.auditing.suggestions import best_alternatives
+from noisy_xmodal.auditing.suggestions import AuditContext, suggest
 
 ROW_OF_PAIR = np.array([0, 0, 1, 2, 2, 3])
 CAPTIONS = ["red cat", "a cat", "one dog", "RED CAT", "a bird", "one dog"]
@@ -19,6 +20,7 @@ class Towers:
 
     device = torch.device("cpu")
     training = False
+    is_two_tower = True
 
     def __init__(self, images: np.ndarray, texts: np.ndarray) -> None:
         self.images, self.texts = torch.from_numpy(images), torch.from_numpy(texts)
@@ -49,9 +51,11 @@ def find(towers: Towers, wanted: list[int], folder: Path, **options: Any) -> Any
             return {"rows": torch.tensor(images)}
         return {"rows": torch.tensor([next(ids) for _ in text])}
 
-    return best_alternatives(
-        towers, processor, [0, 1, 2, 3], CAPTIONS, ROW_OF_PAIR, np.array(wanted), folder
+    context = AuditContext(
+        SimpleNamespace(fold_of_row=np.zeros(4, int)),
+        *(towers, processor, [0, 1, 2, 3], ROW_OF_PAIR, "cpu", folder),
     )
+    return [best[wanted] for best in suggest(context, CAPTIONS, np.array(wanted))]
 
 
 def test_the_best_of_other_images_are_found(towers: Towers, tmp_path: Path) -> None:
@@ -83,7 +87,9 @@ def test_where_there_is_nothing_else_nothing_is_said(tmp_path: Path) -> None:
     def processor(images: Any = None, text: Any = None) -> dict[str, Tensor]:
         return {"rows": torch.arange(len(images if images is not None else text))}
 
-    found = best_alternatives(
-        towers, processor, [0], ["a", "b"], np.zeros(2, int), np.array([1]), tmp_path
+    context = AuditContext(
+        SimpleNamespace(fold_of_row=np.zeros(1, int)),
+        *(towers, processor, [0], np.zeros(2, int), "cpu", tmp_path),
     )
-    assert [one.tolist() for one in found] == [[-1], [-1]]
+    found = suggest(context, ["a", "b"], np.array([1]))
+    assert [one.tolist() for one in found] == [[-1, -1], [-1, -1]]

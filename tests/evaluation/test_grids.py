@@ -91,6 +91,6 @@ def test_pictures_are_kept_in_their_order_as_half_precision(tmp_path: Path) -> N
 
 def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
     images = [np.ones((3, 4, 4))] * 3 + [np.full((3, 4, 4), 1e6)]
-    with pytest.raises(ValueError, match="image 3 is not finite"):
+    with pytest.raises(ValueError, match="row 3 of the image features is not finite"):
         grid_features(Eyes(), reader, images, tmp_path / "g.npy", block_size=3)
     assert not (tmp_path / "g.npy").exists()

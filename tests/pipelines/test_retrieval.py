@@ -159,7 +159,7 @@ def test_a_broken_file_in_a_collection_is_named(search, tmp_path):
     np.save(good, np.ones((2, 4)))
     with pytest.raises(FileNotFoundError, match=r"image 1: there is no file .*b\.npy") as error:
         search.index(images=[good, good, good, bad], batch_size=2)
-    assert "images from position 2 on" in error.value.__notes__[0]
+    assert "images 2 to 3" in error.value.__notes__[0]
 
 
 def test_many_joint_passes_are_warned_of(tiny_processor, pairs, monkeypatch, recwarn):
@@ -212,7 +212,7 @@ def test_half_precision_is_read(tiny_config, tiny_processor, pairs, images):
     search = pipeline(TASK, model=model, processor=processor)
     found = search.index(images=given)("red cat", top_k=7)
     scores = score_matrix(model, processor, given, ["red cat"])[:, 0]
-    assert [answer["score"] for answer in found] == np.sort(scores)[::-1].tolist()
+    np.testing.assert_allclose([answer["score"] for answer in found], np.sort(scores)[::-1], 1e-2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -237,13 +237,8 @@ def test_a_retrievers_shortlist_is_put_in_order(
     assert lists != ranked(fine, 3)
     check(search, found, only, 3)
     check(search, [search(queries[2], top_k=2)], only[2:3], 2)
-    for others in (kept[:3], kept[::-1]):
-        retriever.index(**{f"{side}s": others})
-        message = f"the retriever has indexed {len(others)} {side}s and this .* not the same items"
-        with pytest.raises(ValueError, match=message):
-            search(queries)
-    search.index(**{f"{side}s": kept})
-    search(queries)
+    retriever.index(**{f"{side}s": kept[:3]})  # an index of its own
+    check(search, search(queries), only, 3)
 
 
 def test_a_retriever_that_cannot_be_used_is_refused(tiny_config, tiny_processor):

@@ -25,7 +25,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from ..data import PairDataset
-from ..evaluation.embedding import embed_images, embed_texts
+from ..evaluation.collection import embed_pairs
 from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
 from ..files import atomic_write
 from ..methods.plain import Plain
@@ -275,11 +275,8 @@ def _judge_fold(
     if not kept.is_file():
         model = MatchingModel.from_pretrained(folder / _MODEL).to(pairs.device)
         samples = pairs.of_rows(rows)
-        images = embed_images(
-            model, pairs.processor, samples.images, folder / "images.npy", progress=progress
-        )
-        texts = embed_texts(
-            model, pairs.processor, samples.captions(), folder / "texts.npy", progress=progress
+        images, texts = embed_pairs(
+            model, pairs.processor, samples.images, samples.captions(), folder, progress
         )
         scale = logit_scale_of(model)
         judged = pair_losses_from_vectors(

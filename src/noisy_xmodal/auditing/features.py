@@ -11,8 +11,8 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
 from ..entry.errors import load_part
+from ..evaluation.cache import complete_rows
 from ..evaluation.grids import grid_features
-from ..evaluation.stored_rows import complete_rows
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 from .image_scan import ImageScan
 

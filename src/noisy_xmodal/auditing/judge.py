@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoProcessor
 from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
 from ..entry.errors import load_part
-from ..evaluation.embedding import embed_images, embed_texts
+from ..evaluation.collection import embed_pairs
 from ..evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
 from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
@@ -91,8 +91,7 @@ def judge_by_model(
     images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
     if model.is_two_tower:
         losses = pair_losses_from_vectors(
-            embed_images(model, processor, images, folder / "images.npy", progress=progress),
-            embed_texts(model, processor, captions, folder / "texts.npy", progress=progress),
+            *embed_pairs(model, processor, images, captions, folder, progress),
             rows,
             logit_scale_of(model),
             seed,

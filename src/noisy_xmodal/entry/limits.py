@@ -49,7 +49,6 @@ SEARCH = {
     "direction": Limits(one_of=("auto", "text_to_image", "image_to_text")),
     "reranker": _ALWAYS,
     "shortlist": Limits(needs=("reranker",), least=1),
-    "index": Limits(one_of=("auto", "exact", "ivf", "hnsw")),
     "output": _ALWAYS,
     "device": _ALWAYS,
     "json": _ALWAYS,

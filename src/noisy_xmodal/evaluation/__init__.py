@@ -3,11 +3,10 @@
 from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
-from .pair_scores import pair_scores
 from .processes import shared_evaluation
 from .reranking import RerankEvaluator, Shortlist, rerank, shortlist
 from .retrieval_examples import plot_retrieval_examples, retrieval_examples
-from .scoring import ScoringModel, score_matrix
+from .scoring import ScoringModel, pair_scores, score_matrix
 
 __all__ = [
     "LabelRetrievalEvaluator",

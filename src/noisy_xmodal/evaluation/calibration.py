@@ -18,7 +18,7 @@ from ..data import LabelDataset, PairDataset
 from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
 from ..data.pair_dataset import LazyRows
 from ..modules.list_inputs import check_list
-from .pair_scores import pair_scores
+from .scoring import pair_scores
 
 _MAX_PAIRS = 2_000
 

@@ -1,22 +1,14 @@
 """Feature vectors of images and texts by a frozen backbone, cached on disk."""
 
 import os
-from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
-from tqdm.auto import tqdm
 
 from ..data import LabelDataset
-from ..data.digests import combined_digest
-from ..files import atomic_write
-from .model_identity import model_parts
-
-#: Incremented when the vectors of the same rows and models change.
-_VERSION = "2"
+from .cache import cache_folder, cache_name, stored_rows
+from .scoring import eval_mode, to_device
 
 
 def extract_features(
@@ -45,38 +37,34 @@ def extract_features(
     Returns:
         Image vectors (n, image_size) and text vectors (n, text_size), float32.
     """
-    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_features"
-    path = folder / f"{_fingerprint(model, processor, pairs)}.safetensors"
-    if path.is_file():
-        arrays = load_file(str(path))
-        return arrays["image_features"], arrays["text_features"]
-    original_device, was_training = model.device, model.training
-    model.eval().to(device)
-    try:
-        arrays = _compute_features(model, processor, pairs, split, block_size)
-    finally:
-        model.train(was_training).to(original_device)
-    with atomic_write(path, shared=True) as aside:
-        save_file(arrays, str(aside))
-    return arrays["image_features"], arrays["text_features"]
-
-
-@torch.inference_mode()
-def _compute_features(
-    model: Any, processor: Any, pairs: LabelDataset, split: str, block_size: int
-) -> dict[str, np.ndarray]:
-    features: dict[str, list[np.ndarray]] = {"image": [], "text": []}
-    for start in tqdm(range(0, len(pairs), block_size), desc=f"features of {split}", leave=False):
-        rows = range(len(pairs))[start : start + block_size]
-        images = processor(images=pairs.pictures(rows)).to(model.device)
-        texts = processor(text=pairs.texts(rows)).to(model.device)
-        features["image"].append(model.image_features_of(**images).float().cpu().numpy())
-        features["text"].append(model.text_features_of(**texts).float().cpu().numpy())
-    return {f"{name}_features": np.concatenate(blocks) for name, blocks in features.items()}
-
-
-def _fingerprint(model: Any, processor: Any, pairs: LabelDataset) -> str:
-    """A hash of everything the features depend on: rows, processor, tokenizer and weights."""
     rows = pairs.without_features().identity()
     content = (rows["pair: picture"], rows["pair: text"])
-    return combined_digest(_VERSION, *content, *model_parts(model, processor, model.backbone))
+    name = cache_name(model, processor, *content, network=model.backbone)
+    folder, original_device = cache_folder(cache_dir), model.device
+
+    def make_images(start: int, end: int) -> np.ndarray:
+        inputs = processor(images=pairs.pictures(range(start, end)))
+        return model.image_features_of(**to_device(inputs, model.device)).float().cpu().numpy()
+
+    def make_texts(start: int, end: int) -> np.ndarray:
+        inputs = processor(text=pairs.texts(range(start, end)))
+        return model.text_features_of(**to_device(inputs, model.device)).float().cpu().numpy()
+
+    try:
+        with eval_mode(model.to(device)):
+            images, texts = (
+                np.array(
+                    stored_rows(
+                        folder / f"{name}-{side}.npy",
+                        len(pairs),
+                        make,
+                        block_size,
+                        f"{side} features of {split}",
+                        progress=True,
+                    )
+                )
+                for side, make in (("image", make_images), ("text", make_texts))
+            )  # (n, image_size), (n, text_size)
+    finally:
+        model.to(original_device)
+    return images, texts

@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
 from ..data import PairDataset
-from ..data.boxes import BOX_SIZE, without_boxes
 from ..entry.errors import load_part
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
+from .collection import images_for_model
 from .evaluators import RETRIEVAL_METRICS, RetrievalEvaluator
 from .processes import gather_rows, own_rows
 from .scoring import ScoringModel, encoded_blocks, eval_mode, length_order, score_matrix
@@ -308,13 +308,11 @@ class RerankEvaluator:
         key = pairs.dataset._fingerprint
         if key not in self._shortlists:
             original_device = self.retriever.device
-            size = getattr(self.retriever_processor.image_processor, "region_size", None)
-            has_boxes = size is not None and pairs.images[0].shape[1] == size + BOX_SIZE
             try:
                 scores = score_matrix(
                     self.retriever.to(device),
                     self.retriever_processor,
-                    without_boxes(pairs.images) if has_boxes else pairs.images,
+                    images_for_model(self.retriever_processor, pairs.images),
                     pairs.captions(),
                     self.block_size,
                     self.progress,

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ..data import PairDataset
 from ..data.columns import IMAGE, IMAGE_ID, column_values
-from .figures import RIGHT_COLOR, WRONG_COLOR, save_figure
+from .figures import RIGHT_COLOR, WRONG_COLOR, draw_picture, one_line, save_figure
 
 _N_IMAGES = 3
-_IMAGE_SIZE = (320, 320)
 _ANSWER_LENGTH, _QUERY_LENGTH, _QUERY_WIDTH = 90, 130, 24  # characters
 _QUERY_COLOR = "0.6"
 
@@ -130,7 +129,7 @@ def plot_retrieval_examples(
         _draw_texts(figure.add_subplot(grid[line, 1:]), query["texts"])
     for line, query in enumerate(by_text, start=len(by_image)):
         axes = _bare(figure.add_subplot(grid[line, 0]))
-        text = fill(_truncate(query["text"], _QUERY_LENGTH), _QUERY_WIDTH)
+        text = fill(one_line(query["text"], _QUERY_LENGTH), _QUERY_WIDTH)
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, parse_math=False)
         for column, answer in enumerate(query["images"][:_N_IMAGES], start=1):
             color = RIGHT_COLOR if answer["right"] else WRONG_COLOR
@@ -140,15 +139,12 @@ def plot_retrieval_examples(
 
 def _draw_image(axes: Axes, image: dict[str, Any], pairs: PairDataset, color: str) -> None:
     """Draw an image, or its id, in a frame."""
-    axes.set(xticks=[], yticks=[])
-    for side in axes.spines.values():
-        side.set(color=color, linewidth=3)
     if pairs.visual == IMAGE:
-        picture = pairs.visuals([image["image_row"]])[0]
-        picture.thumbnail(_IMAGE_SIZE)
-        axes.imshow(picture)
+        draw_picture(axes, pairs.visuals([image["image_row"]])[0], color, width=3)
     else:
-        name = fill(_truncate(image["image_id"], _QUERY_LENGTH), _QUERY_WIDTH)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color=color, linewidth=3)
+        name = fill(one_line(image["image_id"], _QUERY_LENGTH), _QUERY_WIDTH)
         axes.text(0.5, 0.5, name, ha="center", va="center", fontsize=9, parse_math=False)
 
 
@@ -160,7 +156,7 @@ def _draw_texts(axes: Axes, texts: list[dict[str, Any]]) -> None:
         axes.text(
             0.02,
             1 - (line + 0.5) / len(texts),
-            f"{sign} {_truncate(answer['text'], _ANSWER_LENGTH)}",
+            f"{sign} {one_line(answer['text'], _ANSWER_LENGTH)}",
             color=color,
             va="center",
             fontsize=9,
@@ -171,8 +167,3 @@ def _draw_texts(axes: Axes, texts: list[dict[str, Any]]) -> None:
 def _bare(axes: Axes) -> Axes:
     axes.set_axis_off()
     return axes
-
-
-def _truncate(text: str, length: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"

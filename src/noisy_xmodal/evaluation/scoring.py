@@ -1,13 +1,14 @@
-"""The score matrix of any matching model, computed in blocks.
+"""Scores of any matching model, computed in blocks: of all pairs, or of image i with text i.
 
-A two-tower model needs one matrix product per block; other heads compare the encodings of a block
-of images with those of a block of texts. Every text is encoded once. Images are encoded once for
-every `TEXT_BYTES` of encoded texts, which bounds memory and costs little compared with scoring.
+In the matrix of all pairs, a two-tower model needs one matrix product per block; other heads
+compare the encodings of a block of images with those of a block of texts. Every text is encoded
+once. Images are encoded once for every `TEXT_BYTES` of encoded texts, which bounds memory and costs
+little compared with scoring.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..modules.list_inputs import check_list
+from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
 from .processes import gather_rows, is_shared, own_rows
 
 #: Maximum memory of encoded texts.
@@ -97,6 +99,71 @@ def score_matrix(
     return gather_rows(torch.from_numpy(scores), len(images), block_size, model.device).numpy()
 
 
+def pair_scores(
+    model: ScoringModel,
+    processor: Any,
+    images: Sequence[Any],
+    texts: Sequence[Any],
+    block_size: int = 64,
+) -> np.ndarray:
+    """Score image i with text i in eval mode.
+
+    Args:
+        model: The model; its mode is restored afterwards.
+        processor: Its processor.
+        images: Images, their paths, region features or vectors; slicing must give a list.
+        texts: One caption or one vector per image.
+        block_size: Pairs per block; bounds memory.
+
+    Returns:
+        Scores (n_pairs,), float32: the inner product of a two-tower model's vectors, RCAR's
+        log-odds, or the score of another head.
+
+    Raises:
+        ValueError: If there is no pair, or the numbers of images and texts differ.
+    """
+    check_list(images, "images")
+    check_list(texts, "texts")
+    if len(images) != len(texts) or not len(images):
+        raise ValueError(
+            f"there are {len(images)} images and {len(texts)} texts: give one text per image"
+        )
+    blocks = []
+    with eval_mode(model):
+        for start in range(0, len(images), block_size):
+            rows = slice(start, start + block_size)
+            sides = image_inputs(processor, images[rows]), text_inputs(processor, texts[rows])
+            image, text = (to_device(side, model.device) for side in sides)
+            blocks.append(diagonal_scores(model, image, text).cpu().numpy())  # (n_rows,)
+    return np.concatenate(blocks)
+
+
+def encode(
+    model: ScoringModel, processor: Any, side: Literal["image", "text"], items: Sequence[Any]
+) -> Any:
+    """Encode a block of images or texts; vectors if the model has two towers.
+
+    Args:
+        model: The model, on whose device the encodings are; its mode is not changed.
+        processor: Its processor.
+        side: "image" or "text".
+        items: Images, region features, vectors or texts.
+    """
+    inputs = (image_inputs if side == "image" else text_inputs)(processor, items)
+    name = f"get_{side}_features" if model.is_two_tower else f"encode_{side}"
+    return getattr(model, name)(**to_device(inputs, model.device))
+
+
+def to_device(values: Any, device: torch.device | str) -> Any:
+    """Move a tensor, or all tensors of a dict or of nested tuples, to a device."""
+    if isinstance(values, Tensor):
+        return values.to(device)
+    if isinstance(values, Mapping):
+        return {name: to_device(value, device) for name, value in values.items()}
+    parts = [to_device(part, device) for part in values]
+    return type(values)(*parts) if hasattr(values, "_fields") else tuple(parts)
+
+
 @contextmanager
 def eval_mode(model: ScoringModel) -> Iterator[None]:
     """Eval mode without gradients; the model's mode is restored at exit."""
@@ -156,13 +223,12 @@ def encoded_blocks(
     Yields:
         Every block of images with every block of texts.
     """
-    encode_image = model.get_image_features if model.is_two_tower else model.encode_image
     total = len(rows) * len(columns)
     with tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar:
         for text_blocks in _text_parts(model, processor, texts, columns, block_size):
             for start in range(0, len(rows), block_size):
                 block = rows[start : start + block_size]  # (n_rows,)
-                image = encode_image(**_to(model.device, processor(images=_read(images, block))))
+                image = encode(model, processor, "image", _read(images, block))
                 for block_columns, text in text_blocks:
                     yield EncodedBlock(block, image, block_columns, text)
                     bar.update(len(block) * len(block_columns))
@@ -179,21 +245,18 @@ def _text_parts(
     Vectors of a two-tower model are small: they are all encoded at once, shared by the processes.
     """
 
-    def encode(block: np.ndarray) -> Any:
-        inputs = _to(model.device, processor(text=[texts[column] for column in block]))
-        return (
-            model.get_text_features(**inputs) if model.is_two_tower else model.encode_text(**inputs)
-        )
+    def encode_texts(block: np.ndarray) -> Any:
+        return encode(model, processor, "text", [texts[column] for column in block])
 
     n = len(columns)
     blocks = [columns[start : start + block_size] for start in range(0, n, block_size)]
     if model.is_two_tower:
-        yield _shared_vectors(encode, blocks, columns, block_size, model.device)
+        yield _shared_vectors(encode_texts, blocks, columns, block_size, model.device)
         return
     part: TextBlocks = []
     n_bytes = 0
     for block in blocks:
-        part.append((block, encode(block)))
+        part.append((block, encode_texts(block)))
         n_bytes += _n_bytes(part[-1][1])
         if n_bytes >= TEXT_BYTES:
             yield part
@@ -233,7 +296,3 @@ def _read(images: Sequence[Any], rows: np.ndarray) -> Sequence[Any]:
     if rows[-1] - rows[0] == len(rows) - 1:  # consecutive rows are read as a slice
         return images[rows[0] : rows[-1] + 1]
     return [images[row] for row in rows]
-
-
-def _to(device: torch.device, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in inputs.items()}

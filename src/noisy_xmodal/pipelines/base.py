@@ -1,11 +1,8 @@
 """Base of the pipelines: a model and its processor, loaded, checked and saved together."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from ..entry.devices import device_of
@@ -49,11 +46,6 @@ class PairPipeline(Pipeline):
             self.feature_extractor = processor
         self.model.eval()
 
-    def _to_device(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Move the inputs to the model's device, and set the model to eval mode."""
-        self.model.eval()
-        return {name: value.to(self.model.device) for name, value in inputs.items()}
-
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save model and processor, so that `pipeline(task, model=save_directory)` loads both.
 
@@ -65,13 +57,8 @@ class PairPipeline(Pipeline):
         self.processor.save_pretrained(save_directory, **kwargs)
 
 
-def is_text_input(name: str) -> bool:
-    """Whether a model input belongs to the text."""
-    return name in ("input_ids", "attention_mask", "text_features")
-
-
 def as_inputs(inputs: Any) -> Any:
-    """Convert inputs for transformers pipelines: tuples to lists, datasets to torch datasets.
+    """Convert inputs for transformers pipelines: tuples to lists, datasets to streams of rows.
 
     Args:
         inputs: Inputs of a call.
@@ -83,21 +70,15 @@ def as_inputs(inputs: Any) -> Any:
         inputs = list(inputs)
     if isinstance(inputs, list) and not inputs:
         raise ValueError("the list of inputs is empty: pass at least one")
-    return TorchRows(inputs) if hasattr(inputs, "column_names") else inputs
+    return (row for row in inputs) if hasattr(inputs, "column_names") else inputs
 
 
-class TorchRows(Dataset):
-    """Adapts a `datasets.Dataset` to torch, so that pipelines stream it.
+def batch_of(items: Any) -> list[Any]:
+    """The items of a batch, each of which `preprocess` returned as a tuple of one.
+
+    transformers would move or pad anything else.
 
     Args:
-        rows: The dataset.
+        items: One such tuple, or a list of them.
     """
-
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, row: int) -> Any:
-        return self._rows[row]
+    return list(items) if isinstance(items, tuple) else [item for (item,) in items]

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
-from .base import PairPipeline, as_inputs, is_text_input
+from .base import PairPipeline, as_inputs, batch_of
 
 
 class ImageTextMatchPipeline(PairPipeline):
@@ -66,22 +66,21 @@ class ImageTextMatchPipeline(PairPipeline):
             raise ValueError("pass the pairs, or `image` and `text`, not both")
         return super().__call__(as_inputs(inputs), **kwargs)
 
-    def preprocess(self, pair: Any) -> dict[str, Tensor]:
-        """Read one pair."""
+    def preprocess(self, pair: Any) -> dict[str, tuple[Any]]:
+        """Check one pair."""
         if not isinstance(pair, dict) or not {"image", "text"} <= pair.keys():
             value = sorted(pair) if isinstance(pair, dict) else type(pair).__name__
             raise ValueError(f'a pair must be {{"image": ..., "text": ...}}, found {value}')
         if isinstance(pair["text"], list) and all(isinstance(text, str) for text in pair["text"]):
             raise ValueError("a pair has one text: pass a pair for each of several texts")
-        return image_inputs(self.processor, [pair["image"]]) | text_inputs(
-            self.processor, [pair["text"]]
-        )
+        return {"image": (pair["image"],), "text": (pair["text"],)}
 
-    def _forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        inputs = self._to_device(inputs)
-        texts = {name: value for name, value in inputs.items() if is_text_input(name)}
-        images = {name: value for name, value in inputs.items() if not is_text_input(name)}
-        return {"scores": diagonal_scores(self.model, images, texts)}  # (n,)
+    def _forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        from ..evaluation.scoring import pair_scores  # loads the data stack
+
+        images, texts = batch_of(inputs["image"]), batch_of(inputs["text"])
+        scores = pair_scores(self.model, self.processor, images, texts, len(images))
+        return {"scores": torch.from_numpy(scores)}  # (n,)
 
     def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
         """Convert the score of one pair to a probability and a label."""

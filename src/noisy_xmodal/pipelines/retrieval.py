@@ -2,19 +2,21 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..modules.list_inputs import check_list
-from ..modules.pair_scoring import image_inputs, output_scores, text_inputs
-from .base import PairPipeline, as_inputs
-from .collection import Collection, encode_all, read_dataset, to_device
+from ..modules.pair_scoring import output_scores
+from .base import PairPipeline, as_inputs, batch_of
+
+if TYPE_CHECKING:
+    from ..evaluation.collection import Collection
 
 _MAX_PASSES = 1_000  # joint forward passes per query without a warning
-_OTHER = {"image": "text", "text": "image"}
+_OTHER: dict[Any, str] = {"image": "text", "text": "image"}
 
 
 class ImageTextRetrievalPipeline(PairPipeline):
@@ -37,7 +39,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
         model: A model of this library.
         processor: Its processor.
         retriever: For a single-stream model, a pipeline of this task with a faster model of the
-            same inputs. It indexes the same items, and is not saved with this pipeline.
+            same inputs. Its model encodes the items; it is not saved with this pipeline.
         shortlist: Number of the retriever's answers to re-rank, the maximum number of answers.
         top_k: Answers per query, 5 by default.
         kwargs: As for any pipeline.
@@ -68,7 +70,8 @@ class ImageTextRetrievalPipeline(PairPipeline):
         self.retriever = retriever
         self.shortlist = shortlist
         self._collection: Collection | None = None
-        self._retriever_collection: Collection | None = None  # of the same items
+        self._items: Any = None
+        self._ids: Any = None
 
     def index(
         self,
@@ -101,27 +104,27 @@ class ImageTextRetrievalPipeline(PairPipeline):
         """
         if (images is None) == (texts is None):
             raise ValueError("pass either `images` or `texts` to index")
-        side = "text" if images is None else "image"
-        items = texts if images is None else images
+        from ..evaluation.collection import Collection, dataset_items  # loads the data stack
+
+        side: Any = "text" if images is None else "image"
+        items, names = texts if images is None else images, None
         check_list(items, f"{side}s")
-        is_dataset = hasattr(items, "column_names")
-        if self.retriever is not None:
-            items = items if is_dataset else list(items)  # it is read twice
-            self.retriever.index(**{f"{side}s": items}, ids=ids, batch_size=batch_size)
-            self._retriever_collection = self.retriever.collection
-        dataset_ids = None
-        if is_dataset:
+        if hasattr(items, "column_names"):
             vectors = getattr(self.processor, "reads_vectors_only", False)
-            items, dataset_ids = read_dataset(items, side, vectors)
-        blocks, sizes, texts = encode_all(
-            items, lambda block: self._encode(side, self._inputs(side, block)), batch_size, side
+            items, names = dataset_items(items, side, vectors)
+        if (side == "text" or self.retriever is not None) and not isinstance(items, Sequence):
+            items = list(items)  # they are in the answers, or re-ranked
+        encoder = self.retriever or self
+        collection = Collection.encode(
+            encoder.model, encoder.processor, side, items, batch_size, progress=True
         )
-        n_items = sum(sizes)
         if ids is None:
-            ids = list(range(n_items)) if dataset_ids is None else dataset_ids
-        if len(ids) != n_items:
-            raise ValueError(f"there are {len(ids)} ids for {n_items} {side}s: give one each")
-        self._collection = Collection(side, blocks, sizes, ids, texts if side == "text" else None)
+            ids = range(len(collection)) if names is None else names
+        if len(ids) != len(collection):
+            raise ValueError(
+                f"there are {len(ids)} ids for {len(collection)} {side}s: give one each"
+            )
+        self._collection, self._items, self._ids = collection, items, ids
         return self
 
     def _sanitize_parameters(
@@ -133,7 +136,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
             return {}, {}, {}
         if top_k < 1:
             raise ValueError(f"`top_k` is {top_k}: give at least 1")
-        return {}, {}, {"top_k": top_k}
+        return {}, {"top_k": top_k}, {}
 
     def __call__(
         self, inputs: Any = None, *, text: Any = None, image: Any = None, **kwargs: Any
@@ -167,9 +170,8 @@ class ImageTextRetrievalPipeline(PairPipeline):
         query = queries[other]
         if (inputs is None) == (query is None):
             raise ValueError(f"pass one query or list of queries, `{other}=`")
-        if self.retriever is not None:
-            self._check_retriever(self.retriever.collection, collection)
-        elif hasattr(self.model, "score_pairs") and len(collection) > _MAX_PASSES:
+        is_slow = self.retriever is None and hasattr(self.model, "score_pairs")
+        if is_slow and len(collection) > _MAX_PASSES:
             warnings.warn(
                 f"{type(self.model).__name__} makes {len(collection):,} joint passes for each "
                 "query: index fewer, or give a pipeline with a two-tower model as `retriever`",
@@ -177,61 +179,48 @@ class ImageTextRetrievalPipeline(PairPipeline):
             )
         return super().__call__(as_inputs(query if inputs is None else inputs), **kwargs)
 
-    def preprocess(self, query: Any) -> dict[str, Any]:
-        """Read one query."""
-        side = _OTHER[self.collection.side]
-        if side == "text" and not isinstance(query, str) and np.ndim(query) != 1:
+    def preprocess(self, query: Any) -> dict[str, tuple[Any]]:
+        """Check one query."""
+        is_text = isinstance(query, str) or np.ndim(query) == 1
+        if self.collection.side == "image" and not is_text:
             raise ValueError(
                 f"images are indexed, so a query must be a text: found a {type(query).__name__}"
             )
-        inputs: dict[str, Any] = self._inputs(side, [query])
-        return inputs if self.retriever is None else inputs | {"query": (query,)}
+        return {"query": (query,)}
 
-    def _forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        collection = self.collection
-        raw = inputs.pop("query", None)
-        query = self._encode(_OTHER[collection.side], inputs)
+    def _forward(self, inputs: dict[str, Any], top_k: int = 5) -> dict[str, Tensor]:
+        queries = batch_of(inputs["query"])
+        depth = top_k if self.retriever is None else self.shortlist
+        scores, positions = self.collection.search(queries, depth)
         if self.retriever is not None:
-            queries = list(raw) if isinstance(raw, tuple) else [item for (item,) in raw]
-            return {"scores": self._shortlist_scores(self.retriever, queries, query)}
+            ranked = [
+                self._rerank(query, own.tolist(), top_k)
+                for query, own in zip(queries, positions, strict=True)
+            ]
+            scores, positions = (np.concatenate(part) for part in zip(*ranked, strict=True))
+        # both (n_queries, top_k)
+        return {"scores": torch.from_numpy(scores), "positions": torch.from_numpy(positions)}
 
-        def score_block(block: Any) -> Tensor:
-            if self.model.is_two_tower:
-                return query @ block.T  # (n_queries, n_block)
-            if collection.side == "image":
-                return self.model.score(block, query).T
-            return self.model.score(query, block)
+    def _rerank(self, query: Any, shortlist: list[int], top_k: int) -> tuple[Any, Any]:
+        """Scores and positions of the best of a shortlist by the pipeline's own model, (1, n)."""
+        from ..evaluation.collection import Collection
 
-        return {"scores": collection.scores(score_block, self.model.device)}  # (n_queries, n_items)
+        items = [self._items[position] for position in shortlist]
+        answers = Collection.encode(self.model, self.processor, self.collection.side, items)
+        scores, order = answers.search([query], top_k)
+        return scores, np.array(shortlist)[order]
 
-    def _shortlist_scores(
-        self, retriever: "ImageTextRetrievalPipeline", queries: list[Any], query: Any
-    ) -> Tensor:
-        """Scores of each query's shortlist, minus infinity elsewhere, (n_queries, n_items)."""
-        collection = self.collection
-        inputs = retriever._inputs(_OTHER[collection.side], queries)
-        retriever_scores = retriever._forward(inputs)["scores"]  # (n_queries, n_items)
-        best = retriever_scores.argsort(dim=1, descending=True, stable=True)[:, : self.shortlist]
-        mask = torch.zeros_like(retriever_scores, dtype=torch.bool).scatter_(1, best, True)
-        scores = torch.full_like(retriever_scores, -torch.inf)  # (n_queries, n_items)
-        for start, block in zip(collection.starts.tolist(), collection.blocks, strict=False):
-            rows, columns = mask[:, start : start + len(block[0])].nonzero(as_tuple=True)
-            if len(rows):
-                sides, pairs = (query, to_device(block, self.model.device)), (rows, columns)
-                if collection.side == "image":
-                    sides, pairs = sides[::-1], pairs[::-1]
-                positions = torch.stack(pairs, dim=1).to(self.model.device)  # (n_pairs, 2)
-                pair_scores = self.model.score_pairs(*sides, positions)  # (n_pairs,)
-                scores[rows, start + columns] = pair_scores.float().cpu()
-        return scores
-
-    def postprocess(self, outputs: dict[str, Tensor], top_k: int = 5) -> list[dict[str, Any]]:
-        """Sort the answers to one query."""
-        scores = outputs["scores"][0]  # (n_items,)
-        return self.collection.best(scores, output_scores(self.model, scores), top_k)
+    def postprocess(self, outputs: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """The answers to one query."""
+        values = output_scores(self.model, outputs["scores"][0]).tolist()
+        return [
+            {"index": position, "id": self._ids[position], "score": value}
+            | ({"text": self._items[position]} if self.collection.side == "text" else {})
+            for position, value in zip(outputs["positions"][0].tolist(), values, strict=True)
+        ]
 
     @property
-    def collection(self) -> Collection:
+    def collection(self) -> "Collection":
         """The indexed items.
 
         Raises:
@@ -243,19 +232,3 @@ class ImageTextRetrievalPipeline(PairPipeline):
                 "index(texts=[...]) to search texts by image"
             )
         return self._collection
-
-    def _check_retriever(self, other: Collection, own: Collection) -> None:
-        if other is not self._retriever_collection:
-            raise ValueError(
-                f"the retriever has indexed {len(other)} {other.side}s and this pipeline "
-                f"{len(own)} {own.side}s, which are not the same items: index again by this "
-                "pipeline"
-            )
-
-    def _inputs(self, side: str, items: list[Any]) -> dict[str, Tensor]:
-        return (image_inputs if side == "image" else text_inputs)(self.processor, items)
-
-    @torch.no_grad()
-    def _encode(self, side: str, inputs: dict[str, Tensor]) -> Any:
-        name = "get_{}_features" if self.model.is_two_tower else "encode_{}"
-        return getattr(self.model, name.format(side))(**self._to_device(inputs))

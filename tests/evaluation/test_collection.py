@@ -10,8 +10,8 @@ import torch
 
 from noisy_xmodal import MatchingModel
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation import stored_rows
-from noisy_xmodal.evaluation.embedding import embed_images, embed_texts
+from noisy_xmodal.evaluation import cache
+from noisy_xmodal.evaluation.collection import embed
 
 
 class Counting:
@@ -37,8 +37,8 @@ def test_vectors_are_those_of_single_items(
     model: MatchingModel, tiny_processor: Any, tiny_regions_dataset: Any, tmp_path: Path
 ) -> None:
     pairs = PairDataset(tiny_regions_dataset(5))
-    images = embed_images(model, tiny_processor, pairs.images, tmp_path / "i.npy", block_size=2)
-    texts = embed_texts(model, tiny_processor, pairs.captions(), tmp_path / "t.npy", block_size=3)
+    images = embed(model, tiny_processor, "image", pairs.images, tmp_path / "i.npy", block_size=2)
+    texts = embed(model, tiny_processor, "text", pairs.captions(), tmp_path / "t.npy", block_size=3)
     assert model.training  # restored, and yet the dropout was off
     assert images.shape == (5, 8)
     assert texts.shape == (10, 8)
@@ -59,19 +59,19 @@ def test_vectors_are_those_of_single_items(
 def test_a_stopped_run_is_taken_up(
     model: MatchingModel, tiny_processor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_rows, "_SAVE_INTERVAL", -1.0)
+    monkeypatch.setattr(cache, "_SAVE_INTERVAL", -1.0)
     texts, path = ["red cat", "dog runs", "bird", "now here", "blue dog"], tmp_path / "t.npy"
     with pytest.raises(KeyboardInterrupt):
-        embed_texts(model, Counting(tiny_processor, 2), texts, path, block_size=2)
+        embed(model, Counting(tiny_processor, 2), "text", texts, path, block_size=2)
     assert model.training
     assert not path.exists()
     rest = Counting(tiny_processor)
-    found = embed_texts(model, rest, texts, path, block_size=2)
+    found = embed(model, rest, "text", texts, path, block_size=2)
     assert rest.sizes == [1]
-    whole = embed_texts(model, tiny_processor, texts, tmp_path / "w.npy", block_size=2)
+    whole = embed(model, tiny_processor, "text", texts, tmp_path / "w.npy", block_size=2)
     np.testing.assert_array_equal(found, whole)
     idle = Counting(tiny_processor)
-    np.testing.assert_array_equal(embed_texts(model, idle, texts, path), whole)
+    np.testing.assert_array_equal(embed(model, idle, "text", texts, path), whole)
     assert idle.sizes == []
 
 
@@ -80,24 +80,24 @@ def test_what_does_not_fit_is_begun_anew(
     damage: str, model: MatchingModel, tiny_processor: Any, tmp_path: Path
 ) -> None:
     texts, path = ["red cat", "dog", "bird"], tmp_path / "t.npy"
-    embed_texts(model, tiny_processor, texts[:2] if damage == "other n" else texts, path)
+    embed(model, tiny_processor, "text", texts[:2] if damage == "other n" else texts, path)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-4])
     counting = Counting(tiny_processor)
-    found = embed_texts(model, counting, texts, path)
+    found = embed(model, counting, "text", texts, path)
     assert counting.sizes == [3]
     np.testing.assert_array_equal(
-        found, embed_texts(model, tiny_processor, texts, tmp_path / "n.npy")
+        found, embed(model, tiny_processor, "text", texts, tmp_path / "n.npy")
     )
 
 
 def test_errors_name_the_items(model: MatchingModel, tiny_processor: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="0 texts"):
-        embed_texts(model, tiny_processor, [], tmp_path / "t.npy")
+    with pytest.raises(ValueError, match="0 rows"):
+        embed(model, tiny_processor, "text", [], tmp_path / "t.npy")
     images = [np.ones((1, 4), np.float32)] * 3 + [np.ones((1, 5), np.float32)]
     with pytest.raises(ValueError, match=r"expected region features") as error:
-        embed_images(model, tiny_processor, images, tmp_path / "i.npy", block_size=2)
+        embed(model, tiny_processor, "image", images, tmp_path / "i.npy", block_size=2)
     assert "images 2 to 3" in error.value.__notes__[0]
     images[3] = np.full((1, 4), np.nan, np.float32)
-    with pytest.raises(ValueError, match="image 3 is not finite"):
-        embed_images(model, tiny_processor, images, tmp_path / "i.npy", block_size=2)
+    with pytest.raises(ValueError, match="row 3 of the image vectors is not finite"):
+        embed(model, tiny_processor, "image", images, tmp_path / "i.npy", block_size=2)

@@ -1,19 +1,59 @@
-"""Arrays computed in blocks and stored in a file; an interrupted run is resumed."""
+"""Arrays that are computed once, in blocks, and kept in files; an interrupted run is resumed."""
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
+import torch
 from filelock import FileLock
+from torch import nn
 from tqdm.auto import tqdm
 
-from ..files import write_json
+from ..data.digests import Digests, array_digests, combined_digest
+from ..files import read_json, write_json
+from ..modules.processor_facts import processor_facts, words_by_id
 
+#: Incremented when the arrays of the same inputs and models change.
+_VERSION = "3"
 #: Seconds between two saves of the state, which a killed run may lose.
 _SAVE_INTERVAL = 5.0
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
+    """Folder of all arrays, by default in the cache of `datasets`."""
+    return Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_vectors"
+
+
+def cache_name(
+    model: Any, processor: Any, *inputs: Digests | str, network: nn.Module | None = None
+) -> str:
+    """A hash of everything that the outputs of a model depend on.
+
+    Args:
+        model: A transformers model.
+        processor: Its processor, hashed with its vocabulary.
+        inputs: Digests of the inputs of the model.
+        network: The part of the model whose config and weights matter; by default the whole model.
+    """
+    part: Any = model if network is None else network
+    state = sorted(part.state_dict().items())
+    weights = array_digests(
+        value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        for _, value in state
+    )
+    return combined_digest(
+        _VERSION,
+        *inputs,
+        repr(sorted(processor_facts(processor).items())),
+        "\n".join(words_by_id(processor)),
+        repr(part.config.to_diff_dict()),
+        "\n".join(name for name, _ in state),
+        weights,
+    )
 
 
 def stored_rows(
@@ -21,7 +61,7 @@ def stored_rows(
     n_rows: int,
     make: Callable[[int, int], np.ndarray],
     block_size: int = 64,
-    title: str = "",
+    title: str = "vectors",
     progress: bool = False,
 ) -> np.ndarray:
     """Compute the rows of an array that may be larger than memory, or read them from the file.
@@ -35,28 +75,29 @@ def stored_rows(
         n_rows: Number of rows.
         make: Function of a start and an end that returns these rows, (end - start, ...).
         block_size: Rows per block.
-        title: Title of the progress bar.
+        title: What the rows are, for messages and the progress bar.
         progress: Whether to show a progress bar.
 
     Returns:
         (n_rows, ...), mapped from the file, read-only.
 
     Raises:
-        ValueError: If there are no rows, or a block has another shape or type than the file.
+        ValueError: If there are no rows, a value is not finite, or a block has another shape or
+            type than the file.
     """
     path = Path(path)
     if n_rows < 1 or block_size < 1:
         raise ValueError(
             f"{path} would have {n_rows} rows in blocks of {block_size}: give at least one"
         )
-    rows = complete_rows(path, n_rows)
-    if rows is not None:
-        return rows
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if complete_rows(path, n_rows) is None:
-            _make(path, n_rows, make, block_size, title, progress)
-    return np.lib.format.open_memmap(path, mode="r")
+    rows = complete_rows(path, n_rows)
+    if rows is None:
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if complete_rows(path, n_rows) is None:
+                _make(path, n_rows, make, block_size, title, progress)
+        rows = np.lib.format.open_memmap(path, mode="r")
+    return rows
 
 
 def complete_rows(path: Path, n_rows: int) -> np.ndarray | None:
@@ -74,24 +115,6 @@ def complete_rows(path: Path, n_rows: int) -> np.ndarray | None:
     return rows if rows.shape[:1] == (n_rows,) else None
 
 
-def check_finite(block: np.ndarray, first_row: int, what: str) -> None:
-    """Check that all values are finite.
-
-    Args:
-        block: (n_block, ...).
-        first_row: Number of its first row.
-        what: The noun for a row in the message.
-
-    Raises:
-        ValueError: If a value is not finite.
-    """
-    bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))  # (n_bad,)
-    if len(bad):
-        raise ValueError(
-            f"the vector of {what} {first_row + bad[0]} is not finite: look for a diverged model"
-        )
-
-
 def _make(
     path: Path,
     n_rows: int,
@@ -101,7 +124,8 @@ def _make(
     progress: bool,
 ) -> None:
     aside, state = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.json")
-    rows, done = _resume(aside, state, n_rows)
+    done = _rows_done(aside, state, n_rows)
+    rows = np.lib.format.open_memmap(aside, mode="r+") if done else None
     saved = time.monotonic()
     with tqdm(total=n_rows, initial=done, desc=title, leave=False, disable=not progress) as bar:
         while done < n_rows:
@@ -111,12 +135,13 @@ def _make(
                 state.unlink(missing_ok=True)
                 shape = (n_rows, *block.shape[1:])
                 rows = np.lib.format.open_memmap(aside, "w+", block.dtype, shape)
-            _check_block(block, rows, done, end, aside)
+            _check_block(block, rows, done, end, aside, title)
             rows[done:end] = block
             bar.update(end - done)
             done = end
             if time.monotonic() - saved > _SAVE_INTERVAL:
-                _save_state(rows, state, done)
+                rows.flush()
+                write_json(state, {"done": done})
                 saved = time.monotonic()
     assert rows is not None, "there is a row"
     rows.flush()
@@ -125,28 +150,27 @@ def _make(
     state.unlink(missing_ok=True)
 
 
-def _resume(aside: Path, state: Path, n_rows: int) -> tuple[np.memmap | None, int]:
-    """The incomplete file of an earlier run and its number of complete rows, if it is usable."""
+def _rows_done(aside: Path, state: Path, n_rows: int) -> int:
+    """The number of complete rows that an earlier run left, 0 if they cannot be used."""
     try:
-        done = json.loads(state.read_text(encoding="utf-8"))["done"]
+        done = read_json(state)["done"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None, 0
+        return 0
     fits = isinstance(done, int) and 0 < done <= n_rows
-    if not fits or complete_rows(aside, n_rows) is None:
-        return None, 0
-    return np.lib.format.open_memmap(aside, mode="r+"), done
+    return done if fits and complete_rows(aside, n_rows) is not None else 0
 
 
-def _check_block(block: np.ndarray, rows: np.memmap, start: int, end: int, aside: Path) -> None:
+def _check_block(
+    block: np.ndarray, rows: np.memmap, start: int, end: int, aside: Path, title: str
+) -> None:
     expected = (end - start, *rows.shape[1:])
     if block.shape != expected or block.dtype != rows.dtype:
         raise ValueError(
             f"rows {start} to {end - 1} have type {block.dtype} and shape {block.shape}, but "
             f"{aside} has {rows.dtype} and {expected}: delete the file if it has other content"
         )
-
-
-def _save_state(rows: np.memmap, state: Path, done: int) -> None:
-    """Flush the rows to the disk, then save their number."""
-    rows.flush()
-    write_json(state, {"done": done})
+    bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))  # (n_bad,)
+    if len(bad):
+        raise ValueError(
+            f"row {start + bad[0]} of the {title} is not finite: look for a diverged model"
+        )

@@ -1,0 +1,292 @@
+"""A collection: images or texts encoded by a model, searched by queries of the other side.
+
+The vectors of a two-tower model are searched by faiss, and may be kept in a file. Any other model
+compares a query with the encodings of all items. A slow model re-ranks the answers of a fast one
+as a collection of its own, which consists of these answers.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from ..data.boxes import BOX_SIZE, without_boxes
+from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, REGIONS, column_values
+from ..data.pair_dataset import LazyRows
+from ..data.pictures import open_picture, stored_pictures
+from ..data.regions import region_arrays
+from ..modules.list_inputs import check_list
+from .cache import stored_rows
+from .scoring import encode, eval_mode, to_device
+
+Side = Literal["image", "text"]
+#: Columns of the column contract.
+_COLUMNS: dict[Side, tuple[str, ...]] = {"image": (REGIONS, IMAGE), "text": (CAPTIONS,)}
+OTHER_SIDE: dict[Side, Side] = {"image": "text", "text": "image"}
+
+
+class Collection:
+    """Encoded images or texts.
+
+    Create it by `Collection.encode`, or from the vectors that `embed` returns.
+
+    Args:
+        model: Any matching model; its mode is restored after every call.
+        processor: Its processor.
+        side: "image" or "text".
+        encodings: Vectors of a two-tower model, (n_items, size), or blocks of encodings of another
+            model, on the CPU.
+        n_items: Number of items.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, side: Side, encodings: Any, n_items: int
+    ) -> None:
+        self.model, self.processor, self.side = model, processor, side
+        self._encodings, self._n_items = encodings, n_items
+
+    def __len__(self) -> int:
+        return self._n_items
+
+    @classmethod
+    def encode(
+        cls,
+        model: Any,
+        processor: Any,
+        side: Side,
+        items: Iterable[Any],
+        block_size: int = 64,
+        progress: bool = False,
+    ) -> "Collection":
+        """Encode items into memory.
+
+        Args:
+            model: Any matching model.
+            processor: Its processor.
+            side: "image" or "text".
+            items: Images, region features, vectors or texts; read once, a block at a time.
+            block_size: Items per block.
+            progress: Whether to show a progress bar.
+
+        Raises:
+            ValueError: If there are no items, or `block_size` is below 1.
+        """
+        if block_size < 1:
+            raise ValueError(f"`batch_size` is {block_size}: give at least 1")
+        blocks, n_items = [], 0
+        total = len(items) if isinstance(items, Sized) else None
+        with (
+            eval_mode(model),
+            tqdm(total=total, desc=f"encoding {side}s", leave=False, disable=not progress) as bar,
+        ):
+            for block in _blocks(items, block_size):
+                encodings = _encode_block(model, processor, side, block, n_items)
+                blocks.append(_floats(encodings) if model.is_two_tower else encodings)
+                n_items += len(block)
+                bar.update(len(block))
+        if not blocks:
+            raise ValueError(f"there are no {side}s to index: give at least one")
+        encodings = np.concatenate(blocks) if model.is_two_tower else blocks
+        return cls(model, processor, side, encodings, n_items)
+
+    def search(
+        self, queries: Sequence[Any], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the best items for each query.
+
+        Args:
+            queries: Items of the other side.
+            k: Answers per query.
+
+        Returns:
+            Scores and positions of the items, best first, the first item first for equal scores,
+            both (n_queries, min(k, n_items)).
+
+        Raises:
+            ValueError: If a score is not finite.
+        """
+        with eval_mode(self.model):
+            encoded = encode(self.model, self.processor, OTHER_SIDE[self.side], queries)
+            if self.model.is_two_tower:
+                from .nearest import nearest  # loads faiss
+
+                return nearest(self._encodings, _floats(encoded), k)
+            scores = np.concatenate(
+                [self._scores(block, encoded) for block in self._encodings], axis=1
+            )  # (n_queries, n_items)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"{type(self.model).__name__} gives a score that is not finite: look for a "
+                "diverged model"
+            )
+        positions = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n_queries, k)
+        return np.take_along_axis(scores, positions, 1), positions
+
+    def _scores(self, block: Any, queries: Any) -> NDArray[np.float32]:
+        """Scores of all queries with a block of items, (n_queries, n_block)."""
+        items = to_device(block, self.model.device)
+        if self.side == "text":
+            return _floats(self.model.score(queries, items))
+        return _floats(self.model.score(items, queries).T)
+
+
+def embed(
+    model: Any,
+    processor: Any,
+    side: Side,
+    items: Sequence[Any],
+    path: Path,
+    block_size: int = 64,
+    progress: bool = False,
+) -> NDArray[np.float32]:
+    """Embed images or texts into a file, or read the vectors that an earlier call wrote.
+
+    The file name must identify the model and the items. A file with another number of items is
+    overwritten.
+
+    Args:
+        model: A two-tower model; its mode is restored afterwards.
+        processor: Its processor.
+        side: "image" or "text".
+        items: Images, region features or texts; slicing must give a list.
+        path: The `.npy` file, see `stored_rows`.
+        block_size: Items per block.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        (n_items, size), read-only and memory-mapped.
+
+    Raises:
+        ValueError: If there are no items, `items` is not a list, or a vector is not finite.
+    """
+    check_list(items, f"{side}s")
+
+    def make(start: int, end: int) -> NDArray[np.float32]:
+        return _floats(_encode_block(model, processor, side, items[start:end], start))
+
+    with eval_mode(model):
+        return stored_rows(path, len(items), make, block_size, f"{side} vectors", progress)
+
+
+def embed_pairs(
+    model: Any,
+    processor: Any,
+    images: Sequence[Any],
+    texts: Sequence[str],
+    folder: Path,
+    progress: bool = False,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors of images and of texts, (n_images, size) and (n_texts, size), kept in a folder.
+
+    Args:
+        model: A two-tower model.
+        processor: Its processor.
+        images: As for `embed`.
+        texts: As for `embed`.
+        folder: Folder of `images.npy` and `texts.npy`, which identifies the model and the items.
+        progress: Whether to show progress bars.
+    """
+    return (
+        embed(model, processor, "image", images, folder / "images.npy", progress=progress),
+        embed(model, processor, "text", texts, folder / "texts.npy", progress=progress),
+    )
+
+
+def dataset_items(
+    rows: datasets.Dataset, side: Side, vectors: bool = False
+) -> tuple[Sequence[Any], list[Any] | None]:
+    """The images or texts of a dataset by the column contract, and the image id of each.
+
+    Args:
+        rows: A dataset that may have only the columns of one side.
+        side: "image" or "text".
+        vectors: Whether the model takes feature vectors.
+
+    Returns:
+        The items, of which images, region features and vectors are read on access; and their ids,
+        None if there is no such column.
+
+    Raises:
+        ValueError: If the dataset does not have such a column.
+    """
+    names = (f"{side}_features",) if vectors else _COLUMNS[side]
+    column = next((name for name in names if name in rows.column_names), None)
+    if column is None:
+        raise ValueError(
+            f"the dataset has no column {' or '.join(map(repr, names))}; its columns are "
+            f"{rows.column_names}"
+        )
+    ids = column_values(rows, IMAGE_ID) if IMAGE_ID in rows.column_names else None
+    if column != CAPTIONS:
+        return _column(rows, column), ids
+    captions = column_values(rows, column)
+    if ids is not None:
+        ids = [name for name, texts in zip(ids, captions, strict=True) for _ in texts]
+    return [caption for texts in captions for caption in texts], ids
+
+
+def _column(rows: datasets.Dataset, name: str) -> LazyRows:
+    """Images, region features or vectors of a dataset, read on access."""
+    pictures = stored_pictures(rows) if name == IMAGE else None
+    arrays = rows.select_columns([name]).with_format("arrow")
+
+    def read(positions: list[int]) -> list[Any]:
+        if pictures is not None:
+            return [open_picture(stored) for stored in pictures[positions][IMAGE]]
+        values = arrays[positions].column(name)
+        if name == REGIONS:
+            return [regions.copy() for regions in region_arrays(values)]
+        return [np.asarray(vector, dtype=np.float32) for vector in values.to_pylist()]
+
+    return LazyRows(read, len(rows))
+
+
+def images_for_model(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
+    """Images as inputs of a model: boxes are removed from region features if it does not use them.
+
+    Args:
+        processor: The model's processor.
+        images: Images or region features.
+
+    Raises:
+        ValueError: If the model takes images and these are region features, or vice versa.
+    """
+    size = getattr(processor.image_processor, "region_size", None)
+    are_regions = isinstance(images[0], np.ndarray)
+    if are_regions != (size is not None):
+        kinds = ("region features", "pictures")
+        expected, actual = kinds if size is not None else kinds[::-1]
+        raise ValueError(
+            f"the model takes {expected}, but the images are {actual}: give a matching model"
+        )
+    if size is not None and images[0].shape[1] == size + BOX_SIZE:
+        return without_boxes(images)
+    return images
+
+
+def _blocks(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
+    if isinstance(items, Sequence):
+        yield from (items[start : start + size] for start in range(0, len(items), size))
+        return
+    iterator = iter(items)
+    while block := list(islice(iterator, size)):
+        yield block
+
+
+def _encode_block(model: Any, processor: Any, side: Side, block: Sequence[Any], start: int) -> Any:
+    try:
+        return to_device(encode(model, processor, side, block), "cpu")
+    except (OSError, ValueError) as error:
+        end = start + len(block) - 1
+        error.add_note(f"The error occurred in the {side}s {start} to {end}.")
+        raise
+
+
+def _floats(values: torch.Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()
