@@ -22,7 +22,6 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
-from noisy_xmodal.entry.limits import COMPARE
 from noisy_xmodal.entry.options import read_options
 from noisy_xmodal.entry.outputs import check_output
 from noisy_xmodal.files import read_json, write_json
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv and not argv[0].startswith("-"):
         argv = ["--runs", *argv]
-    args = read_options(ComparisonArguments, COMPARE, argv)
+    args = read_options(ComparisonArguments, {}, argv)
     check_output(args.output, "--output", ".json", is_comparison)
     runs = {folder: read_results(folder) for folder in args.runs}
     tasks = {results.get("task", "pairs") for results in runs.values()}

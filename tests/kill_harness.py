@@ -214,7 +214,7 @@ def events_of(log: Path) -> list[list[str]]:
 
 def harm(out: Path) -> list[str]:
     """What a kill must never leave."""
-    damaged = {path.name: find_damage(path, checkpoint.NEEDED) for path in checkpoint_folders(out)}
+    damaged = {path.name: find_damage(path) for path in checkpoint_folders(out)}
     found = [f"{name}: {reason}" for name, reason in damaged.items() if reason is not None]
     pickles = [path for path in out.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
     return found + [f"{path.name} is a pickle" for path in pickles]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noisy_xmodal.entry.outputs import check_output, is_summary, only_one
+from noisy_xmodal.entry.outputs import check_output, check_writable, is_summary, only_one
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,6 @@ from noisy_xmodal.entry.outputs import check_output, is_summary, only_one
         ("other.json", "not written by"),
         ("n" * 300 + ".json", "cannot be written: "),
         ("n" * 300 + "/out.json", "cannot be written: "),
-        ("nu\0l.json", "cannot be written: "),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused(
@@ -47,6 +46,20 @@ def test_a_file_that_can_be_written_leaves_nothing_behind(tmp_path: Path) -> Non
     for found in ({"query": "x", "results": []}, {"wrong_share": 0.5}):
         (tmp_path / "out.json").write_text(json.dumps(found))
         check_output(tmp_path / "out.json", "--out", ".json", is_summary)
+
+
+@pytest.mark.parametrize("name", ["", "a/b"])
+def test_a_folder_is_checked_without_a_trace(tmp_path: Path, name: str) -> None:
+    check_writable(tmp_path / name, "--output_dir", folder=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match=f"{tmp_path / name} cannot be written: Not a directory"):
+        check_writable(tmp_path / name, "--output_dir", folder=True)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_one_process_at_a_time_and_none_after_a_kill(tmp_path: Path) -> None:

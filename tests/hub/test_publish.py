@@ -109,7 +109,7 @@ assert "tester may not write to stranger/model" in stranger, stranger
 unknown = refused(check_can_publish, "first", token="hf_nobody")
 assert "You are not logged in to the Hub" in unknown and "hf auth login" in unknown, unknown
 assert "HF_TOKEN" in unknown
-assert "cannot be created" in refused(check_can_publish, "no good name")
+assert "may not write to no good name: " in refused(check_can_publish, "no good name")
 
 url = publish_folder(folder, "first", commit_message="One")
 assert url.endswith("/tester/first"), url

@@ -10,7 +10,6 @@ from noisy_xmodal.losses import (
     info_nce_loss,
     mean_triplet_loss,
     soft_info_nce_loss,
-    sum_triplet_loss,
 )
 
 MARGINS = torch.tensor([0.1, 0.5, 0.0, 0.3, 0.2, 0.4])
@@ -18,7 +17,6 @@ TARGETS = torch.tensor([1.0, 0.5, 0.0, 0.3, 0.2, 0.9])
 
 # name -> (loss(scores, per-pair values, negatives), per-pair values)
 LOSSES = {
-    "sum triplet": (sum_triplet_loss, MARGINS),
     "mean triplet": (mean_triplet_loss, MARGINS),
     "hardest triplet": (hardest_triplet_loss, MARGINS),
     "info nce": (lambda scores, _, negatives=None: info_nce_loss(scores, negatives), MARGINS),
@@ -134,9 +132,7 @@ def test_negatives_must_be_a_mask_of_the_scores(loss, per_pair, mask):
         loss(torch.zeros(6, 6), per_pair, mask)
 
 
-@pytest.mark.parametrize(
-    "loss", [sum_triplet_loss, mean_triplet_loss, hardest_triplet_loss, soft_info_nce_loss]
-)
+@pytest.mark.parametrize("loss", [mean_triplet_loss, hardest_triplet_loss, soft_info_nce_loss])
 @pytest.mark.parametrize("shape", [(6, 1), (1, 6), (5,)])
 def test_values_per_pair_must_be_flat(loss, shape):
     with pytest.raises(ValueError, match="per pair"):

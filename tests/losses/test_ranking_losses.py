@@ -8,11 +8,9 @@ from noisy_xmodal.losses import (
     exponential_soft_margin,
     hardest_triplet_loss,
     mean_triplet_loss,
-    sum_triplet_loss,
 )
 
 REDUCTIONS = {
-    sum_triplet_loss: sum,
     mean_triplet_loss: lambda costs: sum(costs) / len(costs),
     hardest_triplet_loss: max,
 }

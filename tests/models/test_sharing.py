@@ -246,15 +246,6 @@ def test_weights_that_are_not_there_are_those_of_a_new_model(model, tmp_path, ga
 
 # What is refused
 
-TOO_MUCH = [
-    ({"hidden_size": 10**9}, "`hidden_size` is 1,000,000,000: more than 16,777,216"),
-    ({"vocab_size": 2**40}, "`vocab_size`"),
-    ({"similarity_options": {"deep": {"steps": 10**6}}}, r"`similarity_options.deep.steps`"),
-    ({"vision_config": {"model_type": "resnet", "depths": [1, 10**7, 1, 1]}}, r"vision_config.de"),
-    ({"vision_config": {"model_type": "resnet", "hidden_sizes": [8] * 1001}}, "number of layers"),
-    ({"text_config": {"model_type": "bert", "num_hidden_layers": 5000}}, "more than 1,000"),
-]
-
 
 @contextmanager
 def little_memory(more: int = 300 * 2**20) -> Iterator[None]:
@@ -273,11 +264,13 @@ def test_little_memory_is_little():
         torch.empty(400 * 2**20, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("fields", "message"), TOO_MUCH)
-def test_sizes_that_no_model_has_are_refused_before_it_is_built(tmp_path, fields, message):
-    folder = saved(tmp_path / "model", **fields)
-    with little_memory(), pytest.raises((StrictDataclassError, ValueError), match=message):
-        AutoModel.from_pretrained(folder)
+def test_numbers_are_finite_and_not_negative():
+    for value in (math.nan, math.inf):
+        with pytest.raises(StrictDataclassError, match=r"`margin` must be a finite number, found"):
+            NcrConfig(margin=value)
+    for name in ("layer_norm_eps", "initializer_range"):
+        with pytest.raises(StrictDataclassError, match=f"`{name}` must not be negative, found -1"):
+            rcar_config(**{name: -1})
 
 
 @pytest.mark.parametrize(
@@ -305,13 +298,16 @@ def test_fields_of_the_wrong_type_are_refused(tmp_path, fields):
     )
 
 
-def test_a_config_that_asks_for_far_more_than_the_weights_hold_is_refused(tmp_path):
-    """Every size is below the largest; their product, 32 TiB, is what would be initialised."""
-    folder = saved(tmp_path / "model", vocab_size=2**23, word_size=2**20)
+@pytest.mark.parametrize(
+    "fields", [{"vocab_size": 2**40}, {"vocab_size": 2**23, "word_size": 2**20}]
+)
+def test_a_config_that_asks_for_far_more_than_the_weights_hold_is_refused(tmp_path, fields):
+    """What would be initialised, 32 TiB for the second, is never allocated."""
+    folder = saved(tmp_path / "model", **fields)
     with little_memory(), pytest.raises(ValueError, match="do not belong together") as refused:
         AutoModel.from_pretrained(folder)
     assert "text_encoder.words.weight" in str(refused.value)
-    assert "(8388608, 1048576) (stored: [16, 6])" in str(refused.value)
+    assert "(stored: [16, 6])" in str(refused.value)
 
 
 def test_a_partial_checkpoint_may_lack_a_little(tmp_path, monkeypatch):
@@ -401,12 +397,3 @@ def test_weights_that_are_not_there_at_all_are_asked_for(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(OSError, match=r"model\.safetensors"):
         AutoModel.from_pretrained(folder)
-
-
-def test_the_bounds_leave_room_for_large_models():
-    text = BertConfig(vocab_size=300_000, hidden_size=8192, num_hidden_layers=120)
-    vision = ResNetConfig(depths=[3, 8, 36, 3])
-    config = MatchingConfig(region_size=16384, hidden_size=8192, text_config=text)
-    assert config.text_config.hidden_size == 8192
-    assert MatchingConfig(vision_config=vision).vision_config.depths == [3, 8, 36, 3]
-    assert math.isfinite(config.logit_scale_init)

@@ -1,22 +1,15 @@
 """A run that a full disk or a lost process ends says so, keeps what was saved, and can go on."""
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
-from transformers import TrainingArguments
 
 from noisy_xmodal.data import DatasetError
-from noisy_xmodal.training import failures
-from noisy_xmodal.training.failures import RunError, check_output_folder, explain_failures
+from noisy_xmodal.training.failures import RunError, explain_failures
 from noisy_xmodal.training.interruption import TrainingInterrupted
 from noisy_xmodal.training.run import run_script
-
-
-def arguments(folder: Path) -> TrainingArguments:
-    return TrainingArguments(output_dir=str(folder), use_cpu=True)
 
 
 @pytest.fixture
@@ -113,32 +106,6 @@ def test_a_stop_leaves_nothing_half_written(out):
     with pytest.raises(TrainingInterrupted), explain_failures(str(out)):
         raise TrainingInterrupted(2, str(out))
     assert files(out) == KEPT
-
-
-@pytest.mark.parametrize("name", ["", "a/b"])
-def test_an_output_folder_is_looked_at_without_a_trace(tmp_path, name):
-    check_output_folder(arguments(tmp_path / name))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name", ["file", "file/run"])
-def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path, name):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match=f"{tmp_path / name} is not a folder: {tmp_path}/file is"):
-        check_output_folder(arguments(tmp_path / name))
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("number", "reason"), [(errno.EROFS, "it is read-only"), (errno.ENOSPC, "the disk is full")]
-)
-def test_an_output_folder_that_takes_no_file_is_refused(tmp_path, monkeypatch, number, reason):
-    def refuse(dir: Path) -> None:
-        raise OSError(number, os.strerror(number), str(dir))
-
-    monkeypatch.setattr(failures.tempfile, "TemporaryFile", refuse)
-    with pytest.raises(RunError, match=f"--output_dir {tmp_path} cannot be written: {reason}"):
-        check_output_folder(arguments(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A run goes on with the pairs, words and options that it began with, or says what differs."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -24,14 +23,12 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.methods import Ncr
-from noisy_xmodal.training import trainer as trainer_module
 from noisy_xmodal.training.identity import (
-    IDENTITY_NAME,
     RunIdentity,
     config_differences,
     listed,
 )
-from noisy_xmodal.training.integrity import CheckpointError, write_manifest
+from noisy_xmodal.training.integrity import CheckpointError
 from toy_labels import toy_labels
 from toy_pairs import REGION_SIZE, toy_pairs
 
@@ -193,21 +190,6 @@ def test_another_tokenizer_is_refused(finished):
         trainer.train(True)
 
 
-def test_a_checkpoint_that_does_not_say_is_resumed_from_with_a_warning(
-    finished, tmp_path, monkeypatch
-):
-    out = Path(shutil.copytree(finished, tmp_path / "run"))
-    (out / "checkpoint-2" / IDENTITY_NAME).unlink()
-    write_manifest(out / "checkpoint-2")
-    lines: list[str] = []
-    monkeypatch.setattr(trainer_module.logger, "warning", lines.append)
-    other = with_captions(toy_pairs(20), lambda text: text + " ")
-    assert chosen(make_ncr(out, train=other), monkeypatch) == "checkpoint-2"
-    assert "checkpoint-2 was written before checkpoints said what they were trained on" in lines[0]
-    with pytest.raises(CheckpointError, match="`per_device_train_batch_size` is 10 and was 20"):
-        make_ncr(out, per_device_train_batch_size=10).train(True)
-
-
 def test_the_classes_of_pairs_are_theirs_too(tmp_path):
     make_label_trainer("dmcm", tmp_path, num_train_epochs=1, warmup_epochs=0).train()
     for train, message in (
@@ -223,7 +205,6 @@ def test_the_classes_of_pairs_are_theirs_too(tmp_path):
 def test_an_identity_is_written_and_compared(tmp_path):
     items = {"training pair: caption": np.arange(5, dtype=np.uint64)}
     own = RunIdentity(items, {"rules": "x" * 200, "limit": "64"})
-    assert own.differences(tmp_path) is None
     own.save(tmp_path)
     assert own.differences(tmp_path) == []
     more = RunIdentity(items | {"new: part": np.zeros(1, np.uint64)}, {**own.facts, "new": "1"})
@@ -233,9 +214,6 @@ def test_an_identity_is_written_and_compared(tmp_path):
         "training pair 3 has another caption (also 1 more of 5)",
         "limit is 9 and was 64",
     ]
-    (tmp_path / IDENTITY_NAME).write_bytes(b"{}")
-    with pytest.raises(ValueError, match=r"identity\.safetensors is damaged"):
-        own.differences(tmp_path)
 
 
 def test_a_long_list_is_cut():

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from noisy_xmodal.training import PairState
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
@@ -100,46 +100,9 @@ def test_the_file_is_safetensors_alone(tmp_path):
     assert load_file(tmp_path / PAIR_STATE_NAME).keys() == arrays.keys()
 
 
-def test_a_missing_file_is_named(tmp_path):
-    message = rf"{PAIR_STATE_NAME} is missing: the checkpoint is not one of RobustTrainer"
-    with pytest.raises(FileNotFoundError, match=message):
-        PairState(5).load(tmp_path)
-
-
 @pytest.mark.parametrize(("n_pairs", "n_peers"), [(6, 2), (4, 2), (5, 1)])
 def test_another_dataset_or_model_is_refused(tmp_path, n_pairs, n_peers):
     filled()[0].save(tmp_path)
-    state = PairState(n_pairs, n_peers)
-    state["own"] = np.ones((n_peers, n_pairs))
-    message = rf"the shape \(2, 5\), this run needs \({n_peers}, {n_pairs}\); resume with"
+    message = rf"must have the shape \({n_peers}, {n_pairs}\), found \(2, 5\)"
     with pytest.raises(ValueError, match=message):
-        state.load(tmp_path)
-    assert (state["own"] == 1).all(), "a refused file must leave the state alone"
-    assert "loss" not in state
-
-
-def test_an_empty_state_of_another_dataset_is_refused_too(tmp_path):
-    PairState(5, n_rows=2).save(tmp_path)
-    with pytest.raises(ValueError, match=r"the pair state has the shape \(2, 5\), this run needs"):
-        PairState(6, n_rows=2).load(tmp_path)
-
-
-def test_a_file_without_the_shape_in_its_header_is_read_as_before(tmp_path):
-    state, arrays = filled()
-    save_file(arrays, str(tmp_path / PAIR_STATE_NAME))
-    other = PairState(5, n_rows=2)
-    other.load(tmp_path)
-    np.testing.assert_array_equal(other["loss"], state["loss"])
-    with pytest.raises(ValueError, match="this run needs"):
-        PairState(4, n_rows=2).load(tmp_path)
-
-
-@pytest.mark.parametrize("damage", [b"", b"{", bytes(64), b"\xff" * 200])
-def test_a_damaged_file_is_named(tmp_path, damage):
-    state = PairState(3, 2)
-    state["loss"] = np.zeros((2, 3))
-    state.save(tmp_path)
-    path = tmp_path / "pair_state.safetensors"
-    path.write_bytes(damage + path.read_bytes()[len(damage) :] if damage else b"")
-    with pytest.raises(ValueError, match=r"pair_state\.safetensors is damaged"):
-        PairState(3, 2).load(tmp_path)
+        PairState(n_pairs, n_peers).load(tmp_path)

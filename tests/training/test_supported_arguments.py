@@ -102,8 +102,6 @@ def test_every_rule_says_what_to_do():
 
 NEVER = [name for name, rule in ARGUMENTS.items() if rule is not READ and rule.otherwise]
 NEVER = [name for name in NEVER if not any(name in unread for unread, _ in COMBINATIONS)]
-TRACKED = ("run_name", "project", "trackio_space_id", "trackio_bucket_id")
-NEVER = [name for name in NEVER if name not in (*TRACKED, "trackio_static_space_id")]
 
 
 @pytest.mark.parametrize("name", NEVER)
@@ -301,32 +299,6 @@ def test_what_a_trainer_has_no_answer_to_is_refused(tmp_path):
 
 
 # Machines and packages
-
-
-@pytest.mark.parametrize(
-    ("report_to", "message"),
-    [
-        ("wandb", r"has wandb, which is not installed: run `pip install wandb`"),
-        (["mlflow"], "has mlflow, which is not installed"),
-        ("comet_ml", "has comet_ml, .*run `pip install comet-ml`"),
-        ("tensorbord", "has 'tensorbord': give 'none', or some of .*tensorboard"),
-    ],
-)
-def test_a_tracker_that_is_not_there_is_refused(monkeypatch, report_to, message):
-    where = "transformers.integrations.integration_utils.get_available_reporting_integrations"
-    monkeypatch.setattr(where, list)
-    with pytest.raises(ValueError, match=f"^`report_to` {message}"):
-        arguments(report_to=report_to)
-
-
-@pytest.mark.parametrize("name", TRACKED)
-def test_names_for_trackers_need_one(monkeypatch, name):
-    where = "transformers.integrations.integration_utils.get_available_reporting_integrations"
-    monkeypatch.setattr(where, lambda: ["trackio", "tensorboard"])
-    for report_to in ("none", "tensorboard"):
-        with pytest.raises(ValueError, match=f"^`{name}` is 'x': it is read by the trackers"):
-            arguments(report_to=report_to, **{name: "x"})
-    arguments(report_to="trackio", **{name: "x"})
 
 
 @pytest.mark.parametrize("optim", ["lomo", "adamw_bnb_8bit", "galore_adamw", "grokadamw"])

@@ -46,7 +46,7 @@ def check_options(table: Mapping[str, Limits], values: Mapping[str, Any], typed:
     """Refuse options with a wrong value or without an effect.
 
     Args:
-        table: The limits of every option of the interface; others are ignored.
+        table: The limits of options.
         values: The value of every option.
         typed: The options that are in the command line.
 
@@ -56,10 +56,10 @@ def check_options(table: Mapping[str, Limits], values: Mapping[str, Any], typed:
     for name, value in values.items():
         if name in typed and value in ("", Path("")):
             raise OptionError(f"--{name} is empty: give a value, or leave it out")
-        _check_value(name, value, table[name])
+        _check_value(name, value, table.get(name, Limits()))
     active = {name for name in typed if values[name] is not None and values[name] is not False}
     for name in sorted(active):
-        limits = table[name]
+        limits = table.get(name, Limits())
         if limits.needs and not active.intersection(limits.needs):
             needed = " or ".join(f"--{other}" for other in limits.needs)
             raise OptionError(
@@ -80,7 +80,7 @@ def read_options(
 
     Args:
         kind: Dataclass of the options.
-        table: The limits of every option.
+        table: The limits of options.
         argv: The command line; that of the process by default.
         description: First lines of the help.
 

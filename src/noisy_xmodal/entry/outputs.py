@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,32 +45,29 @@ def check_output(path: str | Path, option: str, suffix: str, is_own: Check | Non
     return path
 
 
-def check_writable(path: Path, option: str) -> None:
-    """Check that a file or folder can be created; nothing is left behind.
+def check_writable(path: Path, option: str, folder: bool = False) -> None:
+    """Check that a file or folder can be written, without leaving a trace.
 
     Args:
         path: The file or folder.
         option: The option that names it.
+        folder: Whether it is a folder.
 
     Raises:
-        ValueError: It cannot be created.
+        ValueError: It cannot be written.
     """
-    folder = path.absolute().parent
-    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{path.name}.{os.getpid()}.probe"
-        probe.write_bytes(b"")
-        probe.unlink()
+        places = (path, *path.absolute().parents) if folder else path.absolute().parents
+        place = next(place for place in places if place.exists())
+        path.exists()  # raises an error for impossible names
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
             f"{option} {path} cannot be written: {reason}. Give another {option}"
         ) from error
-    finally:
-        for one in missing:
-            if os.path.isdir(one) and not any(one.iterdir()):
-                one.rmdir()
 
 
 def is_summary(path: Path) -> bool:

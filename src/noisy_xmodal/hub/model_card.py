@@ -5,7 +5,6 @@ options of its training, what the saved model reads. What papers print stands ap
 published.py. The text is in model_card_template.md.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..files import write_text
+from ..files import read_json, write_text
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
@@ -283,16 +282,12 @@ def _facts_of(folder: Path | None) -> dict[str, Any]:
         if drawn := sorted(folder.glob(pattern)):
             found["pictures"].append((drawn[-1].relative_to(folder).as_posix(), caption))
     if (path := folder / "training_args.json").is_file():
-        options = _read(path)
+        options = read_json(path)
         found["training"] = _cells({k: options[k] for k in TRAINING_OPTIONS if k in options})
     if (path := folder / "config.json").is_file():
-        found["config"] = _read(path)
+        found["config"] = read_json(path)
         found["has_shim"] = bool(list(folder.glob("*_shim.py")))
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:

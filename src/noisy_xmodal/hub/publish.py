@@ -10,29 +10,23 @@ state of the Trainer and pickled files are excluded.
 """
 
 import json
-import re
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_token
+from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError
 
-#: Published files of the top level.
-_TOP_LEVEL = re.compile(
-    r"model(-\d+-of-\d+)?\.safetensors|noisy_xmodal_shim\.py|LICENSE|NOTICE|.+\.(json|txt|md|png"
-    r"|jinja|model)"
+#: Published files.
+_PUBLISHED = (
+    *("model*.safetensors", "noisy_xmodal_shim.py", "LICENSE", "NOTICE"),
+    *("*.json", "*.txt", "*.md", "*.png", "*.jinja", "*.model"),
+    *("divisions/*.json", "divisions/*.png", ".eval_results/*.yaml"),
 )
 #: Exceptions: the Trainer's options, which contain local paths, and its state.
-_PRIVATE = re.compile(r"\..*|training_args\.json|trainer_state\.json|(optimizer|scheduler|rng_).*")
-#: Published files of subfolders.
-_SUBFOLDERS = {
-    "divisions": re.compile(r".+\.(json|png)"),
-    ".eval_results": re.compile(r".+\.yaml"),
-}
-
+_PRIVATE = ("training_args.json", "trainer_state.json")
 #: Files of an earlier upload that are deleted if the folder no longer has them.
-_STALE = re.compile(
-    r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|noisy_xmodal_shim\.py"
-    r"|divisions/[^/]+|\.eval_results/noisy_xmodal\.yaml"
+_STALE = (
+    *("model*.safetensors", "model.safetensors.index.json", "noisy_xmodal_shim.py"),
+    *("divisions/*", ".eval_results/noisy_xmodal.yaml"),
 )
 
 
@@ -69,27 +63,14 @@ def check_can_publish(repo_id: str, token: str | None = None, private: bool | No
     except (OSError, HTTPError) as error:
         raise PublishError(f"The Hub cannot be reached: {error}") from error
     try:
-        return api.create_repo(repo_id, private=private).repo_id
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        full_name = repo_id if "/" in repo_id else f"{user}/{repo_id}"
-        if status == 409 or (status in (401, 402, 403) and _may_write(api, full_name)):
-            return full_name  # it exists
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        api.auth_check(repo_id, write=True)
+    except (OSError, HTTPError, ValueError) as error:
         raise PublishError(
-            f"{user} may not write to {full_name}: {error}. Give a repository of {user} or of an "
+            f"{user} may not write to {repo_id}: {error}. Give a repository of {user} or of an "
             "organisation in which you have write access, and a token with write access."
         ) from error
-    except (OSError, HTTPError, ValueError) as error:
-        raise PublishError(f"{repo_id} cannot be created on the Hub: {error}") from error
-
-
-def _may_write(api: HfApi, repo_id: str) -> bool:
-    """Whether a repository exists and the token may write to it."""
-    try:
-        api.auth_check(repo_id, write=True)
-    except (OSError, HTTPError):
-        return False
-    return True
+    return repo_id
 
 
 def publish_folder(
@@ -130,13 +111,14 @@ def publish_folder(
     repo_id = check_can_publish(repo_id, token, private)
     if revision not in (None, "main") and not str(revision).startswith("refs/"):
         api.create_branch(repo_id, branch=str(revision), exist_ok=True)
-    repo_files = api.list_repo_files(repo_id, revision=revision)
-    stale = [path for path in repo_files if _STALE.fullmatch(path) and path not in paths]
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        *(CommitOperationAdd(path, folder / path) for path in paths),
-        *(CommitOperationDelete(path) for path in stale),
-    ]
-    api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
+    api.upload_folder(
+        repo_id=repo_id,
+        folder_path=folder,
+        allow_patterns=paths,
+        delete_patterns=list(_STALE),
+        commit_message=commit_message,
+        revision=revision,
+    )
     return f"{api.endpoint}/{repo_id}"
 
 
@@ -155,16 +137,13 @@ def files_to_publish(folder: str | Path) -> list[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise PublishError(f"{folder} is not a folder.")
-    names = [
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and _TOP_LEVEL.fullmatch(path.name) and not _PRIVATE.fullmatch(path.name)
-    ]
-    for subfolder, pattern in _SUBFOLDERS.items():
-        for path in folder.glob(f"{subfolder}/*"):
-            if path.is_file() and pattern.fullmatch(path.name) and not path.name.startswith("."):
-                names.append(f"{subfolder}/{path.name}")
-    missing = sorted({"config.json", "README.md", *_weights(folder)} - set(names))
+    names = {
+        path.relative_to(folder).as_posix()
+        for pattern in _PUBLISHED
+        for path in folder.glob(pattern)
+        if path.is_file() and not path.name.startswith(".") and path.name not in _PRIVATE
+    }
+    missing = sorted({"config.json", "README.md", *_weights(folder)} - names)
     if missing:
         raise PublishError(
             f"{folder} lacks {', '.join(missing)}: give the output folder of a training script, or "

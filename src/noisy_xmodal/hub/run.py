@@ -17,11 +17,11 @@ from transformers import TrainingArguments, set_seed
 from transformers.utils import logging
 
 from ..data import LabelDataset, PairDataset, counted_noise, dataset_label, validation_facts
+from ..entry.outputs import check_writable
 from ..evaluation import calibrate_on
 from ..files import write_json
 from ..training import RobustTrainer
 from ..training.curve import best_on_test
-from ..training.failures import check_output_folder
 from ..training.script import Choice
 from .eval_results import write_eval_results
 from .model_card import hub_id, write_model_card
@@ -35,13 +35,14 @@ def begin_run(args: TrainingArguments) -> None:
         args: Options of the run.
 
     Raises:
-        RunError: If the output folder cannot be written.
+        ValueError: If the output folder cannot be written.
         PublishError: If nobody is logged in, or may not write to the repository.
     """
     if args.disable_tqdm:
         logging.disable_progress_bar()
         datasets.disable_progress_bars()
-    check_output_folder(args)
+    if args.should_save:
+        check_writable(Path(args.output_dir), "--output_dir", folder=True)
     reserve_repository(args)
     set_seed(args.seed)
 
@@ -90,21 +91,11 @@ def pair_results(
         drops: Whether the oracle's wrong pairs were dropped.
     """
     name, config = dataset_label(data)
-    title = trainer.method.run_title()
+    facts = _facts(trainer, choice, data, dataset, PairDataset(dataset["train"]))
     if drops and not trainer.method.drops_noisy_pairs:
-        title = f"{title}, noisy pairs dropped by the oracle"
-    return {
-        **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
-        **validation_facts(dataset),
-        "method": title,
-        "method_name": choice.name,
-        "citation": trainer.method.citation,
-        "networks": trainer.method.n_networks,
-        "dataset": name,
-        "dataset_config": config,
-        "noise": counted_noise(dataset["train"], PairDataset(dataset["train"])),
-        "recipe": choice.recipe,
-    }
+        facts["method"] += ", noisy pairs dropped by the oracle"
+    networks = {"networks": trainer.method.n_networks}
+    return facts | networks | {"dataset": name, "dataset_config": config}
 
 
 def label_results(
@@ -119,17 +110,25 @@ def label_results(
         dataset: The splits.
     """
     return {
+        **_facts(trainer, choice, data, dataset, LabelDataset(dataset["train"])),
+        "task": "classes",
+        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
+        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
+        "best_on_test": best_on_test(trainer.args.output_dir),
+    }
+
+
+def _facts(
+    trainer: RobustTrainer, choice: Choice, data: Any, dataset: DatasetDict, samples: Any
+) -> dict[str, Any]:
+    return {
         **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
         **validation_facts(dataset),
-        "task": "classes",
         "method": trainer.method.run_title(),
         "method_name": choice.name,
         "citation": trainer.method.citation,
-        "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
-        "dataset_config": data.inject_noise or data.dataset_config_name or "default",
-        "noise": counted_noise(dataset["train"], LabelDataset(dataset["train"])),
+        "noise": counted_noise(dataset["train"], samples),
         "recipe": choice.recipe,
-        "best_on_test": best_on_test(trainer.args.output_dir),
     }
 
 

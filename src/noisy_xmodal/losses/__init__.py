@@ -23,7 +23,6 @@ from .negatives import legitimate_negatives
 from .ranking import (
     hardest_triplet_loss,
     mean_triplet_loss,
-    sum_triplet_loss,
 )
 from .soft_margin import (
     SOFT_MARGINS,
@@ -59,6 +58,5 @@ __all__ = [
     "robust_clustering_loss",
     "sine_soft_margin",
     "soft_info_nce_loss",
-    "sum_triplet_loss",
     "symmetric_cross_entropy_loss",
 ]

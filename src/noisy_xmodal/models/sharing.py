@@ -5,8 +5,8 @@ shim, that imports them. If noisy_xmodal is imported, `AutoModel.from_pretrained
 `trust_remote_code` and never reads the shim. Otherwise `trust_remote_code=True` loads the same
 installed classes through the shim.
 
-Loaded files are not trusted: weights are read only from safetensors files inside the folder. A
-config that needs far more weights than the folder contains is rejected before memory is allocated.
+Weights are read only from safetensors files inside the folder. A config that needs far more weights
+than these contain is refused before memory is allocated.
 """
 
 import math
@@ -17,7 +17,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
@@ -42,16 +41,6 @@ except ModuleNotFoundError as error:
 
 __all__ = ["{config}", "{model}", "{processor}"]
 '''
-
-#: Largest size in a config, such as that of a vocabulary, and largest number of layers.
-LARGEST_SIZE, MOST_LAYERS = 2**24, 1000
-_COUNTS_LAYERS = ("layer", "depth", "block", "steps")
-MOST_LABELS, _DEEPEST = 2**16, 20
-_KINDS: dict[str, tuple[type, ...]] = {
-    "num_labels": (int,),
-    **dict.fromkeys(("id2label", "label2id", "rope_scaling", "rope_parameters"), (dict,)),
-    **dict.fromkeys(("dtype", "torch_dtype"), (str, dict, torch.dtype)),
-}
 
 #: Largest number of missing parameters in a checkpoint; they are initialised, so need memory.
 MOST_MISSING = 2**28
@@ -122,17 +111,7 @@ class SharedConfig(Installed, PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("auto_map", None)  # names the classes of this package
-        values = vars(self) | kwargs
-        _refuse_sizes(values)  # here too, because transformers allocates lists of these sizes
-        _refuse_strange_fields(values)
-        try:
-            super().__post_init__(**kwargs)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{type(self).__name__} cannot be created ({type(error).__name__}: {error}): "
-                f"transformers cannot read one of {[*self.sub_configs_defaults, *kwargs]}. "
-                "Correct it, or leave it out."
-            ) from error
+        super().__post_init__(**kwargs)
         if self.transformers_version is None:
             self.check_fields(kwargs)
 
@@ -152,60 +131,14 @@ class SharedConfig(Installed, PreTrainedConfig):
                 raise ValueError(f"{type(self).__name__} has no field `{name}`; it has: {names}.")
         refuse_unread(vars(self), field_defaults(type(self)), self.rules)
 
-    def validate_limits(self) -> None:
-        """Reject sizes above the limits of this library, before the model is built."""
-        _refuse_sizes(vars(self))
-
     def validate_finite(self) -> None:
         """Reject NaN and infinity, which the comparisons of other checks do not detect."""
-        values = {key: v for key, v in vars(self).items() if not isinstance(v, PreTrainedConfig)}
-        for name, value in _numbers(values):
-            if not math.isfinite(value):
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"`{name}` must be a finite number, found {value}.")
 
     def validate_rope(self) -> None:
         """Do nothing, because no model of this library has its own rotary positions."""
-
-
-def _refuse_sizes(fields: Mapping[str, Any]) -> None:
-    for name, value in _numbers(fields):
-        if isinstance(value, float):
-            continue
-        most = MOST_LAYERS if any(word in name for word in _COUNTS_LAYERS) else LARGEST_SIZE
-        most = MOST_LABELS if name.endswith("num_labels") else most
-        if value > most:
-            raise ValueError(f"`{name}` is {value:,}: more than {most:,} is refused.")
-
-
-def _refuse_strange_fields(fields: Mapping[str, Any]) -> None:
-    """Check the types of fields that transformers uses before it checks their types."""
-    for name, kind in _KINDS.items():
-        value = fields.get(name)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            names = " or ".join(each.__name__ for each in kind)
-            raise ValueError(f"`{name}` must be a {names}, found {value!r}.")
-    for name in ("dtype", "torch_dtype"):
-        value = fields.get(name)
-        if isinstance(value, str) and not isinstance(getattr(torch, value, None), torch.dtype):
-            raise ValueError(f"`{name}` is {value!r}, not a dtype of torch such as 'float32'.")
-
-
-def _numbers(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int | float]]:
-    """All numbers in a config and the lengths of its lists, with their dotted names."""
-    if depth > _DEEPEST:
-        raise ValueError(f"`{name[:100]}` is nested more than {_DEEPEST} levels deep: refused.")
-    if isinstance(value, PreTrainedConfig):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key != "label2id":  # class names and their numbers, not sizes
-                yield from _numbers(inner, f"{name}.{key}" if name else str(key), depth + 1)
-    elif isinstance(value, list | tuple):
-        yield f"the number of layers in {name}", len(value)
-        for inner in value:
-            yield from _numbers(inner, name, depth + 1)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield name, value
 
 
 class SharedProcessor(Installed, ProcessorMixin):

@@ -100,16 +100,13 @@ def read_noise_index(
     return NoiseIndex(float(pairs.is_noisy.mean()), level, pairs=pairs)
 
 
-def write_noise_index(
-    path: str | os.PathLike[str], pairs: Pairs, level: str, *, expand: bool = False
-) -> None:
+def write_noise_index(path: str | os.PathLike[str], pairs: Pairs, level: str) -> None:
     """Write pairs as a noise-index file, completely or not at all.
 
     Args:
         path: The file to write or replace; no suffix is added.
         pairs: The pairs after noise.
         level: "image" writes one entry per image; "caption" and "none" one per caption.
-        expand: At image level, write one entry per caption (the form that L2RM published).
 
     Raises:
         ValueError: If the level is unknown or does not describe the pairs.
@@ -128,9 +125,7 @@ def write_noise_index(
                 "level is 'image' but captions of one image moved to different images: "
                 "write it at level 'caption'"
             )
-        if not expand:
-            entries = entries[np.searchsorted(pairs.source_image, np.arange(pairs.n_images))]
-
+        entries = entries[np.searchsorted(pairs.source_image, np.arange(pairs.n_images))]
     with atomic_write(path) as aside, open(aside, "wb") as file:
         np.save(file, entries, allow_pickle=False)
 

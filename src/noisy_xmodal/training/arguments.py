@@ -12,7 +12,7 @@ from transformers.trainer_utils import HubStrategy
 
 from ..arguments.training import LabelOptions, RcarOptions, RobustOptions
 from ..options import Rule, never_read
-from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_trackers
+from .supported_arguments import refuse_accelerator, refuse_arguments
 
 #: A run can only be resumed with the same values of these. The schedule of the learning rate is
 #: created again, so a run can be extended.
@@ -54,7 +54,6 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
         self.way_is_given = self.greater_is_better is not None
         super().__post_init__()
         refuse_accelerator(self.accelerator_config)
-        refuse_trackers(self.report_to)
         self._check_machine()
         self.check_epochs()
         self._check_batches()

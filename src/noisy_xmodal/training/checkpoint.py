@@ -18,16 +18,12 @@ from .integrity import (
     CheckpointError,
     checkpoint_folders,
     find_damage,
-    find_misfit,
     remove_leftovers,
     rotate,
     step_of,
     write_manifest,
 )
 from .stored_states import (
-    OPTIMIZER_NAME,
-    SCHEDULER_NAME,
-    has_rng,
     load_optimizer,
     load_rng,
     load_scheduler,
@@ -40,9 +36,6 @@ logger = logging.get_logger(__name__)
 
 SCALER_NAME = "scaler.json"
 TRAINER_STATE_NAME = "trainer_state.json"
-
-#: What training cannot go on without, besides a model and what a subclass adds.
-NEEDED = ("config.json", OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME)
 
 
 class EpochEndSaving(TrainerCallback):
@@ -87,12 +80,7 @@ class CheckpointTrainer(Trainer):
         """Add files to a checkpoint; called in the main process only."""
 
     def load_state(self, folder: Path) -> None:
-        """Read them back before training goes on; called in every process, maybe repeatedly.
-
-        Raises:
-            ValueError: If they do not fit this run.
-            FileNotFoundError: If there are none.
-        """
+        """Read them back before training goes on; called in every process, maybe repeatedly."""
 
     def differences(self, folder: Path) -> list[str]:
         """What a whole checkpoint was trained with and this run is not, a phrase each.
@@ -163,7 +151,7 @@ class CheckpointTrainer(Trainer):
             CheckpointError: If it is whole but of another run: so are the older ones, and passing
                 over to one that happens to fit would hide it.
         """
-        reason = find_damage(folder, NEEDED)
+        reason = find_damage(folder)
         if reason is not None:
             return reason
         differences = self.differences(folder)
@@ -172,22 +160,6 @@ class CheckpointTrainer(Trainer):
                 f"{folder} is of another run: {listed(differences)}. Give back the data and the "
                 "options that it was trained with, or begin anew with another --output_dir."
             )
-        shapes = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
-        reason = find_misfit(folder, shapes)
-        if reason is not None:
-            raise CheckpointError(f"{folder} cannot be resumed from: {reason}.")
-        for process in range(self.args.world_size):
-            if not has_rng(folder, process):
-                raise CheckpointError(
-                    f"{folder} has no random state of process {process}; resume with the number "
-                    "of processes that wrote the checkpoint."
-                )
-        try:
-            self.load_state(folder)
-        except FileNotFoundError as error:
-            return str(error).removesuffix(".")
-        except ValueError as error:
-            raise CheckpointError(str(error)) from error
         best = self._best_of(folder)
         reason = None if best is None or best == folder else find_damage(best)
         if best is None or reason is None:
@@ -228,7 +200,7 @@ class CheckpointTrainer(Trainer):
     def _rotate(self, newest: Path) -> None:
         best = self.state.best_model_checkpoint
         kept = [newest] if best is None else [newest, Path(best)]
-        rotate(self.args.output_dir, self.args.save_total_limit, kept, needed=NEEDED)
+        rotate(self.args.output_dir, self.args.save_total_limit, kept)
 
     def _foreign_checkpoint(self) -> str | None:
         """Name of a checkpoint in the output folder that this trainer did not write."""
@@ -333,8 +305,5 @@ class CheckpointTrainer(Trainer):
             self.accelerator.scaler.load_state_dict(read_json(path))
 
     def _load_rng_state(self, folder: str | None) -> None:
-        if folder is not None and not load_rng(folder, self.args.process_index):
-            raise FileNotFoundError(
-                f"{folder} has no random state of process {self.args.process_index}; resume with "
-                "the number of processes that wrote the checkpoint."
-            )
+        if folder is not None:
+            load_rng(folder, self.args.process_index)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..data.digests import Digests, digest_of, text_digests
@@ -53,23 +53,11 @@ class RunIdentity:
         header = {"facts": json.dumps({name: _short(fact) for name, fact in self.facts.items()})}
         save_file(dict(self.items), str(Path(folder) / IDENTITY_NAME), metadata=header)
 
-    def differences(self, folder: str | Path) -> list[str] | None:
-        """Differences from a checkpoint, a phrase each; None if it has no identity file.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
-        path = Path(folder) / IDENTITY_NAME
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(str(path), framework="np") as file:
-                facts = json.loads((file.metadata() or {})["facts"])
-                items = {name: file.get_tensor(name) for name in file.offset_keys()}
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}): resume from another checkpoint."
-            ) from error
+    def differences(self, folder: str | Path) -> list[str]:
+        """Differences from a checkpoint, a phrase each."""
+        with safe_open(str(Path(folder) / IDENTITY_NAME), framework="np") as file:
+            facts = json.loads(file.metadata()["facts"])
+            items = {name: file.get_tensor(name) for name in file.offset_keys()}
         phrases = [
             _item_difference(name, items[name], digests)
             for name, digests in self.items.items()
@@ -120,8 +108,7 @@ def option_differences(folder: str | Path, options: Mapping[str, Any]) -> list[s
         folder: The checkpoint.
         options: Values by name, from `to_sanitized_dict`, of options that affect the steps so far.
     """
-    path = Path(folder) / ARGUMENTS_NAME
-    previous = read_json(path) if path.is_file() else {}
+    previous = read_json(Path(folder) / ARGUMENTS_NAME)
     return [
         f"`{name}` is {value} and was {previous[name]}"
         for name, value in options.items()

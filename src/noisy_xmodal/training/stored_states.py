@@ -60,10 +60,8 @@ def save_rng(folder: str | Path, process: int) -> None:
     save_file(tensors, str(_rng_path(folder, process)), metadata=header)
 
 
-def load_rng(folder: str | Path, process: int) -> bool:
-    """Restore the states that `save_rng` wrote; False if the file does not exist."""
-    if not has_rng(folder, process):
-        return False
+def load_rng(folder: str | Path, process: int) -> None:
+    """Restore the states that `save_rng` wrote."""
     with safe_open(str(_rng_path(folder, process)), framework="pt") as file:
         header = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
@@ -76,12 +74,6 @@ def load_rng(folder: str | Path, process: int) -> bool:
     cuda = [tensors[f"cuda/{i}"] for i in range(sum(key.startswith("cuda/") for key in tensors))]
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
-    return True
-
-
-def has_rng(folder: str | Path, process: int) -> bool:
-    """Whether a checkpoint has the random states of a process."""
-    return _rng_path(folder, process).is_file()
 
 
 def _rng_path(folder: str | Path, process: int) -> Path:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
-from transformers.utils import logging
 
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
@@ -33,8 +32,6 @@ from .pair_state import PairState
 from .reports import report_divisions
 from .samplers import PeerBatchSampler
 from .supported_arguments import refuse_trainer_call
-
-logger = logging.get_logger(__name__)
 
 
 class RobustTrainer(EvaluatingTrainer):
@@ -407,15 +404,9 @@ class RobustTrainer(EvaluatingTrainer):
 
     def differences(self, folder: Path) -> list[str]:
         """Data, words, options and config of another run."""
-        phrases = self.identity.differences(folder)
-        if phrases is None:
-            logger.warning(
-                f"{folder.name} was written before checkpoints said what they were trained on: see "
-                "for yourself that the data and the processor are the same."
-            )
         options = self.args.to_sanitized_dict()
         return [
-            *(phrases or []),
+            *self.identity.differences(folder),
             *option_differences(folder, {name: options[name] for name in self.args.course_options}),
             *config_differences(folder, self.model.config),
         ]
