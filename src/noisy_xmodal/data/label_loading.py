@@ -4,13 +4,10 @@ A row is an image and a text with a class each. Each side is a vector (`image_fe
 `text_features`), or a picture (`image`) or texts (`captions`).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import datasets
-import numpy as np
-from numpy.typing import NDArray
 
 from .any_dataset.captions import can_hold_captions, read_captions
 from .any_dataset.columns import ColumnOptions, find_columns
@@ -28,14 +25,13 @@ from .columns import (
     DatasetError,
     check_is_split,
     column_type_error,
-    column_values,
     missing_column_error,
     no_label_error,
-    read_labels,
     validate_label_columns,
+    with_columns,
 )
-from .feature_types import is_integer, is_picture, is_string, is_string_list, is_vector
-from .labels import number_classes
+from .feature_types import is_picture, is_string_list, is_vector
+from .labels import number_label_columns
 from .messages import spell_options
 from .plain_vectors import with_region_means
 from .protocol import TRAIN
@@ -86,12 +82,13 @@ def as_label_pairs(
         splits = {split: with_region_means(rows) for split, rows in splits.items()}
     options = (label_column, image_label_column, text_label_column)
     sources = {split: _label_sources(rows, *options, split) for split, rows in splits.items()}
-    labels, names = _number_labels(splits, sources)
+    labels = number_label_columns(splits, sources)
     results = {}
     for split, rows in splits.items():
-        used = {source for source in sources[split].values() if source not in LABEL_COLUMNS}
+        used = {*sources[split].values()} - {*LABEL_COLUMNS}
         sides = _rename_sides(rows.remove_columns(sorted(used)), image_column, text_column, split)
-        results[split] = _replace_labels(sides, labels[split], names)
+        sides = sides.remove_columns([name for name in labels[split] if name in sides.features])
+        results[split] = with_columns(sides, labels[split])
         results[split].info.description = rows.info.description
         validate_label_columns(results[split], split)
     return datasets.DatasetDict(results) if has_splits else next(iter(results.values()))
@@ -167,70 +164,6 @@ def _label_sources(
     if missing:
         raise no_label_error(rows, missing, split)
     return sources | ({TRUE_LABEL: TRUE_LABEL} if TRUE_LABEL in names else {})
-
-
-def _number_labels(
-    splits: dict[str, datasets.Dataset], sources: dict[str, dict[str, str]]
-) -> tuple[dict[str, dict[str, NDArray[np.int64]]], list[str]]:
-    """Numbers the classes of all columns and splits; no column changes if all agree already."""
-    types = [splits[split].features[name] for split in splits for name in sources[split].values()]
-    agree = all(isinstance(t, datasets.ClassLabel) and t.names == types[0].names for t in types)
-    if agree and all(k == source for pairs in sources.values() for k, source in pairs.items()):
-        return {split: {} for split in splits}, list(types[0].names)
-    values = {
-        split: {k: _read_classes(splits[split], source, split) for k, source in pairs.items()}
-        for split, pairs in sources.items()
-    }
-    names = _class_order(values, types)
-    labels: dict[str, dict[str, NDArray[np.int64]]] = {split: {} for split in splits}
-    for name in LABEL_COLUMNS:
-        columns = {split: classes[name] for split, classes in values.items() if name in classes}
-        where = next((pairs[name] for pairs in sources.values() if name in pairs), name)
-        for split, numbers in number_classes(columns, f"column '{where}'", names)[0].items():
-            labels[split][name] = numbers
-    return labels, [str(name) for name in names]
-
-
-def _class_order(values: dict[str, dict[str, list[Any]]], types: Sequence[Any]) -> list[Any]:
-    """The classes in the order of their numbers: that of their names, else train's, sorted."""
-    names = [name for t in types if isinstance(t, datasets.ClassLabel) for name in t.names]
-    if names:
-        return list(dict.fromkeys(names))
-    splits = [TRAIN] if TRAIN in values else list(values)
-    classes = {value for split in splits for column in values[split].values() for value in column}
-    if len({type(value) for value in classes}) > 1:
-        raise DatasetError(
-            "One label column holds names and another holds numbers. Use the same for both sides."
-        )
-    return sorted(classes)
-
-
-def _read_classes(rows: datasets.Dataset, column: str, split: str) -> list[Any]:
-    """Reads the classes of a column: their names, or numbers if they have no names."""
-    feature = rows.features[column]
-    if not any((is_integer(feature), is_string(feature), isinstance(feature, datasets.ClassLabel))):
-        hint = "Name another with label_column=."
-        raise column_type_error(rows, column, split, "one class name or integer per row", hint)
-    if is_string(feature):
-        values = column_values(rows, column)
-        empty = [row for row, value in enumerate(values) if not value or not value.strip()]
-        if empty:
-            raise DatasetError(
-                f"Row {empty[0]} of split '{split}' has no class in column '{column}' "
-                f"({values[empty[0]]!r}), like {len(empty)} rows in all. Label them, or drop them."
-            )
-        return values
-    numbers = read_labels(rows, column, split).tolist()
-    return numbers if is_integer(feature) else [feature.names[number] for number in numbers]
-
-
-def _replace_labels(
-    rows: datasets.Dataset, labels: dict[str, NDArray[np.int64]], names: list[str]
-) -> datasets.Dataset:
-    result = rows.remove_columns([name for name in labels if name in rows.column_names])
-    for name, numbers in labels.items():
-        result = result.add_column(name, numbers, feature=datasets.ClassLabel(names=names))
-    return result
 
 
 def _rename_sides(
