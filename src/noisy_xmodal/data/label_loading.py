@@ -4,40 +4,36 @@ A row is an image and a text with a class each. Each side is a vector (`image_fe
 `text_features`), or a picture (`image`) or texts (`captions`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import datasets
 
-from .any_dataset.captions import can_hold_captions, read_captions
-from .any_dataset.columns import ColumnOptions, find_columns
+from .any_dataset.captions import read_captions
+from .any_dataset.columns import ColumnOptions, find_labels, find_sides
 from .any_dataset.opening import open_splits
+from .any_dataset.pairs import replace_columns
 from .any_dataset.tables import reject_faults
 from .columns import (
     CAPTIONS,
     IMAGE,
     IMAGE_FEATURES,
-    IMAGE_LABEL,
     LABEL_COLUMNS,
     TEXT_FEATURES,
-    TEXT_LABEL,
-    TRUE_LABEL,
     DatasetError,
     check_is_split,
-    column_type_error,
-    missing_column_error,
-    no_label_error,
     validate_label_columns,
     with_columns,
 )
-from .feature_types import is_picture, is_string_list, is_vector
+from .feature_types import is_string_list, is_vector
 from .labels import number_label_columns
 from .messages import spell_options
 from .plain_vectors import with_region_means
 from .protocol import TRAIN
 
 _OPTIONS = {"caption_column": "text_column", "id_column": None, "left_out": None}
-LABEL = "label"  # one class for both sides; the usual name in image datasets
 
 AnyDataset = TypeVar("AnyDataset", datasets.Dataset, datasets.DatasetDict)
 
@@ -80,13 +76,16 @@ def as_label_pairs(
     splits = dict(dataset) if has_splits else {str(dataset.split or TRAIN): dataset}
     if image_column is None:
         splits = {split: with_region_means(rows) for split, rows in splits.items()}
-    options = (label_column, image_label_column, text_label_column)
-    sources = {split: _label_sources(rows, *options, split) for split, rows in splits.items()}
+    sources = {
+        split: find_labels(rows, label_column, image_label_column, text_label_column, split)
+        for split, rows in splits.items()
+    }
     labels = number_label_columns(splits, sources)
     results = {}
     for split, rows in splits.items():
-        used = {*sources[split].values()} - {*LABEL_COLUMNS}
-        sides = _rename_sides(rows.remove_columns(sorted(used)), image_column, text_column, split)
+        used = set(sources[split].values()).difference(LABEL_COLUMNS)
+        sides = rows.remove_columns(sorted(used))
+        sides = _convert_sides(sides, ColumnOptions(image_column, text_column), split)
         sides = sides.remove_columns([name for name in labels[split] if name in sides.features])
         results[split] = with_columns(sides, labels[split])
         results[split].info.description = rows.info.description
@@ -124,11 +123,9 @@ def load_label_pairs(
             cannot be converted (see `as_label_pairs`).
     """
     options = ColumnOptions(image_column, text_column)
-    try:
+    with _label_options():
         splits = open_splits(name_or_path, config_name, options)
         reject_faults(name_or_path, splits)
-    except DatasetError as error:
-        raise _translate_options(error) from error
     return as_label_pairs(
         datasets.DatasetDict({split: raw.view() for split, raw in splits.items()}),
         image_column=image_column,
@@ -139,85 +136,26 @@ def load_label_pairs(
     )
 
 
-def _translate_options(error: DatasetError) -> DatasetError:
-    """Replaces the options of `load_pairs` in a message by those of `load_label_pairs`."""
-    return DatasetError(spell_options(str(error), _OPTIONS))
+@contextmanager
+def _label_options() -> Iterator[None]:
+    """Replaces the options of `load_pairs` in messages by those of `load_label_pairs`."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(spell_options(str(error), _OPTIONS)) from error
 
 
-def _label_sources(
-    rows: datasets.Dataset, both: str | None, image: str | None, text: str | None, split: str
-) -> dict[str, str]:
-    """The source column of each label column."""
-    if both is not None and (image is not None or text is not None):
-        raise DatasetError(
-            "label_column is the class of both sides: give it, or image_label_column and "
-            "text_label_column, but not both."
-        )
-    names = rows.column_names
-    if not {IMAGE_LABEL, TEXT_LABEL} & {*names} and image is None and text is None:
-        both = both or (LABEL if LABEL in names else None)
-    sources = {IMAGE_LABEL: both or image or IMAGE_LABEL, TEXT_LABEL: both or text or TEXT_LABEL}
-    for name in (both, image, text):
-        if name is not None and name not in names:
-            raise missing_column_error(rows, name, split, "Name one of them.")
-    missing = [name for name, source in sources.items() if source not in names]
-    if missing:
-        raise no_label_error(rows, missing, split)
-    return sources | ({TRUE_LABEL: TRUE_LABEL} if TRUE_LABEL in names else {})
-
-
-def _rename_sides(
-    rows: datasets.Dataset, image: str | None, text: str | None, split: str
-) -> datasets.Dataset:
+def _convert_sides(rows: datasets.Dataset, options: ColumnOptions, split: str) -> datasets.Dataset:
     """Converts the columns of image and text to the names and types of the contract."""
-    image, texts = _side_columns(rows, image, text, split)
+    with _label_options():
+        image, texts = find_sides(rows, options, split)
     features = rows.features
-    renamed = {image: IMAGE_FEATURES if is_vector(features[image]) else IMAGE}
-    captions = None
+    new_names = {image: IMAGE_FEATURES if is_vector(features[image]) else IMAGE}
+    captions = {}
     if is_vector(features[texts[0]]):
-        renamed[texts[0]] = TEXT_FEATURES
+        new_names[texts[0]] = TEXT_FEATURES
     elif len(texts) == 1 and is_string_list(features[texts[0]]):
-        renamed[texts[0]] = CAPTIONS
+        new_names[texts[0]] = CAPTIONS
     else:
-        captions = read_captions(rows, texts, split)
-    replaced = {*renamed.values(), *(() if captions is None else (CAPTIONS, *texts))}
-    replaced -= renamed.keys()
-    result = rows.remove_columns([name for name in rows.column_names if name in replaced])
-    result = result.rename_columns({old: new for old, new in renamed.items() if old != new})
-    if captions is not None:
-        feature = datasets.List(datasets.Value("string"))
-        result = result.add_column(CAPTIONS, captions, feature=feature)
-    if renamed[image] == IMAGE and not isinstance(result.features[IMAGE], datasets.Image):
-        result = result.cast_column(IMAGE, datasets.Image())
-    return result
-
-
-def _side_columns(
-    rows: datasets.Dataset, image: str | None, text: str | None, split: str
-) -> tuple[str, tuple[str, ...]]:
-    """Finds the column of the image, and the column or columns of the text."""
-    features = dict(rows.features)
-    image = image or (IMAGE_FEATURES if IMAGE_FEATURES in features else None)
-    text = text or (TEXT_FEATURES if TEXT_FEATURES in features else None)
-    if not any(is_vector(features.get(name)) for name in (image, text)):
-        view = rows.remove_columns([name for name in LABEL_COLUMNS if name in features])
-        try:
-            columns = find_columns(view, ColumnOptions(image, text), split)
-        except DatasetError as error:
-            raise _translate_options(error) from error
-        image, texts = columns.visual, columns.captions
-    else:
-        image, texts = image or IMAGE, (text or CAPTIONS,)
-    _check_side(rows, image, is_picture(features.get(image)), "picture", split)
-    for name in texts:
-        readable = can_hold_captions(features.get(name))
-        _check_side(rows, name, readable, "text", split)
-    return image, texts
-
-
-def _check_side(rows: datasets.Dataset, name: str, readable: bool, kind: str, split: str) -> None:
-    hint = f"Name another with {'image' if kind == 'picture' else kind}_column=."
-    if name not in rows.column_names:
-        raise missing_column_error(rows, name, split, hint)
-    if not is_vector(rows.features[name]) and not readable:
-        raise column_type_error(rows, name, split, f"one vector or one {kind} per row", hint)
+        captions = {CAPTIONS: read_captions(rows, texts, split)}
+    return replace_columns(rows, new_names, captions, texts)

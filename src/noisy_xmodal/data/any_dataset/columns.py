@@ -1,4 +1,4 @@
-"""Detection of the columns with the image, the captions and the name of the image."""
+"""Detection of the columns with the image, the text, the name of the image and the classes."""
 
 import re
 from collections import defaultdict
@@ -8,8 +8,21 @@ from typing import Any
 
 import datasets
 
-from ..columns import IMAGE, IMAGE_ID, REGIONS, DatasetError
-from ..feature_types import is_integer, is_picture, is_regions, is_string
+from ..columns import (
+    IMAGE,
+    IMAGE_FEATURES,
+    IMAGE_ID,
+    IMAGE_LABEL,
+    LABEL_COLUMNS,
+    REGIONS,
+    TEXT_FEATURES,
+    TEXT_LABEL,
+    TRUE_LABEL,
+    DatasetError,
+    missing_column_error,
+    no_label_error,
+)
+from ..feature_types import is_integer, is_picture, is_regions, is_string, is_vector
 from ..messages import quoted, quoted_list
 from .captions import can_hold_captions, plain_name
 
@@ -19,6 +32,7 @@ _CAPTION_NAMES = (
     *("description", "descriptions", "alttext", "alt", "title", "comment", "comments", "json"),
     *("prompt", "prompts", "conversations", "conversation", "messages"),
 )
+_LABEL = "label"  # one class for both sides
 _ID_NAMES = ("imageid", "imgid", "id", "cocoid", "__key__", "key", "filename", "imagename", "url")
 _AMBIGUOUS_IDS = ("id", "__key__", "key", "url")  # may name the caption instead
 _IMAGE_NAME = re.compile(
@@ -87,6 +101,63 @@ def find_columns(dataset: datasets.Dataset, options: ColumnOptions, split: str) 
         options.id is not None or plain_name(image_id) not in _AMBIGUOUS_IDS
     )
     return PairColumns(visual, captions, image_id, names_image)
+
+
+def find_sides(
+    dataset: datasets.Dataset, options: ColumnOptions, split: str
+) -> tuple[str, tuple[str, ...]]:
+    """Finds the image and the text, as `find_columns` does, where each may be a vector.
+
+    Returns:
+        The column of vectors or pictures, and the columns of vectors or texts.
+    """
+    features = dict(dataset.features)
+    image = options.image or (IMAGE_FEATURES if IMAGE_FEATURES in features else None)
+    text = options.caption or (TEXT_FEATURES if TEXT_FEATURES in features else None)
+    features = _without(features, *({*LABEL_COLUMNS} - {image, text}))
+    if image is None:
+        visual = _visual(_without(features, text), options, split)
+    elif is_vector(features.get(image)):
+        visual = image
+    else:
+        expected = "one vector or one picture per row"
+        visual = _require(features, image, is_picture, expected, "image_column", split)
+    if text is not None and is_vector(features.get(text)):
+        return visual, (text,)
+    return visual, _captions(_without(features, visual), text, split)
+
+
+def find_labels(
+    dataset: datasets.Dataset, both: str | None, image: str | None, text: str | None, split: str
+) -> dict[str, str]:
+    """Finds the source of each label column.
+
+    Args:
+        dataset: One split.
+        both: The user's column with the class of both sides, or None.
+        image: The user's column with the class of the image, or None.
+        text: The user's column with the class of the text, or None.
+        split: Name of the split, for the messages.
+
+    Raises:
+        DatasetError: A column is missing, or the options exclude each other.
+    """
+    if both is not None and (image is not None or text is not None):
+        raise DatasetError(
+            "label_column is the class of both sides: give it, or image_label_column and "
+            "text_label_column, but not both."
+        )
+    names = dataset.column_names
+    if not {IMAGE_LABEL, TEXT_LABEL} & {*names} and image is None and text is None:
+        both = both or (_LABEL if _LABEL in names else None)
+    sources = {IMAGE_LABEL: both or image or IMAGE_LABEL, TEXT_LABEL: both or text or TEXT_LABEL}
+    for name in (both, image, text):
+        if name is not None and name not in names:
+            raise missing_column_error(dataset, name, split, "Name one of them.")
+    missing = [name for name, source in sources.items() if source not in names]
+    if missing:
+        raise no_label_error(dataset, missing, split)
+    return sources | ({TRUE_LABEL: TRUE_LABEL} if TRUE_LABEL in names else {})
 
 
 def looks_like_pairs(names: Iterable[str], options: ColumnOptions) -> bool:

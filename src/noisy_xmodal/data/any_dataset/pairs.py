@@ -5,7 +5,7 @@ name, without running code of the dataset.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -187,13 +187,13 @@ def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> data
     if flags is not None:
         values[IS_NOISY] = flags
     new_names = _new_names(raw.dataset, columns, is_unchanged and len(order) == len(captions))
-    result = _rename_columns(raw.dataset, columns, new_names)
-    for name, column in values.items():
-        if name not in new_names.values():
-            column = _scatter(column, raw.rows, len(raw.dataset))
-            result = result.add_column(name, column, feature=_TYPES[name])
-    if IMAGE in new_names.values() and not isinstance(result.features[IMAGE], datasets.Image):
-        result = result.cast_column(IMAGE, datasets.Image())
+    added = {
+        name: _scatter(column, raw.rows, len(raw.dataset))
+        for name, column in values.items()
+        if name not in new_names.values()
+    }
+    dropped = (CAPTIONS, IMAGE_ID, IS_NOISY, REGIONS, *columns.captions, columns.image_id)
+    result = replace_columns(raw.dataset, new_names, added, dropped)
     order = order if raw.rows is None else [raw.rows[row] for row in order]
     result = result.select(order) if len(order) < len(raw.dataset) else result
     validate_columns(result, split)
@@ -248,17 +248,6 @@ def _new_names(
     return names
 
 
-def _rename_columns(
-    dataset: datasets.Dataset, columns: PairColumns, new_names: dict[str, str]
-) -> datasets.Dataset:
-    """Renames columns, and drops the source columns and those with conflicting names."""
-    sources = {*columns.captions, columns.image_id}
-    dropped = {CAPTIONS, IMAGE_ID, IS_NOISY, REGIONS, *new_names.values(), *sources}
-    dropped -= new_names.keys()
-    rest = dataset.remove_columns([name for name in dataset.column_names if name in dropped])
-    return rest.rename_columns({old: new for old, new in new_names.items() if old != new})
-
-
 def _scatter(values: list[Any], rows: Sequence[int] | None, n_rows: int) -> list[Any]:
     """Places the values of `rows` in a column of `n_rows`, with None elsewhere."""
     if rows is None:
@@ -279,6 +268,31 @@ def _follows_contract(dataset: datasets.Dataset, options: ColumnOptions) -> bool
         and options.caption in (None, CAPTIONS)
         and options.id in (None, IMAGE_ID)
     )
+
+
+def replace_columns(
+    dataset: datasets.Dataset,
+    new_names: Mapping[str, str],
+    added: Mapping[str, list[Any]],
+    dropped: Iterable[str | None],
+) -> datasets.Dataset:
+    """Brings the columns of a dataset to the names and types of the contract.
+
+    Args:
+        dataset: One split.
+        new_names: The new names of columns that need no other change.
+        added: The values of columns to add.
+        dropped: Columns to drop, unless they have a new name. Columns whose names conflict with the
+            others are dropped as well.
+    """
+    removed = {*dropped, *new_names.values(), *added} - new_names.keys()
+    result = dataset.remove_columns([name for name in dataset.column_names if name in removed])
+    result = result.rename_columns({old: new for old, new in new_names.items() if old != new})
+    for name, values in added.items():
+        result = result.add_column(name, values, feature=_TYPES[name])
+    if IMAGE in new_names.values() and not isinstance(result.features[IMAGE], datasets.Image):
+        result = result.cast_column(IMAGE, datasets.Image())
+    return result
 
 
 def merge_captions(
