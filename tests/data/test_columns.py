@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from noisy_xmodal.data import PairDataset, columns
-from noisy_xmodal.data.columns import DatasetError, validate_columns, validate_pairs
+from noisy_xmodal.data.columns import (
+    DatasetError,
+    validate_columns,
+    validate_pairs,
+    with_columns,
+)
 
 
 def change(dataset: datasets.Dataset, name: str, row: int, value: Any) -> datasets.Dataset:
@@ -60,6 +65,23 @@ def test_wrong_type(
     wrong = regions_dataset.remove_columns(name).add_column(name, values, feature=feature)
     with pytest.raises(DatasetError, match=message):
         validate_columns(wrong)
+
+
+def test_regions_of_one_vector_a_row(regions_dataset: datasets.Dataset) -> None:
+    flat = regions_dataset.remove_columns("regions").add_column("regions", [[0.0, 1.0]] * 4)
+    with pytest.raises(DatasetError, match=r"'regions'.*not a list of lists.*one vector per reg"):
+        validate_columns(flat)
+
+
+def test_columns_are_replaced_in_their_places(regions_dataset: datasets.Dataset) -> None:
+    regions_dataset.info.description = "kept"
+    names = {"image_id": (list("wxyz"), datasets.Value("string"))}
+    weights = {"weight": ([0.5] * 4, datasets.Value("float32"))}
+    changed = with_columns(regions_dataset, {**weights, **names})
+    assert changed.column_names == [*regions_dataset.column_names, "weight"]
+    assert changed["image_id"][:] == list("wxyz")
+    assert changed["captions"][:] == regions_dataset["captions"][:]
+    assert changed.info.description == "kept"
 
 
 def test_image_column_of_paths(regions_dataset: datasets.Dataset) -> None:

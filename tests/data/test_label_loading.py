@@ -219,6 +219,8 @@ def test_vectors_of_one_side_alone() -> None:
     rows = vector_rows(text_features=None).add_column("note", list("abcdef"))
     done = as_label_pairs(rows, text_column="note")
     assert done["captions"][:] == [[c] for c in "abcdef"]
+    by_name = as_label_pairs(rows.rename_column("note", "caption"))
+    assert by_name["captions"][:] == done["captions"][:]
     with pytest.raises(DatasetError, match=r"recognized as the captions.* with text_column="):
         as_label_pairs(rows)
 

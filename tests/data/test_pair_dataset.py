@@ -80,7 +80,7 @@ def test_oracle_of_another_length_is_refused(regions_dataset: datasets.Dataset) 
     short = short.add_column(
         "is_noisy", [[True, True], [], [True] * 3, [True] * 3], feature=feature
     )
-    with pytest.raises(DatasetError, match=r"Row 1 .*has 1 captions but 0 values"):
+    with pytest.raises(DatasetError, match="Row 1 has 1 captions but 0 values"):
         _ = PairDataset(short).is_noisy
 
 

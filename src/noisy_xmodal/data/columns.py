@@ -237,7 +237,7 @@ def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pair
     validate_columns(dataset, split)
     n_captions = _check_texts(dataset, split)
     if IS_NOISY in dataset.column_names:
-        check_flags(column_values(dataset, IS_NOISY), n_captions, split)
+        check_flags(column_values(dataset, IS_NOISY), n_captions, f" of split '{split}'")
     _check_number(sum(n_captions), minimum_pairs, split)
     if REGIONS in dataset.column_names:
         for first_row, block in column_blocks(dataset, REGIONS, _BLOCK_ROWS):
@@ -310,14 +310,14 @@ def check_captions(
 
 
 def check_flags(
-    flags: Sequence[Sequence[bool] | None], n_captions: Sequence[int], split: str
+    flags: Sequence[Sequence[bool] | None], n_captions: Sequence[int], where: str = ""
 ) -> None:
     """Checks that each row has one flag of the oracle per caption."""
     for row, (values, count) in enumerate(zip(flags, n_captions, strict=True)):
         if len(values or ()) != count:
             raise DatasetError(
-                f"Row {row} of split '{split}' has {count} captions but {len(values or ())} values "
-                f"in '{IS_NOISY}'. Give one flag per caption, or drop the column."
+                f"Row {row}{where} has {count} captions but {len(values or ())} values in "
+                f"'{IS_NOISY}'. Give one flag per caption, or drop the column."
             )
 
 

@@ -131,7 +131,7 @@ class PairDataset(torch.utils.data.Dataset):
             return None
         flags = column_values(self.dataset, IS_NOISY)
         counts = np.bincount(self.row_of_pair, minlength=self.n_images)
-        check_flags(flags, counts.tolist(), "train")
+        check_flags(flags, counts.tolist())
         return np.fromiter(chain.from_iterable(flags), dtype=bool, count=len(self))
 
     @cached_property
