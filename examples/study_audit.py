@@ -41,7 +41,6 @@ if __name__ == "__main__":
     answer_help(StudyArguments)  # the imports below take seconds
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +51,10 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from noisy_xmodal.audit import AuditOptions, audit
-from noisy_xmodal.auditing.audit_pairs import prepare_pairs
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, train_fold
-from noisy_xmodal.auditing.features import audit_features, vision_model_name
+from noisy_xmodal.auditing.cross_fit import CrossFit
+from noisy_xmodal.auditing.features import image_features, vision_model_name
 from noisy_xmodal.auditing.loading import load_rows
-from noisy_xmodal.data import PairDataset
+from noisy_xmodal.data.pair_dataset import GridPairs
 from noisy_xmodal.evaluation.collection import embed_pairs
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
 from noisy_xmodal.files import read_json, write_json
@@ -70,19 +68,20 @@ from noisy_xmodal.training.run import run_script
 def study_one(args: StudyArguments, noise: str, seed: int) -> dict[str, Any]:
     """One audit and its baselines."""
     folder = Path(args.output_dir)
-    recipe = CrossFitRecipe(args.folds, args.rounds, args.epochs, seed=seed)
-    cache = folder / "features"
     options = AuditOptions(
-        args.dataset_name,
-        args.dataset_config_name,
-        "train",
+        dataset_name=args.dataset_name,
+        dataset_config_name=args.dataset_config_name,
+        split="train",
         inject_noise=noise,
         noise_seed=seed,
         vision_model_name_or_path=args.vision_model_name_or_path,
         output=folder / f"{noise}-{seed}.parquet",
-        recipe=recipe,
-        cache_dir=cache,
-        progress=False,
+        folds=args.folds,
+        rounds=args.rounds,
+        epochs=args.epochs,
+        seed=seed,
+        cache_dir=folder / "features",
+        disable_tqdm=True,
     )
     summary = audit(options)
     found = {name: summary[name] for name in ("wrong_share", "wrong_interval", "oracle", "seconds")}
@@ -92,7 +91,7 @@ def study_one(args: StudyArguments, noise: str, seed: int) -> dict[str, Any]:
     for name, mixture in (("gaussian", None), ("beta", BetaMixture())):
         found[f"{name}_share"] = clean_posterior(loss, mixture).noise_rate
     if args.baselines:
-        found["baselines"] = _baselines(options, folder / f"{noise}-{seed}.plain", cache)
+        found["baselines"] = _baselines(options, folder / f"{noise}-{seed}.plain")
     return found | {"noise": noise, "seed": seed, "n_pairs": len(loss)}
 
 
@@ -107,31 +106,23 @@ def _calibration(chance: np.ndarray, is_noisy: np.ndarray) -> list[list[float]]:
     return rows
 
 
-def _baselines(options: AuditOptions, work: Path, cache: Path) -> dict[str, Any]:
+def _baselines(options: AuditOptions, work: Path) -> dict[str, Any]:
     """Metrics of a network that is trained on all pairs, and of a random order."""
-    rows = load_rows(
-        options.dataset_name,
-        options.dataset_config_name,
-        "train",
-        noise=options.inject_noise,
-        noise_seed=options.noise_seed,
-    )
-    features = None
+    rows = load_rows(options)
+    pairs = rows.pairs
     name, _ = vision_model_name(options.vision_model_name_or_path)
-    if rows.visual == "image" and name is not None:
-        images = PairDataset(rows.dataset).images
-        features = audit_features(name, images, rows.scan, cache, "cpu", progress=False)
-    pairs = prepare_pairs(rows.dataset, features, np.arange(len(rows.dataset)))
-    everything = np.arange(len(rows.dataset))
-    recipe = replace(options.recipe, seed=options.recipe.seed + 1)
-    train_fold(pairs, everything, None, recipe, recipe.seed, work)
+    if pairs.visual == "image" and name is not None:
+        features = image_features(name, rows, options.cache_dir, "cpu")
+        pairs = GridPairs(pairs.dataset, features)
+    fit = CrossFit(pairs, options)
+    fit.train(np.arange(pairs.n_images), None, options.seed + 1, work)
     model = MatchingModel.from_pretrained(work / "model")
-    image, text = embed_pairs(model, pairs.processor, pairs.images, rows.captions, work)
+    image, text = embed_pairs(model, fit.processor, pairs.images, pairs.captions(), work)
     scale = logit_scale_of(model)
     losses = pair_losses_from_vectors(image, text, pairs.row_of_pair, scale).losses
     cosine = (image[pairs.row_of_pair] * text).sum(axis=1)
-    chance = np.random.default_rng(options.recipe.seed).random(len(cosine))
-    truth = pairs.pairs.is_noisy
+    chance = np.random.default_rng(options.seed).random(len(cosine))
+    truth = pairs.is_noisy
     assert truth is not None, "the noise was put in here"
     return {
         "plain loss": ranking_metrics(losses, truth),

@@ -26,13 +26,12 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cleaning import CleaningRefusedError
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
 from tiny_rcar import rcar_config
 from toy_pairs import REGION_SIZE, toy_pairs
 
-RECIPE = CrossFitRecipe(folds=2, rounds=1, epochs=1, batch_size=8)
+RECIPE = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 8}
 COLUMNS = [
     *("pair_id", "image_id", "caption", "clean_probability", "loss"),
     *("suggested_caption", "suggested_image_id"),
@@ -63,15 +62,14 @@ def regions(place: Path) -> AuditOptions:
         str(place / "regions.parquet"),
         inject_noise="cmp_20",
         output=place / "regions" / "audit.parquet",
-        recipe=RECIPE,
-        progress=False,
-        command="the command",
+        disable_tqdm=True,
+        **RECIPE,
     )
 
 
 @pytest.fixture(scope="module")
 def of_regions(regions: AuditOptions) -> dict[str, Any]:
-    return audit(regions)
+    return audit(regions, "the command")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +139,7 @@ def test_the_same_audit_gives_the_same_bits(
     of_regions: dict[str, Any], regions: AuditOptions, place: Path
 ) -> None:
     again = replace(regions, output=place / "again" / "audit.parquet")
-    found = audit(again)
+    found = audit(again, "the command")
     assert again.output.read_bytes() == regions.output.read_bytes()
     for name in found.keys() - {"seconds", "table", "report", "summary"}:
         assert found[name] == of_regions[name]
@@ -150,8 +148,7 @@ def test_the_same_audit_gives_the_same_bits(
 def test_captions_that_are_not_read_to_their_end_are_counted(
     of_regions: dict[str, Any], regions: AuditOptions, place: Path
 ) -> None:
-    recipe = replace(RECIPE, max_seq_length=3)
-    found = audit(replace(regions, recipe=recipe, output=place / "short" / "audit.parquet"))
+    found = audit(replace(regions, max_seq_length=3, output=place / "short" / "audit.parquet"))
     captions = [
         text for own in load_pairs(place / "regions.parquet")["train"]["captions"] for text in own
     ]
@@ -162,8 +159,6 @@ def test_captions_that_are_not_read_to_their_end_are_counted(
     assert line in (place / "short" / "audit.html").read_text()
     assert found["recipe"]["max_seq_length"] == 3
     assert not any("tokens" in note for note in of_regions["warnings"])
-    with pytest.raises(ValueError, match="max_seq_length is 2: give at least 3"):
-        CrossFitRecipe(max_seq_length=2)
 
 
 def test_a_stopped_audit_goes_on(
@@ -174,7 +169,7 @@ def test_a_stopped_audit_goes_on(
 
     stopped = replace(regions, output=place / "stopped.parquet")
     with monkeypatch.context() as patch:
-        patch.setattr("noisy_xmodal.audit._table", stop)
+        patch.setattr("noisy_xmodal.audit.suggest", stop)
         with pytest.raises(KeyboardInterrupt):
             audit(stopped)
     assert (place / "stopped.work").is_dir()
@@ -191,9 +186,9 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
         output=place / "photos.parquet",
         clean=place / "clean",
         clean_weights=True,
-        recipe=RECIPE,
         shown=5,
-        progress=False,
+        disable_tqdm=True,
+        **RECIPE,
     )
     summary = audit(options)
     table = check_files(summary, options, 21)
@@ -263,7 +258,7 @@ def test_a_model_that_is_there_judges(
         str(photos if save is save_clip else place / "regions.parquet"),
         model_name_or_path=str(place / name),
         output=place / f"{name}.parquet",
-        progress=False,
+        disable_tqdm=True,
     )
     summary = audit(options)
     table = check_files(summary, options, 21 if save is save_clip else 28)
@@ -320,6 +315,11 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"clean": Path("full")}, "full"),
         ({"clean_threshold": 1.5}, r"--clean_threshold is 1\.5"),
         ({"clean_threshold": float("nan")}, "--clean_threshold is nan"),
+        ({"folds": 1}, "--folds is 1: give at least 2"),
+        ({"rounds": 0}, "--rounds is 0"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"batch_size": 1}, "--batch_size is 1"),
+        ({"max_seq_length": 2}, "--max_seq_length is 2: give at least 3"),
         ({"model_name_or_path": "/nowhere/model"}, "/nowhere/model is not a folder here"),
         ({"model_name_or_path": "full"}, "full contains no model"),
     ],
@@ -335,9 +335,8 @@ def test_options_that_do_not_fit_stop_it_before_any_work(
     Path("file").write_text("not a folder")
     Path("full").mkdir()
     Path("full/notes.txt").write_text("mine")
-    options = replace(regions, **({"output": Path("audit.parquet")} | changes))
     with pytest.raises((ValueError, OSError), match=message):
-        audit(options)
+        audit(replace(regions, **({"output": Path("audit.parquet")} | changes)))
     assert not Path("audit.parquet").exists()
     assert Path("full/notes.txt").read_text() == "mine"
 

@@ -137,7 +137,7 @@ def test_words_that_cannot_be_read_are_exit_code_2(run: Any) -> None:
 def test_what_is_no_persons_mistake_is_a_line_too(
     run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("noisy_xmodal.audit.audit", lambda _: {}["x"])
+    monkeypatch.setattr("noisy_xmodal.audit.audit", lambda *_: {}["x"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = run("audit", "data.parquet", "--json")
     assert done.exit_code == 1
@@ -195,7 +195,7 @@ def test_one_audit_at_a_time_writes_to_an_output(run: Any) -> None:
 def test_a_stop_has_the_exit_code_of_its_signal(
     run: Any, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def stop(_: Any) -> None:
+    def stop(*_: Any) -> None:
         raise AuditInterrupted(number)
 
     monkeypatch.setattr("noisy_xmodal.audit.audit", stop)

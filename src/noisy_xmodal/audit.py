@@ -1,67 +1,72 @@
 """Find the wrong pairs of a dataset: `audit(AuditOptions("photos/"))`.
 
-The pairs are judged by a pretrained model, or by small models that are trained on the data and
-judge only pairs that they were not trained on (`auditing/cross_fit.py`). The losses are compared
-with those of random pairs, which are certainly wrong (`noise/random_pairs.py`).
+An audit is a line: load the rows, judge every pair, conclude, write. The pairs are judged by a
+pretrained model, or by small models that are trained on the data and judge only pairs that they
+were not trained on (`auditing/cross_fit.py`). The losses are compared with those of random pairs,
+which are certainly wrong (`noise/random_pairs.py`).
 """
 
+import hashlib
+import json
 import platform
 import shutil
+import signal
 import time
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from .auditing.audit_pairs import prepare_pairs
+from .arguments.audit import AuditOptions
 from .auditing.cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
-from .auditing.contents import AuditContents
-from .auditing.cross_fit import cross_fit, how_cross_fitted
-from .auditing.duplicates import repeated_captions, similar_images
-from .auditing.features import audit_features, vision_model_name
-from .auditing.image_scan import ImageScan
-from .auditing.judge import check_judge, describe_judge, judge_by_model, load_judge
-from .auditing.judgement import Judgement
-from .auditing.limitations import limitations
+from .auditing.cross_fit import CrossFit
+from .auditing.features import image_features, model_state, vision_model_name
+from .auditing.judge import check_judge, judge_by_model, load_judge
 from .auditing.loading import AuditRows, load_rows
-from .auditing.options import (
-    THRESHOLD,
-    AuditInterrupted,
-    AuditOptions,
-    check_outputs,
-    work_folder,
-)
-from .auditing.report import write_report
-from .auditing.report_examples import doubtful_pairs, duplicate_groups
+from .auditing.report import report_html
+from .auditing.result import AuditResult
 from .auditing.suggestions import AuditContext, suggest
-from .auditing.table import AuditTable
 from .data import PairDataset, append_boxes
-from .data.columns import IMAGE, IMAGE_ID, column_values
+from .data.builders.parquet_folder import check_out
+from .data.columns import IMAGE
+from .data.pair_dataset import GridPairs
 from .entry.devices import device_of
-from .entry.outputs import only_one
-from .files import write_json
-from .metrics.noise_detection import ranking_metrics
+from .entry.errors import Stopped
+from .entry.outputs import check_output, check_writable, is_summary, only_one
+from .files import write_json, write_text
 from .modules.text_limits import count_truncated
+from .noise.random_pairs import WrongShare
 from .training.interruption import TrainingInterrupted
 
-#: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again
-#: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
-ALIKE_BITS = 4
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
 _FEW_PAIRS = 500
 
 
-def audit(options: AuditOptions) -> dict[str, Any]:
+class AuditInterrupted(Stopped):
+    """A signal stopped an audit.
+
+    Args:
+        number: The signal number.
+    """
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        message = f"Stopped by {name}. Finished parts are kept: the same command resumes."
+        super().__init__(number, message)
+
+
+def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
     """Judge every pair of a dataset, and write a table, a report and a summary.
 
     An interrupted audit is resumed by a call with the same options.
 
     Args:
         options: Options of the audit.
+        command: The command line, for the record.
 
     Returns:
         The summary, as in the JSON file.
@@ -73,237 +78,196 @@ def audit(options: AuditOptions) -> dict[str, Any]:
         CleaningRefusedError: If the clean dataset was not written; all other files are.
     """
     started = time.perf_counter()
-    check_outputs(options)
+    _check_outputs(options)
     device = device_of(options.device)
     with only_one(options.output, options.clean):
-        return _audit(options, device, started)
+        model = None
+        if options.model_name_or_path is not None:
+            model = load_judge(options.model_name_or_path, device)
+        else:
+            vision_model_name(options.vision_model_name_or_path)  # fails early if not installed
+        rows = load_rows(options)
+        is_pictures = rows.pairs.visual == IMAGE
+        if options.vision_model_name_or_path is not None and not is_pictures:
+            raise ValueError(
+                f"--vision_model_name_or_path has no effect for {options.dataset_name}, which has "
+                "region features and no images: leave it out"
+            )
+        work = _work_folder(options, rows)
+        work.mkdir(parents=True, exist_ok=True)
+        warnings: list[str] = []
+        if model is not None:
+            context = _judge(*model, options, rows, device, work)
+        else:
+            context = _cross_fit(options, rows, device, work, warnings)
+        result = _conclude(options, rows, context, warnings)
+        summary = _write(result, command, started)
+        if not options.keep_work:
+            shutil.rmtree(work, ignore_errors=True)
+            if work.parent.is_dir() and not any(work.parent.iterdir()):
+                work.parent.rmdir()
+        if refusal := cleaning_problem(options, result.judgement):
+            raise CleaningRefusedError(
+                f"{refusal} All other files are written, see {options.report}.", summary
+            )
+        return summary
 
 
-def _audit(options: AuditOptions, device: str, started: float) -> dict[str, Any]:
-    judge = None
-    if options.model_name_or_path is not None:
-        judge = load_judge(options.model_name_or_path, device)
-    else:
-        vision_model_name(options.vision_model_name_or_path)  # fails early if not installed
-    rows = load_rows(
-        options.dataset_name,
-        options.dataset_config_name,
-        options.split,
-        columns=(options.image_column, options.caption_column, options.id_column),
-        noise=options.inject_noise,
-        noise_seed=options.noise_seed,
-        progress=options.progress,
-    )
-    if rows.visual != IMAGE and options.vision_model_name_or_path is not None:
-        raise ValueError(
-            f"--vision_model_name_or_path has no effect for {options.dataset_name}, which has "
-            "region features and no images: leave it out"
-        )
-    work = work_folder(options, rows)
-    work.mkdir(parents=True, exist_ok=True)
-    notes: list[str] = []
-    if judge is not None:
-        context = _judge(judge, options, rows, device, work)
-    else:
-        context = _cross_fit(options, rows, device, work, notes)
-    truncation = count_truncated(context.processor, rows.captions)
-    if truncation.n_cut:
-        notes.append(truncation.message())
-    table = _table(options, rows, context)
-    summary, refusal = _finish(options, rows, table, context.judgement, notes, started)
-    if not options.keep_work:
-        shutil.rmtree(work, ignore_errors=True)
-        if work.parent.is_dir() and not any(work.parent.iterdir()):
-            work.parent.rmdir()
-    if refusal is not None:
-        raise CleaningRefusedError(
-            f"{refusal} All other files are written, see {summary['report']}.", summary
-        )
-    return summary
+def _check_outputs(options: AuditOptions) -> None:
+    """Refuse output files that cannot be written, before any long work."""
+    output, clean = options.output, options.clean
+    check_output(output, "--output", ".parquet", _is_table)
+    is_second = output.exists() or is_summary(options.summary)
+    for beside in (options.summary, options.report):
+        if beside.exists() and not is_second:
+            raise ValueError(
+                f"--output is {output}, and {beside}, which an audit writes too, is another kind "
+                "of file: give another --output, or remove that file"
+            )
+    if clean is not None:
+        files = (output, options.summary, options.report)
+        if clean.absolute() in {path.absolute() for path in files}:
+            raise ValueError(f"--clean and --output are both {clean}: give two places")
+        if clean.is_dir() and any(clean.iterdir()):
+            raise ValueError(
+                f"--clean {clean} is not empty: give another folder, or remove it first"
+            )
+        check_out(clean, overwrite=False)
+        check_writable(clean, "--clean")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is the table of an audit."""
+    try:
+        return {"pair_id", "clean_probability"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _work_folder(options: AuditOptions, rows: AuditRows) -> Path:
+    """The folder of the intermediate files: its name tells all that their content depends on."""
+    pairs = rows.pairs
+    parts = [
+        rows.fingerprint(),
+        hashlib.sha256("\0".join(pairs.captions()).encode()).hexdigest(),
+        json.dumps(np.bincount(pairs.row_of_pair, minlength=pairs.n_images).tolist()),
+        *(
+            model_state(name) if name else ""
+            for name in (options.model_name_or_path, options.vision_model_name_or_path)
+        ),
+        json.dumps(options.recipe()),
+    ]
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return options.output.absolute().with_suffix(".work") / name
 
 
 def _judge(
-    judge: tuple[Any, Any], options: AuditOptions, rows: AuditRows, device: str, work: Path
+    model: Any, processor: Any, options: AuditOptions, rows: AuditRows, device: str, work: Path
 ) -> AuditContext:
     """Judge all pairs by one model."""
-    model, processor = judge
-    has_boxes = getattr(model.config, "box_size", 0)
-    pairs = PairDataset(append_boxes(rows.dataset, rows.split) if has_boxes else rows.dataset)
+    pairs = rows.pairs
+    if getattr(model.config, "box_size", 0):
+        pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
     check_judge(processor, pairs, str(options.model_name_or_path))
-    seed, progress = options.recipe.seed, options.progress
-    judgement = judge_by_model(model, processor, pairs, work, seed, progress=progress)
+    judgement = judge_by_model(
+        model, processor, pairs, work, options.seed, progress=not options.disable_tqdm
+    )
     return AuditContext(judgement, model, processor, pairs.images, pairs.row_of_pair, device, work)
 
 
 def _cross_fit(
-    options: AuditOptions, rows: AuditRows, device: str, work: Path, notes: list[str]
+    options: AuditOptions, rows: AuditRows, device: str, work: Path, warnings: list[str]
 ) -> AuditContext:
-    """Judge pairs by small models that were not trained on them; appends warnings to `notes`."""
-    features = _features(options, rows, device, notes)
-    pairs = prepare_pairs(
-        rows.dataset, features, _groups(rows.scan), device, options.recipe.max_seq_length
-    )
+    """Judge pairs by small models that were not trained on them."""
+    pairs = rows.pairs
+    if pairs.visual == IMAGE:
+        name, note = vision_model_name(options.vision_model_name_or_path)
+        warnings += note
+        if name is not None:
+            progress = not options.disable_tqdm
+            features = image_features(name, rows, options.cache_dir, device, progress)
+            pairs = GridPairs(pairs.dataset, features)
     if len(pairs) < _FEW_PAIRS:
-        notes.append(
+        warnings.append(
             f"{len(pairs):,} pairs are few for training: trust the order more than the share, or "
             "name a pretrained model such as a CLIP with --model_name_or_path."
         )
+    fit = CrossFit(pairs, options, device)
     try:
-        judgement = cross_fit(pairs, options.recipe, work, progress=options.progress)
+        judgement = fit.judge(rows.groups(), work)
     except TrainingInterrupted as stop:
         raise AuditInterrupted(stop.number) from None
-    images, row_of_pair = pairs.images, pairs.row_of_pair
-    return AuditContext(judgement, None, pairs.processor, images, row_of_pair, device, work)
+    processor, row_of_pair = fit.processor, pairs.row_of_pair
+    return AuditContext(judgement, None, processor, pairs.images, row_of_pair, device, work)
 
 
-def _features(
-    options: AuditOptions, rows: AuditRows, device: str, notes: list[str]
-) -> np.ndarray | None:
-    if rows.visual != IMAGE:
-        return None
-    name, note = vision_model_name(options.vision_model_name_or_path)
-    notes += note
-    if name is None:
-        return None
-    folder = options.cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_audit"
-    return audit_features(
-        name, PairDataset(rows.dataset).images, rows.scan, folder, device, options.progress
-    )
+def _conclude(
+    options: AuditOptions, rows: AuditRows, context: AuditContext, warnings: list[str]
+) -> AuditResult:
+    """Find suggestions, and say what the judgement is worth."""
+    judgement, captions = context.judgement, rows.pairs.captions()
+    truncation = count_truncated(context.processor, captions)
+    if truncation.n_cut:
+        warnings.append(truncation.message())
+    warnings += _limitations(judgement.share, options.model_name_or_path is None)
+    if refusal := cleaning_problem(options, judgement):
+        warnings.append(refusal)
+    doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
+    better = suggest(context, captions, doubtful, not options.disable_tqdm)
+    return AuditResult(options, rows, judgement, *better, warnings)
 
 
-def _groups(scan: ImageScan) -> np.ndarray:
-    """A group number for each image, the same for images that look alike, (n_images,)."""
-    group = np.unique(scan.digests, return_inverse=True)[1]
-    for alike in similar_images(scan.hashes, ALIKE_BITS) if len(scan.hashes) else ():
-        if len(alike) > len(group) / 20:
-            continue  # similar in style, such as icons; they must not all be in one fold
-        group[np.isin(group, group[alike])] = group[alike[0]]
-    return group
+def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
+    """A message about a judge that does not distinguish right from wrong pairs well, if so."""
+    if share.can_tell and not share.is_weak:
+        return []
+    remedy = "a judge that was trained on such images and texts"
+    if is_cross_fit:
+        remedy = (
+            "more pairs, pretrained image features (--vision_model_name_or_path), or a pretrained "
+            "judge such as a CLIP (--model_name_or_path)"
+        )
+    if share.can_tell:
+        return [
+            f"The judge distinguishes right from random pairs in only {share.separation:.0%} of "
+            "the cases, so it judges few pairs wrong, and the share is uncertain. Possible "
+            f"remedies: {remedy}."
+        ]
+    return [
+        "The judge does not distinguish these pairs from random ones, beyond chance "
+        f"(p = {share.p_value:.2g}): the number of wrong pairs is unknown, no pair is judged "
+        f"wrong, and the order means little. Possible remedies: {remedy}. If most pairs should be "
+        "right, check some images and captions: images may be blank or alike, captions may be in "
+        "a language that the judge does not know, all equal, or too long for it."
+    ]
 
 
-def _table(options: AuditOptions, rows: AuditRows, context: AuditContext) -> AuditTable:
-    judgement = context.judgement
-    order = np.lexsort((-judgement.losses, -judgement.tail, judgement.clean_probability))
-    wrong = np.flatnonzero(judgement.clean_probability < THRESHOLD)
-    suggestion_pairs = np.union1d(wrong, order[:_N_SUGGESTIONS])
-    return AuditTable(
-        column_values(rows.dataset, IMAGE_ID),
-        rows.captions,
-        context.row_of_pair,
-        judgement.clean_probability,
-        judgement.losses,
-        order,
-        *suggest(context, rows.captions, suggestion_pairs, options.progress),
-        PairDataset(rows.dataset).is_noisy,
-    )
-
-
-def _error_kind(sets: float) -> str:
-    """A phrase about whether single captions or all captions of an image are wrong."""
-    if sets == 0:
-        return "single captions"
-    if sets == 1:
-        return "whole sets: images with all captions of another image"
-    return f"{1 - sets:.0%} single captions, {sets:.0%} of images with all captions of another"
-
-
-def _finish(
-    options: AuditOptions,
-    rows: AuditRows,
-    table: AuditTable,
-    judgement: Judgement,
-    notes: list[str],
-    started: float,
-) -> tuple[dict[str, Any], str | None]:
-    """Write all files; returns the summary and why the clean dataset was not written, if so."""
-    share = judgement.share
-    notes += limitations(share, options.model_name_or_path is None)
-    truth = table.is_noisy
-    has_oracle = truth is not None and truth.any()
-    oracle = ranking_metrics(judgement.tail, np.asarray(truth)) if has_oracle else {}
-    alike = similar_images(rows.scan.hashes, ALIKE_BITS) if len(rows.scan.hashes) else []
-    repeated = repeated_captions(rows.captions, table.row_of_pair)
-    model = options.model_name_or_path
-    judge, how = describe_judge(model) if model else how_cross_fitted(options.recipe)
-    name = " ".join(
-        part for part in (options.dataset_name, options.dataset_config_name, rows.split) if part
-    )
-    if options.inject_noise:
-        name += f", with {options.inject_noise} injected"
-    refusal = cleaning_problem(options, judgement)
-    notes += [refusal] if refusal else []
-    table.write(options.output)
-    report, summary_file = (options.output.with_suffix(suffix) for suffix in (".html", ".json"))
-    facts = {} if judgement.sets is None else {"wrong captions": _error_kind(judgement.sets)}
+def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
+    """Write all files; returns the summary."""
+    options, judgement = result.options, result.judgement
+    result.write_table()
+    facts = {"wrong captions": result.error_kind} if result.error_kind else {}
     facts |= {
-        "command": options.command or "noisy_xmodal.audit",
+        "command": command or "noisy_xmodal.audit",
         "seconds": f"{time.perf_counter() - started:.0f}",
         "versions": ", ".join(f"{p} {version(p)}" for p in ("noisy-xmodal", "torch")),
         "machine": platform.machine(),
     }
-    write_report(
-        report,
-        AuditContents(
-            name,
-            judge,
-            how,
-            len(rows.dataset),
-            judgement.losses,
-            judgement.random_losses,
-            judgement.clean_probability,
-            share.share,
-            (share.low, share.high),
-            share.confidence,
-            doubtful_pairs(table, rows.dataset, options.shown),
-            duplicate_groups(rows, alike, repeated),
-            rows.left_out,
-            notes,
-            oracle,
-            facts,
-        ),
-    )
-    cleaned = None
-    if options.clean is not None and refusal is None:
-        cleaned = write_clean_dataset(
-            rows.dataset,
+    write_text(options.report, report_html(result, facts))
+    summary = result.summary() | {"cleaned": None}
+    if options.clean is not None and not cleaning_problem(options, judgement):
+        summary["cleaned"] = write_clean_dataset(
+            result.rows.pairs,
             judgement.clean_probability,
             options.clean,
-            name,
-            rows.split,
+            result.name,
+            result.rows.split,
             options.clean_threshold,
             options.clean_weights,
-        ) | {"folder": str(options.clean)}
-    summary = {
-        "dataset": options.dataset_name,
-        "dataset_config": options.dataset_config_name,
-        "split": rows.split,
-        "injected_noise": options.inject_noise,
-        "judge": judge,
-        "n_images": len(rows.dataset),
-        "n_pairs": len(table.captions),
-        "wrong_share": share.share,
-        "wrong_interval": [share.low, share.high],
-        "confidence": share.confidence,
-        "separation": share.separation,
-        "judge_can_tell": share.can_tell,
-        "is_upper_bound": not share.can_tell,
-        "share_of_exchanged_sets": judgement.sets,
-        "judged_wrong": int((judgement.clean_probability < THRESHOLD).sum()),
-        "oracle": oracle,
-        "left_out": list(rows.left_out),
-        "warnings": notes,
-        "similar_images": len(alike),
-        "repeated_captions": len(repeated),
-        "cleaned": cleaned,
-        "recipe": None if options.model_name_or_path else asdict(options.recipe),
-        "table": str(options.output),
-        "report": str(report),
-        "summary": str(summary_file),
-        "seconds": round(time.perf_counter() - started, 1),
-        "command": options.command,
-    }
-    write_json(summary_file, summary)
-    return summary, refusal
+        )
+    summary |= {"seconds": round(time.perf_counter() - started, 1), "command": command}
+    write_json(options.summary, summary)
+    return summary
 
 
 __all__ = ["AuditInterrupted", "AuditOptions", "audit"]

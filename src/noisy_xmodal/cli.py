@@ -5,17 +5,21 @@ that cannot be parsed, 128 + the signal number after a signal. With --json, stan
 JSON object, also for an error; everything else goes to standard error.
 """
 
+import inspect
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from .arguments.audit import AuditOptions
 from .cli_output import answer, show_audit, show_search, typed_command
 from .entry.door import Ending, tell
 from .entry.limits import AUDIT, SEARCH
+from .entry.options import Limits
 
 #: Option names of the scripts in examples/, which the commands accept too.
 _SAME = {
@@ -106,127 +110,50 @@ def main() -> None:
     """Image-text pairs that cannot be trusted: find the wrong ones, search the right ones."""
 
 
+#: The options of `audit`, by the panels of its help.
+_AUDIT_PANELS = {
+    "Judge": ("model_name_or_path", "vision_model_name_or_path"),
+    "Output": ("output", "clean", "clean_weights", "clean_threshold", "force_clean", "shown"),
+    "Training": ("folds", "rounds", "epochs", "max_seq_length", "seed", "inject_noise"),
+    None: (
+        *("dataset_config_name", "split", "image_column", "caption_column", "id_column"),
+        *("device", "keep_work"),
+    ),
+}
+
+
+def _with_audit_options(command: Any) -> Any:
+    """Give a command the options of `AuditOptions`, with their defaults, helps and limits."""
+    by_name = {field.name: field for field in fields(AuditOptions)}
+    options = []
+    for panel, names in _AUDIT_PANELS.items():
+        for name in names:
+            limits = AUDIT.get(name, Limits())
+            option = typer.Option(
+                f"--{_option_name(name)}",
+                *(["-o"] if name == "output" else []),
+                help=by_name[name].metadata["help"],
+                min=limits.least,
+                max=limits.most,
+                rich_help_panel=panel,
+            )
+            options.append(
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=by_name[name].default,
+                    annotation=Annotated[by_name[name].type, option],
+                )
+            )
+    context, dataset, as_json, _ = inspect.signature(command).parameters.values()
+    command.__signature__ = inspect.Signature([context, dataset, *options, as_json])
+    return command
+
+
 @app.command("audit")
+@_with_audit_options
 def audit_command(
-    context: typer.Context,
-    dataset: Dataset,
-    config: Config = None,
-    split: Split = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="Judge with this model: one of this library, or a CLIP or SigLIP of the Hub, such "
-            "as openai/clip-vit-base-patch32. Without it, small models are trained on the data, "
-            "and each judges pairs that it has not seen.",
-            rich_help_panel="Judge",
-        ),
-    ] = None,
-    vision_model: Annotated[
-        str | None,
-        typer.Option(
-            "--vision-model",
-            help="Vision model of the small models: one of the Hub, `imagenet` (from the package "
-            "index, the default if installed), or `none` to learn from pixels.",
-            rich_help_panel="Judge",
-        ),
-    ] = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Table of all pairs, worst first; the report (.html) and a summary (.json) are "
-            "written beside it.",
-            rich_help_panel="Output",
-        ),
-    ] = Path("audit.parquet"),
-    clean: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the dataset without its wrong pairs to this folder.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    clean_weights: Annotated[
-        bool,
-        typer.Option(
-            "--clean-weights",
-            help="Keep all pairs there, with the column `clean_probability`.",
-            rich_help_panel="Output",
-        ),
-    ] = False,
-    clean_threshold: Annotated[
-        float,
-        typer.Option(
-            "--clean-threshold",
-            min=0,
-            max=1,
-            help="Drop pairs with a lower clean probability there.",
-            rich_help_panel="Output",
-        ),
-    ] = 0.5,
-    force_clean: Annotated[
-        bool,
-        typer.Option(
-            "--force-clean",
-            help="Write it even if the judge cannot tell which pairs are wrong.",
-            rich_help_panel="Output",
-        ),
-    ] = False,
-    shown: Annotated[
-        int,
-        typer.Option(min=1, help="Worst pairs in the report.", rich_help_panel="Output"),
-    ] = 60,
-    folds: Annotated[
-        int, typer.Option(min=2, help="Folds of the cross-fit.", rich_help_panel="Training")
-    ] = 3,
-    rounds: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Rounds of training; from the second on, pairs are weighted by their clean "
-            "probability.",
-            rich_help_panel="Training",
-        ),
-    ] = 2,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Epochs of each training; depends on the size of the data by default.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    max_seq_length: Annotated[
-        int | None,
-        typer.Option(
-            "--max-seq-length",
-            min=3,
-            help="Length of a caption in tokens; by default that of the longest one, at most 256.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="Random seed.", rich_help_panel="Training"),
-    ] = 0,
-    inject_noise: Annotated[
-        str | None,
-        typer.Option(
-            "--inject-noise",
-            help="Try it out: inject noise such as cmp_20 first, and see what the audit finds.",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
-    device: Device = None,
-    keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Keep intermediate files.")
-    ] = False,
-    as_json: Json = False,
+    context: typer.Context, dataset: Dataset, *, as_json: Json = False, **options: Any
 ) -> None:
     """Find the wrong pairs of a dataset.
 
@@ -242,33 +169,10 @@ def audit_command(
     """
 
     def run() -> dict[str, Any]:
-        from .audit import AuditOptions, audit
-        from .auditing.cross_fit import CrossFitRecipe
+        from .audit import audit
 
-        return audit(
-            AuditOptions(
-                dataset,
-                config,
-                split,
-                image_column,
-                caption_column,
-                id_column,
-                inject_noise,
-                seed,
-                model,
-                vision_model,
-                output,
-                clean,
-                clean_weights,
-                clean_threshold,
-                CrossFitRecipe(folds, rounds, epochs, seed=seed, max_seq_length=max_seq_length),
-                shown,
-                device,
-                keep_work=keep_work,
-                command=typed_command(),
-                force_clean=force_clean,
-            )
-        )
+        noise_seed = options["seed"]
+        return audit(AuditOptions(dataset, noise_seed=noise_seed, **options), typed_command())
 
     answer(context, AUDIT, NAMES, run, show_audit)
 

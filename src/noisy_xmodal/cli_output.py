@@ -58,7 +58,7 @@ def answer(
             name for name, source in sources.items() if source and source.name == "COMMANDLINE"
         }
         check_options(table, {name: context.params[own[name]] for name in own}, typed)
-        _quieten()
+        quieten()
         result = run()
         if as_json:
             sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -74,7 +74,7 @@ def answer(
     enter(work, as_json, after_stop, spell)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep warnings of libraries away from the output."""
     import datasets
     from transformers.utils import logging

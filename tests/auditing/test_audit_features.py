@@ -3,17 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from noisy_xmodal.auditing import features as module
-from noisy_xmodal.auditing.features import audit_features, model_state, vision_model_name
-from noisy_xmodal.auditing.image_scan import ImageScan
+from noisy_xmodal.auditing.features import image_features, model_state, vision_model_name
+from noisy_xmodal.auditing.loading import AuditRows
+from noisy_xmodal.data import PairDataset
 from tiny_backbones import pictures
 
-PICTURES = pictures(3)
-SEEN = ImageScan({}, np.arange(3, dtype=np.uint64), np.arange(3, dtype=np.uint64))
+
+def rows_of(n: int) -> AuditRows:
+    columns = {"image": pictures(n), "captions": [["x"]] * n, "image_id": list("abc")[:n]}
+    digests = np.arange(n, dtype=np.uint64)
+    return AuditRows(PairDataset(datasets.Dataset.from_dict(columns)), "train", digests, digests)
+
+
+ROWS = rows_of(3)
 
 
 def save_model(folder: Path) -> None:
@@ -22,8 +30,8 @@ def save_model(folder: Path) -> None:
     ViTImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
-def make(name: Any, cache: Path, seen: ImageScan = SEEN) -> np.ndarray:
-    return audit_features(str(name), PICTURES[: len(seen.digests)], seen, cache, "cpu", False)
+def make(name: Any, cache: Path, rows: AuditRows = ROWS) -> np.ndarray:
+    return image_features(str(name), rows, cache, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -76,8 +84,7 @@ def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_other_pictures_and_models_have_features_of_their_own(tmp_path: Path) -> None:
     save_model(tmp_path / "eyes")
     first = make(tmp_path / "eyes", tmp_path / "cache")
-    others = ImageScan({}, SEEN.digests[:2], SEEN.hashes[:2])
-    assert len(make(tmp_path / "eyes", tmp_path / "cache", others)) == 2
+    assert len(make(tmp_path / "eyes", tmp_path / "cache", rows_of(2))) == 2
     save_model(tmp_path / "eyes")  # trained on, and saved in the same place
     assert (make(tmp_path / "eyes", tmp_path / "cache") != first).any()
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 3

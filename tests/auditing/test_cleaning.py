@@ -46,7 +46,8 @@ def shades(dataset: datasets.Dataset) -> list[int]:
 
 def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(rows, CHANCES, out, "my data", "train")
+    facts = write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train")
+    assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 3, "images_dropped": 1, "pairs_kept": 4, "images_kept": 3}
     for file in tmp_path.glob("*.png"):
         file.unlink()  # the folder stands by itself
@@ -73,7 +74,7 @@ def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
 
 def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
     facts = write_clean_dataset(
-        rows, CHANCES, tmp_path / "clean", "my data", "test", threshold=0.95
+        PairDataset(rows), CHANCES, tmp_path / "clean", "my data", "test", threshold=0.95
     )
     assert (facts["pairs_kept"], facts["images_kept"]) == (1, 1)
     found = load_pairs(tmp_path / "clean")
@@ -82,7 +83,8 @@ def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
 
 def test_weights_stand_beside_all_captions(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(rows, CHANCES, out, "my data", "train", weights=True)
+    facts = write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train", weights=True)
+    assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 0, "images_dropped": 0, "pairs_kept": 7, "images_kept": 4}
     found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
     assert found["captions"][:] == CAPTIONS
@@ -107,7 +109,7 @@ def test_regions_and_rows_without_an_oracle(tmp_path: Path) -> None:
     # Chosen rows, as after bad ones were left out.
     chosen = rows.select([0, 2, 3])
     chances = np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.9])
-    write_clean_dataset(chosen, chances, tmp_path / "clean", "my data", "train")
+    write_clean_dataset(PairDataset(chosen), chances, tmp_path / "clean", "my data", "train")
     found = load_pairs(tmp_path / "clean")["train"]
     assert found["captions"][:] == [["one"], ["seven"]]
     np.testing.assert_array_equal(PairDataset(found).images[:], regions[[0, 3]])
@@ -118,7 +120,7 @@ def test_what_was_written_replaces_an_empty_folder(rows: datasets.Dataset, tmp_p
     out.mkdir()
     (tmp_path / ".clean.partial").mkdir()  # of a run that was killed
     (tmp_path / ".clean.partial" / "train-1.parquet").write_text("half")
-    write_clean_dataset(rows, CHANCES, out, "my data", "train")
+    write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train")
     assert not (tmp_path / ".clean.partial").exists()
     assert load_pairs(out)["train"].num_rows == 3
 
@@ -132,14 +134,15 @@ def test_a_folder_written_anew_is_not_taken_for_the_old_one(
     for number, threshold in enumerate((0.5, 0.95)):
         out = tmp_path / str(number) / "clean"
         out.parent.mkdir()
-        write_clean_dataset(rows, CHANCES, out, "my data", "train", threshold)
+        write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train", threshold)
         lengths.append(len(datasets.load_dataset(str(out), cache_dir=cache)["train"]))
     assert lengths == [3, 1]
 
 
 def test_where_nothing_is_right_nothing_is_left(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(rows, np.zeros(7), out, "my data", "train")
+    facts = write_clean_dataset(PairDataset(rows), np.zeros(7), out, "my data", "train")
+    assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 7, "images_dropped": 4, "pairs_kept": 0, "images_kept": 0}
     (shard,) = out.glob("*/*.parquet")
     assert pq.read_metadata(shard).num_rows == 0  # which `datasets` says of, when asked to open it

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing import cross_fit as module
-from noisy_xmodal.auditing.audit_pairs import AuditPairs, prepare_pairs
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, Judgement, cross_fit, deal_folds
+from noisy_xmodal.auditing.cross_fit import CrossFit, deal_folds
+from noisy_xmodal.auditing.judgement import Judgement
+from noisy_xmodal.data import PairDataset
 from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import RobustTrainer
@@ -19,7 +22,9 @@ from noisy_xmodal.training.identity import RunIdentity
 from noisy_xmodal.training.integrity import write_manifest
 from toy_pairs import toy_pairs
 
-RECIPE = CrossFitRecipe(folds=2, rounds=2, epochs=1, batch_size=8)
+RECIPE = AuditOptions(folds=2, rounds=2, epochs=1, batch_size=8, disable_tqdm=True)
+#: Of twelve images of which two look alike, and four.
+GROUPS = np.array([0, 1, 2, 3, 3, 5, 6, 6, 6, 6, 10, 11])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,14 +36,16 @@ def _nothing_to_collect() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> AuditPairs:
-    """Twelve images of which two look alike, and four."""
-    groups = np.array([0, 1, 2, 3, 3, 5, 6, 6, 6, 6, 10, 11])
-    return prepare_pairs(toy_pairs(12, noise=CompleteMismatch(0.25)), None, groups)
+def pairs() -> PairDataset:
+    return PairDataset(toy_pairs(12, noise=CompleteMismatch(0.25)))
+
+
+def cross_fit(pairs: PairDataset, options: AuditOptions, work: Path) -> Judgement:
+    return CrossFit(pairs, options).judge(GROUPS, work)
 
 
 @pytest.fixture(scope="module")
-def whole(pairs: AuditPairs, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
+def whole(pairs: PairDataset, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
     """An audit that nothing disturbed."""
     return cross_fit(pairs, RECIPE, tmp_path_factory.mktemp("whole"))
 
@@ -77,12 +84,12 @@ def test_too_few_images_for_the_folds_are_refused(n_groups: int) -> None:
 
 
 def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
-    pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: PairDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: dict[Path, set[str]] = {}
     weights: dict[Path, np.ndarray | None] = {}
     judged: list[tuple[Path, list[int]]] = []
-    true_judge = module._judge_fold
+    true_judge = CrossFit._judge_fold
 
     class Spy(RobustTrainer):
         def __init__(self, model: Any, args: Any, method: Any, samples: Any, **given: Any):
@@ -90,19 +97,19 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
             weights[Path(args.output_dir)] = method.weights
             super().__init__(model, args, method, samples, **given)
 
-    def judge(given: AuditPairs, rows: np.ndarray, folder: Path, *rest: Any) -> Any:
+    def judge(fit: CrossFit, rows: np.ndarray, folder: Path) -> Any:
         judged.append((folder, rows.tolist()))
-        return true_judge(given, rows, folder, *rest)
+        return true_judge(fit, rows, folder)
 
     monkeypatch.setattr(module, "RobustTrainer", Spy)
-    monkeypatch.setattr(module, "_judge_fold", judge)
+    monkeypatch.setattr(CrossFit, "_judge_fold", judge)
     found = cross_fit(pairs, RECIPE, tmp_path)
     names = pairs.dataset["image_id"][:]
     assert len(judged) == len(trained) == 4
     for folder, rows in judged:
         seen = {row for row, name in enumerate(names) if name in trained[folder]}
         assert seen.isdisjoint(rows)
-        assert {pairs.groups[row] for row in seen}.isdisjoint(pairs.groups[row] for row in rows)
+        assert {GROUPS[row] for row in seen}.isdisjoint(GROUPS[row] for row in rows)
         assert len(seen) + len(rows) == 12
     for number in (1, 2):
         rounds = [rows for folder, rows in judged if folder.parent.name == f"round-{number}"]
@@ -116,59 +123,59 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     assert [folder.is_dir() for folder in found.models] == [True, True]
 
 
-def test_losses_are_those_of_the_models_that_are_left(pairs: AuditPairs, whole: Judgement) -> None:
+def test_losses_are_those_of_the_models_that_are_left(pairs: PairDataset, whole: Judgement) -> None:
     """One fold anew, by the model that judged it."""
     fold = 1
     rows = np.flatnonzero(whole.fold_of_row == fold)
-    samples = pairs.of_rows(rows)
+    samples = pairs.select(rows)
     model = MatchingModel.from_pretrained(whole.models[fold]).eval()
-    image = model.get_image_features(**pairs.processor(images=samples.images[:])).detach().numpy()
-    text = model.get_text_features(**pairs.processor(text=samples.captions())).detach().numpy()
+    processor = CrossFit(pairs, RECIPE).processor
+    image = model.get_image_features(**processor(images=samples.images[:])).detach().numpy()
+    text = model.get_text_features(**processor(text=samples.captions())).detach().numpy()
     score = image @ text.T * model.logit_scale.exp().item()  # (n_images, n_pairs)
     lse = [np.log(np.exp(score).mean(axis=axis)) for axis in (1, 0)]
     slow = [
         (lse[0][row] + lse[1][pair]) / 2 - score[row, pair]
         for pair, row in enumerate(samples.row_of_pair)
     ]
-    np.testing.assert_allclose(whole.losses[pairs.pairs_of_rows(rows)], slow, atol=1e-4)
-    captions = pairs.pairs.captions()
-    own = pairs.pairs_of_rows(rows)
-    assert [captions[pair] for pair in own] == samples.captions()
+    own = np.flatnonzero(np.isin(pairs.row_of_pair, rows))
+    np.testing.assert_allclose(whole.losses[own], slow, atol=1e-4)
+    assert [pairs.caption(pair) for pair in own] == samples.captions()
 
 
 def test_the_share_is_that_of_the_first_round(
-    pairs: AuditPairs, whole: Judgement, tmp_path: Path
+    pairs: PairDataset, whole: Judgement, tmp_path: Path
 ) -> None:
-    once = cross_fit(pairs, CrossFitRecipe(2, 1, 1, 8), tmp_path)
+    once = cross_fit(pairs, replace(RECIPE, rounds=1), tmp_path)
     assert once.share == whole.share
     assert (once.losses != whole.losses).any()
 
 
 def break_before(monkeypatch: pytest.MonkeyPatch, name: str, fold: str) -> Callable[[], None]:
-    """Makes a function of the module fail for a folder, until it is mended."""
-    true = getattr(module, name)
+    """Makes a method fail for a folder, until it is mended."""
+    true = getattr(CrossFit, name)
 
     def broken(*args: Any) -> Any:
         if any(isinstance(arg, Path) and str(arg).endswith(fold) for arg in args):
             raise KeyboardInterrupt
         return true(*args)
 
-    monkeypatch.setattr(module, name, broken)
-    return lambda: monkeypatch.setattr(module, name, true)
+    monkeypatch.setattr(CrossFit, name, broken)
+    return lambda: monkeypatch.setattr(CrossFit, name, true)
 
 
 @pytest.mark.parametrize(
     ("name", "fold"),
     [
-        ("train_fold", "round-1/fold-2"),
+        ("train", "round-1/fold-2"),
         ("_judge_fold", "round-1/fold-2"),
-        ("train_fold", "round-2/fold-2"),
+        ("train", "round-2/fold-2"),
     ],
 )
 def test_a_killed_audit_goes_on_bit_for_bit(
     name: str,
     fold: str,
-    pairs: AuditPairs,
+    pairs: PairDataset,
     whole: Judgement,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -187,14 +194,14 @@ def test_a_killed_audit_goes_on_bit_for_bit(
     monkeypatch.setattr(RobustTrainer, "train", train)
     check_same(cross_fit(pairs, RECIPE, tmp_path), whole)
     assert not any(folder.endswith("round-1/fold-1") for folder in trained)
-    n_left = {"train_fold round-1/fold-2": 3, "_judge_fold round-1/fold-2": 2}
+    n_left = {"train round-1/fold-2": 3, "_judge_fold round-1/fold-2": 2}
     assert len(trained) == n_left.get(f"{name} {fold}", 1)
 
 
 def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
-    pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: PairDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
+    recipe = replace(RECIPE, rounds=1, epochs=2, batch_size=4)
     expected = cross_fit(pairs, recipe, tmp_path / "whole")
     true = RobustTrainer.training_step
     steps: list[int] = []
@@ -216,10 +223,10 @@ def test_a_training_killed_between_its_epochs_goes_on_bit_for_bit(
 
 @pytest.mark.parametrize("damage", ["optimizer.safetensors", "identity.safetensors"])
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
-    damage: str, pairs: AuditPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str, pairs: PairDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damaged, or of pairs that another version of the library read."""
-    recipe = CrossFitRecipe(folds=2, rounds=1, epochs=2, batch_size=4)
+    recipe = replace(RECIPE, rounds=1, epochs=2, batch_size=4)
     expected = cross_fit(pairs, recipe, tmp_path / "whole")
     true = RobustTrainer.training_step
     left = iter(range(4))
@@ -241,11 +248,3 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
     else:
         (checkpoint / damage).write_bytes(b"")
     check_same(cross_fit(pairs, recipe, tmp_path / "killed"), expected)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [("folds", 1), ("rounds", 0), ("epochs", 0), ("batch_size", 1)]
-)
-def test_recipes_that_cannot_be_are_refused(option: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{option} is {value}: give at least"):
-        CrossFitRecipe(**{option: value})

@@ -9,9 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from noisy_xmodal.auditing import image_scan as module
+from noisy_xmodal.auditing import loading as module
 from noisy_xmodal.auditing.duplicates import difference_hash
-from noisy_xmodal.auditing.image_scan import name_problems, scan_images
+from noisy_xmodal.auditing.loading import AuditRows, look_at_images
+from noisy_xmodal.data import PairDataset
 from noisy_xmodal.data.regions import region_feature
 
 
@@ -54,40 +55,37 @@ def test_broken_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         b"",
         photo(2, "png"),
     ]
-    rows = dataset_of(sources)
-    seen = scan_images(rows)
-    assert sorted(seen.problems) == [1, 3, 4, 5]
-    lines = name_problems(rows, seen.problems)
-    assert [line.split(": ")[0] for line in lines] == ["name 1", "name 3", "name 4", "name 5"]
-    assert "not a picture that Pillow can read (18 bytes)" in lines[0]
-    assert "truncated" in lines[1]
-    assert "it cannot be read (No such file or directory)" in lines[2]
-    assert seen.hashes.dtype == seen.digests.dtype == np.uint64
+    problems, digests, hashes = look_at_images(dataset_of(sources))
+    assert list(problems) == [1, 3, 4, 5]
+    assert problems[1] == "not a picture that Pillow can read (18 bytes)"
+    assert "truncated" in problems[3]
+    assert problems[4] == "it cannot be read (No such file or directory)"
+    assert hashes.dtype == digests.dtype == np.uint64
     own = int.from_bytes(hashlib.sha256(photo(0)).digest()[:8], "little")
-    assert seen.digests[0] == seen.digests[2] == own
-    assert len(seen.hashes) == len(seen.digests) == 7
-    assert name_problems(rows, {}) == []
+    assert digests[0] == digests[2] == own
+    assert len(hashes) == len(digests) == 7
 
 
 def test_hashes_are_those_of_the_whole_pictures() -> None:
     sources = [photo(seed) for seed in range(6)]
     again = io.BytesIO()
     PIL.Image.open(io.BytesIO(sources[0])).save(again, "jpeg", quality=50)
-    seen = scan_images(dataset_of([*sources, again.getvalue()]))
-    for source, found in zip(sources, seen.hashes, strict=False):
+    _, digests, hashes = look_at_images(dataset_of([*sources, again.getvalue()]))
+    for source, found in zip(sources, hashes, strict=False):
         with PIL.Image.open(io.BytesIO(source)) as picture:
             assert n_bits(found, np.uint64(difference_hash(picture))) <= 4
-    assert n_bits(seen.hashes[0], seen.hashes[6]) <= 4
-    assert min(n_bits(seen.hashes[0], other) for other in seen.hashes[1:6]) > 8
-    assert seen.digests[0] != seen.digests[6]
+    assert n_bits(hashes[0], hashes[6]) <= 4
+    assert min(n_bits(hashes[0], other) for other in hashes[1:6]) > 8
+    assert digests[0] != digests[6]
 
 
 def test_a_fingerprint_names_pictures_in_their_order() -> None:
-    one = scan_images(dataset_of([photo(0), photo(1)]))
-    same = scan_images(dataset_of([photo(0), photo(1)]))
-    other = scan_images(dataset_of([photo(1), photo(0)]))
-    assert one.fingerprint() == same.fingerprint()
-    assert one.fingerprint() != other.fingerprint()
+    def fingerprint(*pictures: bytes) -> str:
+        rows = dataset_of(list(pictures))
+        return AuditRows(PairDataset(rows), "train", *look_at_images(rows)[1:]).fingerprint()
+
+    assert fingerprint(photo(0), photo(1)) == fingerprint(photo(0), photo(1))
+    assert fingerprint(photo(0), photo(1)) != fingerprint(photo(1), photo(0))
 
 
 def test_region_features_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +101,8 @@ def test_region_features_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> N
             }
         ),
     )
-    seen = scan_images(rows)
-    assert name_problems(rows, seen.problems) == [
-        "b: its region features are empty or not finite",
-        "d: its region features are empty or not finite",
-    ]
-    assert len(seen.hashes) == 0
-    assert seen.digests[0] == seen.digests[2]
-    assert len(np.unique(seen.digests)) == 4
+    problems, digests, hashes = look_at_images(rows)
+    assert problems == dict.fromkeys([1, 3], "its region features are empty or not finite")
+    assert len(hashes) == 0
+    assert digests[0] == digests[2]
+    assert len(np.unique(digests)) == 4

@@ -3,14 +3,16 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import PIL.Image
 import pytest
 
+from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing import loading
-from noisy_xmodal.auditing.loading import load_rows
+from noisy_xmodal.auditing.loading import AuditRows, load_rows
 from noisy_xmodal.data import DatasetError
 from toy_pairs import toy_pairs
 
@@ -18,6 +20,10 @@ from toy_pairs import toy_pairs
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def load(name: Path, **options: Any) -> AuditRows:
+    return load_rows(AuditOptions(str(name), disable_tqdm=True, **options))
 
 
 @pytest.fixture
@@ -39,38 +45,40 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> None:
-    found = load_rows(str(folder))
-    assert (found.split, found.visual) == ("train", "image")
-    assert found.dataset["image_id"][:] == ["0.png", "1.png"]
-    assert found.captions == ["text 0", "more 0", "text 1", "more 1"]
-    assert found.first_pairs.tolist() == [0, 2, 4]
-    assert len(found.scan.digests) == len(found.scan.hashes) == 2
+    found = load(folder)
+    assert (found.split, found.pairs.visual) == ("train", "image")
+    assert found.image_ids == ["0.png", "1.png"]
+    assert found.pairs.captions() == ["text 0", "more 0", "text 1", "more 1"]
+    assert found.pairs.row_of_pair.tolist() == [0, 0, 1, 1]
+    assert len(found.digests) == len(found.hashes) == 2
     assert len(found.left_out) == 3  # nothing of the other split
     assert found.left_out[0] == "1 of 6 pictures have no row: ['5.png']"
     assert "9.png" in found.left_out[1]
     assert "4.png: not a picture" in found.left_out[2]
-    other = load_rows(str(folder), split="test")
-    assert other.captions[::2] == ["text 2", "text 3"]
+    other = load(folder, split="test")
+    assert other.pairs.captions()[::2] == ["text 2", "text 3"]
     assert len(other.left_out) == 2
 
 
 def test_digests_belong_to_the_rows_that_are_left(folder: Path) -> None:
-    left = load_rows(str(folder)).scan
+    left = load(folder)
     alone = []
     for name in ("0.png", "1.png"):
         content = (folder / name).read_bytes()
         rows = datasets.Dataset.from_dict({"image": [{"bytes": content, "path": None}]})
-        alone.append(loading.scan_images(rows.cast_column("image", datasets.Image())).digests[0])
+        alone.append(loading.look_at_images(rows.cast_column("image", datasets.Image()))[1][0])
     assert left.digests.tolist() == [int(digest) for digest in alone]
 
 
 def test_noise_is_put_into_what_is_left(folder: Path) -> None:
-    found = load_rows(str(folder), noise="cmp_50", noise_seed=3)
-    assert sum(sum(flags) for flags in found.dataset["is_noisy"]) == 2
-    assert sorted(found.captions) == ["more 0", "more 1", "text 0", "text 1"]
-    assert found.captions == [text for texts in found.dataset["captions"] for text in texts]
-    again = load_rows(str(folder), noise="cmp_50", noise_seed=3)
-    assert again.captions == found.captions
+    found = load(folder, inject_noise="cmp_50", noise_seed=3)
+    assert sum(sum(flags) for flags in found.pairs.dataset["is_noisy"]) == 2
+    assert sorted(found.pairs.captions()) == ["more 0", "more 1", "text 0", "text 1"]
+    assert found.pairs.captions() == [
+        text for texts in found.pairs.dataset["captions"] for text in texts
+    ]
+    again = load(folder, inject_noise="cmp_50", noise_seed=3)
+    assert again.pairs.captions() == found.pairs.captions()
 
 
 def test_noise_that_is_none_is_refused_before_any_work(
@@ -78,7 +86,7 @@ def test_noise_that_is_none_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setattr(loading, "load_pairs", None)
     with pytest.raises(ValueError, match="cmp_lots"):
-        load_rows(str(folder), noise="cmp_lots")
+        load(folder, inject_noise="cmp_lots")
 
 
 @pytest.mark.parametrize("kind", ["files", "pictures"])
@@ -89,16 +97,16 @@ def test_a_dataset_of_which_nothing_is_left_is_an_error(kind: str, tmp_path: Pat
         for row in range(3):
             (tmp_path / f"{row}.png").write_text("broken")
     with pytest.raises(DatasetError, match=r"usable.*: .*0\.png.*1\.png"):
-        load_rows(str(tmp_path))
+        load(tmp_path)
 
 
 def test_the_split_can_have_another_name(tmp_path: Path) -> None:
     toy_pairs(4).to_parquet(tmp_path / "valid.parquet")
-    found = load_rows(str(tmp_path / "valid.parquet"), split="valid")
+    found = load(tmp_path / "valid.parquet", split="valid")
     assert found.split == "validation"
-    assert load_rows(str(tmp_path / "valid.parquet")).split == "validation"
-    assert len(found.captions) == 8
-    assert len(found.scan.hashes) == 0
+    assert load(tmp_path / "valid.parquet").split == "validation"
+    assert len(found.pairs.captions()) == 8
+    assert len(found.hashes) == 0
 
 
 def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
@@ -110,6 +118,6 @@ def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
         contents.append(buffer.getvalue() if seed != 1 else b"broken")
     rows = datasets.Dataset.from_dict({"image": contents, "caption": ["a", "b", "c"]})
     rows.to_parquet(tmp_path / "pairs.parquet")
-    found = load_rows(str(tmp_path / "pairs.parquet"))
-    assert found.captions == ["a", "c"]
+    found = load(tmp_path / "pairs.parquet")
+    assert found.pairs.captions() == ["a", "c"]
     assert found.left_out == ["row-000001: not a picture that Pillow can read (6 bytes)"]

@@ -1,24 +1,23 @@
 """The report as a reader and a browser would take it."""
 
 import base64
-import dataclasses
 import io
-import os
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from noisy_xmodal.auditing.contents import AuditContents, DoubtfulPair, Duplicates
-from noisy_xmodal.auditing.report import report_html, write_report
-from noisy_xmodal.auditing.report_page import escape_text, percent, probability
-from noisy_xmodal.auditing.report_plot import mixture_bins, mixture_svg
+from audit_results import SHARE, result_of
+from noisy_xmodal.auditing import report as module
+from noisy_xmodal.auditing.report import percent, probability, report_html, shorten
+from noisy_xmodal.auditing.report_plot import histogram_svg, loss_histogram
+from noisy_xmodal.noise.random_pairs import WrongShare
 
 VOID = {"meta", "img", "source", "br", "link"}
 HOSTILE = (
     "</p></li><script>alert(1)</script><img src='http://evil.example/x.png' onerror=\"run()\">"
-    "<style>@import url(http://evil.example)</style> & &amp;"
+    "<style>@import url(http://evil.example)</style> & &amp; {{ 7 * 7 }}"
 )
 
 
@@ -59,33 +58,66 @@ class Page(HTMLParser):
         return [a[name] for _, a in self.tags for name in loading if name in a]
 
 
+@pytest.fixture
+def no_figure(monkeypatch):
+    """Drawing takes most of the time."""
+    monkeypatch.setattr(module, "histogram_svg", lambda *_: "")
+
+
 def picture(width: int = 400, height: int = 300, mode: str = "RGB") -> Image.Image:
     noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height)).convert(mode)
 
 
-def contents(**changes) -> AuditContents:
+def numbers(n: int = 200) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    losses = rng.gamma(3, 0.4, 200)
-    base = AuditContents(
-        dataset="flowers, cmp_20, train",
-        judge="Judged by a model.",
-        how="It never saw them.",
-        n_images=120,
-        losses=losses,
-        random_losses=rng.normal(3, 0.5, 100),
-        clean_probability=1 / (1 + np.exp(3 * (losses - 2))),
-        wrong_share=0.198,
-        wrong_interval=(0.191, 0.206),
-        confidence=0.95,
-        worst=[],
+    losses = rng.gamma(3, 0.4, n)
+    return {"losses": losses, "clean_probability": 1 / (1 + np.exp(3 * (losses - 2)))}
+
+
+def regions(n: int = 200, **changes):
+    """A result without pictures, of which the last pair is wrong."""
+    columns = {
+        "regions": [[[1.0]]] * n,
+        "image_id": [str(row) for row in range(n)],
+        "captions": [[f"text {row}"] for row in range(n)],
+        "is_noisy": [[row == n - 1] for row in range(n)],
+    }
+    random = np.random.default_rng(1).normal(3, 0.5, 100)
+    return result_of(columns, **({"random_losses": random} | numbers(n) | changes))
+
+
+def photographs(images, captions=None, **changes):
+    """A result of pictures with a caption each, the first pair the worst."""
+    n = len(images)
+    columns = {
+        "image": images,
+        "image_id": [str(row) for row in range(n)],
+        "captions": [[text] for text in captions or ["x"] * n],
+    }
+    losses = np.arange(n, 0, -1.0)
+    return result_of(columns | changes.pop("columns", {}), 1 / (1 + losses), losses, **changes)
+
+
+def full(text: str = "a rose"):
+    """A result with everything that a page can show."""
+    captions = [text, f"better {text}", *[text] * 8]
+    return photographs(
+        [picture(), picture(9, 8), *[picture(10, 900)] * 8],
+        captions,
+        columns={"image_id": [text] * 10, "is_noisy": [[row == 0] for row in range(10)]},
+        dataset_name=text,
+        better_caption=np.where(np.arange(10) == 0, 1, -1),
+        better_image=np.where(np.arange(10) == 0, 1, -1),
+        hashes=[0, 0, *[0xF0F0] * 8],
+        left_out=[text],
+        warnings=[text],
+        shown=2,
     )
-    return dataclasses.replace(base, **changes)
 
 
-def without_figure(**changes) -> AuditContents:
-    """Drawing takes most of the time."""
-    return contents(losses=np.array([]), clean_probability=np.array([]), **changes)
+def page_of(result) -> Page:
+    return Page(report_html(result, {"command": "the command"}))
 
 
 def jpeg(uri: str) -> Image.Image:
@@ -94,59 +126,36 @@ def jpeg(uri: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri[len(start) :], validate=True)))
 
 
-def full_contents(text: str = "a rose") -> AuditContents:
-    pairs = [
-        DoubtfulPair(
-            7, text, text, 0.0125, 4.25, picture(), f"better {text}", f"other {text}", picture(9, 8)
-        ),
-        DoubtfulPair(8, "8.jpg", "no picture", 0.3, 3.0),
-    ]
-    return contents(
-        dataset=text,
-        judge=text,
-        how=text,
-        worst=pairs,
-        duplicates=[
-            Duplicates("picture", "", [text, "b"], 5, [picture(), picture(10, 900)]),
-            Duplicates("caption", text, ["c"], 1234),
-        ],
-        left_out=[text],
-        warnings=[text],
-        oracle={"auroc": 0.9876, "precision_at_100": 0.5, "precision_at_500": None}
-        | {"average_precision": 0.75, "true_share": 0.2},
-        facts={text: text},
-    )
-
-
+@pytest.mark.usefixtures("no_figure")
 def test_the_answer_comes_first():
-    given = contents()
-    text = Page(report_html(given)).text
-    n_wrong = sum(probability < 0.5 for probability in given.clean_probability.tolist())
+    result = regions(inject_noise="cmp_20", dataset_config_name="clean")
+    text = page_of(result).text
+    n_wrong = sum(value < 0.5 for value in result.judgement.clean_probability.tolist())
     assert "About 19.8 % of the 200 pairs are wrong (19.1 to 20.6 %)" in text
     assert f"{n_wrong}judged wrong" in text
-    assert "120images" in text
+    assert "200images" in text
     assert "95 % interval" in text
-    assert 0 < text.index("flowers") < text.index("About") < text.index("Judged by a model.")
+    name = "flowers clean train, with cmp_20 injected"
+    assert 0 < text.index(name) < text.index("About") < text.index("Judged by 3 small models")
+    assert "The worst pair\n" in page_of(regions(shown=1)).text
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_a_share_that_is_unknown_is_called_so_with_its_upper_bound():
-    unknown = contents(wrong_share=None, wrong_interval=(0.0, 0.875), oracle={"true_share": 0.2})
-    text = Page(report_html(unknown)).text
+    text = page_of(regions(share=WrongShare(None, 0.0, 0.875, 0.95, 0.5, 0.5))).text
     assert "How many of the 200 pairs are wrong is unknown (at most 87.5 %)" in text
     assert "does not distinguish them from random pairs" in text
     assert "scaled to at most 87.5 % of the pairs" in text
-    assert "without the truthunknown" in text.replace(" ", "").replace(
-        "withoutthetruth", "without the truth"
-    )
+    assert "without the truthunknown" in text
     for word in ("None", "nan", "About", "interval"):
         assert word not in text
 
 
 def test_everything_is_shown_in_its_order():
-    page = Page(report_html(full_contents()))
-    for what in ("0.9876", "0.988", "0.750", "0.500", "too few pairs", "20.0 %", "19.8 %"):
-        assert (what in page.text) == (what != "0.9876"), what
-    for what in ("0.013", "4.250", "better a rose", "other a rose", "and 3 more", "1,234 images"):
+    page = page_of(full())
+    for what in ("1.000", "too few pairs", "10.0 %", "19.8 %", "0.091", "better a rose"):
+        assert what in page.text, what
+    for what in ("8 images look alike", "One caption of 9 images", "and 3 more", "the command"):
         assert what in page.text, what
     headings = ("Warnings", "Left out", "Losses of right", "Comparison with", "2 worst pairs")
     headings += ("Duplicates", "How to read", "Facts")
@@ -158,21 +167,39 @@ def test_everything_is_shown_in_its_order():
     assert max(np.diff(levels)) == 1
 
 
-def test_hostile_texts_are_shown_and_nothing_else():
-    harmless, hostile = (
-        Page(report_html(full_contents())),
-        Page(report_html(full_contents(HOSTILE))),
+@pytest.mark.usefixtures("no_figure")
+def test_suggestions_are_shown_for_pairs_judged_wrong():
+    shades = [Image.new("L", (4, 4), shade) for shade in (10, 20, 30)]
+    result = photographs(
+        shades,
+        ["one", "two", "three"],
+        better_caption=np.array([2, 0, 0]),
+        better_image=np.array([1, 0, 0]),
+        shown=2,
     )
+    result.judgement.clean_probability[1:] = [0.6, 0.7]
+    page = page_of(result)
+    sizes = [
+        np.asarray(jpeg(a["src"]))[0, 0, 0] for a in page.all("img") if a["alt"][:5] == "Image"
+    ]
+    assert sizes == [10, 20, 20]
+    assert page.text.count("Suggested") == 2
+    suggestion = page.text[page.text.index("Suggested caption:") : page.text.index("2 1")]
+    assert "three" in suggestion
+
+
+def test_hostile_texts_are_shown_and_nothing_else():
+    harmless, hostile = page_of(full()), page_of(full(HOSTILE))
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
     assert hostile.text.count(HOSTILE) >= 6
-    assert [a["alt"] for a in hostile.all("img")].count(f"Image {HOSTILE}") == 2
+    assert [a["alt"] for a in hostile.all("img")].count(f"Image {HOSTILE}") == 15
     assert not any(key.startswith("on") for _, attributes in hostile.tags for key in attributes)
 
 
 def test_the_page_loads_nothing_and_runs_nothing():
-    html = report_html(full_contents(HOSTILE))
+    html = report_html(full(HOSTILE), {HOSTILE: HOSTILE})
     page = Page(html)
-    assert len(page.addresses()) == 6  # the figure twice, and four thumbnails
+    assert len(page.addresses()) == 17  # the figure twice, and thumbnails
     assert all(address.startswith("data:image/") for address in page.addresses())
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     style = html[html.index("<style>") : html.index("</style>")]
@@ -184,7 +211,7 @@ def test_the_page_loads_nothing_and_runs_nothing():
 
 
 def test_the_figure_loads_nothing_either():
-    page = Page(report_html(contents()))
+    page = page_of(regions())
     (uri,) = (attributes["src"] for attributes in page.all("img"))
     svg = base64.b64decode(uri.removeprefix("data:image/svg+xml;base64,")).decode()
     figure = Page(svg)
@@ -196,82 +223,75 @@ def test_the_figure_loads_nothing_either():
     assert "prefers-color-scheme:dark" in svg
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_thumbnails_are_small_and_keep_their_shape():
-    photographs = [picture(1000, 500), picture(30, 20), picture(3, 900)]
-    photographs.append(picture(500, 400).convert("RGBA"))
     turned = picture(400, 200)
     turned.getexif()[0x0112] = 6  # lies on its side
-    photographs.append(turned)
-    pairs = [DoubtfulPair(n, str(n), "x", 0.1, 1.0, p) for n, p in enumerate(photographs)]
-    page = Page(report_html(without_figure(worst=pairs)))
-    sizes = [jpeg(a["src"]).size for a in page.all("img")]
+    file = io.BytesIO()
+    turned.save(file, "JPEG", exif=turned.getexif())
+    shapes = [(1000, 500), (30, 20), (3, 900)]
+    images = [*(picture(*shape) for shape in shapes), picture(500, 400).convert("RGBA")]
+    page = page_of(photographs([*images, {"bytes": file.getvalue(), "path": None}]))
+    sizes = [jpeg(a["src"]).size for a in page.all("img")[1:6]]
     assert sizes == [(200, 100), (30, 20), (1, 200), (200, 160), (100, 200)]
-    assert photographs[0].size == (1000, 500)  # left as they were
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_transparent_pictures_stand_on_white():
     clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
-    page = Page(report_html(without_figure(worst=[DoubtfulPair(0, "a", "x", 0.1, 1.0, clear)])))
-    (thumbnail,) = (jpeg(a["src"]) for a in page.all("img"))
-    assert np.asarray(thumbnail).min() > 250
+    page = page_of(photographs([clear]))
+    assert np.asarray(jpeg(page.all("img")[1]["src"])).min() > 250
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_a_damaged_picture_is_said_to_be_damaged():
     file = io.BytesIO()
     picture().save(file, "PNG")
-    damaged = Image.open(io.BytesIO(file.getvalue()[:-3000]))
-    page = Page(report_html(without_figure(worst=[DoubtfulPair(0, "a", "x", 0.1, 1.0, damaged)])))
+    page = page_of(photographs([{"bytes": file.getvalue()[:-3000], "path": None}]))
     assert "image does not decode" in page.text
-    assert page.all("img") == []
+    assert len(page.all("img")) == 1  # the figure
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_endless_and_odd_captions():
-    assert escape_text("a" * 1000, 400) == "a" * 400 + " … (600 more characters)"
-    assert escape_text("a\x00b\x1bc\ud800d\u202ee\nf") == "a\ufffdb\ufffdc\ufffdd\ufffde\nf"
-    assert escape_text("👩\u200d🚒 कुत्ता") == "👩\u200d🚒 कुत्ता"  # joiners stay
-    pairs = [
-        DoubtfulPair(n, "i" * 5000, caption, float("nan"), float("inf"))
-        for n, caption in enumerate(["x" * 100_000, "", "كلب على الشاطئ", "\ud800"])
-    ]
-    html = report_html(without_figure(worst=pairs))
+    assert shorten("a" * 1000, 400) == "a" * 400 + " … (600 more characters)"
+    captions = ["x" * 100_000, "", "كلب على الشاطئ", "a\x00b\x1bc\u202ee\nf", "👩\u200d🚒 कुत्ता"]
+    result = regions(5)
+    result.captions[:] = captions
+    html = report_html(result, {"bad": "\ud800"})
     page = Page(html)
     assert len(html) < 20_000
     assert "(empty)" in page.text
-    assert "unknown" in page.text
-    captions = [a for a in page.all("p") if a.get("class", "").startswith("caption")]
-    assert len(captions) == 4
-    assert all(a["dir"] == "auto" for a in captions)
+    assert "a\ufffdb\ufffdc\ufffde\nf" in page.text
+    assert "👩\u200d🚒 कुत्ता" in page.text  # joiners stay
+    html.encode()  # no surrogate is left
+    found = [a for a in page.all("p") if a.get("class", "").startswith("caption")]
+    assert len(found) == 5
+    assert all(a["dir"] == "auto" for a in found)
 
 
 @pytest.mark.parametrize(
     ("losses", "random_losses"),
     [
-        (np.array([1.5]), np.array([])),
+        (np.array([1.5]), np.array([1.0])),
         (np.full(50, 2.0), np.full(5, 2.0)),
-        (np.full(50, 1e8, dtype=np.float32), np.array([])),
-        (np.array([np.nan, 1.0, np.inf]), np.array([np.nan])),
-        (np.array([]), np.array([1.0])),
-        (np.array([np.nan]), np.array([])),
+        (np.full(50, 1e8), np.array([1e8])),
     ],
 )
 def test_degenerate_losses(losses, random_losses):
-    given = contents(
-        losses=losses,
-        random_losses=random_losses,
-        clean_probability=np.full(len(losses), 0.4),
-        wrong_interval=(float("nan"), float("nan")),
+    clean = np.full(len(losses), 0.4)
+    result = regions(
+        len(losses), losses=losses, random_losses=random_losses, clean_probability=clean
     )
-    page = Page(report_html(given))
-    assert ("Losses of right" in page.text) == bool(np.isfinite(losses).any())
-    assert ("No pair was judged" in page.text) == (len(losses) == 0)
+    page = page_of(result)
+    assert "Losses of right" in page.text
     assert "nan" not in page.text
-    assert ("the 1 pair is wrong" in page.text) == (len(losses) == 1)
 
 
 def test_bins_part_the_pairs_as_counted_slowly():
-    given = contents()
-    bins = mixture_bins(
-        given.losses, given.random_losses, given.clean_probability, given.wrong_share
+    judgement = regions().judgement
+    bins = loss_histogram(
+        judgement.losses, judgement.random_losses, judgement.clean_probability, SHARE.share
     )
     n_bins = len(bins.pairs)
     for n in range(n_bins):
@@ -280,13 +300,12 @@ def test_bins_part_the_pairs_as_counted_slowly():
         def inside(loss, low=low, high=high, is_last=n == n_bins - 1):
             return low <= loss < high or (is_last and loss == high)
 
-        chosen = [pair for pair, loss in enumerate(given.losses) if inside(loss)]
-        wrong = sum(map(inside, given.random_losses)) / 100 * 0.198 * 200
+        chosen = [pair for pair, loss in enumerate(judgement.losses) if inside(loss)]
+        wrong = sum(map(inside, judgement.random_losses)) / 100 * 0.198 * 200
         assert bins.pairs[n] == len(chosen)
         assert bins.wrong[n] == pytest.approx(wrong)
-        assert bins.right[n] == pytest.approx(max(len(chosen) - wrong, 0))
         if chosen:
-            mean = np.mean([given.clean_probability[pair] for pair in chosen])
+            mean = np.mean([judgement.clean_probability[pair] for pair in chosen])
             assert bins.clean_probability[n] == pytest.approx(mean)
         else:
             assert np.isnan(bins.clean_probability[n])
@@ -297,12 +316,12 @@ def test_bins_part_the_pairs_as_counted_slowly():
 
 def test_outliers_do_not_squeeze_the_rest():
     losses = np.append(np.linspace(0, 1, 5000), 1e6)
-    bins = mixture_bins(losses, np.array([]), np.ones(5001), 0.1)
+    bins = loss_histogram(losses, losses[:5000], np.ones(5001), 0.0)
     assert bins.is_cut
     assert bins.edges[-1] < 2
     assert bins.pairs.sum() == 5001
     assert not bins.wrong.any()
-    assert "outermost bars include all" in mixture_svg(bins)
+    assert "outermost bars include all" in histogram_svg(bins)
 
 
 def test_numbers_are_rounded_honestly():
@@ -311,27 +330,3 @@ def test_numbers_are_rounded_honestly():
     ]
     texts = [probability(x) for x in (0, 0.0004, 0.0125, 0.9999, 1)]
     assert texts == ["0.000", "below 0.001", "0.013", "above 0.999", "1.000"]
-
-
-def test_losses_and_probabilities_must_be_of_the_same_pairs():
-    with pytest.raises(ValueError, match=r"shape \(200,\), but clean_probability has shape \(3,\)"):
-        report_html(contents(clean_probability=np.ones(3)))
-
-
-def test_a_report_is_whole_or_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "audit.html"
-    write_report(path, contents())
-    first = path.read_bytes()
-    assert first.decode("utf-8") == report_html(contents())  # the same each time
-
-    def killed(source, target):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            write_report(path, without_figure(dataset="another"))
-    assert path.read_bytes() == first
-    write_report(str(path), without_figure(dataset="another"))
-    assert b"another" in path.read_bytes()
-    assert [file.name for file in path.parent.iterdir()] == ["audit.html"]

@@ -70,7 +70,6 @@ def held_mib() -> float:
 def measure(rows: int, epochs: int) -> dict[str, Any]:
     """Audit a set of this size in this process."""
     from noisy_xmodal.audit import AuditOptions, audit
-    from noisy_xmodal.auditing.cross_fit import CrossFitRecipe
 
     with tempfile.TemporaryDirectory() as folder:
         datasets.config.HF_DATASETS_CACHE = Path(folder) / "cache"
@@ -89,8 +88,8 @@ def measure(rows: int, epochs: int) -> dict[str, Any]:
                 AuditOptions(
                     str(Path(folder) / "rows.parquet"),
                     output=Path(folder) / "audit.parquet",
-                    recipe=CrossFitRecipe(epochs=epochs),
-                    progress=False,
+                    epochs=epochs,
+                    disable_tqdm=True,
                 )
             )
         finally:

@@ -19,13 +19,14 @@ import datasets
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from noisy_xmodal.auditing.audit_pairs import prepare_pairs
-from noisy_xmodal.auditing.cross_fit import CrossFitRecipe, cross_fit
+from noisy_xmodal.arguments.audit import THRESHOLD, AuditOptions
+from noisy_xmodal.auditing.cross_fit import CrossFit
+from noisy_xmodal.data import PairDataset
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.files import write_json
 from noisy_xmodal.noise import CompleteMismatch, Pairs
 
-EACH, THRESHOLD = 5, 0.5
+EACH = 5
 KINDS = ("good", "weak", "weaker", "weakest", "blank", "cut3")
 #: Random projections of the mean region, and noise in standard deviations of each.
 _WEAK = {"weak": (24, 0.5), "weaker": (12, 1.0), "weakest": (6, 1.5)}
@@ -80,9 +81,10 @@ def part(precomp: Path, n_pairs: int, kind: str, share: float, seed: int) -> dat
 
 def measure(rows: datasets.Dataset, seed: int, work: Path) -> dict[str, Any]:
     """One audit against the truth."""
-    pairs = prepare_pairs(rows, None, np.arange(len(rows)))
-    found = cross_fit(pairs, CrossFitRecipe(rounds=1, seed=seed), work)
-    wrong = np.asarray(pairs.pairs.is_noisy)
+    pairs = PairDataset(rows)
+    fit = CrossFit(pairs, AuditOptions(rounds=1, seed=seed, disable_tqdm=True))
+    found = fit.judge(np.arange(len(rows)), work)
+    wrong = np.asarray(pairs.is_noisy)
     judged, share = found.clean_probability < THRESHOLD, found.share
     return {
         "judge_can_tell": share.can_tell,

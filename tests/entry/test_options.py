@@ -15,7 +15,7 @@ from noisy_xmodal.entry.options import Limits, OptionError, read_options
 
 COMMANDS = {"audit": AUDIT, "search": SEARCH}
 SCRIPTS = {
-    "audit": ("AuditArguments", AUDIT),
+    "audit": ("AuditOptions", AUDIT),
     "evaluate": ("EvaluationArguments", EVALUATE),
     "draw_shapes": ("DrawArguments", DRAW),
 }

@@ -9,11 +9,12 @@ import datasets
 import numpy as np
 from datasets.table import embed_table_storage
 
+from ..arguments.audit import AuditOptions
+from ..data import PairDataset
 from ..data.builders.parquet_shards import ParquetShards
 from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
 from ..files import atomic_write
 from .judgement import Judgement
-from .options import AuditOptions
 
 WEIGHTS = "clean_probability"
 _BLOCK_ROWS = 256
@@ -71,7 +72,7 @@ def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
 
 
 def write_clean_dataset(
-    dataset: datasets.Dataset,
+    pairs: PairDataset,
     clean_probability: np.ndarray,
     out: Path,
     name: str,
@@ -84,7 +85,7 @@ def write_clean_dataset(
     The folder is written atomically; `load_dataset(out)` opens it.
 
     Args:
-        dataset: The judged rows.
+        pairs: The judged pairs.
         clean_probability: Of each pair, (n_pairs,).
         out: Folder to create.
         name: Name of the dataset, for the card.
@@ -94,22 +95,16 @@ def write_clean_dataset(
 
     Returns:
         The counts `pairs_dropped`, `images_dropped` (all of whose captions are dropped),
-        `pairs_kept` and `images_kept`.
+        `pairs_kept` and `images_kept`, and the `folder`.
     """
-    lists = column_values(dataset, CAPTIONS)
-    ends = np.cumsum([len(texts) for texts in lists])
-    by_row = np.split(clean_probability, ends[:-1])
-    keep = [np.full(len(own), True) if weights else own >= threshold for own in by_row]
-    kept_rows = [row for row, own in enumerate(keep) if own.any()]
+    keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
+    kept_rows = np.unique(pairs.row_of_pair[keep])
     facts = {
-        "pairs_dropped": int(sum((~own).sum() for own in keep)),
-        "images_dropped": len(lists) - len(kept_rows),
-        "pairs_kept": int(sum(own.sum() for own in keep)),
+        "pairs_dropped": int((~keep).sum()),
+        "images_dropped": pairs.n_images - len(kept_rows),
+        "pairs_kept": int(keep.sum()),
         "images_kept": len(kept_rows),
     }
-    names = column_values(dataset, IMAGE_ID)
-    rows = _filter_captions(dataset, lists, keep, by_row if weights else None).select(kept_rows)
-    folder = f"data-{_digest(names, lists, keep, by_row)}"
     text = (
         f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
         f"`{WEIGHTS}`, one number per caption."
@@ -118,9 +113,20 @@ def write_clean_dataset(
         f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
+    # `datasets` caches a dataset by the names of its files.
+    names, lists = (column_values(pairs.dataset, column) for column in (IMAGE_ID, CAPTIONS))
+    digest = hashlib.sha256(json.dumps([names, lists]).encode())
+    digest.update(keep.tobytes() + clean_probability.tobytes())
+    folder = f"data-{digest.hexdigest()[:12]}"
+    rows = _kept_rows(pairs, keep, clean_probability if weights else None).select(kept_rows)
     with atomic_write(out) as aside:
         aside.mkdir()
-        _write_dropped(aside / "dropped.jsonl", names, lists, keep, by_row)
+        with (aside / "dropped.jsonl").open("w", encoding="utf-8") as file:
+            for pair in np.flatnonzero(~keep).tolist():
+                name_of = names[pairs.row_of_pair[pair]]
+                dropped = {"image_id": name_of, "caption": pairs.caption(pair)}
+                dropped[WEIGHTS] = round(float(clean_probability[pair]), 4)
+                file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
         with ParquetShards(aside / folder, split, rows.features) as shards:
             stored = rows.with_format("arrow")
             for start in range(0, len(rows), _BLOCK_ROWS):
@@ -129,58 +135,25 @@ def write_clean_dataset(
         (aside / "README.md").write_text(
             _CARD.format(folder=folder, split=split, name=name, text=text), encoding="utf-8"
         )
-    return facts
+    return facts | {"folder": str(out)}
 
 
-def _filter_captions(
-    dataset: datasets.Dataset,
-    lists: list[list[str]],
-    keep: list[np.ndarray],
-    weights: list[np.ndarray] | None,
+def _kept_rows(
+    pairs: PairDataset, keep: np.ndarray, weights: np.ndarray | None
 ) -> datasets.Dataset:
-    """The rows with the remaining captions, and their flags and weights."""
-    features = dataset.features
-    columns: dict[str, tuple[list[Any], Any]] = {
-        CAPTIONS: (_filter(lists, keep), features[CAPTIONS])
-    }
-    if IS_NOISY in features:
-        columns[IS_NOISY] = (_filter(column_values(dataset, IS_NOISY), keep), features[IS_NOISY])
+    """All rows with the captions of the kept pairs, and their flags and weights."""
+    rows, features = pairs.dataset, pairs.dataset.features
+    columns: dict[str, tuple[Any, Any]] = {CAPTIONS: (pairs.captions(), features[CAPTIONS])}
+    if pairs.is_noisy is not None:
+        columns[IS_NOISY] = (pairs.is_noisy.tolist(), features[IS_NOISY])
     if weights is not None:
         feature = datasets.List(datasets.Value("float32"))
-        columns[WEIGHTS] = ([own.astype(np.float32).tolist() for own in weights], feature)
-    rows = dataset.remove_columns([name for name in columns if name in features])
-    for name, (values, feature) in columns.items():
-        rows = rows.add_column(name, values, feature=feature)
+        columns[WEIGHTS] = (weights.astype(np.float32).tolist(), feature)
+    for column, (values, feature) in columns.items():
+        lists: list[list[Any]] = [[] for _ in range(pairs.n_images)]
+        for pair in np.flatnonzero(keep).tolist():
+            lists[pairs.row_of_pair[pair]].append(values[pair])
+        if column in features:
+            rows = rows.remove_columns(column)
+        rows = rows.add_column(column, lists, feature=feature)
     return rows
-
-
-def _filter(lists: list[list[Any]], keep: list[np.ndarray]) -> list[list[Any]]:
-    return [
-        [value for value, kept in zip(values, own.tolist(), strict=True) if kept]
-        for values, own in zip(lists, keep, strict=True)
-    ]
-
-
-def _digest(
-    names: list[str], lists: list[list[str]], keep: list[np.ndarray], by_row: list[np.ndarray]
-) -> str:
-    """A hash of the content for the folder's name, by which `datasets` caches the dataset."""
-    digest = hashlib.sha256(json.dumps([names, lists]).encode())
-    for values in (*keep, *by_row):
-        digest.update(values.tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _write_dropped(
-    path: Path,
-    names: list[str],
-    lists: list[list[str]],
-    keep: list[np.ndarray],
-    by_row: list[np.ndarray],
-) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for name, texts, own, values in zip(names, lists, keep, by_row, strict=True):
-            for text, kept, value in zip(texts, own.tolist(), values.tolist(), strict=True):
-                if not kept:
-                    row = {"image_id": name, "caption": text, WEIGHTS: round(value, 4)}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -17,111 +17,54 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    ResNetConfig,
+    TrainerCallback,
+    ViTImageProcessorPil,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
+from ..arguments.audit import AuditOptions
 from ..data import PairDataset
+from ..data.columns import IMAGE
 from ..evaluation.collection import embed_pairs
 from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
 from ..files import atomic_write
 from ..methods.plain import Plain
+from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.modeling_matching import MatchingModel
+from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
 from ..models.two_towers import logit_scale_of
+from ..modules import train_word_tokenizer
 from ..training import Constant, RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
-from .audit_pairs import AuditPairs, small_model
-from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
+from .judgement import Judgement, combine_losses
 
 logger = logging.get_logger(__name__)
 
 #: Steps that a model is trained for at least, as far as `_MOST_EPOCHS` allow.
 _STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 300, 4, 30
+#: From this number of pairs on, batches are large and rare words are <unk>.
+_MANY_PAIRS = 10_000
+#: Hidden size of the small models, and image size if they are trained on pixels.
+_HIDDEN, _PIXELS = 256, 64
 _MODEL, _JUDGED = "model", "judged.safetensors"
-
-
-@dataclass(frozen=True)
-class CrossFitRecipe:
-    """How the small models are trained.
-
-    Attributes:
-        folds: Parts that the images are dealt to.
-        rounds: Rounds of training; pairs are weighted from the second one on.
-        epochs: Epochs of each training; None for as many as make 300 steps, 4 to 30.
-        batch_size: Pairs of a mini-batch; None for 256, or 64 in sets of less than 10,000 pairs.
-        learning_rate: Highest learning rate of AdamW, which falls by a cosine.
-        seed: Seed of folds, weights and batches.
-        max_seq_length: Tokens that are read of a caption; None for as many as the longest has, at
-            most 256.
-    """
-
-    folds: int = 3
-    rounds: int = 2
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float = 1e-3
-    seed: int = 0
-    max_seq_length: int | None = None
-
-    def __post_init__(self) -> None:
-        least_of = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 2, "seed": 0}
-        for name, least in (least_of | {"max_seq_length": 3}).items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {value}: give at least {least}")
-
-
-def cross_fit(
-    pairs: AuditPairs, recipe: CrossFitRecipe, work: Path, progress: bool = False
-) -> Judgement:
-    """Judge every pair by a model that was trained without it.
-
-    Args:
-        pairs: What to judge.
-        recipe: How to train.
-        work: Folder for what is made on the way. What is complete in it is taken from there, and
-            a training that was interrupted goes on.
-        progress: Whether to show progress bars.
-
-    Raises:
-        ValueError: If there are fewer than two images a fold.
-        TrainingInterrupted: After a signal; the work so far is kept.
-    """
-    fold_of_row = deal_folds(pairs.groups, recipe.folds, recipe.seed)
-    judgement: Judgement | None = None
-    for number in range(1, recipe.rounds + 1):
-        folders = [work / f"round-{number}" / f"fold-{k + 1}" for k in range(recipe.folds)]
-        weights = None if judgement is None else judgement.clean_probability
-        judged = []
-        for fold, folder in enumerate(folders):
-            title = f"round {number} of {recipe.rounds}, fold {fold + 1} of {recipe.folds}"
-            trained_on = np.flatnonzero(fold_of_row != fold)
-            seed = recipe.seed + 1000 * number + fold
-            train_fold(pairs, trained_on, weights, recipe, seed, folder, title, progress)
-            held_out = np.flatnonzero(fold_of_row == fold)
-            judged.append(_judge_fold(pairs, held_out, folder, recipe.seed, progress))
-        judgement = combine_losses(
-            judged,
-            [pairs.pairs_of_rows(np.flatnonzero(fold_of_row == k)) for k in range(recipe.folds)],
-            pairs.row_of_pair,
-            fold_of_row,
-            None if judgement is None else judgement.share,
-            [folder / _MODEL for folder in folders],
-            recipe.seed,
-        )
-        for folder in (f for f in folders if number < recipe.rounds):
-            shutil.rmtree(folder / _MODEL, ignore_errors=True)
-    assert judgement is not None, "there is a round"
-    return judgement
 
 
 def deal_folds(groups: np.ndarray, n_folds: int, seed: int) -> NDArray[np.int64]:
     """Deal images to folds of nearly equal size, groups as a whole.
+
+    scikit-learn's `GroupKFold` deals by size, too, but without a seed, so to other folds.
 
     Args:
         groups: Group of each image, (n_images,).
@@ -152,53 +95,188 @@ def deal_folds(groups: np.ndarray, n_folds: int, seed: int) -> NDArray[np.int64]
     return fold_of_group[group]
 
 
-def train_fold(
-    pairs: AuditPairs,
-    rows: np.ndarray,
-    weights: np.ndarray | None,
-    recipe: CrossFitRecipe,
-    seed: int,
-    folder: Path,
-    title: str = "",
-    progress: bool = False,
-) -> None:
-    """Train a small model on the pairs of some images and keep it in `folder`.
+class CrossFit:
+    """Small models that are trained on parts of the pairs.
 
     Args:
-        pairs: All pairs.
-        rows: Images to train on, (n_rows,), ascending.
-        weights: How much each of all pairs counts, (n_pairs,), or None.
-        recipe: How to train.
-        seed: Seed of this training.
-        folder: Where checkpoints and the model go; a finished model is left as it is.
-        title: What the progress bar says.
-        progress: Whether to show one.
+        pairs: What to judge: images, region features, or `GridPairs` of images.
+        options: How to train, and whether to show progress bars.
+        device: Device of the models.
+
+    Attributes:
+        processor: Processor of captions and of features or images.
     """
-    if (folder / _MODEL).is_dir() or (folder / _JUDGED).is_file():
-        return
-    samples = pairs.of_rows(rows)
-    own = None if weights is None else weights[pairs.pairs_of_rows(rows)]
-    args = _training_arguments(samples, recipe, seed, folder)
-    set_seed(seed)
-    trainer = RobustTrainer(
-        small_model(pairs), args, Weighted(own), samples, processing_class=pairs.processor
-    )
-    for callback in (PrinterCallback, ProgressCallback, ReportCallback):
-        trainer.remove_callback(callback)
-    if progress:
-        trainer.add_callback(_StepBar(title))
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    with stop_on_signals(trainer):
-        try:
-            trainer.train(resume_from_checkpoint=last)
-        except CheckpointError as error:
-            logger.warning(f"{error} The training of {folder} begins anew.")
-            shutil.rmtree(folder)
-            trainer.train()
-    with atomic_write(folder / _MODEL) as aside:
-        trainer.model.save_pretrained(aside)
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+
+    def __init__(
+        self, pairs: PairDataset, options: AuditOptions, device: torch.device | str = "cpu"
+    ) -> None:
+        self.pairs = pairs
+        self.options = options
+        self.device = torch.device(device)
+        captions = pairs.captions()
+        words = train_word_tokenizer(
+            captions, 2 if len(captions) >= _MANY_PAIRS else 1, max_length=options.max_seq_length
+        )
+        images: Any = ViTImageProcessorPil(size={"height": _PIXELS, "width": _PIXELS})
+        if pairs.visual != IMAGE:
+            images = RegionFeatureProcessor(pairs.images[0].shape[-1])
+        self.processor = MatchingProcessor(images, words)
+
+    def judge(self, groups: np.ndarray, work: Path) -> Judgement:
+        """Judge every pair by a model that was trained without it.
+
+        Args:
+            groups: Group of each image, (n_images,). Images of a group look alike, so no model is
+                trained on one of them and judges another.
+            work: Folder for what is made on the way. What is complete in it is taken from there,
+                and a training that was interrupted goes on.
+
+        Raises:
+            ValueError: If there are fewer than two images a fold.
+            TrainingInterrupted: After a signal; the work so far is kept.
+        """
+        n_folds, n_rounds, seed = self.options.folds, self.options.rounds, self.options.seed
+        fold_of_row = deal_folds(groups, n_folds, seed)
+        judgement: Judgement | None = None
+        for number in range(1, n_rounds + 1):
+            folders = [work / f"round-{number}" / f"fold-{fold + 1}" for fold in range(n_folds)]
+            weights = None if judgement is None else judgement.clean_probability
+            judged = []
+            for fold, folder in enumerate(folders):
+                title = f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}"
+                others, own = (np.flatnonzero(fold_of_row != fold), fold_of_row == fold)
+                self.train(others, weights, seed + 1000 * number + fold, folder, title)
+                judged.append(self._judge_fold(np.flatnonzero(own), folder))
+            judgement = combine_losses(
+                judged,
+                self.pairs.row_of_pair,
+                fold_of_row,
+                None if judgement is None else judgement.share,
+                [folder / _MODEL for folder in folders],
+                seed,
+            )
+            for folder in (f for f in folders if number < n_rounds):
+                shutil.rmtree(folder / _MODEL, ignore_errors=True)
+        assert judgement is not None, "there is a round"
+        return judgement
+
+    def train(
+        self,
+        rows: np.ndarray,
+        weights: np.ndarray | None,
+        seed: int,
+        folder: Path,
+        title: str = "",
+    ) -> None:
+        """Train a small model on the pairs of some images and keep it in `folder`.
+
+        Args:
+            rows: Images to train on, (n_rows,), ascending.
+            weights: How much each of all pairs counts, (n_pairs,), or None.
+            seed: Seed of this training.
+            folder: Where checkpoints and the model go; a finished model is left as it is.
+            title: What the progress bar says.
+        """
+        if (folder / _MODEL).is_dir() or (folder / _JUDGED).is_file():
+            return
+        samples = self.pairs.select(rows)
+        if weights is not None:
+            weights = weights[np.isin(self.pairs.row_of_pair, rows)]
+        args = self._training_arguments(len(samples), seed, folder)
+        set_seed(seed)
+        trainer = RobustTrainer(
+            self._new_model(), args, Weighted(weights), samples, processing_class=self.processor
+        )
+        for callback in (PrinterCallback, ProgressCallback, ReportCallback):
+            trainer.remove_callback(callback)
+        if not self.options.disable_tqdm:
+            trainer.add_callback(_StepBar(title))
+        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        with stop_on_signals(trainer):
+            try:
+                trainer.train(resume_from_checkpoint=last)
+            except CheckpointError as error:
+                logger.warning(f"{error} The training of {folder} begins anew.")
+                shutil.rmtree(folder)
+                trainer.train()
+        with atomic_write(folder / _MODEL) as aside:
+            trainer.model.save_pretrained(aside)
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+    def _new_model(self) -> MatchingModel:
+        """A two-tower model: words and regions, pooled and compared by cosine."""
+        uses_pixels = self.pairs.visual == IMAGE
+        vision = ResNetConfig(
+            embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
+        )
+        return MatchingModel(
+            MatchingConfig(
+                vision_config=vision if uses_pixels else None,
+                region_size=getattr(self.processor.image_processor, "region_size", 2048),
+                word_encoder="words",
+                vocab_size=len(self.processor.tokenizer),
+                word_size=_HIDDEN,
+                hidden_size=_HIDDEN,
+                dropout=0.5,
+                image_dropout=0.0 if uses_pixels else 0.3,
+                normalize_tokens=False,
+                similarity="cosine",
+                similarity_options={"image_pooling": "attention", "projection": True},
+            )
+        )
+
+    def _training_arguments(self, n_pairs: int, seed: int, folder: Path) -> RobustTrainingArguments:
+        batch = self.options.batch_size or (256 if n_pairs >= _MANY_PAIRS else 64)
+        batch = min(batch, n_pairs)
+        epochs = -(-_STEPS // max(1, n_pairs // batch))
+        return _OneDevice(
+            str(folder),
+            warmup_epochs=0,
+            num_train_epochs=self.options.epochs
+            or int(np.clip(epochs, _LEAST_EPOCHS, _MOST_EPOCHS)),
+            per_device_train_batch_size=batch,
+            learning_rate=self.options.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.1,
+            weight_decay=1e-4,
+            seed=seed,
+            eval_strategy="no",
+            save_strategy="epoch",
+            save_total_limit=1,
+            logging_strategy="no",
+            load_best_model_at_end=False,
+            plot_divisions=False,
+            disable_tqdm=True,
+            report_to="none",
+            dataloader_pin_memory=False,
+        )
+
+    def _judge_fold(self, rows: np.ndarray, folder: Path) -> PairLosses:
+        """Losses of the pairs of some images by the model in `folder`, or the losses kept there."""
+        kept = folder / _JUDGED
+        if not kept.is_file():
+            model = MatchingModel.from_pretrained(folder / _MODEL).to(self.device)
+            samples, progress = self.pairs.select(rows), not self.options.disable_tqdm
+            images, texts = embed_pairs(
+                model, self.processor, samples.images, samples.captions(), folder, progress
+            )
+            judged = pair_losses_from_vectors(
+                images,
+                texts,
+                samples.row_of_pair,
+                logit_scale_of(model),
+                self.options.seed,
+                samples.shared_texts,
+            )
+            # Of an array with gaps, such as a column, safetensors would keep other numbers.
+            whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
+            with atomic_write(kept) as aside:
+                save_file(whole, str(aside))
+            del images, texts
+            for name in ("images.npy", "texts.npy"):
+                (folder / name).unlink()
+        return PairLosses(**load_file(str(kept)))
 
 
 class Weighted(Plain):
@@ -221,35 +299,6 @@ class _OneDevice(RobustTrainingArguments):
         return min(1, super().n_gpu)
 
 
-def _training_arguments(
-    samples: PairDataset, recipe: CrossFitRecipe, seed: int, folder: Path
-) -> RobustTrainingArguments:
-    batch = recipe.batch_size or (256 if len(samples) >= 10_000 else 64)
-    batch = min(batch, len(samples))
-    steps = max(1, len(samples) // batch)
-    epochs = recipe.epochs or int(np.clip(-(-_STEPS // steps), _LEAST_EPOCHS, _MOST_EPOCHS))
-    return _OneDevice(
-        str(folder),
-        warmup_epochs=0,
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        weight_decay=1e-4,
-        seed=seed,
-        eval_strategy="no",
-        save_strategy="epoch",
-        save_total_limit=1,
-        logging_strategy="no",
-        load_best_model_at_end=False,
-        plot_divisions=False,
-        disable_tqdm=True,
-        report_to="none",
-        dataloader_pin_memory=False,
-    )
-
-
 class _StepBar(TrainerCallback):
     """One progress bar for one training."""
 
@@ -265,49 +314,3 @@ class _StepBar(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._bar.close()
-
-
-def _judge_fold(
-    pairs: AuditPairs, rows: np.ndarray, folder: Path, seed: int, progress: bool
-) -> PairLosses:
-    """Losses of the pairs of some images by the model in `folder`, or those that it gave before."""
-    kept = folder / _JUDGED
-    if not kept.is_file():
-        model = MatchingModel.from_pretrained(folder / _MODEL).to(pairs.device)
-        samples = pairs.of_rows(rows)
-        images, texts = embed_pairs(
-            model, pairs.processor, samples.images, samples.captions(), folder, progress
-        )
-        scale = logit_scale_of(model)
-        judged = pair_losses_from_vectors(
-            images, texts, samples.row_of_pair, scale, seed, samples.shared_texts
-        )
-        # Of an array with gaps, such as a column, safetensors would keep other numbers.
-        whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
-        with atomic_write(kept) as aside:
-            save_file(whole, str(aside))
-        del images, texts
-        for file in (folder / "images.npy", folder / "texts.npy"):
-            file.unlink()
-    return PairLosses(**load_file(str(kept)))
-
-
-def how_cross_fitted(recipe: CrossFitRecipe) -> tuple[str, str]:
-    """Which models judged, and why they can be trusted, for the report.
-
-    Args:
-        recipe: How they were trained.
-    """
-    later = (
-        f" They were trained {recipe.rounds} times; from the second time on each pair was weighted "
-        "by its clean probability."
-        if recipe.rounds > 1
-        else ""
-    )
-    return (
-        f"Judged by {recipe.folds} small models that were trained on this dataset.",
-        f"The images were split into {recipe.folds} folds, and those that look alike are in one "
-        "fold. Each model was trained on the other folds and judged its own, so no pair was judged "
-        f"by a model that had seen it, its image or its image's other captions.{later} "
-        f"{LOSS_EXPLANATION} The share of wrong pairs comes from the first training.",
-    )

@@ -1,10 +1,10 @@
 """Image features of a pretrained vision model for the small models of an audit, cached on disk."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -14,7 +14,7 @@ from ..entry.errors import load_part
 from ..evaluation.cache import complete_rows
 from ..evaluation.grids import grid_features
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
-from .image_scan import ImageScan
+from .loading import AuditRows
 
 IMAGENET, PIXELS = "imagenet", "none"
 _SIDE = 224
@@ -51,27 +51,23 @@ def vision_model_name(option: str | None) -> tuple[str | None, list[str]]:
     return option or IMAGENET, []
 
 
-def audit_features(
-    name: str,
-    pictures: Sequence[Any],
-    scan: ImageScan,
-    folder: Path,
-    device: str,
-    progress: bool,
+def image_features(
+    name: str, rows: AuditRows, cache_dir: Path | None, device: str, progress: bool = False
 ) -> np.ndarray:
     """Region features of images, (n_images, n_regions, size), float16, mapped from the cache.
 
     Args:
         name: "imagenet", or a transformers vision model.
-        pictures: The images; slicing must give a list.
-        scan: The scan of the images, whose fingerprint identifies them.
-        folder: The cache.
+        rows: The rows; their fingerprint identifies the images.
+        cache_dir: The folder of the cache; by default in the cache of `datasets`.
         device: Device of the vision model.
         progress: Whether to show a progress bar.
     """
-    key = f"{scan.fingerprint()}-{hashlib.sha256(model_state(name).encode()).hexdigest()[:8]}"
+    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_audit"
+    key = f"{rows.fingerprint()}-{hashlib.sha256(model_state(name).encode()).hexdigest()[:8]}"
     path = folder / f"{key}-grid.npy"
-    features = complete_rows(path, len(pictures))
+    images = rows.pairs.images
+    features = complete_rows(path, len(images))
     if features is not None:
         return features
     if name == IMAGENET:
@@ -86,7 +82,7 @@ def audit_features(
         model = load_part(AutoModel, name, use_safetensors=True)
         processor = load_part(AutoImageProcessor, name, backend="pil")
         model = getattr(model, "vision_model", model).eval()  # the image tower of a CLIP
-    return grid_features(model.to(device), processor, pictures, path, progress=progress)
+    return grid_features(model.to(device), processor, images, path, progress=progress)
 
 
 def model_state(name: str) -> str:

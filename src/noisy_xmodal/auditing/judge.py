@@ -13,7 +13,7 @@ from ..entry.errors import load_part
 from ..evaluation.collection import embed_pairs
 from ..evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
-from .judgement import LOSS_EXPLANATION, Judgement, combine_losses
+from .judgement import Judgement, combine_losses
 
 
 def load_judge(name: str, device: torch.device | str) -> tuple[Any, Any]:
@@ -103,19 +103,4 @@ def judge_by_model(
         losses = pair_losses_from_scores(
             model, processor, images, captions, rows, scale, seed, pairs.shared_texts, progress
         )
-    fold_of_row = np.zeros(pairs.n_images, dtype=np.int64)
-    return combine_losses([losses], [np.arange(len(rows))], rows, fold_of_row, seed=seed)
-
-
-def describe_judge(name: str) -> tuple[str, str]:
-    """Name and reliability of the judge, for the report.
-
-    Args:
-        name: Name of the model.
-    """
-    return (
-        f"Judged by {name}.",
-        "One model judged all pairs. If it was trained on these pairs, it may have memorised the "
-        "wrong ones; an audit without a model trains models that judge only unseen pairs. "
-        f"{LOSS_EXPLANATION}",
-    )
+    return combine_losses([losses], rows, np.zeros(pairs.n_images, dtype=np.int64), seed=seed)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments.audit import THRESHOLD
 from ..evaluation.pair_losses import PairLosses
 from ..noise.random_pairs import (
     WrongShare,
@@ -15,11 +17,6 @@ from ..noise.random_pairs import (
     random_pair_tail,
 )
 from ..noise.sibling_evidence import Evidence, joined, tail_with_siblings
-
-LOSS_EXPLANATION = (
-    "Losses are compared with those of random pairs: images with captions of other images, which "
-    "are certainly wrong. If an image has several captions, the others serve as evidence too."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +44,26 @@ class Judgement:
     fold_of_row: NDArray[np.int64]
     models: Sequence[Path] = ()
 
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Pair ids, worst first, (n_pairs,)."""
+        return np.lexsort((-self.losses, -self.tail, self.clean_probability))
+
+    @cached_property
+    def is_wrong(self) -> NDArray[np.bool_]:
+        """Whether each pair is more likely wrong than right, (n_pairs,)."""
+        return self.clean_probability < THRESHOLD
+
 
 def combine_losses(
     model_losses: Sequence[PairLosses],
-    model_pairs: Sequence[NDArray[np.int64]],
     row_of_pair: NDArray[np.int64],
     fold_of_row: NDArray[np.int64],
     share: WrongShare | None = None,
     models: Sequence[Path] = (),
     seed: int = 0,
 ) -> Judgement:
-    """Combine the losses of several models, each of different pairs.
+    """Combine the losses of several models, each of the pairs of one fold.
 
     Each pair is ranked among the random pairs of its model. The share of wrong pairs is estimated
     from the losses alone, which are the same for a random caption and a random set of captions. If
@@ -65,27 +71,28 @@ def combine_losses(
     agree with each other say nothing about the image.
 
     Args:
-        model_losses: Losses of each model.
-        model_pairs: The pairs of each model.
+        model_losses: Losses by the model of each fold, of its pairs in ascending order.
         row_of_pair: Image of each pair, (n_pairs,).
         fold_of_row: See `Judgement`.
         share: The share of wrong pairs, if it is already known.
         models: See `Judgement`.
         seed: Seed of the interval.
     """
-    losses, tail = np.empty(len(row_of_pair)), np.empty(len(row_of_pair))
-    parts = []
-    for pairs, result in zip(model_pairs, model_losses, strict=True):
-        losses[pairs] = result.losses
-        tail[pairs] = random_pair_tail(result.losses, result.random_losses)
-        exchanged = result.caption_exchanged, result.set_exchanged
-        parts.append(Evidence(result.evidence, *exchanged).scored())
-    random_losses = np.concatenate([result.random_losses for result in model_losses])
+    order = np.argsort(fold_of_row[row_of_pair], kind="stable")  # pairs of the first fold first
+    losses, tail = np.empty(len(order)), np.empty(len(order))
+    losses[order] = np.concatenate([part.losses for part in model_losses])
+    tail[order] = np.concatenate(
+        [random_pair_tail(part.losses, part.random_losses) for part in model_losses]
+    )
+    random_losses = np.concatenate([part.random_losses for part in model_losses])
     if share is None:
         share = estimate_wrong_share(tail, len(random_losses), row_of_pair, seed=seed)
     sets = None
     if share.share is not None:
-        order = np.concatenate(list(model_pairs))
-        tail[order], sets = tail_with_siblings(joined(parts), tail[order], share.share)
+        evidence = [
+            Evidence(part.evidence, part.caption_exchanged, part.set_exchanged).scored()
+            for part in model_losses
+        ]
+        tail[order], sets = tail_with_siblings(joined(evidence), tail[order], share.share)
     clean = clean_given_share(tail, share.share)
     return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row, models)

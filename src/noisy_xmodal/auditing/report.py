@@ -1,203 +1,118 @@
 """The report of an audit: one self-contained HTML file."""
 
 import base64
-import math
-from collections.abc import Sequence
-from pathlib import Path
+import io
+import re
+from collections.abc import Mapping
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
-from ..files import write_text
-from .contents import AuditContents
-from .report_cards import duplicates_entry, pair_card
-from .report_page import count, decimal, escape_text, items, name, page, percent, section
-from .report_plot import NARROW, WIDE, mixture_bins, mixture_svg
+from ..data.columns import IMAGE
+from ..data.pictures import open_picture, stored_pictures
+from .report_plot import NARROW, WIDE, histogram_svg, loss_histogram
+from .result import AuditResult
 
-_MEASURES = (
-    ("auroc", "AUROC", "1: every wrong pair has a larger loss than any right pair; 0.5: chance"),
-    ("average_precision", "Average precision", "1: no right pair ranks before a wrong pair"),
-    ("precision_at_100", "Precision at 100", "wrong pairs among the 100 worst"),
-    ("precision_at_500", "Precision at 500", "wrong pairs among the 500 worst"),
-)
-
-_READING = (
-    "The <b>loss</b> of a pair measures how badly image and caption match according to the judge. "
-    "Losses are comparable within an audit, but not between audits.",
-    "The <b>clean probability</b> compares a pair's loss with the losses of images with captions "
-    "of other images, almost all of which are wrong. Below 0.5 a pair is more likely wrong than "
-    "right.",
-    "The <b>share of wrong pairs</b> is estimated from all losses together, so it may differ from "
-    "the share of pairs judged wrong. It can be correct even if single judgements are not.",
-    "A judge makes errors. Rare objects, foreign words and text inside images look wrong to it, "
-    "and captions that match only loosely look right: check pairs before you delete them.",
-    "A <b>suggestion</b> is the best match in this dataset according to the judge. It may still be "
-    "wrong.",
-)
+_THUMBNAIL, _QUALITY = 200, 80  # pixels on the long side, and JPEG quality
+_GROUPS, _MEMBERS = 8, 6  # of duplicates of each kind, and images of each group
+#: Control characters, surrogates, and marks that reverse the displayed order of characters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 
 
-def write_report(path: str | Path, contents: AuditContents) -> None:
-    """Write the report atomically.
-
-    Args:
-        path: The HTML file; missing folders are created.
-        contents: Contents of the report.
-    """
-    write_text(path, report_html(contents))
-
-
-def report_html(contents: AuditContents) -> str:
+def report_html(result: AuditResult, facts: Mapping[str, str]) -> str:
     """The report as HTML with embedded thumbnails, without scripts or external resources.
 
     Args:
-        contents: Contents of the report; all texts are escaped.
-
-    Raises:
-        ValueError: If the numbers of losses and clean probabilities differ.
+        result: What the audit found; all texts are escaped.
+        facts: Facts of the run by name, for the end of the page.
     """
-    if contents.losses.shape != contents.clean_probability.shape:
-        raise ValueError(
-            f"losses has shape {contents.losses.shape}, but clean_probability has shape "
-            f"{contents.clean_probability.shape}: give both for every pair"
-        )
-    parts = (
-        _answer(contents),
-        _notes("Warnings", contents.warnings, "notes warnings"),
-        _notes("Left out", contents.left_out, "notes"),
-        _mixture(contents),
-        _oracle(contents),
-        _worst(contents),
-        _duplicates(contents),
-        section("How to read this page", items(list(_READING), "reading")),
-        _facts(contents),
+    pairs = result.rows.pairs
+    pictures = stored_pictures(pairs.dataset) if pairs.visual == IMAGE else None
+
+    def thumbnail(row: int) -> str | None:
+        assert pictures is not None, "the template asks for thumbnails of pictures only"
+        return thumbnail_uri(pictures[row][IMAGE])
+
+    share = result.judgement.share
+    drawn = share.high if share.share is None else share.share
+    losses, random_losses = result.judgement.losses, result.judgement.random_losses
+    bins = loss_histogram(losses, random_losses, result.judgement.clean_probability, drawn)
+    figures = [base64.b64encode(histogram_svg(bins, size).encode()) for size in (WIDE, NARROW)]
+    environment = Environment(
+        loader=PackageLoader("noisy_xmodal.auditing", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return page(f"Audit of {contents.dataset}", "\n".join(part for part in parts if part))
+    environment.filters |= {"percent": percent, "probability": probability, "shorten": shorten}
+    return environment.get_template("report.html.jinja").render(
+        result=result,
+        options=result.options,
+        judgement=result.judgement,
+        share=share,
+        drawn=drawn,
+        losses={"low": losses.min(), "high": losses.max(), "median": np.median(losses)},
+        random_median=np.median(random_losses),
+        figures=[figure.decode() for figure in figures],
+        worst=result.judgement.order[: result.options.shown].tolist(),
+        row_of_pair=pairs.row_of_pair.tolist(),
+        duplicates=_duplicates(result),
+        thumbnail=thumbnail if pictures is not None else None,
+        facts=facts,
+    )
 
 
-def _answer(contents: AuditContents) -> str:
-    n_pairs = len(contents.losses)
-    n_wrong = int((contents.clean_probability < 0.5).sum())
-    low, high = contents.wrong_interval
-    interval = basis = ""
-    level = f"{100 * contents.confidence:.3g}\N{NO-BREAK SPACE}%"
-    verb = "is" if n_pairs == 1 else "are"
-    answer = (
-        f"About <strong>{_share(contents)}</strong> of the {count(n_pairs, 'pair')} {verb} wrong"
-    )
-    if contents.wrong_share is None:
-        answer = f"How many of the {count(n_pairs, 'pair')} are wrong is <strong>unknown</strong>"
-        interval = f" <span>(at most {percent(high)})</span>"
-        basis = '<p class="lead">The judge does not distinguish them from random pairs.</p>\n'
-    elif math.isfinite(low) and math.isfinite(high):
-        interval = f" <span>({percent(low, unit=False)} to {percent(high)})</span>"
-        basis = f'<p class="lead">{level} interval; estimated from all losses together.</p>\n'
-    answer += interval
-    tiles = [
-        f"<b>{n_wrong:,}</b>judged wrong (clean probability below 0.5)",
-        f"<b>{n_pairs:,}</b>pairs of an image and a caption",
-        f"<b>{contents.n_images:,}</b>images",
+def _duplicates(result: AuditResult) -> list[tuple[str | None, int, list[int]]]:
+    """The repeated caption, or None for similar images, and number and first rows of the images."""
+    groups = [(None, group) for group in result.rows.alike[:_GROUPS]]
+    return [
+        (text, len(group), group[:_MEMBERS].tolist())
+        for text, group in (*groups, *result.repeated[:_GROUPS])
     ]
-    return (
-        f"<header>\n<h1>Audit of {name(contents.dataset)}</h1>\n"
-        f'<p class="answer">{answer if n_pairs else "No pair was judged"}</p>\n'
-        f"{basis if n_pairs else ''}"
-        f'{items(tiles, "tiles")}\n<p class="judge">{escape_text(contents.judge)}</p>\n'
-        f'<p class="how">{escape_text(contents.how)}</p>\n</header>'
-    )
 
 
-def _share(contents: AuditContents) -> str:
-    """The share of wrong pairs, or that it is unknown."""
-    return "unknown" if contents.wrong_share is None else percent(contents.wrong_share)
+def thumbnail_uri(stored: dict[str, object]) -> str | None:
+    """A `data:` URI of a small JPEG.
+
+    Args:
+        stored: A picture of any mode and size, as in a row of `stored_pictures`.
+
+    Returns:
+        The URI, or None if the picture does not decode.
+    """
+    try:
+        small = open_picture(stored).copy()
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        file = io.BytesIO()
+        # A new image, without EXIF data and colour profile.
+        Image.fromarray(np.asarray(small)).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    except (OSError, SyntaxError, ValueError):  # raised by Pillow for damaged files
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _notes(heading: str, notes: Sequence[str], css_class: str) -> str:
-    entries = [escape_text(note) for note in notes]
-    return section(heading, items(entries, css_class)) if entries else ""
+def _printable(value: object) -> object:
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")  # no output of a macro
+    return _UNPRINTABLE.sub("\ufffd", str(value)) if is_text else value
 
 
-def _mixture(contents: AuditContents) -> str:
-    losses = contents.losses
-    finite = losses[np.isfinite(losses)]
-    if not len(finite):
-        return ""
-    share = contents.wrong_share
-    drawn = contents.wrong_interval[1] if share is None else share
-    bins = mixture_bins(losses, contents.random_losses, contents.clean_probability, drawn)
-    wide, narrow = (_svg_uri(mixture_svg(bins, size)) for size in (WIDE, NARROW))
-    alternative = (
-        f"Histogram of the losses of {count(len(finite), 'pair')}, from {finite.min():.3g} to "
-        f"{finite.max():.3g}, median {np.median(finite):.3g}"
-    )
-    random = contents.random_losses[np.isfinite(contents.random_losses)]
-    lead = "The lower line is the mean clean probability of the pairs with that loss."
-    if len(random):
-        alternative += f"; median of random re-pairings {np.median(random):.3g}"
-        lead = (
-            f"Red: the losses of {len(random):,} random re-pairings, almost all of which are "
-            f"wrong, scaled to {'at most ' if share is None else ''}{percent(drawn)} of the pairs. "
-            f"Green: the rest of the losses of all pairs. {lead}"
-        )
-    picture = (
-        f'<div class="panel"><picture><source media="(max-width: 640px)" srcset="{narrow}">'
-        f'<img src="{wide}" alt="{escape_text(alternative)}."></picture></div>'
-    )
-    return section("Losses of right and wrong pairs", picture, lead)
+def shorten(text: str, longest: int) -> str:
+    """A text, cut after some characters with the number of those left out."""
+    n_more = len(text) - longest
+    return text if n_more <= 0 else f"{text[:longest]} … ({n_more:,} more characters)"
 
 
-def _svg_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+def percent(share: float, unit: bool = True) -> str:
+    """A share in percent, with a second decimal if it is below 1 %."""
+    digits = 2 if 0 < share < 0.01 else 1
+    return f"{100 * share:.{digits}f}" + ("\N{NO-BREAK SPACE}%" if unit else "")
 
 
-def _oracle(contents: AuditContents) -> str:
-    """Evaluation of the judgement, if the truth is known."""
-    rows = []
-    for key, title, meaning in _MEASURES:
-        if key in contents.oracle:
-            value = contents.oracle[key]
-            rows.append((title, meaning, "too few pairs" if value is None else decimal(value)))
-    true_share = contents.oracle.get("true_share")
-    if true_share is not None:
-        rows.append(("True share of wrong pairs", "from the truth", percent(true_share)))
-        rows.append(("Estimated share", "without the truth", _share(contents)))
-    if not rows:
-        return ""
-    body = "".join(
-        f'<tr><th scope="row">{title}<small>{meaning}</small></th>'
-        f'<td class="value">{value}</td></tr>'
-        for title, meaning, value in rows
-    )
-    head = '<tr><th scope="col">Measure</th><th scope="col">Value</th></tr>'
-    table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-    lead = "The dataset has the truth about these pairs. The judge did not use it."
-    return section("Comparison with the truth", f'<div class="panel fitting">{table}</div>', lead)
-
-
-def _worst(contents: AuditContents) -> str:
-    if not contents.worst:
-        return ""
-    cards = "\n".join(pair_card(pair, rank) for rank, pair in enumerate(contents.worst, 1))
-    n_worst = len(contents.worst)
-    heading = "The worst pair" if n_worst == 1 else f"The {n_worst:,} worst pairs"
-    lead = "Worst first. The mark on the bar is the clean probability, from 0 to 1."
-    return section(heading, f'<ol class="cards">\n{cards}\n</ol>', lead)
-
-
-def _duplicates(contents: AuditContents) -> str:
-    if not contents.duplicates:
-        return ""
-    entries = "\n".join(duplicates_entry(group) for group in contents.duplicates)
-    lead = (
-        "Copies of one image with different captions make each other look wrong, and a caption of "
-        "many images says little about each of them."
-    )
-    return section("Duplicates", f'<ul class="copies">\n{entries}\n</ul>', lead)
-
-
-def _facts(contents: AuditContents) -> str:
-    if not contents.facts:
-        return ""
-    entries = "".join(
-        f"<dt>{escape_text(key)}</dt><dd>{escape_text(value)}</dd>"
-        for key, value in contents.facts.items()
-    )
-    return section("Facts", f'<dl class="facts panel">{entries}</dl>')
+def probability(value: float) -> str:
+    """A probability with three digits, never rounded to 0 or 1."""
+    if 0 < value < 0.001:
+        return "below 0.001"
+    return "above 0.999" if 0.999 < value < 1 else f"{value:.3f}"

@@ -1,7 +1,7 @@
 """The plot of the losses of right and wrong pairs, as SVG for light and dark pages."""
 
 import io
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -34,15 +34,13 @@ _MAX_BINS, _MIN_BINS = 60, 10
 _OUTLIERS, _FAR = 0.001, 3
 
 
-@dataclass(frozen=True)
-class MixtureBins:
+class LossHistogram(NamedTuple):
     """Histogram of the losses.
 
     Attributes:
         edges: Edges of the bins, (n_bins + 1,).
         pairs: Number of pairs in each bin, (n_bins,).
         wrong: Number of wrong pairs expected from random re-pairings, (n_bins,).
-        right: Number of remaining pairs, (n_bins,).
         clean_probability: Mean over the pairs of each bin, NaN for empty bins, (n_bins,).
         is_cut: Whether the outermost bins include all values beyond the edges.
     """
@@ -50,57 +48,44 @@ class MixtureBins:
     edges: np.ndarray
     pairs: np.ndarray
     wrong: np.ndarray
-    right: np.ndarray
     clean_probability: np.ndarray
     is_cut: bool
 
 
-def mixture_bins(
+def loss_histogram(
     losses: np.ndarray,
     random_losses: np.ndarray,
     clean_probability: np.ndarray,
     wrong_share: float,
-) -> MixtureBins:
-    """Compute the histogram of all pairs, divided into wrong and right pairs.
+) -> LossHistogram:
+    """Compute the histogram of all pairs and the part of wrong ones.
 
     Args:
-        losses: Of all pairs, (n_pairs,), at least one of them finite; others are not counted.
-        random_losses: Of random re-pairings, (n_random,); may be empty.
+        losses: Of all pairs, (n_pairs,).
+        random_losses: Of random re-pairings, (n_random,).
         clean_probability: Of each pair, (n_pairs,).
         wrong_share: Share of wrong pairs.
     """
-    counted = np.isfinite(losses)
-    losses, clean_probability = losses[counted], clean_probability[counted]
-    random_losses = random_losses[np.isfinite(random_losses)]
-    edges, is_cut = _edges(losses, random_losses)
-    inside = np.clip(losses, edges[0], edges[-1])
-    pairs = np.histogram(inside, edges)[0]
-    wrong = np.zeros(len(pairs))
-    if len(random_losses):
-        counts = np.histogram(np.clip(random_losses, edges[0], edges[-1]), edges)[0]
-        wrong = counts / len(random_losses) * wrong_share * len(losses)
-    sums = np.histogram(inside, edges, weights=clean_probability)[0]
-    mean = np.divide(sums, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return MixtureBins(edges, pairs, wrong, np.maximum(pairs - wrong, 0), mean, is_cut)
-
-
-def _edges(losses: np.ndarray, random_losses: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Edges of the bins, and whether there are outliers beyond them."""
     values = np.concatenate([losses, random_losses]).astype(np.float64)
     low, high = values.min(), values.max()
     inner_low, inner_high = np.quantile(values, [_OUTLIERS, 1 - _OUTLIERS])
     is_cut = bool(high - low > _FAR * (inner_high - inner_low) > 0)
     if is_cut:
         low, high = inner_low, inner_high
-    n_values = min(len(losses), len(random_losses) or len(losses))
-    n_bins = int(np.clip(np.sqrt(n_values), _MIN_BINS, _MAX_BINS))
+    n_bins = int(np.clip(np.sqrt(min(len(losses), len(random_losses))), _MIN_BINS, _MAX_BINS))
     edges = np.linspace(low, high, n_bins + 1)
     if not (np.diff(edges) > 0).all():  # all losses are (nearly) equal
         edges = np.linspace(low - 0.5, high + 0.5, n_bins + 1)
-    return edges, is_cut
+    inside = np.clip(losses, edges[0], edges[-1])
+    pairs = np.histogram(inside, edges)[0]
+    random = np.histogram(np.clip(random_losses, edges[0], edges[-1]), edges)[0]
+    wrong = random / len(random_losses) * wrong_share * len(losses)
+    sums = np.histogram(inside, edges, weights=clean_probability)[0]
+    mean = np.divide(sums, pairs, out=np.full(n_bins, np.nan), where=pairs > 0)
+    return LossHistogram(edges, pairs, wrong, mean, is_cut)
 
 
-def mixture_svg(bins: MixtureBins, size: tuple[float, float] = WIDE) -> str:
+def histogram_svg(bins: LossHistogram, size: tuple[float, float] = WIDE) -> str:
     """Draw the histogram, with the clean probability below it.
 
     Args:
@@ -112,7 +97,7 @@ def mixture_svg(bins: MixtureBins, size: tuple[float, float] = WIDE) -> str:
     """
     file = io.StringIO()
     with rc_context(_PARAMETERS):
-        figure = _mixture_figure(bins, size)
+        figure = _figure(bins, size)
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     svg = file.getvalue()
@@ -121,12 +106,13 @@ def mixture_svg(bins: MixtureBins, size: tuple[float, float] = WIDE) -> str:
     return svg[:end] + _STYLE + svg[end:]
 
 
-def _mixture_figure(bins: MixtureBins, size: tuple[float, float]) -> Figure:
+def _figure(bins: LossHistogram, size: tuple[float, float]) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.6, 1])
     has_wrong = bool(bins.wrong.any())
     upper.stairs(bins.pairs, bins.edges, color=_INK, lw=1.1, label="all pairs")
-    parts = [(bins.right, RIGHT_COLOR, "right pairs" if has_wrong else "pairs")]
+    right = np.maximum(bins.pairs - bins.wrong, 0)
+    parts = [(right, RIGHT_COLOR, "right pairs" if has_wrong else "pairs")]
     if has_wrong:
         parts.append((bins.wrong, WRONG_COLOR, "wrong pairs (from random re-pairings)"))
     for counts, color, label in parts:

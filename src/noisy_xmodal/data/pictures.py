@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -103,7 +103,9 @@ def image_problems(
     return problems
 
 
-def image_problem(source: Path | bytes) -> str | None:
+def image_problem(
+    source: Path | bytes, look: Callable[[Image.Image], object] | None = None
+) -> str | None:
     """Describes why a picture cannot be decoded; None if it can.
 
     The size is checked before any pixel is decoded. JPEG files are decoded at an eighth of their
@@ -111,6 +113,7 @@ def image_problem(source: Path | bytes) -> str | None:
 
     Args:
         source: A file, or its content.
+        look: Called with the decoded picture, a small gray one if the file is a JPEG.
     """
     try:
         with _opened(source) as image:
@@ -120,8 +123,10 @@ def image_problem(source: Path | bytes) -> str | None:
                     f"a decompression bomb of {image.width:,} x {image.height:,} pixels, more than "
                     f"PIL.Image.MAX_IMAGE_PIXELS, {limit:,}"
                 )
-            image.draft(None, (1, 1))
+            image.draft("L", (16, 16))
             image.load()
+            if look is not None:
+                look(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return f"a decompression bomb ({error})"
     except UnidentifiedImageError:

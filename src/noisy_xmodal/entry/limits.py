@@ -16,6 +16,8 @@ AUDIT = {
     "folds": Limits(excludes=(_MODEL,), least=2),
     "rounds": Limits(excludes=(_MODEL,), least=1),
     "epochs": Limits(excludes=(_MODEL,), least=1),
+    "batch_size": Limits(excludes=(_MODEL,), least=2),
+    "learning_rate": Limits(excludes=(_MODEL,), least=0),
     "max_seq_length": Limits(excludes=(_MODEL,), least=3),
     "seed": _SEED,
     "shown": _COUNT,

@@ -56,7 +56,7 @@ def check_options(table: Mapping[str, Limits], values: Mapping[str, Any], typed:
     for name, value in values.items():
         if name in typed and value in ("", Path("")):
             raise OptionError(f"--{name} is empty: give a value, or leave it out")
-        _check_value(name, value, table.get(name, Limits()))
+        check_value(name, value, table.get(name, Limits()))
     active = {name for name in typed if values[name] is not None and values[name] is not False}
     for name in sorted(active):
         limits = table.get(name, Limits())
@@ -142,7 +142,17 @@ def spelled(message: str, names: Mapping[str, str]) -> str:
     return re.sub(r"--(\w+)", lambda match: names.get(match[1], match[0]), message)
 
 
-def _check_value(name: str, value: Any, limits: Limits) -> None:
+def check_value(name: str, value: Any, limits: Limits) -> None:
+    """Refuse a value that is out of range.
+
+    Args:
+        name: Name of the option.
+        value: Its value, or a list of values; None is not checked.
+        limits: Its limits.
+
+    Raises:
+        OptionError: The value is out of range.
+    """
     if value is None:
         return
     if limits.one_of and value not in limits.one_of:
