@@ -21,7 +21,7 @@ class CC152KArguments(PictureArguments):
 
 if __name__ == "__main__":
     answer_help(CC152KArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import CC152K
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import CC152K
+    from noisy_xmodal.data.readers.command import main
 
     main(CC152K, CC152KArguments)

@@ -22,7 +22,7 @@ class CocoArguments(CaptionNoiseArguments, PictureArguments):
 
 if __name__ == "__main__":
     answer_help(CocoArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import Coco
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import Coco
+    from noisy_xmodal.data.readers.command import main
 
     main(Coco, CocoArguments)

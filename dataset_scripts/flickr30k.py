@@ -21,7 +21,7 @@ class Flickr30kArguments(CaptionNoiseArguments, PictureArguments):
 
 if __name__ == "__main__":
     answer_help(Flickr30kArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import Flickr30k
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import Flickr30k
+    from noisy_xmodal.data.readers.command import main
 
     main(Flickr30k, Flickr30kArguments)

@@ -22,7 +22,7 @@ class Flickr8kArguments(CaptionNoiseArguments, PictureArguments):
 
 if __name__ == "__main__":
     answer_help(Flickr8kArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import Flickr8k
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import Flickr8k
+    from noisy_xmodal.data.readers.command import main
 
     main(Flickr8k, Flickr8kArguments)

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from transformers import HfArgumentParser
 
-from noisy_xmodal.data.builders import Coco, Precomp, write_dataset
+from noisy_xmodal.data.readers import Coco, Precomp, write_dataset
 from noisy_xmodal.entry.door import enter
 
 N_CLASSES = 80

@@ -25,7 +25,7 @@ class OpenMojiArguments(CaptionNoiseArguments):
 
 if __name__ == "__main__":
     answer_help(OpenMojiArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import OpenMoji
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import OpenMoji
+    from noisy_xmodal.data.readers.command import main
 
     main(OpenMoji, OpenMojiArguments)

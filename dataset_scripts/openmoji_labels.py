@@ -8,7 +8,7 @@ from noisy_xmodal.entry.quick_help import answer_help
 
 if __name__ == "__main__":
     answer_help(LabelNoiseArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import OpenMojiLabels
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import OpenMojiLabels
+    from noisy_xmodal.data.readers.command import main
 
     main(OpenMojiLabels, LabelNoiseArguments)

@@ -33,7 +33,7 @@ class PairsArguments(CaptionNoiseArguments, PictureArguments):
 
 if __name__ == "__main__":
     answer_help(PairsArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import OwnPairs
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import OwnPairs
+    from noisy_xmodal.data.readers.command import main
 
     main(OwnPairs, PairsArguments)

@@ -30,7 +30,7 @@ class PascalSentenceArguments(CaptionNoiseArguments, PictureArguments):
 
 if __name__ == "__main__":
     answer_help(PascalSentenceArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import PascalSentence
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import PascalSentence
+    from noisy_xmodal.data.readers.command import main
 
     main(PascalSentence, PascalSentenceArguments)

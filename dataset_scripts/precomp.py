@@ -29,7 +29,7 @@ class PrecompArguments(CaptionNoiseArguments):
 
 if __name__ == "__main__":
     answer_help(PrecompArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import Precomp
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import Precomp
+    from noisy_xmodal.data.readers.command import main
 
     main(Precomp, PrecompArguments)

@@ -22,7 +22,7 @@ class WikipediaArguments(LabelNoiseArguments):
 
 if __name__ == "__main__":
     answer_help(WikipediaArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import Wikipedia
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import Wikipedia
+    from noisy_xmodal.data.readers.command import main
 
     main(Wikipedia, WikipediaArguments)

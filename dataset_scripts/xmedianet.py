@@ -21,7 +21,7 @@ class XMediaNetArguments(LabelNoiseArguments):
 
 if __name__ == "__main__":
     answer_help(XMediaNetArguments, description=__doc__)  # the imports below take seconds
-    from noisy_xmodal.data.builders import XMediaNet
-    from noisy_xmodal.data.builders.command import main
+    from noisy_xmodal.data.readers import XMediaNet
+    from noisy_xmodal.data.readers.command import main
 
     main(XMediaNet, XMediaNetArguments)

@@ -106,7 +106,7 @@ from noisy_xmodal.data import (
     validate_pairs,
     with_vectors,
 )
-from noisy_xmodal.data.builders import load_openmoji, load_openmoji_labels
+from noisy_xmodal.data.readers import load_openmoji, load_openmoji_labels
 from noisy_xmodal.entry.devices import device_of
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.entry.limits import EVALUATE

@@ -46,7 +46,7 @@ from transformers import AutoModel, AutoProcessor, HfArgumentParser
 
 from noisy_xmodal import RcarModel
 from noisy_xmodal.data import PairDataset, append_boxes, load_pairs
-from noisy_xmodal.data.builders import load_openmoji
+from noisy_xmodal.data.readers import load_openmoji
 from noisy_xmodal.entry.errors import load_part
 from noisy_xmodal.evaluation.scoring import length_order
 from noisy_xmodal.files import write_json

@@ -30,9 +30,9 @@ from .auditing.report import report_html
 from .auditing.result import AuditResult
 from .auditing.suggestions import AuditContext, suggest
 from .data import PairDataset, append_boxes
-from .data.builders.parquet_folder import check_out
 from .data.columns import IMAGE
 from .data.pair_dataset import GridPairs
+from .data.writing import check_out
 from .entry.devices import device_of
 from .entry.errors import Stopped
 from .entry.outputs import check_output, check_writable, is_summary, only_one

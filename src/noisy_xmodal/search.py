@@ -19,10 +19,10 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 from .data import DatasetError, PairDataset, append_boxes, load_pairs
-from .data.builders import embedded_pairs
 from .data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values
 from .data.digests import combined_digest, image_digests, text_digests
 from .data.pictures import image_problems, picture_source, stored_pictures
+from .data.readers import embedded_pairs
 from .entry.devices import device_of
 from .entry.errors import load_part
 from .entry.outputs import check_output, is_summary

@@ -31,8 +31,8 @@ from work import Task, Work
 
 from noisy_xmodal import NcrProcessor, RegionFeatureProcessor
 from noisy_xmodal.data import PairCollator, PairDataset, load_pairs, validate_pairs
-from noisy_xmodal.data.builders import Precomp, write_dataset
-from noisy_xmodal.data.builders.array_file import open_array
+from noisy_xmodal.data.readers import Precomp, write_dataset
+from noisy_xmodal.data.readers.array_file import open_array
 from noisy_xmodal.modules import train_word_tokenizer
 
 SHAPE = (36, 2048)  # regions and their length, of an image

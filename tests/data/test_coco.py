@@ -16,11 +16,10 @@ from karpathy_layout import (
     write_instances,
     write_karpathy,
 )
-from noisy_xmodal.data.builders import CleanSplit, write_dataset
-from noisy_xmodal.data.builders.coco import Coco
-from noisy_xmodal.data.builders.coco_objects import find_annotations, read_annotations
 from noisy_xmodal.data.columns import DatasetError
 from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers import CleanSplit, write_dataset
+from noisy_xmodal.data.readers.coco import Coco, find_annotations, read_annotations
 
 Writer = Callable[..., Path]
 SPLITS = {"train": 12, "restval": 8, "val": 3, "test": 4}
@@ -91,8 +90,8 @@ def test_captions_after_the_fifth_are_left_out_and_counted(tmp_path: Path) -> No
         entries[2]["sentences"].append({**entries[2]["sentences"][0], "raw": f"More {k}"})
     splits = write(write_karpathy(tmp_path / "raw", "coco", entries), tmp_path / "out", ["clean"])
     assert splits["train"].n_captions == 15
-    assert "2 captions after the first 5 of an image left out" in splits["train"].facts.notes
-    assert not any("after the first" in note for note in splits["test"].facts.notes)
+    assert "2 captions after the first 5 of an image left out" in splits["train"].notes
+    assert not any("after the first" in note for note in splits["test"].notes)
 
 
 def test_objects(raw: Path, tmp_path: Path, entries: list[dict[str, Any]]) -> None:
@@ -250,7 +249,7 @@ def test_annotations_that_break_the_layout(
     message: str,
 ) -> None:
     edit(raw / "annotations" / "instances_val2014.json", spoil)
-    monkeypatch.setattr("noisy_xmodal.data.builders.karpathy.check_splits", None)  # comes later
+    monkeypatch.setattr("noisy_xmodal.data.readers.karpathy.check_pictures", None)  # comes later
     with pytest.raises(DatasetError, match=message):
         write(raw, tmp_path / "out", ["clean"])
     assert not (tmp_path / "out").exists()

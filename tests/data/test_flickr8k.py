@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from karpathy_layout import karpathy_entries, load, truth, write_karpathy, write_picture
-from noisy_xmodal.data.builders import CleanSplit, write_dataset
-from noisy_xmodal.data.builders.flickr8k import Flickr8k
 from noisy_xmodal.data.columns import DatasetError
+from noisy_xmodal.data.readers import CleanSplit, write_dataset
+from noisy_xmodal.data.readers.flickr8k import Flickr8k
 
 Entries = list[dict[str, Any]]
 SPLITS = {"train": 10, "val": 2, "test": 3}
@@ -38,7 +38,7 @@ def test_flickr8k_original_files(tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     entries = write_original(raw, SPLITS)
     splits = write(raw, out, ["clean", "cmp_image_40"])
-    assert splits["train"].facts.notes[0] == (
+    assert splits["train"].notes[0] == (
         "listed by Flickr8k.token.txt and its image lists, pictures of Flicker8k_Dataset/"
     )
     loaded = load(out, "cmp_image_40")

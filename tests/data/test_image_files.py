@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageFile
 
 from karpathy_layout import write_picture
-from noisy_xmodal.data.builders.clean_split import Facts, block_table
-from noisy_xmodal.data.builders.image_files import ImageSplit, check_images, check_splits
+from noisy_xmodal.data.clean_split import CleanSplit, PictureFiles, block_table
 from noisy_xmodal.data.columns import DatasetError
 from noisy_xmodal.data.pictures import image_problems
+from noisy_xmodal.data.readers.image_files import check_pictures
 
 
 def write_pictures(folder: Path, names: list[str]) -> list[Path]:
@@ -50,6 +50,14 @@ def replace_by_a_web_page(path: Path) -> None:
     path.write_text("<html>Not found</html>")
 
 
+def check(paths: list[Path], on_bad_image: str = "error") -> list[str]:
+    """The names of the pictures that are kept."""
+    columns = {"image": PictureFiles(paths), "image_id": [path.stem for path in paths]}
+    split = CleanSplit(columns)
+    check_pictures({"train": split}, on_bad_image)
+    return split.columns["image_id"]
+
+
 @pytest.mark.parametrize(
     ("suffix", "spoil"),
     [
@@ -61,9 +69,9 @@ def replace_by_a_web_page(path: Path) -> None:
 def test_bad_files_are_found(tmp_path: Path, suffix: str, spoil: Callable[[Path], object]) -> None:
     paths = write_pictures(tmp_path, [f"{name}.{suffix}" for name in "abcd"])
     spoil(paths[2])
-    assert check_images(paths, "skip") == [True, True, False, True]
+    assert check(paths, "skip") == ["a", "b", "d"]
     with pytest.raises(DatasetError, match=rf"^1 of 4 pictures are bad\. c \(.*c\.{suffix}\): .+"):
-        check_images(paths)
+        check(paths)
 
 
 def test_good_files_of_all_kinds(tmp_path: Path) -> None:
@@ -71,20 +79,19 @@ def test_good_files_of_all_kinds(tmp_path: Path) -> None:
     for name, mode in (("a.jpg", "CMYK"), ("b.jpg", "L"), ("c.png", "RGBA"), ("d.gif", "P")):
         picture.convert(mode).save(tmp_path / name)
     picture.save(tmp_path / "e.jpg", progressive=True)
-    assert all(check_images(sorted(tmp_path.iterdir())))
+    assert check(sorted(tmp_path.iterdir())) == list("abcde")
 
 
 def test_the_error_counts_all_and_names_three(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path, [f"{i}.jpg" for i in range(20)])
     for path in paths[5:12]:
         cut(path)
-    ids = [f"id{i}" for i in range(20)]
     with pytest.raises(DatasetError) as caught:
-        check_images(paths, "error", ids)
+        check(paths)
     message = str(caught.value)
-    assert "7 of 20 pictures are bad. The first 3: id5 (" in message
-    assert "id7" in message
-    assert "id8" not in message
+    assert "7 of 20 pictures are bad. The first 3: 5 (" in message
+    assert "7.jpg" in message
+    assert "8.jpg" not in message
     assert "truncated" in message
     assert "on_bad_image='skip'" in message
 
@@ -103,8 +110,9 @@ def test_a_bomb_is_refused_by_its_header(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(DatasetError, match=r"a \(.*a\.png\): a decompression bomb"):
-            check_images(paths)
-        assert check_images(paths, "skip") == [False]
+            check(paths)
+        with pytest.raises(DatasetError, match="None of the 1 pictures"):
+            check(paths, "skip")
 
 
 def test_contents_are_judged_as_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +129,7 @@ def test_contents_are_judged_as_files_are(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_no_limit_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    assert check_images(write_pictures(tmp_path, ["a.png"])) == [True]
+    assert check(write_pictures(tmp_path, ["a.png"])) == ["a"]
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -137,29 +145,29 @@ def test_missing_files_come_first(
         match=r"4 of 6 pictures are missing\. The first 3: 0.jpg, 1.jpg, 2.jpg\. "
         r"Searched: [^,]*there\.",
     ):
-        check_images(paths, on_bad_image)
+        check(paths, on_bad_image)
 
 
-def split_of(paths: list[Path]) -> ImageSplit:
+def split_of(paths: list[Path]) -> CleanSplit:
     n = len(paths)
-    facts = Facts(
-        captions=[[f"caption {i}"] for i in range(n)],
-        objects=[[i] for i in range(n)],
-        tags=[[str(i)] for i in range(n)],
-        labels=np.arange(n),
-    )
-    return ImageSplit(paths, [f"id{i}" for i in range(n)], facts, {"height": list(range(n))})
+    columns = {
+        "image": PictureFiles(paths),
+        "image_id": [f"id{i}" for i in range(n)],
+        "tags": [[str(i)] for i in range(n)],
+        "captions": [[f"caption {i}"] for i in range(n)],
+        "objects": [[i] for i in range(n)],
+    }
+    return CleanSplit(columns, labels=np.arange(n))
 
 
 def test_columns_hold_the_files(tmp_path: Path) -> None:
     paths = write_pictures(tmp_path, [f"{i}.jpg" for i in range(5)])
-    columns = split_of(paths).columns(1, 3)
+    columns = split_of(paths).read(1, 3)
     assert columns["image"].to_pylist() == [
         {"bytes": path.read_bytes(), "path": path.name} for path in paths[1:3]
     ]
     assert columns["image_id"] == ["id1", "id2"]
-    assert columns["height"] == [1, 2]
-    features = datasets.Features({"image": datasets.Image(), "height": datasets.Value("int32")})
+    features = datasets.Features({"image": datasets.Image(), "image_id": datasets.Value("string")})
     table = block_table(columns, {}, 1, 3, features.arrow_schema)
     read = datasets.Dataset(table)[1]["image"]
     with Image.open(paths[2]) as expected:
@@ -170,23 +178,24 @@ def test_bad_rows_are_left_out_everywhere_and_counted(tmp_path: Path) -> None:
     train = split_of(write_pictures(tmp_path / "a", [f"{i}.jpg" for i in range(9)]))
     test = split_of(write_pictures(tmp_path / "b", [f"{i}.jpg" for i in range(3)]))
     for row in (0, 3, 4, 8):
-        cut(train.paths[row])
-    check_splits({"train": train, "test": test}, "skip")
+        cut(train.columns["image"].paths[row])
+    check_pictures({"train": train, "test": test}, "skip")
     left = [1, 2, 5, 6, 7]
     assert len(train) == 5
-    assert train.image_ids == [f"id{i}" for i in left]
-    assert [path.name for path in train.paths] == [f"{i}.jpg" for i in left]
-    assert train.facts.captions == [[f"caption {i}"] for i in left]
-    assert train.facts.objects == [[i] for i in left]
-    assert train.facts.tags == [[str(i)] for i in left]
-    assert train.facts.labels is not None
-    assert train.facts.labels.tolist() == left
-    assert train.extra == {"height": left}
-    assert train.facts.notes == [
+    assert [path.name for path in train.columns["image"].paths] == [f"{i}.jpg" for i in left]
+    assert {name: values for name, values in train.columns.items() if name != "image"} == {
+        "image_id": [f"id{i}" for i in left],
+        "tags": [[str(i)] for i in left],
+        "captions": [[f"caption {i}"] for i in left],
+        "objects": [[i] for i in left],
+    }
+    assert train.labels is not None
+    assert train.labels.tolist() == left
+    assert train.notes == [
         "4 of 9 pictures do not decode and were left out: 0.jpg, 3.jpg, 4.jpg, ..."
     ]
     assert len(test) == 3
-    assert test.facts.notes == []
+    assert test.notes == []
 
 
 def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
@@ -195,9 +204,9 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
         for name in ("train", "test")
     }
     for split in splits.values():
-        cut(split.paths[1])
+        cut(split.columns["image"].paths[1])
     with pytest.raises(DatasetError, match="2 of 4 pictures are bad"):
-        check_splits(splits, "error")
-    cut(splits["test"].paths[0])
+        check_pictures(splits, "error")
+    cut(splits["test"].columns["image"].paths[0])
     with pytest.raises(DatasetError, match="None of the 2 pictures of split 'test' decodes"):
-        check_splits(splits, "skip")
+        check_pictures(splits, "skip")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.data import DatasetError, inject_noise, noise_protocol, validate_pairs
-from noisy_xmodal.data.builders import Precomp, write_dataset
+from noisy_xmodal.data.readers import Precomp, write_dataset
 from noisy_xmodal.noise import (
     CompleteMismatch,
     Pairs,

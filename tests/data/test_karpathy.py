@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from karpathy_layout import karpathy_entries, load, truth, write_karpathy
-from noisy_xmodal.data.builders import CleanSplit, write_dataset
-from noisy_xmodal.data.builders.flickr30k import Flickr30k
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.pair_dataset import PairDataset
 from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers import CleanSplit, write_dataset
+from noisy_xmodal.data.readers.flickr30k import Flickr30k
 
 Entries = list[dict[str, Any]]
 Writer = Callable[..., Path]
@@ -88,7 +88,7 @@ def test_published_sizes_need_no_note(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Flickr30k, "SIZES", (10, 2, 4))
     raw = write_karpathy(tmp_path / "raw", "flickr30k", karpathy_entries(SPLITS))
     splits = write(raw, tmp_path / "out")
-    has_note = {name: "published" in str(split.facts.notes) for name, split in splits.items()}
+    has_note = {name: "published" in str(split.notes) for name, split in splits.items()}
     assert has_note == {"train": False, "validation": False, "test": True}
 
 
@@ -105,7 +105,7 @@ def test_published_sizes_need_no_note(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_places_of_the_pictures(tmp_path: Path, place: str, told: str) -> None:
     raw = write_karpathy(tmp_path / "raw", "flickr30k", karpathy_entries({"train": 3}), place)
     splits = write(raw, tmp_path / "out")
-    assert splits["train"].facts.notes[0].endswith(f"pictures of {told}")
+    assert splits["train"].notes[0].endswith(f"pictures of {told}")
 
 
 def test_the_split_file_may_lie_one_folder_down(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_breaks_in_captions_become_spaces(tmp_path: Path) -> None:
     entries[1]["sentences"][2]["raw"] = " A dog\nruns\t\r\nhome.  Fast. \n"
     raw = write_karpathy(tmp_path / "raw", "flickr30k", entries)
     splits = write(raw, tmp_path / "out")
-    assert splits["train"].facts.captions is not None
-    assert splits["train"].facts.captions[1][2] == "A dog runs home.  Fast."
+    assert splits["train"].captions is not None
+    assert splits["train"].captions[1][2] == "A dog runs home.  Fast."
 
 
 def test_bad_pictures(tmp_path: Path) -> None:
@@ -167,7 +167,10 @@ SPOILS: list[tuple[Callable[[Entries], object], str]] = [
     (lambda e: e[2].pop("sentences"), r"image 2 .*the key 'sentences' is missing"),
     (lambda e: change(e, 2, sentences=[]), r"image 2 .*there are no sentences"),
     (lambda e: e[4]["sentences"][1].pop("raw"), r"image 4 .*sentence 1: 'raw' is missing"),
-    (lambda e: change(e[4]["sentences"], 1, raw=" \n"), r"image 4 .*sentence 1: 'raw' is empty"),
+    (
+        lambda e: change(e[4]["sentences"], 1, raw=" \n"),
+        r"image 4 .*sentence 1: 'raw' is .*empty or not",
+    ),
     (lambda e: change(e, 1, split="dev"), r"image 1 .*the split 'dev' is unknown"),
     (
         lambda e: change(e, 5, filename=e[2]["filename"]),
@@ -234,7 +237,7 @@ def test_region_features(write_split: Writer, tmp_path: Path) -> None:
     assert "the published split has 29,000 images" in card
     features[3] = np.inf
     np.save(raw / "train_ims.npy", features)
-    with pytest.raises(DatasetError, match="row 3: the features have NaN"):
+    with pytest.raises(DatasetError, match=r"row 3 .*: the features have NaN"):
         write(raw, tmp_path / "other")
 
 

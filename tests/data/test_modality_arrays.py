@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.builders import clean_split
-from noisy_xmodal.data.builders.array_file import ArrayFile
-from noisy_xmodal.data.builders.modality_arrays import VectorSplit, open_modality_splits
+from noisy_xmodal.data import clean_split
 from noisy_xmodal.data.columns import DatasetError
+from noisy_xmodal.data.readers.array_file import ArrayFile
+from noisy_xmodal.data.readers.modality_arrays import open_modality_splits
 
 LABELS = [2, 0, 1, 1, 2, 0, 0, 2, 1, 0]
 N, IMAGE_DIM, TEXT_DIM = len(LABELS), 4, 3
@@ -47,14 +47,14 @@ def lines(*values: Any) -> str:
     return "".join(f"{value}\n" for value in values)
 
 
-def values_of(split: VectorSplit, column: str) -> np.ndarray:
-    return np.array(split.columns(0, len(split))[column].to_pylist())
+def values_of(split: clean_split.CleanSplit, column: str) -> np.ndarray:
+    return np.array(split.read(0, len(split))[column].to_pylist())
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_vectors_stay_in_their_files(tmp_path: Path, dtype: Any) -> None:
     split = open_modality_splits(write_split(tmp_path / "raw", dtype=dtype))["train"]
-    assert isinstance(split.image, ArrayFile)
+    assert isinstance(split.columns["image_features"].values, ArrayFile)
     stored = np.float16 if dtype == np.float16 else np.float32
     for column, name, dim in (
         ("image_features", "train", IMAGE_DIM),
@@ -63,10 +63,10 @@ def test_vectors_stay_in_their_files(tmp_path: Path, dtype: Any) -> None:
         expected = vectors(name, dim, dtype).astype(stored)
         np.testing.assert_array_equal(values_of(split, column), expected)
         np.testing.assert_array_equal(
-            split.columns(3, 5)[column].to_pylist(), expected[3:5].astype(np.float64)
+            split.read(3, 5)[column].to_pylist(), expected[3:5].astype(np.float64)
         )
         assert split.features()[column].feature.dtype == np.dtype(stored).name
-    assert split.columns(2, 4)["image_id"] == ["train-2", "train-3"]
+    assert split.read(2, 4)["image_id"] == ["train-2", "train-3"]
     assert "text_id" not in split.features()
 
 
@@ -83,44 +83,44 @@ def test_vectors_stay_in_their_files(tmp_path: Path, dtype: Any) -> None:
     ids=["numbers", "column", "floats", "one-hot", "one-hot-transposed", "text"],
 )
 def test_forms_of_labels(tmp_path: Path, labels: Any) -> None:
-    facts = open_modality_splits(write_split(tmp_path / "raw", labels=labels))["train"].facts
-    assert facts.labels is not None
-    assert facts.labels.tolist() == LABELS
-    assert facts.class_names == ("0", "1", "2")
+    split = open_modality_splits(write_split(tmp_path / "raw", labels=labels))["train"]
+    assert split.labels is not None
+    assert split.labels.tolist() == LABELS
+    assert split.class_names == ("0", "1", "2")
 
 
 @pytest.mark.parametrize("labels", [LABELS, [n + 1 for n in LABELS], lines(*LABELS)])
 def test_numbers_index_the_names_from_0_or_from_1(tmp_path: Path, labels: Any) -> None:
     raw = write_split(tmp_path / "raw", labels=labels)
     (raw / "classes.txt").write_text("art\nbiology\nfilm\n")
-    facts = open_modality_splits(raw)["train"].facts
-    assert facts.class_names == ("art", "biology", "film")
-    assert facts.labels is not None
-    assert facts.labels.tolist() == LABELS
+    split = open_modality_splits(raw)["train"]
+    assert split.class_names == ("art", "biology", "film")
+    assert split.labels is not None
+    assert split.labels.tolist() == LABELS
 
 
 def test_where_numbers_begin_is_asked_of_all_splits(tmp_path: Path) -> None:
     raw = write_split(tmp_path / "raw", labels=[n + 1 for n in LABELS])
     write_split(raw, "test", labels=[2, 3] * 5)
     (raw / "classes.txt").write_text("art\nbiology\nfilm\n")
-    facts = open_modality_splits(raw)["test"].facts
-    assert [facts.class_names[n] for n in facts.labels] == ["biology", "film"] * 5
+    split = open_modality_splits(raw)["test"]
+    assert [split.class_names[n] for n in split.labels] == ["biology", "film"] * 5
 
 
 def test_names_as_labels(tmp_path: Path) -> None:
     named = lines(*("cab"[n] for n in LABELS))
     raw = write_split(tmp_path / "raw", labels=named)
-    facts = open_modality_splits(raw)["train"].facts
-    assert facts.class_names == ("a", "b", "c")
-    assert [facts.class_names[n] for n in facts.labels] == ["cab"[n] for n in LABELS]
+    split = open_modality_splits(raw)["train"]
+    assert split.class_names == ("a", "b", "c")
+    assert [split.class_names[n] for n in split.labels] == ["cab"[n] for n in LABELS]
     (raw / "classes.txt").write_text("c\nb\na\nnobody\n")
-    assert open_modality_splits(raw)["train"].facts.class_names == ("c", "b", "a", "nobody")
+    assert open_modality_splits(raw)["train"].class_names == ("c", "b", "a", "nobody")
 
 
 def test_ids_come_from_files(raw: Path) -> None:
     (raw / "train_image_ids.txt").write_text(lines(*(f"picture {i}" for i in range(N))))
     (raw / "train_text_ids.txt").write_text(lines(*(f"page {i // 2}" for i in range(N))))
-    columns = open_modality_splits(raw)["train"].columns(4, 6)
+    columns = open_modality_splits(raw)["train"].read(4, 6)
     assert columns["image_id"] == ["picture 4", "picture 5"]
     assert columns["text_id"] == ["page 2", "page 2"]
 
@@ -130,17 +130,17 @@ def test_names_of_the_validation_split(raw: Path, stem: str) -> None:
     write_split(raw, stem, labels=[0, 2] * 5)
     splits = open_modality_splits(raw)
     assert set(splits) == {"train", "validation"}
-    assert splits["validation"].facts.labels.tolist() == [0, 2] * 5
-    assert splits["validation"].columns(0, 1)["image_id"] == ["validation-0"]
+    assert splits["validation"].labels.tolist() == [0, 2] * 5
+    assert splits["validation"].read(0, 1)["image_id"] == ["validation-0"]
 
 
 def test_an_evaluation_split_may_be_alone_or_lack_classes(tmp_path: Path) -> None:
     raw = write_split(tmp_path / "raw", "test", labels=[7, 5] * 5)
-    assert open_modality_splits(raw)["test"].facts.class_names == ("5", "7")
+    assert open_modality_splits(raw)["test"].class_names == ("5", "7")
     write_split(raw, labels=[5, 6, 7, 8, 9] * 2)
-    facts = open_modality_splits(raw)["test"].facts
-    assert facts.class_names == ("5", "6", "7", "8", "9")
-    assert facts.labels.tolist() == [2, 0] * 5
+    split = open_modality_splits(raw)["test"]
+    assert split.class_names == ("5", "6", "7", "8", "9")
+    assert split.labels.tolist() == [2, 0] * 5
 
 
 def spoil_vector(raw: Path, value: float = np.nan, dtype: Any = np.float32) -> None:
@@ -173,7 +173,7 @@ OBJECTS = np.array([{}] * N, dtype=object)
     ("spoil", "message"),
     [
         (spoil_vector, r"train_image\.npy, split 'train', row 7 .*NaN or infinite"),
-        (lambda raw: spoil_vector(raw, 1e300, np.float64), r"row 7 .*infinite values, as float32"),
+        (lambda raw: spoil_vector(raw, 1e300, np.float64), r"row 7 .*infinite values as float32"),
         (cut_file, r"train_text\.npy is truncated or damaged"),
         (
             save("train_image.npy", OBJECTS),
@@ -229,7 +229,8 @@ def test_a_number_below_the_first_class(tmp_path: Path) -> None:
 
 def test_rows_are_counted_over_blocks(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean_split, "BLOCK_BYTES", 3 * 4 * IMAGE_DIM)
-    assert open_modality_splits(raw)["train"].block_rows == 3
+    blocks = open_modality_splits(raw)["train"].blocks("Reading")
+    assert list(blocks)[:2] == [(0, 3), (3, 6)]
     spoil_vector(raw)
     with pytest.raises(DatasetError, match=r"row 7 "):
         open_modality_splits(raw)

@@ -8,8 +8,8 @@ import pytest
 from scipy import sparse
 from scipy.io import savemat
 
-from noisy_xmodal.data.builders.modality_arrays import open_modality_splits
 from noisy_xmodal.data.columns import DatasetError
+from noisy_xmodal.data.readers.modality_arrays import open_modality_splits
 
 LABELS = [2, 0, 1, 1, 2, 0, 0, 2, 1, 0]
 N = len(LABELS)
@@ -46,9 +46,9 @@ def write_mats(folder: Path, files: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("style", KEYS)
 def test_keys_of_matlab_files(tmp_path: Path, style: str) -> None:
     split = open_modality_splits(write_mats(tmp_path / "raw", KEYS[style]))["train"]
-    np.testing.assert_array_equal(split.image, IMAGE)
-    np.testing.assert_array_equal(split.text, TEXT)
-    assert split.facts.labels.tolist() == LABELS
+    np.testing.assert_array_equal(split.columns["image_features"].values, IMAGE)
+    np.testing.assert_array_equal(split.columns["text_features"].values, TEXT)
+    assert split.labels.tolist() == LABELS
 
 
 def test_splits_of_matlab_files(tmp_path: Path) -> None:

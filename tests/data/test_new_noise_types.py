@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from noisy_xmodal.data import inject_noise, noise_protocol
-from noisy_xmodal.data.builders import OwnPairs, Precomp, Wikipedia, write_dataset
-from noisy_xmodal.data.builders.base import offered_configs
 from noisy_xmodal.data.columns import DatasetError
+from noisy_xmodal.data.readers import OwnPairs, Precomp, Wikipedia, write_dataset
+from noisy_xmodal.data.readers.base import offered_configs
 from noisy_xmodal.noise import (
     NOISE_TYPES,
     CaptionNoise,

@@ -12,7 +12,10 @@ pytest.importorskip("resvg_py", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emoji", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emojis", reason="needs noisy-xmodal[demo]")
 
-from noisy_xmodal.data.builders import (
+from noisy_xmodal.data.columns import DatasetError, validate_pairs
+from noisy_xmodal.data.pair_dataset import PairDataset
+from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers import (
     OpenMoji,
     load_openmoji,
     openmoji,
@@ -20,11 +23,8 @@ from noisy_xmodal.data.builders import (
     openmoji_pictures,
     write_dataset,
 )
-from noisy_xmodal.data.builders.openmoji_captions import code_points, emoji_table, same
-from noisy_xmodal.data.builders.openmoji_pictures import group_copies, split_pictures
-from noisy_xmodal.data.columns import DatasetError, validate_pairs
-from noisy_xmodal.data.pair_dataset import PairDataset
-from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers.openmoji_captions import code_points, emoji_table, same
+from noisy_xmodal.data.readers.openmoji_pictures import group_copies, split_pictures
 
 Table = dict[tuple[int, ...], openmoji_captions.Emoji]
 

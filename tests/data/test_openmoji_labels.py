@@ -12,7 +12,10 @@ pytest.importorskip("resvg_py", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emoji", reason="needs noisy-xmodal[demo]")
 pytest.importorskip("emojis", reason="needs noisy-xmodal[demo]")
 
-from noisy_xmodal.data.builders import (
+from noisy_xmodal.data.columns import DatasetError, validate_pairs
+from noisy_xmodal.data.plain_vectors import caption_features, picture_features
+from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers import (
     OpenMojiLabels,
     load_openmoji_labels,
     openmoji,
@@ -20,16 +23,13 @@ from noisy_xmodal.data.builders import (
     openmoji_pictures,
     write_dataset,
 )
-from noisy_xmodal.data.builders.openmoji_captions import (
+from noisy_xmodal.data.readers.openmoji_captions import (
     CodePoints,
     code_points,
     emoji_table,
     n_tones,
 )
-from noisy_xmodal.data.builders.openmoji_labels import base_of, split_classes, unique_bases
-from noisy_xmodal.data.columns import DatasetError, validate_pairs
-from noisy_xmodal.data.plain_vectors import caption_features, picture_features
-from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers.openmoji_labels import base_of, split_classes, unique_bases
 
 PER_CLASS = 12
 RUNNER = 0x1F3C3

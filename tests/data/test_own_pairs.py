@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.data import DatasetError, noise_protocol, validate_pairs
-from noisy_xmodal.data.builders import OwnPairs, write_dataset
+from noisy_xmodal.data.readers import OwnPairs, write_dataset
 from tar_files import pairs, write_tar
 
 SCRIPT = Path(__file__).parents[2] / "dataset_scripts" / "pairs.py"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisy_xmodal.data.builders.parquet_folder import write_dataset
-from noisy_xmodal.data.builders.pascal_sentence import PascalSentence, open_pascal_splits
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers.pascal_sentence import PascalSentence, open_pascal_splits
+from noisy_xmodal.data.writing import write_dataset
 
 CLASSES = ("aeroplane", "bird", "sofa")
 
@@ -131,8 +131,8 @@ def test_names_of_folders_and_files(
     (raw / pictures / "bird" / ".DS_Store").touch()
     splits = open_pascal_splits(raw)
     assert [len(split) for split in splits.values()] == [24, 3, 3]
-    assert splits["train"].image_ids[8] == "bird/2008_000000"
-    assert splits["train"].facts.captions[8][4] == "A bird of 2008_000000, sentence 4."
+    assert splits["train"].columns["image_id"][8] == "bird/2008_000000"
+    assert splits["train"].captions[8][4] == "A bird of 2008_000000, sentence 4."
 
 
 def test_an_incomplete_copy_says_so(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_incomplete_copy_says_so(tmp_path: Path) -> None:
     (raw / "sentence" / "sofa" / "2008_000001.txt").write_text("One.\nTwo.")
     splits = open_pascal_splits(raw)
     assert [len(split) for split in splits.values()] == [47, 5, 7]
-    assert splits["train"].facts.notes == [
+    assert splits["train"].notes == [
         "3 classes, not 20",
         "class 'aeroplane' has 20 pictures, not 50",
         "class 'bird' has 19 pictures, not 50",

@@ -10,10 +10,11 @@ import datasets
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.builders import CleanSplit, Precomp, parquet_folder, write_dataset
+from noisy_xmodal.data import writing
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.pair_dataset import PairDataset
 from noisy_xmodal.data.protocol import NOISE_VERSION, noise_protocol
+from noisy_xmodal.data.readers import CleanSplit, Precomp, write_dataset
 from noisy_xmodal.noise import CompleteMismatch, Pairs, write_noise_index
 
 Writer = Callable[..., Path]
@@ -152,8 +153,8 @@ def test_repeated_rows_are_kept_once(write_split: Writer, tmp_path: Path) -> Non
     write_split("dev", n_images=4, copies=5)
     (raw / "dev_ids.txt").write_text("".join(f"id{i}\n" for i in range(4) for _ in range(5)))
     splits = write_precomp(raw, tmp_path / "out", ["clean"])
-    assert splits["validation"].copies == 5
-    assert splits["train"].copies == 1
+    assert splits["validation"].columns["regions"].copies == 5
+    assert splits["train"].columns["regions"].copies == 1
     loaded = load(tmp_path / "out", "clean")["validation"]
     assert loaded["image_id"][:] == ["id0", "id1", "id2", "id3"]
     assert [len(texts) for texts in loaded["captions"]] == [5] * 4
@@ -177,7 +178,7 @@ def test_a_chance_repeat_is_not_the_repeated_layout(write_split: Writer, tmp_pat
     features = np.load(raw / "train_ims.npy")
     features[1] = features[0]
     np.save(raw / "train_ims.npy", features)
-    assert write_precomp(raw, tmp_path / "out", ["clean"])["train"].copies == 1
+    assert write_precomp(raw, tmp_path / "out", ["clean"])["train"].columns["regions"].copies == 1
     assert len(load(tmp_path / "out", "clean")["train"]) == 10
 
 
@@ -261,7 +262,7 @@ def spoil_shape(raw: Path) -> None:
     ("spoil", "message"),
     [
         (spoil_count, r"train_caps\.txt has 51 captions for the 10 images"),
-        (spoil_feature, r"train_ims\.npy, row 7: the features have NaN"),
+        (spoil_feature, r"train_ims\.npy, row 7 .*: the features have NaN"),
         (spoil_caption, r"train_caps\.txt, line 13: the line is empty"),
         (spoil_pickle, r"train_ims\.npy is not a numeric array.*never loaded"),
         (spoil_dtype, r"train_ims\.npy is float64: expected float16 or float32"),
@@ -311,10 +312,10 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 def test_splits_must_agree(write_split: Writer, tmp_path: Path) -> None:
     raw = write_split("train")
     write_split("dev", shape=(3, 5))
-    with pytest.raises(DatasetError, match=r"differ in feature dimension.*'dev_ims.npy': 5"):
+    with pytest.raises(DatasetError, match=r"feature dimension.*'dev_ims.npy': '5 float16'"):
         write_precomp(raw, tmp_path / "out")
     write_split("dev", dtype=np.float32)
-    with pytest.raises(DatasetError, match=r"differ in feature type.*float32"):
+    with pytest.raises(DatasetError, match=r"differ in feature dimension or type.*float32"):
         write_precomp(raw, tmp_path / "out")
     write_split("dev")
     (raw / "dev_labels.txt").write_text("1\n" * 10)
@@ -351,7 +352,7 @@ def test_a_run_that_dies_leaves_nothing(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parquet_folder, "render_card", die)
+    monkeypatch.setattr(writing, "render_card", die)
     with pytest.raises(KeyboardInterrupt):
         write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert sorted(file.name for file in out.rglob("*")) == before
@@ -370,7 +371,7 @@ def test_what_a_killed_run_left_is_put_right(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(parquet_folder, "render_card", die)
+        patch.setattr(writing, "render_card", die)
         with pytest.raises(KeyboardInterrupt):
             write_precomp(raw, out, ["cmp_40"], overwrite=True)
     assert set(load(out, "clean")) == {"train"}
@@ -439,7 +440,7 @@ def test_the_builder_reads_a_changed_index_anew(write_split: Writer, tmp_path: P
 
 def test_the_builder_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="data_dir"):
-        _ = Precomp(config_name="clean", cache_dir=str(tmp_path)).clean_splits
+        _ = Precomp(config_name="clean", cache_dir=str(tmp_path)).splits
 
 
 @pytest.mark.skipif(not FLICKR8K.exists(), reason="needs shared/data/flickr8k beside the checkout")

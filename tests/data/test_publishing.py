@@ -55,7 +55,7 @@ def write_raw(folder: Path) -> np.ndarray:
     return features
 
 
-@pytest.mark.parametrize("where", ["hub", "folder", "compact folder"])
+@pytest.mark.parametrize("where", ["hub", "folder"])
 def test_a_config_opens_without_our_package(tmp_path: Path, where: str) -> None:
     features = write_raw(tmp_path / "raw")
     out = tmp_path / "out"
@@ -63,7 +63,6 @@ def test_a_config_opens_without_our_package(tmp_path: Path, where: str) -> None:
         *(REPOSITORY / "dataset_scripts" / "precomp.py", "--data_dir", tmp_path / "raw"),
         *("--out", out, "--configs", "clean", "cmp_40", "cmp_image_20"),
         *(("--push_to_hub", NAME) if where == "hub" else ()),
-        *(("--compact",) if where == "compact folder" else ()),
     ]
     with LoopbackHub() as hub:
         environment = hub.environment(tmp_path / "home")

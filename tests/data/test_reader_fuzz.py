@@ -17,9 +17,9 @@ from fuzzing import answers, any_file, changed, fuzz, json_bytes, npy_bytes, npy
 from karpathy_layout import karpathy_entries
 from noisy_xmodal.data import DatasetError, validate_pairs
 from noisy_xmodal.data.any_dataset import load_pairs
-from noisy_xmodal.data.builders.karpathy_files import find_pictures, read_karpathy
-from noisy_xmodal.data.builders.modality_files import named_classes
-from noisy_xmodal.data.builders.precomp_files import open_precomp_splits
+from noisy_xmodal.data.readers.karpathy import find_pictures, read_karpathy
+from noisy_xmodal.data.readers.modality_files import named_classes
+from noisy_xmodal.data.readers.precomp import check_features, read_precomp
 from noisy_xmodal.noise import read_noise_index
 
 
@@ -44,9 +44,10 @@ INDEX = np.array([1, 0, 3, 2, 5, 4], dtype=np.int64)
 
 def read_all(folder: Path) -> None:
     """What the builder does with a folder of the layout before it writes."""
-    for split in open_precomp_splits(folder).values():
-        split.features.check_finite()
-        columns = split.columns(0, len(split))
+    splits = read_precomp(folder)
+    check_features(splits)
+    for split in splits.values():
+        columns = split.read(0, len(split))
         assert len(columns["regions"]) == len(columns["image_id"]) == len(split)
         assert split.n_captions % len(split) == 0
 

@@ -11,10 +11,10 @@ import pytest
 from scipy import sparse
 from scipy.io import loadmat, savemat
 
-from noisy_xmodal.data.builders.parquet_folder import write_dataset
-from noisy_xmodal.data.builders.wikipedia import LISTS, Wikipedia, open_wikipedia_splits
 from noisy_xmodal.data.columns import DatasetError
 from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers.wikipedia import LISTS, Wikipedia, open_wikipedia_splits
+from noisy_xmodal.data.writing import write_dataset
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "wikipedia"
 FORMS = ("raw_features.mat", "roph_wiki.mat")
@@ -96,11 +96,11 @@ def check_lists(splits: Any) -> None:
     ):
         split = splits[name]
         rows = range(first, first + len(split))
-        assert split.image_ids == [f"{listed}-image{i}" for i in rows]
-        assert split.text_ids == [f"{listed}-text{i}" for i in rows]
+        assert split.columns["image_id"] == [f"{listed}-image{i}" for i in rows]
+        assert split.columns["text_id"] == [f"{listed}-text{i}" for i in rows]
         whole = classes(N_TRAIN if listed == "train" else N_TEST)
-        np.testing.assert_array_equal(split.facts.labels, whole[rows])
-        assert split.facts.class_names == ("art", "biology", "media", "sport")
+        np.testing.assert_array_equal(split.labels, whole[rows])
+        assert split.class_names == ("art", "biology", "media", "sport")
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_rows_are_those_of_the_lists(
     for column, dim in zip(("image_features", "text_features"), dims, strict=True):
         whole = vectors(offset + N_TEST, dim).astype(dtype)
         first_test = offset + 231
-        given = splits["test"].columns(0, 462)[column].to_pylist()
+        given = splits["test"].read(0, 462)[column].to_pylist()
         np.testing.assert_array_equal(given, whole[first_test : first_test + 462].astype(float))
-        given = splits["train"].columns(0, 5)[column].to_pylist()
+        given = splits["train"].read(0, 5)[column].to_pylist()
         train = whole if offset else vectors(N_TRAIN, dim).astype(dtype)
         np.testing.assert_array_equal(given, train[:5].astype(float))
 
 
 def test_which_features_are_taken(raw: Path) -> None:
     def dim() -> int:
-        return open_wikipedia_splits(raw)["train"].image.shape[1]
+        return open_wikipedia_splits(raw)["train"].columns["image_features"].values.shape[1]
 
     add_raw_features(raw)
     add_projected_features(raw)
@@ -155,10 +155,10 @@ def test_arrays_with_labels_of_their_own(raw: Path) -> None:
         (raw / name).unlink()
     splits = open_wikipedia_splits(raw)
     assert [len(split) for split in splits.values()] == [30, 231, 462]
-    np.testing.assert_array_equal(splits["train"].facts.labels, classes(30))
-    assert splits["train"].facts.class_names[1] == "biology"
+    np.testing.assert_array_equal(splits["train"].labels, classes(30))
+    assert splits["train"].class_names[1] == "biology"
     (raw / "classes.txt").write_text("a\nb\nc\nd\n")
-    assert open_wikipedia_splits(raw)["train"].facts.class_names[1] == "b"
+    assert open_wikipedia_splits(raw)["train"].class_names[1] == "b"
 
 
 def spoil_line(raw: Path, line: str) -> None:
@@ -237,7 +237,7 @@ def test_the_builder_needs_a_folder(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"raw has no features: neither raw_features\.mat"):
         open_wikipedia_splits(raw)
     with pytest.raises(DatasetError, match="give data_dir=FOLDER"):
-        _ = Wikipedia(config_name="clean", cache_dir=str(tmp_path)).clean_splits
+        _ = Wikipedia(config_name="clean", cache_dir=str(tmp_path)).splits
 
 
 def test_configs_differ_in_train_labels_alone(raw: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.builders.parquet_folder import write_dataset
-from noisy_xmodal.data.builders.xmedianet import XMediaNet
 from noisy_xmodal.data.columns import DatasetError
 from noisy_xmodal.data.protocol import noise_protocol
+from noisy_xmodal.data.readers.xmedianet import XMediaNet
+from noisy_xmodal.data.writing import write_dataset
 
 SIZES = {"train": 400, "val": 50, "test": 60}
 N_CLASSES = 20

@@ -14,8 +14,8 @@ from transformers import HfArgumentParser
 from example_scripts import EXAMPLES, script
 from noisy_xmodal import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
 from noisy_xmodal.arguments.training import LabelOptions, RcarOptions, RobustOptions
-from noisy_xmodal.data import builders
-from noisy_xmodal.data.builders.base import offered_configs
+from noisy_xmodal.data import readers
+from noisy_xmodal.data.readers.base import offered_configs
 from noisy_xmodal.entry import quick_help
 from noisy_xmodal.entry.quick_help import (
     SourceError,
@@ -98,7 +98,7 @@ def test_help_of_a_dataset_script_names_its_configs(path: Path) -> None:
     spec.loader.exec_module(module)
     words = re.search(r"    main\((\w+), (\w+)\)", path.read_text(encoding="utf-8"))
     assert words is not None
-    builder = getattr(builders, words[1])
+    builder = getattr(readers, words[1])
     actions = argument_parser([getattr(module, words[2])])._actions
     text = next(action.help for action in actions if action.dest == "configs")
     assert f": {offered_configs(builder)}. {' '.join(builder.DEFAULT_CONFIGS)} when" in text

@@ -230,12 +230,13 @@ def test_names_on_the_hub_are_told_from_paths(tmp_path, monkeypatch):
 
 
 def test_the_embedded_data_comes_with_its_licence(results):
-    from noisy_xmodal.data.builders.openmoji import CARD, OpenMoji
+    from noisy_xmodal.data.card import read_card
 
+    facts = read_card("openmoji.md").data
     card = render_model_card(results, "my-ncr")
     terms = EMBEDDED_DATA["openmoji"]
-    assert card.data.license == terms.license == CARD.license
-    assert f"[{OpenMoji.LICENSE}]" in card.text
+    assert card.data.license == terms.license == facts.license
+    assert f"[{facts.terms}]" in card.text
     own = results | {"command": "train_ncr.py --dataset_name me/openmoji"}
     card = render_model_card(own, "my-ncr")  # somebody's data of that name
     assert card.data.license is None

@@ -33,13 +33,6 @@ class WriteArguments:
         default=None, metadata={"help": "ORG/NAME of a dataset repository to upload OUT to."}
     )
     private: bool = field(default=False, metadata={"help": "Make that repository private."})
-    compact: bool = field(
-        default=False,
-        metadata={
-            "help": "Store pictures and features once for all configs. For a local disk only: "
-            "reading is slower, and readers other than `datasets` see all configs mixed."
-        },
-    )
 
 
 @dataclass(kw_only=True)

@@ -11,8 +11,8 @@ from datasets.table import embed_table_storage
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset
-from ..data.builders.parquet_shards import ParquetShards
 from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
+from ..data.parquet_shards import ParquetShards
 from ..files import atomic_write
 from .judgement import Judgement
 

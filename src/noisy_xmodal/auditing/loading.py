@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from ..arguments.audit import AuditOptions
 from ..data import DatasetError, PairDataset, inject_noise, load_pairs
 from ..data.any_dataset import config_names
-from ..data.builders import embedded_pairs
 from ..data.columns import IMAGE, IMAGE_ID, column_values, validate_pairs, visual_column
 from ..data.pictures import image_problem, picture_source, stored_pictures
+from ..data.readers import embedded_pairs
 from ..data.regions import region_arrays
 from ..modules.pixels import PIXELS_VERSION
 from ..noise import parse_noise

@@ -1,83 +1,89 @@
-"""The dataset card: YAML that `load_dataset` reads, and the noise protocol as a table."""
+"""The dataset card: YAML that `load_dataset` reads, and Markdown from a file in `cards/`.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+A file of `cards/` starts with YAML: `title`, `summary`, `homepage`, `terms`, `citation`, the Hub's
+`license` and `language`. Its body is a Jinja template with these placeholders:
+
+| placeholder | content                                                                  |
+|-------------|--------------------------------------------------------------------------|
+| `splits`    | a line per split: sizes and notes                                        |
+| `tables`    | how to load the dataset, the sizes of the splits, and the noise protocol |
+| `citation`  | the citation                                                             |
+
+and those of `NoisyPairsBuilder.card_values`.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import datasets
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, DatasetCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..noise import NOISE_TYPES
 from .columns import CAPTIONS, ORACLE_COLUMNS, TRUE_LABEL
 from .protocol import NATURAL
 
+CARDS = Path(__file__).parent / "cards"
 
-@dataclass(frozen=True)
-class CardText:
-    """The description of a dataset.
+_TAGS = ("image-text-retrieval", "noisy-correspondence")
+_SOURCES = {"annotations": "annotations of the dataset", "captions": "the nouns of the captions"}
 
-    Attributes:
-        title: The display name.
-        body: Markdown: what it is, how its splits are made, what to know before use.
-        credit: Markdown: licence and credit.
-        license: Licence id of the Hub; None if the raw data belongs to the user.
-        language: Language codes of the captions.
-        tags: Tags of the Hub.
+
+@cache
+def read_card(name: str | Path) -> DatasetCard:
+    """Reads a card file.
+
+    Args:
+        name: The name of a file in `cards/`, or the path of another card file.
     """
-
-    title: str
-    body: str
-    credit: str
-    license: str | None = None
-    language: Sequence[str] = ()
-    tags: Sequence[str] = field(default=("image-text-retrieval", "noisy-correspondence"))
+    return DatasetCard.load(CARDS / name)
 
 
 def render_card(
-    text: CardText,
+    name: str | Path,
+    values: Mapping[str, Any],
     infos: Mapping[str, datasets.DatasetInfo],
-    entries: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, list[dict[str, str]]],
     protocols: Mapping[str, Mapping[str, Any]],
 ) -> DatasetCard:
     """Renders the card of a Parquet folder.
 
     Args:
-        text: The description of the dataset.
-        infos: The info of each config; its description holds the noise protocol.
-        entries: The reader's options of each config: `data_files` and others.
+        name: The name of a file in `cards/`, or the path of another card file.
+        values: The values of the placeholders, except `tables` and `citation`.
+        infos: The info of each config, the default first; its description holds the noise protocol.
+        files: The `data_files` of each config.
         protocols: The noise protocol of each config; empty for one without a train split.
 
     Returns:
         The card; save it as README.md.
     """
+    facts, default = read_card(name).data, next(iter(infos))
     data = DatasetCardData(
-        pretty_name=text.title,
-        license=text.license,
-        language=list(text.language) or None,
-        tags=list(text.tags),
+        pretty_name=facts["title"],
+        license=facts.get("license"),
+        language=facts.get("language"),
+        tags=list(_TAGS),
         task_categories=["image-to-text", "text-to-image"],
     )
     DatasetInfosDict(infos).to_dataset_card_data(data)
     _add_descriptions(data, infos)
-    default = next(iter(entries))
     data["configs"] = [
-        {"config_name": name, **({"default": True} if name == default else {}), **entry}
-        for name, entry in entries.items()
+        {"config_name": k, **({"default": True} if k == default else {}), "data_files": paths}
+        for k, paths in files.items()
     ]
-    body = "\n\n".join(
-        part
-        for part in (
-            f"# {text.title}",
-            text.body.strip(),
-            _usage(default, next(iter(infos.values())).features),
-            _split_table(infos),
-            _protocol_table(protocols),
-            f"## Licence and credit\n\n{text.credit.strip()}",
-        )
-        if part
+    tables = [_usage(default, infos[default].features), _split_table(infos[default])]
+    tables.append(_protocol_table(protocols))
+    environment = Environment(
+        loader=FileSystemLoader(CARDS), undefined=StrictUndefined, trim_blocks=True
     )
-    return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
+    body = environment.from_string(read_card(name).text).render(
+        **facts.to_dict(), **values, tables="\n\n".join(filter(None, tables))
+    )
+    return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body.strip()}\n")
 
 
 def _add_descriptions(data: DatasetCardData, infos: Mapping[str, datasets.DatasetInfo]) -> None:
@@ -86,9 +92,6 @@ def _add_descriptions(data: DatasetCardData, infos: Mapping[str, datasets.Datase
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("config_name", next(iter(infos)))
         entry["description"] = infos[name].description
-
-
-_SOURCES = {"annotations": "annotations of the dataset", "captions": "the nouns of the captions"}
 
 
 def _usage(config: str, features: Mapping[str, Any]) -> str:
@@ -116,9 +119,8 @@ def _usage(config: str, features: Mapping[str, Any]) -> str:
     )
 
 
-def _split_table(infos: Mapping[str, datasets.DatasetInfo]) -> str:
-    splits = next(iter(infos.values())).splits
-    lines = [f"| {name} | {splits[name].num_examples:,} |" for name in splits]
+def _split_table(info: datasets.DatasetInfo) -> str:
+    lines = [f"| {name} | {split.num_examples:,} |" for name, split in info.splits.items()]
     return "\n".join(["## Splits", "", "| split | rows |", "|---|---|", *lines])
 
 

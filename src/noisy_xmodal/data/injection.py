@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import datasets
 import pyarrow.compute as pc
 
-from ..noise import LabelNoise, NoiseType, parse_noise, read_noise_index
+from ..noise import LabelNoise, NoiseType, parse_noise
 from .any_dataset import as_pairs
-from .caption_nouns import caption_nouns
+from .clean_split import CleanSplit, DatasetColumn
 from .columns import (
     CAPTIONS,
     IMAGE,
@@ -28,12 +28,10 @@ from .columns import (
     REGIONS,
     TAGS,
     TEXT_FEATURES,
-    TEXT_LABEL,
-    TRUE_LABEL,
     DatasetError,
     column_values,
 )
-from .corruption import ANNOTATIONS, CleanRows, ObjectSource, check_seed, corrupt
+from .corruption import apply_noise, check_seed, read_noise
 from .labels import number_classes
 from .protocol import INDEX, NATURAL, TRAIN, noise_protocol, with_protocol
 
@@ -99,27 +97,26 @@ def inject_noise(
         )
     for rows in splits.values():
         check_clean(rows)
+    options: dict[str, Any] = {}
     if isinstance(injector, LabelNoise) or (noise != INDEX and _has_vectors_only(splits[TRAIN])):
-        results = _inject_labels(splits, injector, seed, label_column or IMAGE_LABEL)
+        clean = _clean_labels(splits, label_column or IMAGE_LABEL)
     else:
         names = {
             "image_column": image_column,
             "caption_column": caption_column,
             "id_column": id_column,
         }
-        pairs = {
+        splits = {
             name: _without_side_columns(as_pairs(rows, split=name, **names), name, object_column)
             for name, rows in splits.items()
         }
-        results = {name: _inject_captions(rows, None, seed) for name, rows in pairs.items()}
-        results[TRAIN] = _inject_captions(
-            pairs[TRAIN],
-            injector,
-            seed,
-            noise_index,
-            object_sources=_object_sources(pairs[TRAIN], object_column),
-            objects_from=objects_from or ANNOTATIONS,
-        )
+        clean = {name: _clean_pairs(rows, object_column) for name, rows in splits.items()}
+        path = None if noise_index is None else os.fspath(noise_index)
+        if path is not None:
+            injector = read_noise(INDEX, clean[TRAIN], path)
+        options = {"objects_from": objects_from, "noise_index": path}
+    results = {name: _inject(rows, clean[name], None, seed) for name, rows in splits.items()}
+    results[TRAIN] = _inject(splits[TRAIN], clean[TRAIN], injector, seed, **options)
     if isinstance(dataset, datasets.DatasetDict):
         return datasets.DatasetDict(results)
     return results[TRAIN]
@@ -138,29 +135,32 @@ def _without_side_columns(
     return kept
 
 
-def _inject_captions(
-    pairs: datasets.Dataset,
-    noise: NoiseType | None,
-    seed: int,
-    noise_index: str | os.PathLike[str] | None = None,
-    **objects: Any,
+def _inject(
+    rows: datasets.Dataset, split: CleanSplit, noise: NoiseType | None, seed: int, **options: Any
 ) -> datasets.Dataset:
-    captions = column_values(pairs, CAPTIONS)
-    details = {}
-    if noise_index is not None:
-        noise = read_noise_index(noise_index, [len(texts) for texts in captions], len(captions))
-        details["noise_index"] = os.path.basename(noise_index)
-    noisy = corrupt(noise, CleanRows.of_captions(captions, **objects), seed, **details)
-    types = {
-        CAPTIONS: datasets.List(datasets.Value("string")),
-        IS_NOISY: datasets.List(datasets.Value("bool")),
-    }
-    return _replace(pairs, noisy.columns(captions), types, noisy.protocol)
+    """Adds the columns with noise to rows, without reading the others."""
+    new, protocol = apply_noise(split, noise, seed, **options)
+    types = split.features()
+    names = [*rows.column_names, *(name for name in new if name not in rows.column_names)]
+    result = rows.remove_columns([name for name in new if name in rows.column_names])
+    for name, values in new.items():
+        result = result.add_column(name, values, feature=types[name])
+    result = result.select_columns(names)
+    result.info.description = with_protocol(rows.info.description or "", protocol)
+    return result
 
 
-def _inject_labels(
-    splits: dict[str, datasets.Dataset], noise: NoiseType | None, seed: int, column: str
-) -> dict[str, datasets.Dataset]:
+def _clean_pairs(pairs: datasets.Dataset, object_column: str) -> CleanSplit:
+    """The columns that noise on captions uses."""
+    columns: dict[str, Any] = {CAPTIONS: column_values(pairs, CAPTIONS)}
+    for name, source in ((OBJECTS, object_column), (TAGS, TAGS)):
+        if source in pairs.column_names:
+            columns[name] = DatasetColumn(pairs, source)
+    return CleanSplit(columns)
+
+
+def _clean_labels(splits: dict[str, datasets.Dataset], column: str) -> dict[str, CleanSplit]:
+    """The classes of each split, numbered."""
     values, names = {}, None
     for split, rows in splits.items():
         values[split] = _classes(rows, split, column)
@@ -168,15 +168,7 @@ def _inject_labels(
             names = rows.features[column].names
             values[split] = [names[value] for value in values[split]]
     labels, names = number_classes(values, f"column '{column}'", names)
-    types = dict.fromkeys(
-        (IMAGE_LABEL, TEXT_LABEL, TRUE_LABEL), datasets.ClassLabel(names=list(names))
-    )
-    results = {}
-    for split, rows in splits.items():
-        clean = CleanRows(None, labels=labels[split], n_classes=len(names))
-        noisy = corrupt(noise if split == TRAIN else None, clean, seed)
-        results[split] = _replace(rows, noisy.columns(), types, noisy.protocol)
-    return results
+    return {split: CleanSplit({}, labels=labels[split], class_names=names) for split in splits}
 
 
 def _classes(rows: datasets.Dataset, split: str, column: str) -> list[Any]:
@@ -200,22 +192,6 @@ def _classes(rows: datasets.Dataset, split: str, column: str) -> list[Any]:
             "Leave the split or the rows out."
         )
     return values
-
-
-def _replace(
-    dataset: datasets.Dataset,
-    new: dict[str, Any],
-    types: dict[str, Any],
-    protocol: dict[str, Any],
-) -> datasets.Dataset:
-    """Replaces some columns without reading the others."""
-    names = [*dataset.column_names, *(name for name in new if name not in dataset.column_names)]
-    result = dataset.remove_columns([name for name in new if name in dataset.column_names])
-    for name, values in new.items():
-        result = result.add_column(name, values, feature=types[name])
-    result = result.select_columns(names)
-    result.info.description = with_protocol(dataset.info.description or "", protocol)
-    return result
 
 
 def check_clean(dataset: datasets.Dataset) -> None:
@@ -280,15 +256,3 @@ def drop_side_columns(
 def _list_lengths(dataset: datasets.Dataset, name: str) -> list[int]:
     column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
     return list(pc.list_value_length(column).to_pylist())
-
-
-def _object_sources(pairs: datasets.Dataset, column: str) -> dict[str, ObjectSource]:
-    """Functions that return the object sets of the rows, by source."""
-    sources: dict[str, ObjectSource] = {
-        "captions": lambda: caption_nouns(column_values(pairs, CAPTIONS))
-    }
-    if column in pairs.column_names:
-        sources[ANNOTATIONS] = lambda: column_values(pairs, column)
-    if TAGS in pairs.column_names:
-        sources["tags"] = lambda: column_values(pairs, TAGS)
-    return sources

@@ -15,7 +15,6 @@ from ..arguments.labels import LabelDataArguments
 from ..arguments.pairs import PairArguments
 from ..options import field_defaults
 from .any_dataset import config_names, load_pairs
-from .builders import load_openmoji, load_openmoji_labels
 from .columns import (
     IMAGE_FEATURES,
     IMAGE_LABEL,
@@ -31,6 +30,7 @@ from .injection import inject_noise
 from .label_loading import load_label_pairs
 from .pictures import first_few, keep_good_pictures
 from .plain_vectors import with_vectors
+from .readers import load_openmoji, load_openmoji_labels
 
 DEMO_CONFIG, DEMO_LABEL_CONFIG = "cmp_40", "sym_40"  # default configs of OpenMoji
 

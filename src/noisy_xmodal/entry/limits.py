@@ -52,6 +52,5 @@ DRAW = {
 WRITE = {
     "seed": _SEED,
     "private": Limits(needs=("push_to_hub",)),
-    "compact": Limits(excludes=("push_to_hub",)),
     "on_bad_image": Limits(one_of=("error", "skip")),
 }
