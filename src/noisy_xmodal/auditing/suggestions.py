@@ -79,10 +79,10 @@ def suggest(
         near_rows = nearest(images, texts[own], _N_NEIGHBOURS)[1]  # (n_own, n_neighbours)
         for i, pair in enumerate(own.tolist()):
             row, text = rows[pair], captions[pair].casefold()
-            for other in near_texts[i][near_texts[i] >= 0].tolist():
+            for other in near_texts[i].tolist():
                 if rows[other] != row and captions[other].casefold() != text:
                     best_text[pair] = other
                     break
-            others = near_rows[i][(near_rows[i] >= 0) & (near_rows[i] != row)]
+            others = near_rows[i][near_rows[i] != row]
             best_row[pair] = others[0] if len(others) else -1
     return best_text, best_row

@@ -4,7 +4,7 @@ from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
 from .processes import shared_evaluation
-from .reranking import RerankEvaluator, Shortlist, rerank, shortlist
+from .reranking import RerankEvaluator, rerank, shortlist
 from .retrieval_examples import plot_retrieval_examples, retrieval_examples
 from .scoring import ScoringModel, pair_scores, score_matrix
 
@@ -13,7 +13,6 @@ __all__ = [
     "RerankEvaluator",
     "RetrievalEvaluator",
     "ScoringModel",
-    "Shortlist",
     "calibrate",
     "calibrate_on",
     "extract_features",

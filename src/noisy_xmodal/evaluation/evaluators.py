@@ -13,8 +13,8 @@ import torch
 from ..data import DatasetError, LabelDataset, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
-from .processes import gather_rows, own_rows
-from .scoring import ScoringModel, score_matrix
+from .processes import share_blocks
+from .scoring import ScoringModel, eval_mode, score_matrix
 
 #: The metrics of retrieval, and whether the larger one is better.
 RETRIEVAL_METRICS: Mapping[str, bool] = {
@@ -130,38 +130,21 @@ class LabelRetrievalEvaluator:
             pairs = pairs.without_features()
         return (*self.embed(model, pairs), pairs.image_labels, pairs.text_labels)
 
-    @torch.inference_mode()
     def embed(self, model: Any, pairs: LabelDataset) -> tuple[np.ndarray, np.ndarray]:
         """Unit vectors of all images and all texts of a split, (n, size) each."""
         if not len(pairs):
             raise DatasetError(f"Split '{pairs.split}' has no pairs to evaluate on.")
         collate = LabelCollator(self.processor)
-        was_training = model.training
-        model.train(False)
-        try:
-            return self._embed_blocks(model, pairs, collate)
-        finally:
-            model.train(was_training)
 
-    def _embed_blocks(
-        self, model: Any, pairs: LabelDataset, collate: LabelCollator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        blocks = []
-        n = len(pairs)
-        own = own_rows(n, self.block_size)
-        # A process without rows embeds one, to know the shape of the vectors.
-        rows = range(n)[own] or range(1)
-        for start in range(0, len(rows), self.block_size):
-            batch = collate(pairs.__getitems__(rows[start : start + self.block_size]))
+        def embed_block(rows: slice) -> torch.Tensor:
+            batch = collate(pairs.__getitems__(range(len(pairs))[rows]))
             inputs = {k: v.to(model.device) for k, v in batch.items() if k not in _NOT_INPUTS}
             output = model(**inputs)
-            blocks.append((output.image_embeds.cpu(), output.text_embeds.cpu()))
-        image, text = (
-            gather_rows(
-                torch.cat(side)[: own.stop - own.start], n, self.block_size, model.device
-            ).numpy()
-            for side in zip(*blocks, strict=True)
-        )  # (n, size) each
+            return torch.stack([output.image_embeds, output.text_embeds], dim=1).cpu()
+
+        with eval_mode(model):
+            vectors = share_blocks(embed_block, len(pairs), self.block_size, model.device)
+        image, text = (side.contiguous().numpy() for side in vectors.unbind(dim=1))  # (n, size)
         return image, text
 
 

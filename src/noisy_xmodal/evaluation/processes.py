@@ -5,7 +5,7 @@ Within `shared_evaluation()` the processes of torch.distributed's default group 
 that the main process can evaluate without the others, for example for a report.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import pairwise
@@ -49,6 +49,28 @@ def is_shared() -> bool:
         and dist.is_initialized()
         and dist.get_world_size() > 1
     )
+
+
+def share_blocks(
+    make: Callable[[slice], Tensor], n_rows: int, block_size: int, device: torch.device
+) -> Tensor:
+    """Compute rows in blocks, of which each process computes some.
+
+    Args:
+        make: Function of the rows of a block that returns them, (n_block, ...).
+        n_rows: Rows of all processes, at least 1.
+        block_size: Rows of a block.
+        device: The model's device.
+
+    Returns:
+        All rows, (n_rows, ...).
+    """
+    own = own_rows(n_rows, block_size)
+    starts = range(own.start, own.stop, block_size)
+    # A process without rows makes one, to know the shape.
+    blocks = [slice(start, min(start + block_size, own.stop)) for start in starts] or [slice(0, 1)]
+    rows = torch.cat([make(block) for block in blocks])[: own.stop - own.start]
+    return gather_rows(rows, n_rows, block_size, device)
 
 
 def own_rows(n_rows: int, block_size: int) -> slice:

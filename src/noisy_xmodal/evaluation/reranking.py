@@ -6,13 +6,12 @@ order of the retriever.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import datasets
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 from transformers import AutoModel, AutoProcessor
@@ -36,46 +35,7 @@ class PairScoringModel(ScoringModel, Protocol):
         """Scores (n_pairs,) of pairs of positions (image, text) in two blocks, (n_pairs, 2)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shortlist:
-    """The k best answers to each query, in both directions.
-
-    Args:
-        texts_of_image: True where a text is on the shortlist of an image, (n_images, n_texts).
-        images_of_text: True where an image is on the shortlist of a text, (n_images, n_texts).
-        scores: The retriever's scores, (n_images, n_texts).
-        k: Length of a shortlist, at most the number of answers.
-    """
-
-    texts_of_image: NDArray[np.bool_]
-    images_of_text: NDArray[np.bool_]
-    scores: NDArray[np.floating]
-    k: int
-
-    @property
-    def pairs(self) -> NDArray[np.bool_]:
-        """Mask of the pairs on a shortlist of either direction, (n_images, n_texts)."""
-        return self.texts_of_image | self.images_of_text
-
-    def recall(self, image_of_text: ArrayLike) -> dict[str, float]:
-        """Share of queries with a correct answer on their shortlist, the limit of re-ranking.
-
-        Args:
-            image_of_text: Image row that each text describes, (n_texts,).
-
-        Returns:
-            `shortlist_i2t_recall` and `shortlist_t2i_recall`, in percent.
-        """
-        rows = np.asarray(image_of_text)  # (n_texts,)
-        own = rows, np.arange(len(rows))
-        has_text = np.bincount(rows[self.texts_of_image[own]], minlength=len(self.scores)) > 0
-        return {
-            "shortlist_i2t_recall": 100 * float(has_text.mean()),
-            "shortlist_t2i_recall": 100 * float(self.images_of_text[own].mean()),
-        }
-
-
-def shortlist(scores: NDArray[np.floating], k: int) -> Shortlist:
+def shortlist(scores: NDArray[np.floating], k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Select the k best texts of each image and the k best images of each text.
 
     Of equal scores the first is selected first.
@@ -85,6 +45,10 @@ def shortlist(scores: NDArray[np.floating], k: int) -> Shortlist:
             memory-mapped.
         k: Answers per query.
 
+    Returns:
+        True where a text is on the shortlist of an image, and where an image is on the shortlist of
+        a text, both (n_images, n_texts).
+
     Raises:
         ValueError: If k is below 1, `scores` is not a matrix, or a score is not a number.
     """
@@ -92,7 +56,7 @@ def shortlist(scores: NDArray[np.floating], k: int) -> Shortlist:
         raise ValueError(f"k is {k}: a shortlist needs at least 1 answer")
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"scores has shape {scores.shape}: give (n_images, n_texts)")
-    return Shortlist(_best(scores, k), _best(scores.T, k).T, scores, k)
+    return _best(scores, k), _best(scores.T, k).T
 
 
 def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
@@ -139,7 +103,7 @@ def rerank(
 
     Raises:
         TypeError: If the model does not score single pairs.
-        ValueError: If `chosen` is not boolean or has another shape.
+        ValueError: If `chosen` is not boolean or has another shape, or a score is not a number.
     """
     if model.is_two_tower or not hasattr(model, "score_pairs"):
         raise TypeError(
@@ -172,47 +136,28 @@ def rerank(
                 scores[entries] = pair_scores.float().cpu().numpy()
     own_scores = torch.from_numpy(scores[rows[own]])  # (n_own, n_texts)
     scores[rows] = gather_rows(own_scores, len(rows), block_size, model.device).numpy()
+    missing = np.argwhere(chosen & np.isnan(scores))  # (n_missing, 2)
+    if len(missing):
+        raise ValueError(
+            f"the score of image {missing[0][0]} and text {missing[0][1]} is not a number: look "
+            "for a diverged model"
+        )
     return scores
 
 
 def reranked_scores(
-    shortlisted: Shortlist, rescored: NDArray[np.floating]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Order each shortlist by the model, followed by all other items in the retriever's order.
-
-    Ties are kept. A query only uses the shortlist of its own direction.
-
-    Args:
-        shortlisted: The shortlists, with the retriever's scores.
-        rescored: The model's scores, (n_images, n_texts); only those of shortlists are used.
-
-    Returns:
-        Scores for ranking the texts of each image and for ranking the images of each text, both
-        (n_images, n_texts). They are only comparable within a query.
-
-    Raises:
-        ValueError: If shapes do not fit, or the model's score of a pair on a shortlist is not a
-            number.
-    """
-    scores = shortlisted.scores
-    if rescored.shape != scores.shape:
-        raise ValueError(f"rescored has shape {rescored.shape} and the shortlist {scores.shape}")
-    missing = np.argwhere(shortlisted.pairs & np.isnan(rescored))  # (n_missing, 2)
-    if len(missing):
-        raise ValueError(
-            f"rescored is not a number at image {missing[0][0]} and text {missing[0][1]}, which "
-            "are on a shortlist: score all its pairs, or look for a diverged model"
-        )
-    return (
-        _rerank_queries(scores, rescored, shortlisted.texts_of_image),
-        _rerank_queries(scores.T, rescored.T, shortlisted.images_of_text.T).T,
-    )
-
-
-def _rerank_queries(
     scores: NDArray[np.floating], rescored: NDArray[np.floating], chosen: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Scores of all answers to each query, higher is better, (n_queries, n_answers)."""
+    """Order the shortlist of each query by the model, followed by the rest in the first order.
+
+    Args:
+        scores: The retriever's scores, (n_queries, n_answers).
+        rescored: The model's scores; only those of the shortlists are used.
+        chosen: True where an answer is on the shortlist of a query.
+
+    Returns:
+        Scores (n_queries, n_answers), comparable within a query; ties are kept.
+    """
     n_answers = scores.shape[1]
     ranks = np.empty(scores.shape, dtype=np.float32)
     for start in range(0, len(scores), _BLOCK_ROWS):
@@ -227,9 +172,8 @@ def _rerank_queries(
 class RerankEvaluator:
     """Retrieval in both directions by a model that re-ranks a retriever's shortlists.
 
-    The shortlists of a split are cached, so the retriever must not change between calls. If the
-    model uses boxes appended to the region features and the retriever does not, the retriever gets
-    the features without boxes.
+    The retriever's scores of a split are cached, so the retriever must not change between calls. A
+    retriever that uses no boxes gets the region features without the boxes appended to them.
 
     Args:
         processor: The model's processor.
@@ -260,7 +204,7 @@ class RerankEvaluator:
         self.k = k
         self.block_size = block_size
         self.progress = progress
-        self._shortlists: dict[str, Shortlist] = {}
+        self._scores: dict[str, np.ndarray] = {}
 
     def __call__(
         self, model: PairScoringModel, dataset: datasets.Dataset | PairDataset
@@ -273,54 +217,54 @@ class RerankEvaluator:
 
         Returns:
             The metrics of `RetrievalEvaluator`; `shortlist_i2t_recall` and `shortlist_t2i_recall`,
-            see `Shortlist.recall`; `shortlist_rsum`, the rSum of the retriever; `shortlist_k`; and
-            `scored_pairs`, the number of pairs that the model scored.
+            the percentage of queries with a correct answer on their shortlist, which limits the
+            model; `shortlist_rsum`, the rSum of the retriever; `shortlist_k`; and `scored_pairs`,
+            the number of pairs that the model scored.
 
         Raises:
             DatasetError: If the split breaks the column contract.
             TypeError: If the model does not score single pairs.
         """
         pairs = dataset if isinstance(dataset, PairDataset) else PairDataset(dataset)
-        shortlisted = self._shortlist_of(pairs, model.device)
-        own_metrics = retrieval_metrics(shortlisted.scores, pairs.row_of_pair)
-        chosen = shortlisted.pairs  # (n_images, n_texts)
+        images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
+        scores = self._retriever_scores(pairs, model.device)
+        texts_of_image, images_of_text = shortlist(scores, self.k)
+        chosen = texts_of_image | images_of_text  # (n_images, n_texts)
         rescored = rerank(
-            model,
-            self.processor,
-            pairs.images,
-            pairs.captions(),
-            chosen,
-            self.block_size,
-            self.progress,
+            model, self.processor, images, captions, chosen, self.block_size, self.progress
         )
-        by_image, by_text = reranked_scores(shortlisted, rescored)
-        image_ranks, _ = retrieval_ranks(by_image, pairs.row_of_pair)
-        _, text_ranks = retrieval_ranks(by_text, pairs.row_of_pair)
+        by_image = reranked_scores(scores, rescored, texts_of_image)
+        image_ranks, _ = retrieval_ranks(by_image, rows)
+        by_text = reranked_scores(scores.T, rescored.T, images_of_text.T)
+        _, text_ranks = retrieval_ranks(by_text.T, rows)
+        own = rows, np.arange(len(rows))
+        has_text = np.bincount(rows[texts_of_image[own]], minlength=len(scores)) > 0
         return {
             **metrics_of_ranks(image_ranks, text_ranks),
-            **shortlisted.recall(pairs.row_of_pair),
-            "shortlist_rsum": own_metrics["rsum"],
+            "shortlist_i2t_recall": 100 * float(has_text.mean()),
+            "shortlist_t2i_recall": 100 * float(images_of_text[own].mean()),
+            "shortlist_rsum": retrieval_metrics(scores, rows)["rsum"],
             "shortlist_k": self.k,
             "scored_pairs": int(chosen.sum()),
         }
 
-    def _shortlist_of(self, pairs: PairDataset, device: torch.device) -> Shortlist:
+    def _retriever_scores(self, pairs: PairDataset, device: torch.device) -> np.ndarray:
         key = pairs.dataset._fingerprint
-        if key not in self._shortlists:
+        if key not in self._scores:
             original_device = self.retriever.device
+            images = images_for_model(self.retriever_processor, pairs.images)
             try:
-                scores = score_matrix(
+                self._scores[key] = score_matrix(
                     self.retriever.to(device),
                     self.retriever_processor,
-                    images_for_model(self.retriever_processor, pairs.images),
+                    images,
                     pairs.captions(),
                     self.block_size,
                     self.progress,
                 )
             finally:
                 self.retriever.to(original_device)
-            self._shortlists[key] = shortlist(scores, self.k)
-        return self._shortlists[key]
+        return self._scores[key]
 
 
 def retrieval_evaluator(

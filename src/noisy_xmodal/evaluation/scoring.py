@@ -6,7 +6,7 @@ once. Images are encoded once for every `TEXT_BYTES` of encoded texts, which bou
 little compared with scoring.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..modules.list_inputs import check_list
 from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
-from .processes import gather_rows, is_shared, own_rows
+from .processes import gather_rows, own_rows, share_blocks
 
 #: Maximum memory of encoded texts.
 TEXT_BYTES = 512 * 2**20
@@ -234,55 +234,34 @@ def encoded_blocks(
                     bar.update(len(block) * len(block_columns))
 
 
-TextBlocks = list[tuple[np.ndarray, Any]]
-
-
 def _text_parts(
     model: ScoringModel, processor: Any, texts: Sequence[str], columns: np.ndarray, block_size: int
-) -> Iterator[TextBlocks]:
+) -> Iterator[list[tuple[np.ndarray, Any]]]:
     """Blocks of positions with their encodings, up to `TEXT_BYTES` at a time.
 
     Vectors of a two-tower model are small: they are all encoded at once, shared by the processes.
     """
 
-    def encode_texts(block: np.ndarray) -> Any:
-        return encode(model, processor, "text", [texts[column] for column in block])
+    def encode_texts(rows: slice) -> Any:
+        return encode(model, processor, "text", [texts[column] for column in columns[rows]])
 
-    n = len(columns)
-    blocks = [columns[start : start + block_size] for start in range(0, n, block_size)]
-    if model.is_two_tower:
-        yield _shared_vectors(encode_texts, blocks, columns, block_size, model.device)
+    n, part, n_bytes = len(columns), [], 0
+    if model.is_two_tower and n:
+        vectors = share_blocks(encode_texts, n, block_size, model.device)  # (n_texts, size)
+        # Cloned, because sums may depend on the memory alignment.
+        blocks = [block.clone() for block in vectors.split(block_size)]  # (n_columns, size) each
+        starts = range(0, n, block_size)
+        yield [(columns[s : s + block_size], b) for s, b in zip(starts, blocks, strict=True)]
         return
-    part: TextBlocks = []
-    n_bytes = 0
-    for block in blocks:
-        part.append((block, encode_texts(block)))
+    for start in range(0, n, block_size):
+        rows = slice(start, start + block_size)
+        part.append((columns[rows], encode_texts(rows)))
         n_bytes += _n_bytes(part[-1][1])
         if n_bytes >= TEXT_BYTES:
             yield part
             part, n_bytes = [], 0
     if part:
         yield part
-
-
-def _shared_vectors(
-    encode: Callable[[np.ndarray], Tensor],
-    blocks: list[np.ndarray],
-    columns: np.ndarray,
-    block_size: int,
-    device: torch.device,
-) -> TextBlocks:
-    if not (is_shared() and blocks):
-        return [(block, encode(block)) for block in blocks]
-    n = len(columns)
-    own = own_rows(n, block_size)
-    # A process without texts encodes one, to know the shape of the vectors.
-    own_blocks = blocks[own.start // block_size : -(-own.stop // block_size)] or [columns[:1]]
-    vectors = torch.cat([encode(block) for block in own_blocks])[: own.stop - own.start]
-    all_vectors = gather_rows(vectors, n, block_size, device)  # (n_texts, size)
-    # Cloned, because sums may depend on the memory alignment.
-    parts = [part.clone() for part in all_vectors.split(block_size)]  # (n_columns, size) each
-    return list(zip(blocks, parts, strict=True))
 
 
 def _n_bytes(encodings: Any) -> int:
