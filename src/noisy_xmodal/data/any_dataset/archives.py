@@ -179,9 +179,6 @@ def archive_folder(path: Path) -> Path:
 
     Members keep their paths, below the folder. Links and devices are skipped.
 
-    Args:
-        path: A zip or tar file.
-
     Returns:
         The folder in the cache of `datasets`, or its only subfolder if it contains nothing else.
 

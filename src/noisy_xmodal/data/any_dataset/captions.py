@@ -34,12 +34,7 @@ def plain_name(name: str) -> str:
 
 
 def can_hold_captions(feature: Any, in_list: bool = False) -> bool:
-    """Whether `captions_in` reads values of a column type.
-
-    Args:
-        feature: The type.
-        in_list: Whether it is the type of the items of a list; a list of lists holds words.
-    """
+    """Whether `captions_in` reads values of a type; a list of lists holds words, not captions."""
     if isinstance(feature, (datasets.List, datasets.LargeList)):
         is_turn = any({*turn} <= _names(feature.feature) for turn in _TURNS)
         return not in_list and can_hold_captions(feature.feature, in_list=not is_turn)
@@ -73,10 +68,8 @@ def captions_in(value: Any, field: str | None = None) -> list[str | None]:
 def caption_lists(dataset: datasets.Dataset, names: Sequence[str]) -> list[list[str | None]]:
     """Reads the captions of every row without checking them.
 
-    Args:
-        dataset: One split.
-        names: The caption column, or numbered columns with one caption each; empty values of
-            numbered columns are skipped.
+    `names` is the caption column, or numbered columns with one caption each; empty values of
+    numbered columns are skipped.
     """
     columns = [column_values(dataset, name) for name in names]
     if len(names) > 1:
@@ -102,12 +95,7 @@ def string_list(text: str) -> list[str] | None:
 
 
 def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -> list[list[str]]:
-    """Reads the captions of every row.
-
-    Args:
-        dataset: One split.
-        names: See `caption_lists`.
-        split: Name of the split, for the messages.
+    """Reads the captions of every row; see `caption_lists`.
 
     Raises:
         DatasetError: A row has no captions, or an empty one.
@@ -122,12 +110,7 @@ def read_captions(dataset: datasets.Dataset, names: Sequence[str], split: str) -
 def read_flags(
     dataset: datasets.Dataset, captions: Sequence[Sequence[str | None]], split: str
 ) -> list[list[bool]] | None:
-    """Reads the oracle, if the dataset has one.
-
-    Args:
-        dataset: One split; a row has a list of flags, or one flag for its only caption.
-        captions: The captions of each row.
-        split: Name of the split, for the messages.
+    """Reads the oracle, if the dataset has one: a list of flags, or one for an only caption.
 
     Raises:
         DatasetError: A row does not have one valid flag (see `flags_of`) per caption.
@@ -148,10 +131,7 @@ def read_flags(
 
 
 def flags_of(value: Any) -> list[bool] | None:
-    """Parses the flags of one row.
-
-    Args:
-        value: True or False, 1 or 0, one of these as text, or a list of them.
+    """Parses the flags of one row: True or False, 1 or 0, one of these as text, or a list of them.
 
     Returns:
         A list of flags; None if the value is invalid.

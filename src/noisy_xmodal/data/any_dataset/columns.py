@@ -79,12 +79,7 @@ class PairColumns:
 
 
 def find_columns(dataset: datasets.Dataset, options: ColumnOptions, split: str) -> PairColumns:
-    """Finds the columns by name and type, without reading a row.
-
-    Args:
-        dataset: One split.
-        options: The user's column options.
-        split: Name of the split, for the messages.
+    """Finds the columns of a split by name and type, without reading a row.
 
     Raises:
         DatasetError: A column is missing, has an unsupported type, or is ambiguous; the message

@@ -16,9 +16,9 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..columns import DatasetError
 from ..messages import quoted, quoted_list
@@ -33,6 +33,7 @@ _MARKS = {  # longest first: the mark of UTF-32 starts with that of UTF-16
 }
 _HEAD_BYTES = 200
 _DELIMITERS = ",;|\t"
+_QUOTING_DELIMITERS = ",;"
 _QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 _RULES = {
     "|": "A table with bars has no quoting: a cell cannot contain a bar",
@@ -100,24 +101,22 @@ def read_delimited(
 ) -> TableRows:
     """Reads a table with a delimiter; cells are stripped, empty cells are null.
 
-    Args:
-        file: The table.
-        options: The user's column options.
-        is_picture: Whether a name matches a picture file of the table.
+    `is_picture` tells whether a name matches a picture file of the table.
 
     Raises:
         DatasetError: The header names a column twice, or no row can be read.
     """
     text = read_text(file)
-    first = next(line for line in io.StringIO(text, newline=None) if line.strip()).strip("\r\n")
-    delimiter = _delimiter_of(first)
-    cells = _split_line(first, delimiter)
-    records = _records(text, delimiter, cells)
-    faults = [f"{record.place} of {file} {record.fault}" for record in records if record.fault]
-    rows = [record.cells for record in records if not record.fault]
+    cells, delimiter = _split_first(text)
+    is_quoted = delimiter in _QUOTING_DELIMITERS
+    records, faults = _records(text, delimiter, cells, file, is_quoted)
+    if delimiter == "\t" and faults:
+        quoted_records, quoted_faults = _records(text, delimiter, cells, file, True)
+        records, faults = (records, faults) if quoted_faults else (quoted_records, [])
+    rows = [record for record in records if record is not None]
     notes = []
     if _is_header(cells, options, is_picture):
-        if records[0].fault:
+        if records[0] is None:
             raise DatasetError(faults[0])
         names = rows.pop(0)
         if any(names.count(name) > 1 for name in names if name):
@@ -140,8 +139,7 @@ def read_delimited(
 
 def table_cells(file: Path) -> list[str]:
     """The cells of the first line of a table."""
-    line = first_line(file)
-    return _split_line(line, _delimiter_of(line))
+    return _split_first(first_line(file))[0]
 
 
 def is_prose(cells: Sequence[str]) -> bool:
@@ -153,30 +151,24 @@ def _encoding(start: bytes) -> str:
     return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8-sig")
 
 
-class _Record(NamedTuple):
-    """One row: its place in the file, and its cells or a fault."""
-
-    place: str
-    cells: list[str]
-    fault: str | None = None
-
-
-def _delimiter_of(line: str) -> str:
-    """Detects the delimiter of a table from its first line."""
+def _split_first(text: str) -> tuple[list[str], str]:
+    """The cells of the first line of a table, and its delimiter."""
+    line = next((line for line in io.StringIO(text, newline=None) if line.strip()), "").rstrip("\n")
     for delimiter in reversed(_DELIMITERS):  # captions contain commas
         cells = _split_line(line, delimiter)
         if len(cells) > 1 and any(map(has_picture_suffix, cells)):
-            return delimiter
-    return max(_DELIMITERS, key=line.count)
+            return cells, delimiter
+    delimiter = max(_DELIMITERS, key=line.count)
+    return _split_line(line, delimiter), delimiter
 
 
 def _split_line(line: str, delimiter: str) -> list[str]:
-    if delimiter in ",;":
-        try:
-            return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        except csv.Error:
-            return [cell.strip() for cell in line.split(delimiter)]
-    return [_cell(cell, delimiter) for cell in line.split(delimiter)]
+    if delimiter not in _QUOTING_DELIMITERS:
+        return [_cell(cell, delimiter) for cell in line.split(delimiter)]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return [cell.strip() for cell in line.split(delimiter)]
 
 
 def _cell(cell: str, delimiter: str) -> str:
@@ -216,53 +208,38 @@ def _names_without_header(
     return names
 
 
-def _records(text: str, delimiter: str, first: Sequence[str]) -> list[_Record]:
-    """The rows of a table that are not blank; those unlike the first line have a fault."""
-    if delimiter in ",;":
-        return _checked(_by_rfc(text, delimiter), delimiter, first)
-    lines = _checked(_by_line(text, delimiter), delimiter, first)
-    if delimiter == "\t" and any(record.fault for record in lines):
-        records = _checked(_by_rfc(text, delimiter), delimiter, first)
-        if not any(record.fault for record in records):
-            return records
-    return lines
-
-
-def _by_line(text: str, delimiter: str) -> Iterator[_Record]:
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        yield _Record(f"Line {number}", _split_line(line.rstrip("\n"), delimiter))
-
-
-def _by_rfc(text: str, delimiter: str) -> Iterator[_Record]:
+def _records(
+    text: str, delimiter: str, first: Sequence[str], file: Path, is_quoted: bool
+) -> tuple[list[list[str] | None], list[str]]:
+    """The cells of the rows that are not blank, None for a fault, and a message per fault."""
+    rule = _RULES.get(delimiter, f"Put captions that contain {delimiter!r} in double quotes")
+    records, faults = list[list[str] | None](), list[str]()
     limit = csv.field_size_limit(_MAX_CELL_LENGTH)  # a global setting, restored below
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     try:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         while True:
-            line = rows.line_num + 1
-            cells, fault = list[str](), None
+            number, cells, fault = reader.line_num + 1, list[str](), None
             try:
-                cells = [cell.strip() for cell in next(rows)]
+                cells = [
+                    cell.strip() if is_quoted else _cell(cell, delimiter) for cell in next(reader)
+                ]
             except StopIteration:
-                return
+                return records, faults
             except csv.Error as error:
                 fault = f"is not CSV ({error}). {_QUOTING}"
-            last = max(line, rows.line_num)
-            place = f"Line {line}" if last == line else f"The row in lines {line} to {last}"
-            yield _Record(place, cells, fault)
+            if any(cells) and len(cells) != len(first):
+                fault = (
+                    f"has {len(cells)} fields ({quoted_list(cells, _N_CELLS)}), but the first line "
+                    f"has {len(first)}: {quoted_list(first)}. {rule}"
+                )
+            if fault is not None:
+                last = max(number, reader.line_num)
+                place = f"Line {number}"
+                place = place if last == number else f"The row in lines {number} to {last}"
+                faults.append(f"{place} of {file} {fault}")
+            if fault is not None or any(cells):
+                records.append(None if fault is not None else cells)
     finally:
         csv.field_size_limit(limit)
-
-
-def _checked(records: Iterator[_Record], delimiter: str, first: Sequence[str]) -> list[_Record]:
-    rule = _RULES.get(delimiter, f"Put captions that contain {delimiter!r} in double quotes")
-    checked = []
-    for record in records:
-        if any(record.cells) and len(record.cells) != len(first):
-            fault = (
-                f"has {len(record.cells)} fields ({quoted_list(record.cells, _N_CELLS)}), but the "
-                f"first line has {len(first)}: {quoted_list(first)}. {rule}"
-            )
-            record = record._replace(fault=fault)
-        if record.fault or any(record.cells):
-            checked.append(record)
-    return checked

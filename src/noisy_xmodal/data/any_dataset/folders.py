@@ -103,11 +103,8 @@ def folder_tables(
 ) -> dict[str, list[Path]]:
     """Finds the table of pairs in a folder of pictures, or one table per split.
 
-    Args:
-        folder: The folder. If it has no table itself, its subfolders `annotations`, `captions` etc.
-            are searched; COCO has its captions there.
-        options: The user's column options.
-        files: The files below the folder.
+    If the folder has no table itself, its subfolders `annotations`, `captions` etc. are searched;
+    COCO has its captions there.
 
     Returns:
         The tables by split; empty if no table has pairs, or if a card lists the files to load.

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import datasets
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..columns import DatasetError, column_blocks, column_values
@@ -19,8 +18,6 @@ from ..regions import region_arrays
 from .columns import PairColumns
 from .picture_files import names_of_paths, row_name
 
-_BLOCK_ROWS = 256
-
 #: Whether a row stores its image, and the path of the image.
 Place = tuple[bool, str | None]
 
@@ -28,8 +25,19 @@ Place = tuple[bool, str | None]
 def picture_places(dataset: datasets.Dataset, visual: str) -> Iterator[Place]:
     """Locates the image of every row, in the column `visual`."""
     feature = dataset.features[visual]
-    for _, column in column_blocks(dataset, visual, _BLOCK_ROWS):
-        yield from zip(*_block_places(column, feature), strict=True)
+    for _, column in column_blocks(dataset, visual):
+        is_stored, paths = [False] * len(column), [None] * len(column)
+        if is_string(feature):
+            paths = column.to_pylist()
+        elif not is_picture(feature) or is_binary(feature):
+            is_stored = column.is_valid().to_pylist()
+        else:
+            fields = {field.name: pc.struct_field(column, field.name) for field in column.type}
+            if "bytes" in fields:
+                is_stored = fields["bytes"].is_valid().to_pylist()
+            if "path" in fields:
+                paths = fields["path"].to_pylist()
+        yield from zip(is_stored, paths, strict=True)
 
 
 def check_places(
@@ -120,22 +128,6 @@ def image_rows(
     return first_rows, names
 
 
-def _block_places(
-    column: pa.ChunkedArray, feature: object
-) -> tuple[Sequence[bool], Sequence[str | None]]:
-    if is_string(feature):
-        return [False] * len(column), column.to_pylist()
-    if not is_picture(feature) or is_binary(feature):
-        return column.is_valid().to_pylist(), [None] * len(column)
-    fields = {field.name for field in column.type}
-    is_stored, paths = [False] * len(column), [None] * len(column)
-    if "bytes" in fields:
-        is_stored = pc.struct_field(column, "bytes").is_valid().to_pylist()
-    if "path" in fields:
-        paths = pc.struct_field(column, "path").to_pylist()
-    return is_stored, paths
-
-
 def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
     values = column_values(dataset, name)
     for row, value in enumerate(values):
@@ -151,7 +143,7 @@ def _digests(dataset: datasets.Dataset, visual: str, rows: set[int]) -> dict[int
     """Hashes the content of some rows."""
     digests = {}
     feature = dataset.features[visual]
-    for first_row, column in column_blocks(dataset, visual, _BLOCK_ROWS) if rows else ():
+    for first_row, column in column_blocks(dataset, visual) if rows else ():
         block_rows = [row for row in range(first_row, first_row + len(column)) if row in rows]
         if not block_rows:
             continue

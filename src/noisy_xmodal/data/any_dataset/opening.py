@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow.compute as pc
 from datasets.exceptions import DatasetGenerationError
 
 from ...entry.errors import in_words
@@ -43,6 +42,7 @@ from .folders import (
     sidecar_rows,
     split_name,
 )
+from .images import picture_places
 from .picture_files import PictureFiles, has_picture_suffix, pictures_in
 from .shards import (
     NoSamplesError,
@@ -85,14 +85,10 @@ class _Folder:
 def open_splits(
     name: str | Path, config_name: str | None, options: ColumnOptions, strict: bool = True
 ) -> Splits:
-    """Opens a dataset with any columns.
+    """Opens a dataset with any columns; see `load_pairs`.
 
-    Args:
-        name: See `load_pairs`.
-        config_name: Configuration, if the dataset has several.
-        options: The user's column options.
-        strict: Whether faults of a table and missing pictures are errors; otherwise they are
-            faults of the split, or keep their paths.
+    With `strict`, faults of a table and missing pictures are errors; otherwise they are faults of
+    the split, or keep their paths.
 
     Returns:
         The splits with absolute paths of pictures; train, validation and test come first.
@@ -110,10 +106,7 @@ def open_splits(
 
 
 def config_names(name: str | Path) -> list[str]:
-    """Lists the configurations of a dataset, without loading any.
-
-    Args:
-        name: See `load_pairs`.
+    """Lists the configurations of a dataset (see `load_pairs`), without loading any.
 
     Returns:
         The names; empty for a file, or a folder that `datasets` alone cannot open.
@@ -286,13 +279,13 @@ def _add_note(splits: Splits, note: str) -> Splits:
 
 def _picture_files(dataset: datasets.Dataset) -> frozenset[str]:
     """The files of pictures that are not stored in the rows of a dataset."""
-    paths = set[str]()
-    for name, feature in dataset.features.items():
-        if isinstance(feature, datasets.Image):
-            column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
-            is_file = pc.is_null(pc.struct_field(column, "bytes"))
-            paths.update(pc.struct_field(column, "path").filter(is_file).drop_null().to_pylist())
-    return frozenset(os.path.abspath(path) for path in paths if "://" not in path)
+    return frozenset(
+        os.path.abspath(path)
+        for name, feature in dataset.features.items()
+        if isinstance(feature, datasets.Image)
+        for is_stored, path in picture_places(dataset, name)
+        if path and not is_stored and "://" not in path
+    )
 
 
 def _is_local(name: str) -> bool:

@@ -300,10 +300,7 @@ def merge_captions(
 ) -> list[int]:
     """Merges the captions of each image, and their flags, into its first row, in place.
 
-    Args:
-        captions: The captions of each row.
-        flags: Their flags, or None.
-        first_rows: For every row, the first row with the same image.
+    `first_rows` has the first row with the same image for every row.
 
     Returns:
         The first rows. A repeated text is kept once, with its first flag.
@@ -313,12 +310,10 @@ def merge_captions(
         groups.setdefault(first, []).append(row)
     for first, rows in groups.items():
         if len(rows) > 1:
-            flag_of_text: dict[str | None, bool] = {}
-            for row in rows:
-                row_flags = flags[row] if flags is not None else [False] * len(captions[row])
-                for text, flag in zip(captions[row], row_flags, strict=True):
-                    flag_of_text.setdefault(text, flag)
-            captions[first] = list(flag_of_text)
+            texts = [text for row in rows for text in captions[row]]
+            place_of = {text: place for place, text in reversed([*enumerate(texts)])}
+            captions[first] = list(dict.fromkeys(texts))
             if flags is not None:
-                flags[first] = list(flag_of_text.values())
+                row_flags = [flag for row in rows for flag in flags[row]]
+                flags[first] = [row_flags[place_of[text]] for text in captions[first]]
     return list(groups)

@@ -5,23 +5,24 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote
 
 from .archives import ARCHIVE_SUFFIXES, archive_folder
 
-_SUFFIX = re.compile(
-    r".*\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|ppm|pgm|avif|heic)", re.IGNORECASE | re.DOTALL
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
+    | {".avif", ".heic"}
 )
-_FRAGMENT = re.compile(r"(\.\w+)#\d+$")  # the number of a caption in Flickr8k: name.jpg#0
 #: Usual names of folders with texts.
 TEXT_FOLDERS = ("annotation", "annotations", "caption", "captions", "text", "texts", "labels")
+_FRAGMENT = re.compile(r"(\.\w+)#\d+$")  # the number of a caption in Flickr8k: name.jpg#0
 _ABSOLUTE = re.compile(r"[a-z]:/|/", re.IGNORECASE)
 
 
 def has_picture_suffix(name: str) -> bool:
     """Whether a name has the suffix of a picture format."""
-    return _SUFFIX.fullmatch(without_fragment(name)) is not None
+    return os.path.splitext(without_fragment(name))[1].lower() in PICTURE_SUFFIXES
 
 
 def without_fragment(name: str) -> str:
@@ -47,26 +48,31 @@ class PictureFiles:
         self.folder = Path(os.path.abspath(folder))
 
     def matches(self, name: str) -> list[str]:
-        """Finds the files that match a name.
-
-        Returns:
-            Their absolute paths.
-        """
+        """Finds the absolute paths of the files that match a name."""
         for relative in (name, self._relative(name)):
             exact = os.path.join(self.folder, relative) if relative else ""
-            if _is_file(exact):
+            if "\0" not in exact and os.path.isfile(exact):
                 return [exact]
         for ending in _endings(_key(name)):
-            base = PurePosixPath(ending).name
-            paths = [path for path in self._by_name.get(base, ()) if _ends(path, ending)]
+            keys = {path: _key(path) for path in self._by_name.get(os.path.basename(ending), ())}
+            paths = [path for path, key in keys.items() if key.endswith("/" + ending)]
             exact_paths = [path for path in paths if path.endswith(os.sep + os.path.normpath(name))]
-            paths = _distinct(exact_paths or paths)
-            if not paths and not has_picture_suffix(base):
-                candidates = self._by_stem.get(base, ())
-                paths = _distinct(path for path in candidates if _ends(path, ending, stem=True))
+            if not paths and not has_picture_suffix(ending):
+                stems = {path: os.path.splitext(key)[0] for path, key in keys.items()}
+                paths = [path for path, stem in stems.items() if stem.endswith("/" + ending)]
             if paths:
-                return sorted(paths)
+                return sorted(_distinct(exact_paths or paths))
         return sorted(path for archive in self._archives for path in archive.matches(name))
+
+    @cached_property
+    def pictures(self) -> list[str]:
+        """The absolute paths of all files with a picture suffix, sorted."""
+        return sorted(path for path in self._files if has_picture_suffix(path))
+
+    @cached_property
+    def stems(self) -> set[str]:
+        """The paths of pictures without their suffixes."""
+        return {os.path.splitext(path)[0] for path in self.pictures}
 
     @cached_property
     def _archives(self) -> list["PictureFiles"]:
@@ -76,16 +82,6 @@ class PictureFiles:
         files = [file for file in sorted(self.folder.iterdir()) if file.is_file()]
         archives = [file for file in files if file.name.lower().endswith(ARCHIVE_SUFFIXES)]
         return [PictureFiles(archive_folder(file)) for file in archives]
-
-    @cached_property
-    def stems(self) -> set[str]:
-        """The paths of pictures without their suffixes."""
-        return {os.path.splitext(path)[0] for path in self.pictures}
-
-    @cached_property
-    def pictures(self) -> list[str]:
-        """The absolute paths of all files with a picture suffix, sorted."""
-        return sorted(path for path in self._files if has_picture_suffix(path))
 
     def _relative(self, name: str) -> str:
         """The rest of a path that starts with the last parts of this folder's path."""
@@ -104,17 +100,14 @@ class PictureFiles:
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
-        paths: dict[str, list[str]] = {}
+        """The files by normalized name, pictures also by its stem."""
+        files: dict[str, list[str]] = {}
         for path in self._files:
-            paths.setdefault(_key(os.path.basename(path)), []).append(path)
-        return paths
-
-    @cached_property
-    def _by_stem(self) -> dict[str, list[str]]:
-        paths: dict[str, list[str]] = {}
-        for path in self.pictures:
-            paths.setdefault(PurePosixPath(_key(path)).stem, []).append(path)
-        return paths
+            name = _key(os.path.basename(path))
+            files.setdefault(name, []).append(path)
+            if has_picture_suffix(name):
+                files.setdefault(os.path.splitext(name)[0], []).append(path)
+        return files
 
 
 def names_of_paths(paths: Sequence[str | None]) -> list[str]:
@@ -126,14 +119,12 @@ def names_of_paths(paths: Sequence[str | None]) -> list[str]:
     """
     folders = {os.path.dirname(path) for path in paths if path and os.path.isabs(path)}
     shared = os.path.commonpath(folders) if folders else ""
-    return [
-        row_name(row)
-        if path is None
-        else path.removeprefix(shared).lstrip(os.sep)
-        if os.path.isabs(path)
-        else path
-        for row, path in enumerate(paths)
-    ]
+    names = []
+    for row, path in enumerate(paths):
+        is_absolute = path is not None and os.path.isabs(path)
+        name = row_name(row) if path is None else path
+        names.append(name.removeprefix(shared).lstrip(os.sep) if is_absolute else name)
+    return names
 
 
 def row_name(row: int) -> str:
@@ -156,12 +147,12 @@ def files_below(folder: str | Path) -> Iterator[str]:
             continue
         visited.add(os.path.realpath(current))
         try:
-            entries = sorted(os.scandir(current), key=lambda entry: entry.name, reverse=True)
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError:
             continue
         entries = [entry for entry in entries if not _is_hidden(entry.name)]
-        yield from (entry.path for entry in reversed(entries) if entry.is_file())
-        folders = [entry for entry in entries if entry.is_dir()]
+        yield from (entry.path for entry in entries if entry.is_file())
+        folders = [entry for entry in reversed(entries) if entry.is_dir()]
         # Folders are visited before links, which may point to them.
         stack += [entry.path for entry in sorted(folders, key=lambda e: not e.is_symlink())]
 
@@ -170,38 +161,18 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
-def _is_file(path: str) -> bool:
-    try:
-        return os.path.isfile(path)
-    except ValueError:  # a zero byte in the path
-        return False
-
-
 def _key(name: str) -> str:
     """Normalizes a name: Unicode form, case, `%20`, backslashes, and no caption number."""
     plain = unquote(without_fragment(name)) if "%" in name else without_fragment(name)
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", plain).casefold()).replace(
-        "\\", "/"
-    )
+    folded = unicodedata.normalize("NFC", plain).casefold()
+    return unicodedata.normalize("NFC", folded).replace("\\", "/")
 
 
 def _endings(key: str) -> Iterator[str]:
     """The path ends that may match a name: the whole path, and shorter ends of an absolute one."""
     parts = [part for part in key.split("/") if part not in ("", ".")]
-    if not parts:
-        return
-    yield "/".join(parts)
-    if _ABSOLUTE.match(key):
-        for start in range(1, len(parts)):
-            yield "/".join(parts[start:])
-
-
-def _ends(path: str, ending: str, stem: bool = False) -> bool:
-    """Whether a path ends with the parts of `ending`."""
-    key = _key(path)
-    if stem:
-        key = str(PurePosixPath(key).with_suffix(""))
-    return key.endswith("/" + ending)
+    for start in range(len(parts) if _ABSOLUTE.match(key) else min(1, len(parts))):
+        yield "/".join(parts[start:])
 
 
 def _distinct(paths: Iterable[str]) -> list[str]:

@@ -5,17 +5,18 @@ suffix starts after the first dot of the file name. The order of members does no
 """
 
 import json
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from .archives import TarReader, inner_name, is_side_file
 from .captions import captions_in, string_list
 from .columns import ColumnOptions
-from .picture_files import has_picture_suffix
+from .picture_files import PICTURE_SUFFIXES
 
 #: In order of priority.
 CAPTION_SUFFIXES = ("captions", "caption", "text", "txt", "cap", "json")
@@ -74,7 +75,7 @@ class Part(NamedTuple):
     @property
     def is_picture(self) -> bool:
         """Whether it has the suffix of a picture format."""
-        return _is_picture(self.kind)
+        return f".{self.kind}" in PICTURE_SUFFIXES
 
     @property
     def stem(self) -> str:
@@ -116,12 +117,7 @@ def find_samples(
 ) -> Iterator[Sample]:
     """Groups the members of a tar to samples, without reading their content.
 
-    Args:
-        tar: The tar, at its start.
-        shard: Its name, for the findings.
-        options: The user's column options; `image` is the suffix of the pictures, if there are
-            several.
-        findings: Counts members that belong to no sample.
+    If there are several pictures, `options.image` is the suffix of the right one.
 
     Yields:
         The samples in the order of their first members; a repeated key is named `0`, `0#2`.
@@ -136,13 +132,8 @@ def find_samples(
 def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> SampleTexts:
     """Reads the captions, JSON and class of a sample.
 
-    Captions come from the first kind of member with a caption that is not empty.
-
-    Args:
-        tar: Its tar.
-        sample: The sample.
-        options: The user's column options; `caption` is the suffix of the captions or a field of
-            the JSON, `id` is a field.
+    Captions come from the first kind of member with a caption that is not empty. Of the options,
+    `caption` is the suffix of a member or a field of the JSON, and `id` is a field.
     """
     texts = SampleTexts()
     values = {part: _read_json(tar, part, texts) for part in sample.others if part.kind == "json"}
@@ -161,27 +152,18 @@ def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> Sample
     parts = sorted(parts or sample.others, key=lambda part: _natural_order(part.suffix))
     for kind in dict.fromkeys(kinds):
         members = [part for part in parts if part.kind == kind]
-        read = [
-            text
-            for part in members
-            for text in (
-                captions_in(values[part], json_field)
-                if part in values
-                else [_read_text(tar, part, "caption", texts)]
-            )
-        ]
-        captions = [text for line in read if line for text in string_list(line) or [line]]
+        if kind == "json":
+            lists = [captions_in(values[part], json_field) for part in members]
+        else:
+            lists = [[_read_text(tar, part, "caption", texts)] for part in members]
+        read = filter(None, chain.from_iterable(lists))
+        captions = [text for value in read for text in string_list(value) or [value]]
         texts.captions = [text for text in captions if text.strip() and _is_text(text)]
         if texts.captions:
             break
         if captions or any(part.size == 0 for part in members):
             texts.problem = "with an empty caption"
     return texts
-
-
-@lru_cache(maxsize=1024)  # called for every member
-def _is_picture(kind: str) -> bool:
-    return has_picture_suffix(f".{kind}")
 
 
 def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Part]]:
@@ -202,7 +184,7 @@ def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Par
         findings.suffixes[suffix] += 1
         parts[key].append(Part(suffix, member.offset_data, member.size))
     for name, target in links:
-        key, suffix = _split_name(_resolve(target))
+        key, suffix = _split_name(inner_name(posixpath.normpath(target)))
         targets = [part for part in parts.get(key, ()) if part.suffix == suffix]
         if targets:
             key, suffix = _split_name(name)
@@ -217,17 +199,6 @@ def _split_name(name: str) -> tuple[str, str]:
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
-
-
-def _resolve(path: str) -> str:
-    """The sanitized path of a link's target, which may contain `..`."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        else:
-            parts.append(part)
-    return inner_name("/".join(parts))
 
 
 def _split(

@@ -127,11 +127,8 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
 def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> RawSplit:
     """Reads tars as one split.
 
-    Args:
-        files: The tars.
-        options: The user's column options: `image` and `caption` are suffixes of members; `caption`
-            and `id` may be fields of their JSON.
-        split: Name of the split, for the messages.
+    Of the options, `image` and `caption` are suffixes of members; `caption` and `id` may be fields
+    of their JSON.
 
     Returns:
         A row per picture with its captions, its key in `__key__` (with the shard's name if keys

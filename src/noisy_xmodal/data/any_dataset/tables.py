@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import datasets
 import pyarrow as pa
 
-from ..columns import IMAGE_FEATURES, IMAGE_ID, IS_NOISY, DatasetError, column_values
+from ..columns import IMAGE_FEATURES, IMAGE_ID, IS_NOISY, DatasetError, column_values, with_columns
 from ..feature_types import is_string, is_vector
 from ..messages import quoted, quoted_list
 from .captions import flags_of
@@ -134,12 +134,8 @@ def resolve_pictures(
 ) -> RawSplit:
     """Replaces the names of pictures in a table by absolute paths, and base64 by bytes.
 
-    Args:
-        raw: The rows of the table; returned unchanged if they contain the pictures, or vectors.
-        file: The table.
-        split: Name of the split, for the messages.
-        files: The files below the folder of the table, or below the folder of all splits.
-        strict: Whether a missing file is an error; otherwise its path is kept.
+    Rows that contain the pictures, or vectors, are returned unchanged. Without `strict`, a missing
+    file is no error, and its path is kept.
 
     Raises:
         DatasetError: A file does not exist, or a name matches several files.
@@ -161,15 +157,16 @@ def resolve_pictures(
             f"not in {file.parent} or below it ({len(missing)} of {len(names)} rows have no file). "
             "Add the pictures there, or correct the paths."
         )
-    string, options = datasets.Value("string"), raw.options
+    string, options, replaced = datasets.Value("string"), raw.options, dict[str, Any]()
     if columns.image_id is None:  # absolute paths are not names: they depend on the machine
         plain = [name and without_fragment(name) for name in names]
-        dataset = _replace_column(dataset, IMAGE_ID, names_of_paths(plain), string)
+        replaced[IMAGE_ID] = (names_of_paths(plain), string)
         options = replace(options, id=IMAGE_ID)
     # Missing pictures get absolute paths, too: the working directory may have such a file.
     parent = os.path.abspath(file.parent)
     paths = [(full[name] or os.path.join(parent, name)) if name in full else name for name in names]
-    dataset = _replace_column(dataset, columns.visual, paths, string)
+    replaced[columns.visual] = (paths, string)
+    dataset = with_columns(dataset, replaced)
     pictures = frozenset(path for path in full.values() if path is not None)
     return raw._replace(dataset=dataset, options=options, pictures=pictures)
 
@@ -187,14 +184,7 @@ def decode_pictures(dataset: datasets.Dataset, visual: str) -> datasets.Dataset:
     if not any(map(_is_encoded, sample)):
         return dataset
     content = [_decode(value) for value in column_values(dataset, visual)]
-    return _replace_column(dataset, visual, content, datasets.Value("binary"))
-
-
-def _replace_column(
-    dataset: datasets.Dataset, name: str, values: list[Any], feature: datasets.Value
-) -> datasets.Dataset:
-    rest = dataset.remove_columns([other for other in dataset.column_names if other == name])
-    return rest.add_column(name, values, feature=feature)
+    return with_columns(dataset, {visual: (content, datasets.Value("binary"))})
 
 
 def _full_paths(names: set[str], file: Path, files: PictureFiles) -> dict[str, str | None]:
