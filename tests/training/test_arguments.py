@@ -129,17 +129,8 @@ def test_bf16_on_a_cpu_is_fine(tmp_path):
     ],
 )
 def test_sharding_is_refused_on_every_machine(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"`{name}` asks for FSDP or DeepSpeed.*`torchrun"):
+    with pytest.raises(ValueError, match=f"`{name}` is .*not FSDP or DeepSpeed.*`torchrun"):
         arguments(tmp_path, use_cpu=True, **{name: value})
-
-
-@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
-def test_sharding_by_accelerate_is_refused(tmp_path, monkeypatch, name):
-    monkeypatch.setenv(name, "true")
-    with pytest.raises(ValueError, match=f"{name}, as `accelerate launch.*asks for FSDP"):
-        arguments(tmp_path, use_cpu=True)
-    monkeypatch.setenv(name, "false")
-    arguments(tmp_path, use_cpu=True)
 
 
 def test_a_launcher_that_starts_one_process_of_several_is_warned_of(tmp_path, monkeypatch):

@@ -288,50 +288,13 @@ def test_a_dict_of_validation_splits_is_evaluated_by_name(tmp_path):
 
 def test_what_a_trainer_has_no_answer_to_is_refused(tmp_path):
     trainer = make_label_trainer("ce", tmp_path, **BARE)
-    with pytest.raises(ValueError, match=r"`evaluate\(dataset\)`.*score_matrix"):
-        trainer.predict(toy_labels())
     with pytest.raises(ValueError, match="`ignore_keys`"):
         trainer.evaluate(ignore_keys=["loss"])
     with pytest.raises(ValueError, match="`trial`"):
         trainer.train(trial={"learning_rate": 1})
-    with pytest.raises(ValueError, match="a trainer for each trial"):
-        trainer.hyperparameter_search(n_trials=2)
 
 
 # Machines and packages
-
-
-@pytest.mark.parametrize("optim", ["lomo", "adamw_bnb_8bit", "galore_adamw", "grokadamw"])
-def test_an_optimizer_whose_package_is_not_installed_is_refused(tmp_path, optim):
-    modules = {"optim_target_modules": "all-linear"} if optim == "galore_adamw" else {}
-    with pytest.raises(ValueError, match=f"^`optim` {optim} cannot be used: .*install"):
-        make_label_trainer("ce", tmp_path, **BARE, optim=optim, **modules)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycle": 2}},
-            r"`lr_scheduler_type` cosine cannot .* `lr_scheduler_kwargs` \{'num_cycle': 2\}: .*",
-        ),
-        (
-            {"lr_scheduler_type": "cosine_with_min_lr"},
-            r"`lr_scheduler_type` .* \{\}: .*min_lr_rate",
-        ),
-        ({"lr_scheduler_type": "warmup_stable_decay"}, r"`lr_scheduler_type` .*'num_decay_steps'"),
-        ({"adam_beta1": 1.5}, r"`optim` adamw_torch\w* cannot be used: .*beta"),
-    ],
-)
-def test_an_optimizer_or_schedule_that_cannot_be_made_is_refused(tmp_path, options, message):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        make_label_trainer("ce", tmp_path, **BARE, **options)
-
-
-def test_trying_them_leaves_no_trace(tmp_path):
-    trainer = make_label_trainer("ce", tmp_path, **BARE)
-    assert trainer.optimizer is None
-    assert trainer.lr_scheduler is None
 
 
 def test_several_gpus_without_a_launcher_are_refused(monkeypatch):

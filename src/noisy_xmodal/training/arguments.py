@@ -47,7 +47,6 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
     least_batch = 2
 
     def __post_init__(self) -> None:
-        self._check_launch()
         refuse_arguments(self, self.own_rules())
         self._check_numbers()
         #: Whether the user has set which direction of the metric is better.
@@ -69,26 +68,6 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
     def own_rules(self) -> Mapping[str, Rule]:
         """Rules that a subclass adds to those of `supported_arguments`, or changes."""
         return {}
-
-    def _check_launch(self) -> None:
-        """Refuse ways to run on several processes that are not supported."""
-        asked = {
-            "`fsdp`": self.fsdp,
-            "`fsdp_config`": self.fsdp_config,
-            "ACCELERATE_USE_FSDP, as `accelerate launch --use_fsdp` sets it": _is_on(
-                "ACCELERATE_USE_FSDP"
-            ),
-            "`deepspeed`": self.deepspeed,
-            "ACCELERATE_USE_DEEPSPEED, as `accelerate launch --use_deepspeed` sets it": _is_on(
-                "ACCELERATE_USE_DEEPSPEED"
-            ),
-        }
-        for name, value in asked.items():
-            if value:
-                raise ValueError(
-                    f"{name} asks for FSDP or DeepSpeed: training runs on one process or under "
-                    "DDP. Leave it out and launch by `torchrun --nproc_per_node N`."
-                )
 
     def _check_numbers(self) -> None:
         """Refuse small numbers, and other types such as the string "1e-3" of a YAML file."""
@@ -172,11 +151,6 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
             return self.num_train_epochs, f"`num_train_epochs` {self.num_train_epochs:g}"
         epochs = math.inf if trained is None else trained
         return epochs, f"`max_steps` {self.max_steps}, which are {epochs:.3g} epochs"
-
-
-def _is_on(variable: str) -> bool:
-    """Whether an environment variable is true."""
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on", "y", "t")
 
 
 @dataclass

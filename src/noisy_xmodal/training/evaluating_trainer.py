@@ -9,7 +9,6 @@ from ..evaluation import shared_evaluation
 from .arguments import RobustTrainingArguments
 from .checkpoint import CheckpointTrainer
 from .chosen_metric import check_best_metric, configure_best_metric, validation_parts
-from .supported_arguments import NO_PREDICTION, NO_SEARCH
 
 
 class EvaluatingTrainer(CheckpointTrainer):
@@ -84,22 +83,6 @@ class EvaluatingTrainer(CheckpointTrainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: a score belongs to a pair of an image and a text, not to a row of a dataset.
-
-        Raises:
-            ValueError: Always; it says what to use.
-        """
-        raise ValueError(NO_PREDICTION)
-
-    def hyperparameter_search(self, *args: Any, **kwargs: Any) -> Any:
-        """Refused: a trainer trains one model, once.
-
-        Raises:
-            ValueError: Always; it says what to do.
-        """
-        raise ValueError(NO_SEARCH)
 
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""

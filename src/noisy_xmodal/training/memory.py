@@ -1,9 +1,10 @@
 """Settings of the C library's memory allocator for training on a CPU.
 
 By default glibc returns a large block of memory to the system as soon as it is freed, and gets it
-again page by page, filled with zeros, for the next tensor. On two cores an elementwise operation
-then runs at 10 to 20 % of the memory bandwidth. A training step frees and allocates the same blocks
-repeatedly, so the process should keep them.
+again page by page, filled with zeros, for the next tensor. A training step frees and allocates the
+same blocks repeatedly. On one core, a process that keeps them takes 34 % less CPU time for a step
+of NCR with SGR (48 pairs), and 37 % less for one of layers of 4,096; its peak was 1.4 GiB instead
+of 1.1 and 1.3. So training keeps them by default.
 """
 
 import ctypes
@@ -22,8 +23,6 @@ _SETTINGS = {_ARENA_MAX: 1, _MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1}
 
 def keep_freed_memory() -> bool:
     """Make this process keep freed memory for later allocations.
-
-    The peak memory is unchanged; between peaks it does not shrink.
 
     Returns:
         Whether the setting was applied: not with another C library than glibc, or if the

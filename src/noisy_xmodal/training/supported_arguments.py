@@ -14,17 +14,6 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 
 from ..options import READ, Rule, field_defaults, never_read, refuse_unread
 
-#: Why a trainer neither predicts nor searches, and what to use.
-NO_PREDICTION = (
-    "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the score of "
-    "every image with every text noisy_xmodal.evaluation.score_matrix(model, processor, images, "
-    "texts); for classes the model's own output."
-)
-NO_SEARCH = (
-    "a trainer searches no hyperparameters. Make a model and a trainer for each trial, and compare "
-    "what `evaluate()` gives."
-)
-
 _HEADS = "models of this library have no such layers"
 
 
@@ -61,8 +50,8 @@ _EVALUATES = Rule(
 #: Every field of transformers' TrainingArguments.
 ARGUMENTS: Mapping[str, Rule] = {
     **dict.fromkeys(
-        # `do_eval` is set by transformers, `local_rank` by old launchers; `remove_unused_columns`,
-        # `hub_strategy`, `fsdp`, `fsdp_config` and `deepspeed` are checked in `arguments`.
+        # `do_eval` is set by transformers, `local_rank` by old launchers; `remove_unused_columns`
+        # and `hub_strategy` are checked in `arguments`.
         (
             *("output_dir", "seed", "data_seed", "full_determinism", "use_cpu", "max_steps"),
             *("num_train_epochs", "resume_from_checkpoint"),
@@ -77,7 +66,7 @@ ARGUMENTS: Mapping[str, Rule] = {
             *("report_to", "run_name", "project", "trackio_space_id", "trackio_bucket_id"),
             *("trackio_static_space_id", "eval_strategy", "eval_on_start"),
             *("load_best_model_at_end", "greater_is_better", "save_on_each_node", "push_to_hub"),
-            *("hub_strategy", "accelerator_config", "fsdp", "fsdp_config", "deepspeed"),
+            *("hub_strategy", "accelerator_config"),
             *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
             *("ddp_static_graph", "ddp_backend", "ddp_timeout"),
         ),
@@ -211,9 +200,12 @@ ARGUMENTS: Mapping[str, Rule] = {
         ("hub_token", "hub_private_repo", "hub_model_id", "hub_revision"), _with("push_to_hub")
     ),
     "hub_always_push": never_read("a model is published once, at the end. Leave it out."),
-    "parallelism_config": never_read(
-        "training runs on one process or under DDP. Leave it out and launch by `torchrun "
-        "--nproc_per_node N`."
+    **dict.fromkeys(
+        ("parallelism_config", "fsdp", "fsdp_config", "deepspeed"),
+        never_read(
+            "training runs on one process or under DDP, not FSDP or DeepSpeed. Leave it out and "
+            "launch by `torchrun --nproc_per_node N`."
+        ),
     ),
 }
 

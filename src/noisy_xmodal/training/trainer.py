@@ -27,7 +27,6 @@ from .identity import RunIdentity, config_differences, identity_of_run, option_d
 from .loss_pass import pass_over_pairs
 from .memory import keep_freed_memory
 from .method import Method
-from .optimization import check_optimizer
 from .pair_state import PairState
 from .reports import report_divisions
 from .samplers import PeerBatchSampler
@@ -105,7 +104,6 @@ class RobustTrainer(EvaluatingTrainer):
             drop_last=args.dataloader_drop_last,
         )
         self.batch_sampler.check_smallest(self.task.least_batch, args.gather_negatives)
-        check_optimizer(self)
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
             self.add_callback(ReportCallback())
