@@ -186,7 +186,7 @@ def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> data
     order = merge_captions(captions, flags, first_rows)
     if flags is not None:
         values[IS_NOISY] = flags
-    new_names = _new_names(raw.dataset, columns, is_unchanged and len(order) == len(captions))
+    new_names = _new_names(raw.dataset, columns, len(order) < len(captions), is_unchanged)
     added = {
         name: _scatter(column, raw.rows, len(raw.dataset))
         for name, column in values.items()
@@ -233,16 +233,16 @@ def _has_text(text: str | None) -> bool:
 
 
 def _new_names(
-    dataset: datasets.Dataset, columns: PairColumns, is_unchanged: bool
+    dataset: datasets.Dataset, columns: PairColumns, merges_rows: bool, keeps_captions: bool
 ) -> dict[str, str]:
     """New names of the columns that need no other change; replacing a column costs a copy."""
     features = dataset.features
     names = {columns.visual: IMAGE if is_picture(features[columns.visual]) else REGIONS}
-    if is_unchanged:
+    if not merges_rows and columns.image_id is not None and is_string(features[columns.image_id]):
+        names[columns.image_id] = IMAGE_ID
+    if not merges_rows and keeps_captions:
         if len(columns.captions) == 1 and is_string_list(features[columns.captions[0]]):
             names[columns.captions[0]] = CAPTIONS
-        if columns.image_id is not None and is_string(features[columns.image_id]):
-            names[columns.image_id] = IMAGE_ID
         if features.get(IS_NOISY) == _TYPES[IS_NOISY]:
             names[IS_NOISY] = IS_NOISY
     return names
