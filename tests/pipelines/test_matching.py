@@ -188,5 +188,5 @@ def test_vectors_stand_in_for_images_and_texts():
 
 
 def test_a_device_that_is_not_there_is_refused(tiny_processor: Any, tiny_config: Any) -> None:
-    with pytest.raises(ValueError, match=r"no device 'gpu' here \(a GPU is called cuda\)"):
+    with pytest.raises(ValueError, match="no device 'gpu' here"):
         ImageTextMatchPipeline(MatchingModel(tiny_config()), tiny_processor, device="gpu")

@@ -34,6 +34,14 @@ _OF_CONTENT = (json.JSONDecodeError, UnicodeError, tarfile.TarError, zipfile.Bad
 _FAULTS = (TypeError, LookupError, AttributeError, AssertionError, NameError, ArithmeticError)
 _GENERATION = "An error occurred while generating the dataset"
 _LONGEST = 400
+#: What the errors of the Hub mean.
+_OF_HUB = {
+    "GatedRepoError": "access to it is restricted: ask for it on its page of the Hub, then log in "
+    "with `hf auth login`",
+    "RepositoryNotFoundError": "the Hub has no such repository, or a private one: correct the "
+    "name, or log in with `hf auth login`",
+    "HFValidationError": "it is not a name of the Hub, NAME or ORGANISATION/NAME: correct the path",
+}
 
 
 class Stopped(KeyboardInterrupt):
@@ -213,21 +221,11 @@ def _short(error: BaseException) -> str:
 def _of_the_hub(chain: list[BaseException]) -> str | None:
     """What an answer of the Hub means, if one is among the causes."""
     kinds = {kind.__name__ for error in chain for kind in type(error).__mro__}
-    modules = {_package_of(error) for error in chain}
-    if "GatedRepoError" in kinds:
-        return (
-            "access to it is restricted: ask for it on its page of the Hub, then log in with "
-            "`hf auth login`"
-        )
-    if "RepositoryNotFoundError" in kinds:
-        return (
-            "the Hub has no such repository, or a private one: correct the name, or log in with "
-            "`hf auth login`"
-        )
-    if "HFValidationError" in kinds:
-        return "it is not a name of the Hub, NAME or ORGANISATION/NAME: correct the path"
-    if kinds.isdisjoint({"OfflineModeIsEnabled", "LocalEntryNotFoundError"}) and modules.isdisjoint(
-        _NETWORK
+    for kind, meaning in _OF_HUB.items():
+        if kind in kinds:
+            return meaning
+    if kinds.isdisjoint({"OfflineModeIsEnabled", "LocalEntryNotFoundError"}) and not any(
+        _package_of(error) in _NETWORK for error in chain
     ):
         return None
     if getattr(sys.modules.get("huggingface_hub.constants"), "HF_HUB_OFFLINE", False):

@@ -216,9 +216,8 @@ class SharedModel(Installed, PreTrainedModel):
     ) -> Any:
         """Check the files that transformers selected before it allocates memory for them."""
         if state_dict is None and checkpoint_files is not None:
-            folder = load_config.pretrained_model_name_or_path
-            _refuse_strange_files(checkpoint_files, folder)
-            _refuse_hollow_models(model, checkpoint_files)
+            _check_files(checkpoint_files, load_config.pretrained_model_name_or_path)
+            _check_shapes(model, checkpoint_files)
         return PreTrainedModel._load_pretrained_model(
             model, state_dict, checkpoint_files, load_config, *args, **kwargs
         )
@@ -230,7 +229,7 @@ def _refuse_pickles(name: str, options: Mapping[str, Any]) -> None:
     Not left to transformers, which would ask a service on the Hub to convert them.
     """
     if Path(name).is_file():
-        return  # `_refuse_strange_files` checks it
+        return  # `_check_files` checks it
     names = ("revision", "token", "proxies", "local_files_only", "cache_dir")
     where = {key: options[key] for key in names if options.get(key) is not None}
     variant = options.get("variant")
@@ -251,7 +250,7 @@ def _refuse_pickles(name: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_strange_files(files: list[str], name: str | os.PathLike) -> None:
+def _check_files(files: list[str], name: str | os.PathLike) -> None:
     """Reject weights that are not safetensors or lie outside the local folder being loaded."""
     for file in files:
         if not str(file).endswith(".safetensors"):
@@ -267,29 +266,25 @@ def _refuse_strange_files(files: list[str], name: str | os.PathLike) -> None:
             )
 
 
-def _refuse_hollow_models(model: PreTrainedModel, files: list[str]) -> None:
-    """Reject files that lack more weights than a partial checkpoint may lack.
+def _check_shapes(model: PreTrainedModel, files: list[str]) -> None:
+    """Reject a config that needs many more weights than the files have; they are not yet allocated.
 
-    Missing weights are initialised. The model is still on the meta device, so its weights have
-    shapes but use no memory.
+    The model is still on the meta device.
     """
     stored: dict[str, list[int]] = {}
     for file in files:
         with safe_open(file, framework="pt") as weights:
-            for key in list(weights.keys()):
-                stored[key] = weights.get_slice(key).get_shape()
-    tied = model.all_tied_weights_keys
+            stored |= {key: weights.get_slice(key).get_shape() for key in weights.offset_keys()}
     missing = {
-        key: tuple(tensor.shape)
+        key: tensor
         for key, tensor in model.state_dict().items()
-        if key not in tied and stored.get(key) != list(tensor.shape)
+        if key not in model.all_tied_weights_keys and stored.get(key) != list(tensor.shape)
     }
-    n_missing = sum(math.prod(shape) for shape in missing.values())
+    n_missing = sum(tensor.numel() for tensor in missing.values())
     if n_missing > MOST_MISSING:
-        largest = max(missing, key=lambda key: math.prod(missing[key]))
+        largest = max(missing, key=lambda key: missing[key].numel())
         raise ValueError(
             f"the config needs {n_missing:,} numbers that the weights do not contain, such as "
-            f"{largest} of the shape {missing[largest]} (stored: {stored.get(largest)}). That is "
-            f"more than the {MOST_MISSING:,} that a partial checkpoint may lack: config.json and "
-            "the weights do not belong together."
+            f"{largest} of the shape {tuple(missing[largest].shape)} (stored: "
+            f"{stored.get(largest)}): config.json and the weights do not belong together."
         )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from ..files import put_in_place, read_json, sync, sync_folder, write_json
@@ -132,16 +132,11 @@ class CheckpointTrainer(Trainer):
                     logger.warning(f"Skipped {line}; resuming from {folder.name}.")
                 return folder
             skipped.append(f"{folder.name}: {reason}")
-        if not skipped:
-            raise CheckpointError(
-                f"{self.args.output_dir} has no checkpoint to resume from. Leave out "
-                "--resume_from_checkpoint to begin anew, or check --output_dir."
-            )
         raise CheckpointError(
             f"{self.args.output_dir} has no checkpoint to resume from. "
             + "".join(f"{line}. " for line in skipped)
-            + "Restore one of them from a copy, or remove them and leave out "
-            "--resume_from_checkpoint to begin anew."
+            + "Check --output_dir, restore a checkpoint from a copy, or remove the damaged ones "
+            "and leave out --resume_from_checkpoint to begin anew."
         )
 
     def _why_not(self, folder: Path) -> str | None:
@@ -213,15 +208,8 @@ class CheckpointTrainer(Trainer):
         return self.processing_class
 
     def last_checkpoint(self) -> str:
-        """Folder of the newest checkpoint.
-
-        Raises:
-            FileNotFoundError: If there is none.
-        """
-        folder = get_last_checkpoint(self.args.output_dir)
-        if folder is None:
-            raise FileNotFoundError(f"{self.args.output_dir} has no checkpoint.")
-        return folder
+        """Folder of the newest checkpoint."""
+        return str(checkpoint_folders(self.args.output_dir)[-1])
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.store_flos()
