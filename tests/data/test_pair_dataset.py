@@ -1,5 +1,6 @@
 """Pair ids, batches, the oracle that stays out, and region features in every storage."""
 
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import datasets
@@ -113,6 +114,15 @@ def test_works_in_a_data_loader(regions_dataset: datasets.Dataset) -> None:
         PairDataset(regions_dataset), batch_size=3, collate_fn=list, num_workers=1
     )
     assert [item["pair_id"] for batch in loader for item in batch] == list(range(8))
+
+
+@pytest.mark.parametrize("kind", ["regions", "pictures", "grid"])
+def test_pairs_reach_workers_of_any_start_method(kind: str, regions_dataset) -> None:
+    pairs = PairDataset(picture_dataset() if kind == "pictures" else regions_dataset)
+    if kind == "grid":
+        pairs = GridPairs(regions_dataset, np.arange(8).reshape(4, 1, 2))
+    worker = ForkingPickler.loads(ForkingPickler.dumps(pairs))
+    assert np.array_equal(worker.visuals([1])[0], pairs.visuals([1])[0])
 
 
 def test_dropping_noisy_pairs(regions_dataset: datasets.Dataset) -> None:

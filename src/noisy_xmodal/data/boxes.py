@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from .columns import REGIONS, DatasetError, column_type_error, missing_column_error
 from .feature_types import is_matrix
-from .pair_dataset import LazyRows
+from .lazy_rows import LazyRows
 from .regions import region_arrays, region_feature, vector_column
 
 BOXES, BOX_SIZE = "boxes", 4

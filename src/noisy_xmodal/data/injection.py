@@ -30,6 +30,7 @@ from .columns import (
     TEXT_FEATURES,
     DatasetError,
     column_values,
+    with_columns,
 )
 from .corruption import apply_noise, check_seed, read_noise
 from .labels import number_classes
@@ -141,11 +142,7 @@ def _inject(
     """Adds the columns with noise to rows, without reading the others."""
     new, protocol = apply_noise(split, noise, seed, **options)
     types = split.features()
-    names = [*rows.column_names, *(name for name in new if name not in rows.column_names)]
-    result = rows.remove_columns([name for name in new if name in rows.column_names])
-    for name, values in new.items():
-        result = result.add_column(name, values, feature=types[name])
-    result = result.select_columns(names)
+    result = with_columns(rows, {name: (values, types[name]) for name, values in new.items()})
     result.info.description = with_protocol(rows.info.description or "", protocol)
     return result
 

@@ -32,8 +32,8 @@ from .columns import (
     validate_label_columns,
 )
 from .digests import Digests, array_digests, image_digests, image_id_digests, text_digests
+from .lazy_rows import ColumnRows
 from .pair_dataset import checked_ids
-from .pictures import open_picture, stored_pictures
 
 
 class LabelDataset(torch.utils.data.Dataset):
@@ -146,7 +146,7 @@ class LabelDataset(torch.utils.data.Dataset):
 
     def pictures(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[Any]:
         """Reads the pictures of some rows, composed by `to_rgb`."""
-        return [open_picture(stored) for stored in self._read(IMAGE, rows)]
+        return self._read(IMAGE, rows)
 
     def texts(self, rows: Sequence[int] | slice | NDArray[np.int64]) -> list[str]:
         """Reads the texts of some rows, with all captions of a row joined to one text.
@@ -227,8 +227,9 @@ class LabelDataset(torch.utils.data.Dataset):
             raise missing_column_error(self.dataset, name, self.split, "Load rows that have it.")
         n = len(self)
         ids = np.arange(n)[rows] if isinstance(rows, slice) else checked_ids(rows, n)
-        column = stored_pictures(self.dataset) if name == IMAGE else self.dataset
-        return list(column.select_columns([name])[ids.tolist()][name]) if len(ids) else []
+        if name == IMAGE:
+            return ColumnRows(self.dataset, name).read(ids.tolist())
+        return list(self.dataset.select_columns([name])[ids.tolist()][name]) if len(ids) else []
 
 
 def _join_captions(captions: Sequence[str]) -> str:

@@ -25,16 +25,13 @@ from .columns import (
     REGIONS,
     DatasetError,
     check_flags,
-    check_regions,
     column_values,
-    is_checked_as_read,
     validate_columns,
     visual_column,
     with_columns,
 )
 from .digests import Digests, array_digests, image_digests, image_id_digests, text_digests
-from .pictures import open_picture, stored_pictures
-from .regions import region_arrays
+from .lazy_rows import ColumnRows, LazyRows
 
 ImageTransform = Callable[..., Mapping[str, torch.Tensor]]
 
@@ -53,6 +50,7 @@ class PairDataset(torch.utils.data.Dataset):
             once instead of once per epoch, so the transform must be deterministic.
 
     Attributes:
+        images: The pictures or region features by row, read on access.
         row_of_pair: (n_pairs,) int64, the row of each pair's image.
         n_images: Number of rows.
     """
@@ -76,13 +74,8 @@ class PairDataset(torch.utils.data.Dataset):
         self.n_images = len(counts)
         self.row_of_pair = np.repeat(np.arange(len(counts)), counts)
         self._captions: list[str] = list(chain.from_iterable(caption_lists))
-        self._rows = (
-            stored_pictures(dataset)
-            if self.visual == IMAGE
-            else dataset.select_columns([self.visual]).with_format("arrow")
-        )
+        self.images: LazyRows = ColumnRows(dataset, self.visual)
         self._transform = image_transform if self.visual == IMAGE else None
-        self._checks = is_checked_as_read(dataset)
         self._cache: dict[int, dict[str, torch.Tensor]] = {}
         self._cache_left = cache_bytes
 
@@ -138,11 +131,6 @@ class PairDataset(torch.utils.data.Dataset):
     def shared_texts(self) -> SharedTexts:
         """Which images share which texts; a shared text is not a negative for them."""
         return SharedTexts(text_numbers(self._captions), self.row_of_pair)
-
-    @property
-    def images(self) -> "LazyRows":
-        """The pictures or region features by row, read on access."""
-        return LazyRows(self.visuals, self.n_images)
 
     def caption(self, pair_id: int) -> str:
         """Returns the caption of a pair."""
@@ -202,36 +190,7 @@ class PairDataset(torch.utils.data.Dataset):
         Raises:
             DatasetError: Region features that `validate_pairs` did not check are not finite.
         """
-        if not rows:
-            return []
-        if self.visual == IMAGE:
-            return [open_picture(stored) for stored in self._rows[rows][IMAGE]]
-        features = region_arrays(self._rows[rows].column(self.visual))
-        if self._checks:
-            for row, regions in zip(rows, features, strict=True):
-                check_regions(regions, f"Row {row}")
-        # The views are read-only; torch needs writable memory.
-        return [regions.copy() for regions in features]
-
-
-class LazyRows(Sequence):
-    """A sequence of rows that are read on access.
-
-    Args:
-        read: Function from row numbers to the contents of the rows.
-        n_rows: The number of rows.
-    """
-
-    def __init__(self, read: Callable[[list[int]], list[Any]], n_rows: int) -> None:
-        self.read = read
-        self._numbers = range(n_rows)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        rows = self._numbers[index]
-        return self.read(list(rows)) if isinstance(rows, range) else self.read([rows])[0]
+        return self.images.read(rows)
 
 
 class GridPairs(PairDataset):
@@ -250,12 +209,13 @@ class GridPairs(PairDataset):
         self.visual = REGIONS
         self._features = features
         self._feature_rows = np.arange(len(dataset)) if rows is None else rows
+        self.images = LazyRows(self._read, len(dataset))
 
     def select(self, rows: np.ndarray) -> PairDataset:
         """The pairs of some images, see `PairDataset.select`."""
         return GridPairs(self.dataset.select(rows), self._features, self._feature_rows[rows])
 
-    def visuals(self, rows: list[int]) -> list[Any]:
+    def _read(self, rows: list[int]) -> list[Any]:
         """The features of some rows, (n_regions, size) float32 each."""
         return [np.asarray(self._features[self._feature_rows[row]], np.float32) for row in rows]
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data import LabelDataset, PairDataset
 from ..data.columns import IMAGE_ID, IMAGE_LABEL, column_values
-from ..data.pair_dataset import LazyRows
+from ..data.lazy_rows import LazyRows
 from ..modules.list_inputs import check_list
 from .scoring import pair_scores
 

@@ -18,9 +18,7 @@ from tqdm.auto import tqdm
 
 from ..data.boxes import BOX_SIZE, without_boxes
 from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, REGIONS, column_values
-from ..data.pair_dataset import LazyRows
-from ..data.pictures import open_picture, stored_pictures
-from ..data.regions import region_arrays
+from ..data.lazy_rows import ColumnRows
 from ..modules.list_inputs import check_list
 from .cache import stored_rows
 from .scoring import encode, eval_mode, to_device
@@ -224,27 +222,11 @@ def dataset_items(
         )
     ids = column_values(rows, IMAGE_ID) if IMAGE_ID in rows.column_names else None
     if column != CAPTIONS:
-        return _column(rows, column), ids
+        return ColumnRows(rows, column), ids
     captions = column_values(rows, column)
     if ids is not None:
         ids = [name for name, texts in zip(ids, captions, strict=True) for _ in texts]
     return [caption for texts in captions for caption in texts], ids
-
-
-def _column(rows: datasets.Dataset, name: str) -> LazyRows:
-    """Images, region features or vectors of a dataset, read on access."""
-    pictures = stored_pictures(rows) if name == IMAGE else None
-    arrays = rows.select_columns([name]).with_format("arrow")
-
-    def read(positions: list[int]) -> list[Any]:
-        if pictures is not None:
-            return [open_picture(stored) for stored in pictures[positions][IMAGE]]
-        values = arrays[positions].column(name)
-        if name == REGIONS:
-            return [regions.copy() for regions in region_arrays(values)]
-        return [np.asarray(vector, dtype=np.float32) for vector in values.to_pylist()]
-
-    return LazyRows(read, len(rows))
 
 
 def images_for_model(processor: Any, images: Sequence[Any]) -> Sequence[Any]:
