@@ -12,7 +12,8 @@ from PIL import Image
 
 from noisy_xmodal.data.columns import DatasetError, validate_pairs
 from noisy_xmodal.data.protocol import noise_protocol
-from noisy_xmodal.data.readers.pascal_sentence import PascalSentence, open_pascal_splits
+from noisy_xmodal.data.readers import CleanSplit
+from noisy_xmodal.data.readers.pascal_sentence import PascalSentence
 from noisy_xmodal.data.writing import write_dataset
 
 CLASSES = ("aeroplane", "bird", "sofa")
@@ -41,6 +42,10 @@ def write_pascal(
             text = "".join(f"A {name} of {image_id}, sentence {k}.\n" for k in range(5))
             (folder / sentences / name / f"{image_id}{ending}").write_text(text)
     return folder
+
+
+def read(folder: Path) -> dict[str, CleanSplit]:
+    return PascalSentence(data_dir=str(folder)).read()
 
 
 @pytest.fixture
@@ -129,7 +134,7 @@ def test_names_of_folders_and_files(
 ) -> None:
     raw = write_pascal(tmp_path / "raw", 10, pictures, sentences, ending)
     (raw / pictures / "bird" / ".DS_Store").touch()
-    splits = open_pascal_splits(raw)
+    splits = read(raw)
     assert [len(split) for split in splits.values()] == [24, 3, 3]
     assert splits["train"].columns["image_id"][8] == "bird/2008_000000"
     assert splits["train"].captions[8][4] == "A bird of 2008_000000, sentence 4."
@@ -140,7 +145,7 @@ def test_an_incomplete_copy_says_so(tmp_path: Path) -> None:
     for path in raw.glob("*/bird/2008_000003.*"):
         path.unlink()
     (raw / "sentence" / "sofa" / "2008_000001.txt").write_text("One.\nTwo.")
-    splits = open_pascal_splits(raw)
+    splits = read(raw)
     assert [len(split) for split in splits.values()] == [47, 5, 7]
     assert splits["train"].notes == [
         "3 classes, not 20",

@@ -18,8 +18,8 @@ from karpathy_layout import karpathy_entries
 from noisy_xmodal.data import DatasetError, validate_pairs
 from noisy_xmodal.data.any_dataset import load_pairs
 from noisy_xmodal.data.readers.karpathy import find_pictures, read_karpathy
-from noisy_xmodal.data.readers.modality_files import named_classes
 from noisy_xmodal.data.readers.precomp import check_features, read_precomp
+from noisy_xmodal.data.readers.vectors import named_classes
 from noisy_xmodal.noise import read_noise_index
 
 

@@ -13,7 +13,8 @@ from scipy.io import loadmat, savemat
 
 from noisy_xmodal.data.columns import DatasetError
 from noisy_xmodal.data.protocol import noise_protocol
-from noisy_xmodal.data.readers.wikipedia import LISTS, Wikipedia, open_wikipedia_splits
+from noisy_xmodal.data.readers import CleanSplit
+from noisy_xmodal.data.readers.wikipedia import LISTS, Wikipedia
 from noisy_xmodal.data.writing import write_dataset
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "wikipedia"
@@ -82,6 +83,10 @@ def load(out: Path, config: str) -> datasets.DatasetDict:
     return datasets.load_dataset(str(out), config, cache_dir=str(out.parent / "load_cache"))
 
 
+def read(folder: Path) -> dict[str, CleanSplit]:
+    return Wikipedia(data_dir=str(folder)).read()
+
+
 def check_lists(splits: Any) -> None:
     """All splits are rows of the lists, in their order."""
     assert {name: len(split) for name, split in splits.items()} == {
@@ -116,7 +121,7 @@ def test_rows_are_those_of_the_lists(
     raw: Path, add: Callable[[Path], None], dims: tuple[int, int], offset: int
 ) -> None:
     add(raw)
-    splits = open_wikipedia_splits(raw)
+    splits = read(raw)
     check_lists(splits)
     dtype = np.float16 if add is add_arrays else np.float32
     for column, dim in zip(("image_features", "text_features"), dims, strict=True):
@@ -131,7 +136,7 @@ def test_rows_are_those_of_the_lists(
 
 def test_which_features_are_taken(raw: Path) -> None:
     def dim() -> int:
-        return open_wikipedia_splits(raw)["train"].columns["image_features"].values.shape[1]
+        return read(raw)["train"].columns["image_features"].values.shape[1]
 
     add_raw_features(raw)
     add_projected_features(raw)
@@ -146,19 +151,19 @@ def test_which_features_are_taken(raw: Path) -> None:
 def test_arrays_with_labels_of_their_own(raw: Path) -> None:
     add_arrays(raw, n_train=30)
     with pytest.raises(DatasetError, match=r"rows of the lists .*split 'train' has 30 rows\. Give"):
-        open_wikipedia_splits(raw)
+        read(raw)
     np.save(raw / "train_labels.npy", classes(30) + 1)
     with pytest.raises(DatasetError, match=r"split 'train' has 30 rows and labels"):
-        open_wikipedia_splits(raw)
+        read(raw)
     np.save(raw / "test_labels.npy", classes(N_TEST) + 1)
     for name in LISTS.values():
         (raw / name).unlink()
-    splits = open_wikipedia_splits(raw)
+    splits = read(raw)
     assert [len(split) for split in splits.values()] == [30, 231, 462]
     np.testing.assert_array_equal(splits["train"].labels, classes(30))
     assert splits["train"].class_names[1] == "biology"
     (raw / "classes.txt").write_text("a\nb\nc\nd\n")
-    assert open_wikipedia_splits(raw)["train"].class_names[1] == "b"
+    assert read(raw)["train"].class_names[1] == "b"
 
 
 def spoil_line(raw: Path, line: str) -> None:
@@ -198,13 +203,16 @@ def no_structure(raw: Path) -> None:
         (lambda raw: spoil_line(raw, "a\ttrain-image3\t1"), r"rows 3 and .* 'train-image3'"),
         (
             lambda raw: spoil_line(raw, "a\tb\t1\nc\td\t1"),
-            r"key 'I_tr' has shape \(40, 8\), but .*trainset.* has 41 labels",
+            r"key 'I_tr' has shape \(40, 8\), but .*trainset.* has 41 rows",
         ),
         (lambda raw: (raw / LISTS["test"]).unlink(), r"testset_txt_img_cat\.list is missing"),
         (lambda raw: (raw / "categories.list").unlink(), r"categories\.list is missing"),
-        (lambda raw: savemat(raw / "raw_features.mat", {"I_te": 1}), "no key 'I_tr'; it has I_te"),
+        (
+            lambda raw: savemat(raw / "raw_features.mat", {"I_te": 1}),
+            "split 'test' has no key for its text, one of .*T_te",
+        ),
         (spoil_feature, r"raw_features\.mat, key 'T_te', row 300 .*NaN or infinite"),
-        (swap_labels, r"key 'Y': pair 50 .* 2 pairs in all differ"),
+        (swap_labels, r"Row 50 .*trainset.* and .*key 'Y'; 2 rows in all differ"),
         (no_labels, "no key 'Y' in 'data'"),
         (no_structure, r"roph_wiki\.mat has no structure 'data'"),
         (
@@ -230,12 +238,12 @@ def test_a_class_that_occurs_once(raw: Path) -> None:
     left += [line[:-1] + "1" for line in lines if line.endswith("\t4")][1:]
     (raw / LISTS["train"]).write_text("\n".join([*left, "a\tb\t4"]))
     with pytest.raises(DatasetError, match="class 'sport' occurs once in train"):
-        open_wikipedia_splits(raw)
+        read(raw)
 
 
 def test_the_builder_needs_a_folder(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"raw has no features: neither raw_features\.mat"):
-        open_wikipedia_splits(raw)
+        read(raw)
     with pytest.raises(DatasetError, match="give data_dir=FOLDER"):
         _ = Wikipedia(config_name="clean", cache_dir=str(tmp_path)).splits
 

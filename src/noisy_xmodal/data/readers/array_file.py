@@ -4,7 +4,7 @@ A memory map is not used, because its pages stay in the memory of the process: r
 file of 30 GB would use 30 GB. Here, only one block is in memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,18 @@ class ArrayFile:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def part(self, rows: slice) -> "ArrayFile":
+        """Selects consecutive rows without reading them."""
+        first, last, _ = rows.indices(len(self))
+        row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        shape = (last - first, *self.shape[1:])
+        return replace(self, shape=shape, offset=self.offset + first * row_bytes)
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Reads consecutive rows, (n_rows, ...)."""
-        first, last, _ = rows.indices(len(self))
-        size = int(np.prod(self.shape[1:]))
-        start = self.offset + first * size * self.dtype.itemsize
-        flat = np.fromfile(self.path, self.dtype, count=(last - first) * size, offset=start)
-        return flat.reshape(last - first, *self.shape[1:])
+        part = self.part(rows)
+        flat = np.fromfile(self.path, self.dtype, int(np.prod(part.shape)), offset=part.offset)
+        return flat.reshape(part.shape)
 
 
 def open_array(
@@ -57,12 +62,7 @@ def open_array(
             shape or type.
     """
     path = Path(path)
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
-    except Exception as error:  # NumPy raises many types for damaged headers
-        raise DatasetError(_damage(path, error)) from error
-    if not isinstance(mapped, np.memmap):
-        raise DatasetError(f"{path} is not a .npy file of one array. Save it with np.save.")
+    mapped = load_array(path)
     shape = mapped.shape
     if len(shape) not in dimensions or 0 in shape:
         names = {2: "(rows, dim)", 3: "(rows, regions, dim)"}
@@ -81,23 +81,33 @@ def open_array(
     return ArrayFile(path, shape, mapped.dtype, int(mapped.offset))
 
 
-def _damage(path: Path, error: Exception) -> str:
+def load_array(path: Path) -> np.memmap:
+    """Opens the array of a .npy file as a memory map.
+
+    Raises:
+        DatasetError: The file is missing, damaged or truncated, or contains Python objects.
+    """
     if not path.exists():
-        return f"{path} is missing."
+        raise DatasetError(f"{path} is missing.")
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # checks header and file size
+    except Exception as error:  # NumPy raises many types for damaged headers
+        raise DatasetError(_damage(path, error)) from error
+    if not isinstance(mapped, np.memmap):
+        raise DatasetError(f"{path} is not a .npy file of one array. Save it with np.save.")
+    return mapped
+
+
+def _damage(path: Path, error: Exception) -> str:
     with open(path, "rb") as file:
-        start = file.read(6)
-    if start != b"\x93NUMPY":
+        is_npy = file.read(6) == b"\x93NUMPY"
+    if is_npy and "object" not in str(error).lower():
         return (
-            f"{path} is not a .npy file ({error}). Files of Python objects are never loaded, "
-            "because they can run code: save a float16 or float32 array with np.save."
-        )
-    if "object" in str(error).lower():
-        return (
-            f"{path} is not a numeric array ({error}). Files of Python objects are never loaded, "
-            "because they can run code: save a float16 or float32 array with np.save(..., "
-            "allow_pickle=False)."
+            f"{path} is truncated or damaged: its {path.stat().st_size:,} bytes do not match its "
+            f"header ({error or type(error).__name__}). Copy or extract it again."
         )
     return (
-        f"{path} is truncated or damaged: its {path.stat().st_size:,} bytes do not match its "
-        f"header ({error or type(error).__name__}). Copy or extract it again."
+        f"{path} is not a {'numeric array' if is_npy else '.npy file'} ({error}). Files of Python "
+        "objects are never loaded, because they can run code: save an array of numbers with "
+        "np.save(..., allow_pickle=False)."
     )

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.io import savemat
 
 from noisy_xmodal.data.columns import DatasetError
-from noisy_xmodal.data.readers.modality_arrays import open_modality_splits
+from noisy_xmodal.data.readers import CleanSplit, XMediaNet
 
 LABELS = [2, 0, 1, 1, 2, 0, 0, 2, 1, 0]
 N = len(LABELS)
@@ -36,6 +36,10 @@ KEYS = {
 }
 
 
+def read(folder: Path) -> dict[str, CleanSplit]:
+    return XMediaNet(data_dir=str(folder)).read()
+
+
 def write_mats(folder: Path, files: list[dict[str, Any]]) -> Path:
     folder.mkdir(exist_ok=True)
     for number, arrays in enumerate(files):
@@ -45,7 +49,7 @@ def write_mats(folder: Path, files: list[dict[str, Any]]) -> Path:
 
 @pytest.mark.parametrize("style", KEYS)
 def test_keys_of_matlab_files(tmp_path: Path, style: str) -> None:
-    split = open_modality_splits(write_mats(tmp_path / "raw", KEYS[style]))["train"]
+    split = read(write_mats(tmp_path / "raw", KEYS[style]))["train"]
     np.testing.assert_array_equal(split.columns["image_features"].values, IMAGE)
     np.testing.assert_array_equal(split.columns["text_features"].values, TEXT)
     assert split.labels.tolist() == LABELS
@@ -57,7 +61,7 @@ def test_splits_of_matlab_files(tmp_path: Path) -> None:
         for prefix in ("tr", "val", "te")
         for role, values in (("img", IMAGE), ("txt", TEXT), ("lab", LABELS))
     }
-    splits = open_modality_splits(write_mats(tmp_path / "raw", [arrays]))
+    splits = read(write_mats(tmp_path / "raw", [arrays]))
     assert list(splits) == ["train", "validation", "test"]
 
 
@@ -73,7 +77,10 @@ NAN_IMAGE = np.where(np.arange(N)[:, None] == 6, np.nan, IMAGE)
         ({"tr_img": IMAGE, "tr_lab": LABELS}, "no key for its text, one of tr_txt, tr_text"),
         ({"tr_img": IMAGE, "tr_txt": TEXT}, "no key for its labels, one of tr_lab"),
         (GOOD | {"te_img": IMAGE}, "split 'test' has no key for its text"),
-        (GOOD | {"tr_img": IMAGE[:9]}, r"key 'tr_img' has shape \(9, 4\), but .*'tr_lab' has 10"),
+        (
+            GOOD | {"tr_img": IMAGE[:9]},
+            r"key 'tr_img' has shape \(9, 4\), but .*'tr_lab' has 10 rows",
+        ),
         (GOOD | {"tr_img": np.ones((N, N))}, "rows cannot be told from columns"),
         (GOOD | {"tr_img": NAN_IMAGE}, r"key 'tr_img', row 6 .*NaN"),
         (GOOD | {"tr_img": np.array(["a"] * N, dtype=object)}, r"key 'tr_img' is object"),
@@ -88,7 +95,7 @@ def test_matlab_files_that_are_refused(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
-        open_modality_splits(write_mats(tmp_path / "raw", [arrays]))
+        read(write_mats(tmp_path / "raw", [arrays]))
 
 
 def test_matlab_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -97,9 +104,9 @@ def test_matlab_files_that_cannot_be_read(tmp_path: Path) -> None:
     for length in (0, 3, 100, 300, len(whole) // 2, len(whole) - 1):
         (raw / "0.mat").write_bytes(whole[:length])
         with pytest.raises(DatasetError, match=r"0\.mat is truncated, damaged or not a MATLAB"):
-            open_modality_splits(raw)
+            read(raw)
     hdf5 = b"\x89HDF\r\n\x1a\n"
     for start in (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + hdf5, hdf5):
         (raw / "0.mat").write_bytes(start + bytes(2000))
         with pytest.raises(DatasetError, match=r"MATLAB 7\.3 \(HDF5\).*-v7"):
-            open_modality_splits(raw)
+            read(raw)
