@@ -114,7 +114,7 @@ def _baselines(options: AuditOptions, work: Path) -> dict[str, Any]:
     if pairs.visual == "image" and name is not None:
         features = image_features(name, rows, options.cache_dir, "cpu")
         pairs = GridPairs(pairs.dataset, features)
-    fit = CrossFit(pairs, options)
+    fit = CrossFit(pairs, options, work)
     fit.train(np.arange(pairs.n_images), None, options.seed + 1, work)
     model = MatchingModel.from_pretrained(work / "model")
     image, text = embed_pairs(model, fit.processor, pairs.images, pairs.captions(), work)

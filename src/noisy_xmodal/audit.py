@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .arguments.audit import AuditOptions
 from .auditing.cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
 from .auditing.cross_fit import CrossFit
 from .auditing.features import image_features, model_state, vision_model_name
-from .auditing.judge import check_judge, judge_by_model, load_judge
+from .auditing.judge import ModelJudge, check_judge, load_judge
+from .auditing.judgement import Judgement
 from .auditing.loading import AuditRows, load_rows
 from .auditing.report import report_html
 from .auditing.result import AuditResult
-from .auditing.suggestions import AuditContext, suggest
+from .auditing.suggestions import suggest
 from .data import PairDataset, append_boxes
+from .data.any_dataset.folders import is_audit_table
 from .data.columns import IMAGE
 from .data.pair_dataset import GridPairs
 from .data.writing import check_out
@@ -96,11 +96,8 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
         work = _work_folder(options, rows)
         work.mkdir(parents=True, exist_ok=True)
         warnings: list[str] = []
-        if model is not None:
-            context = _judge(*model, options, rows, device, work)
-        else:
-            context = _cross_fit(options, rows, device, work, warnings)
-        result = _conclude(options, rows, context, warnings)
+        judge, judgement = _judge(options, model, rows, work, device, warnings)
+        result = _conclude(rows, judge, judgement, warnings)
         summary = _write(result, command, started)
         if not options.keep_work:
             shutil.rmtree(work, ignore_errors=True)
@@ -116,7 +113,7 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
 def _check_outputs(options: AuditOptions) -> None:
     """Refuse output files that cannot be written, before any long work."""
     output, clean = options.output, options.clean
-    check_output(output, "--output", ".parquet", _is_table)
+    check_output(output, "--output", ".parquet", is_audit_table)
     is_second = output.exists() or is_summary(options.summary)
     for beside in (options.summary, options.report):
         if beside.exists() and not is_second:
@@ -134,14 +131,6 @@ def _check_outputs(options: AuditOptions) -> None:
             )
         check_out(clean, overwrite=False)
         check_writable(clean, "--clean")
-
-
-def _is_table(path: Path) -> bool:
-    """Whether a file is the table of an audit."""
-    try:
-        return {"pair_id", "clean_probability"} <= set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def _work_folder(options: AuditOptions, rows: AuditRows) -> Path:
@@ -162,24 +151,21 @@ def _work_folder(options: AuditOptions, rows: AuditRows) -> Path:
 
 
 def _judge(
-    model: Any, processor: Any, options: AuditOptions, rows: AuditRows, device: str, work: Path
-) -> AuditContext:
-    """Judge all pairs by one model."""
+    options: AuditOptions,
+    model: tuple[Any, Any] | None,
+    rows: AuditRows,
+    work: Path,
+    device: str,
+    warnings: list[str],
+) -> tuple[ModelJudge | CrossFit, Judgement]:
+    """Judge every pair, by the model or by small ones; adds to the warnings."""
     pairs = rows.pairs
-    if getattr(model.config, "box_size", 0):
-        pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
-    check_judge(processor, pairs, str(options.model_name_or_path))
-    judgement = judge_by_model(
-        model, processor, pairs, work, options.seed, progress=not options.disable_tqdm
-    )
-    return AuditContext(judgement, model, processor, pairs.images, pairs.row_of_pair, device, work)
-
-
-def _cross_fit(
-    options: AuditOptions, rows: AuditRows, device: str, work: Path, warnings: list[str]
-) -> AuditContext:
-    """Judge pairs by small models that were not trained on them."""
-    pairs = rows.pairs
+    if model is not None:
+        if getattr(model[0].config, "box_size", 0):
+            pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
+        check_judge(model[1], pairs, str(options.model_name_or_path))
+        judge = ModelJudge(*model, pairs, options, work)
+        return judge, judge.judge()
     if pairs.visual == IMAGE:
         name, note = vision_model_name(options.vision_model_name_or_path)
         warnings += note
@@ -192,29 +178,26 @@ def _cross_fit(
             f"{len(pairs):,} pairs are few for training: trust the order more than the share, or "
             "name a pretrained model such as a CLIP with --model_name_or_path."
         )
-    fit = CrossFit(pairs, options, device)
+    fit = CrossFit(pairs, options, work, device)
     try:
-        judgement = fit.judge(rows.groups(), work)
+        return fit, fit.judge(rows.groups())
     except TrainingInterrupted as stop:
         raise AuditInterrupted(stop.number) from None
-    processor, row_of_pair = fit.processor, pairs.row_of_pair
-    return AuditContext(judgement, None, processor, pairs.images, row_of_pair, device, work)
 
 
 def _conclude(
-    options: AuditOptions, rows: AuditRows, context: AuditContext, warnings: list[str]
+    rows: AuditRows, judge: ModelJudge | CrossFit, judgement: Judgement, warnings: list[str]
 ) -> AuditResult:
     """Find suggestions, and say what the judgement is worth."""
-    judgement, captions = context.judgement, rows.pairs.captions()
-    truncation = count_truncated(context.processor, captions)
+    options = judge.options
+    truncation = count_truncated(judge.processor, rows.pairs.captions())
     if truncation.n_cut:
         warnings.append(truncation.message())
     warnings += _limitations(judgement.share, options.model_name_or_path is None)
     if refusal := cleaning_problem(options, judgement):
         warnings.append(refusal)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
-    better = suggest(context, captions, doubtful, not options.disable_tqdm)
-    return AuditResult(options, rows, judgement, *better, warnings)
+    return AuditResult(options, rows, judgement, *suggest(judge, judgement, doubtful), warnings)
 
 
 def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:

@@ -15,7 +15,6 @@ from noisy_xmodal.auditing import cross_fit as module
 from noisy_xmodal.auditing.cross_fit import CrossFit, deal_folds
 from noisy_xmodal.auditing.judgement import Judgement
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import RobustTrainer
 from noisy_xmodal.training.identity import RunIdentity
@@ -41,13 +40,18 @@ def pairs() -> PairDataset:
 
 
 def cross_fit(pairs: PairDataset, options: AuditOptions, work: Path) -> Judgement:
-    return CrossFit(pairs, options).judge(GROUPS, work)
+    return CrossFit(pairs, options, work).judge(GROUPS)
 
 
 @pytest.fixture(scope="module")
-def whole(pairs: PairDataset, tmp_path_factory: pytest.TempPathFactory) -> Judgement:
+def fit(pairs: PairDataset, tmp_path_factory: pytest.TempPathFactory) -> CrossFit:
+    return CrossFit(pairs, RECIPE, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def whole(fit: CrossFit) -> Judgement:
     """An audit that nothing disturbed."""
-    return cross_fit(pairs, RECIPE, tmp_path_factory.mktemp("whole"))
+    return fit.judge(GROUPS)
 
 
 def check_same(one: Judgement, other: Judgement) -> None:
@@ -103,7 +107,7 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
 
     monkeypatch.setattr(module, "RobustTrainer", Spy)
     monkeypatch.setattr(CrossFit, "_judge_fold", judge)
-    found = cross_fit(pairs, RECIPE, tmp_path)
+    cross_fit(pairs, RECIPE, tmp_path)
     names = pairs.dataset["image_id"][:]
     assert len(judged) == len(trained) == 4
     for folder, rows in judged:
@@ -120,16 +124,17 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     # Each image's two pairs are trained on once, by the model of the other fold.
     assert sum(len(own) for own in second if own is not None) == 24
     assert all(own is not None and ((own >= 0) & (own <= 1)).all() for own in second)
-    assert [folder.is_dir() for folder in found.models] == [True, True]
+    assert len(list(tmp_path.glob("round-*/fold-*/model"))) == 2  # those of the last round
 
 
-def test_losses_are_those_of_the_models_that_are_left(pairs: PairDataset, whole: Judgement) -> None:
+def test_losses_are_those_of_the_models_that_are_left(
+    pairs: PairDataset, fit: CrossFit, whole: Judgement
+) -> None:
     """One fold anew, by the model that judged it."""
     fold = 1
     rows = np.flatnonzero(whole.fold_of_row == fold)
     samples = pairs.select(rows)
-    model = MatchingModel.from_pretrained(whole.models[fold]).eval()
-    processor = CrossFit(pairs, RECIPE).processor
+    model, processor = fit.model_of(fold)[0].eval(), fit.processor
     image = model.get_image_features(**processor(images=samples.images[:])).detach().numpy()
     text = model.get_text_features(**processor(text=samples.captions())).detach().numpy()
     score = image @ text.T * model.logit_scale.exp().item()  # (n_images, n_pairs)

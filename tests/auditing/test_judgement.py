@@ -1,7 +1,5 @@
 """What several models say is put together, each pair in its place."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -62,8 +60,7 @@ def slow_tail(parts: list[PairLosses], own: list[np.ndarray], n: int) -> np.ndar
 
 def test_pairs_of_all_folds_come_to_their_places() -> None:
     parts, own, rows, fold_of_row, _ = world(siblings=False)
-    models = [Path(str(fold)) for fold in range(3)]
-    found = combine_losses(parts, rows, fold_of_row, models=models)
+    found = combine_losses(parts, rows, fold_of_row)
     for part, pairs in zip(parts, own, strict=True):
         np.testing.assert_array_equal(found.losses[pairs], part.losses)
     slow = slow_tail(parts, own, len(rows))
@@ -76,7 +73,6 @@ def test_pairs_of_all_folds_come_to_their_places() -> None:
         found.clean_probability, clean_given_share(found.tail, found.share.share)
     )
     assert found.sets is None  # nothing is known of siblings
-    assert found.models == models
     np.testing.assert_array_equal(found.fold_of_row, fold_of_row)
 
 
@@ -144,6 +140,5 @@ def test_one_model_of_all_pairs() -> None:
     parts, own, _, _, wrong = world()
     rows = np.arange(len(own[1]))
     found = combine_losses([parts[1]], rows, np.zeros(len(rows), dtype=np.int64))
-    assert found.models == ()
     assert found.tail[wrong[own[1]]].mean() > 0.4
     np.testing.assert_array_equal(found.losses, parts[1].losses)

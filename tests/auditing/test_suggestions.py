@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisy_xmodal.auditing.suggestions import AuditContext, suggest
+from noisy_xmodal.arguments.audit import AuditOptions
+from noisy_xmodal.auditing.judge import ModelJudge
+from noisy_xmodal.auditing.suggestions import suggest
 
 ROW_OF_PAIR = np.array([0, 0, 1, 2, 2, 3])
 CAPTIONS = ["red cat", "a cat", "one dog", "RED CAT", "a bird", "one dog"]
@@ -43,7 +45,13 @@ def towers() -> Towers:
     return Towers(*(rng.normal(size=(n, 4)).astype(np.float32) for n in (4, 6)))
 
 
-def find(towers: Towers, wanted: list[int], folder: Path, **options: Any) -> Any:
+def find(
+    towers: Towers,
+    wanted: list[int],
+    folder: Path,
+    rows: Any = ROW_OF_PAIR,
+    captions: Any = CAPTIONS,
+) -> Any:
     ids = iter(range(6))
 
     def processor(images: Any = None, text: Any = None) -> dict[str, Tensor]:
@@ -51,11 +59,11 @@ def find(towers: Towers, wanted: list[int], folder: Path, **options: Any) -> Any
             return {"rows": torch.tensor(images)}
         return {"rows": torch.tensor([next(ids) for _ in text])}
 
-    context = AuditContext(
-        SimpleNamespace(fold_of_row=np.zeros(4, int)),
-        *(towers, processor, [0, 1, 2, 3], ROW_OF_PAIR, "cpu", folder),
-    )
-    return [best[wanted] for best in suggest(context, CAPTIONS, np.array(wanted))]
+    images = list(range(len(towers.images)))
+    pairs = SimpleNamespace(row_of_pair=rows, captions=lambda: captions, images=images)
+    judge = ModelJudge(towers, processor, pairs, AuditOptions(disable_tqdm=True), folder)
+    judgement = SimpleNamespace(fold_of_row=np.zeros(len(images), int))
+    return [best[wanted] for best in suggest(judge, judgement, np.array(wanted))]
 
 
 def test_the_best_of_other_images_are_found(towers: Towers, tmp_path: Path) -> None:
@@ -83,13 +91,5 @@ def test_vectors_that_are_there_are_used(towers: Towers, tmp_path: Path) -> None
 
 def test_where_there_is_nothing_else_nothing_is_said(tmp_path: Path) -> None:
     towers = Towers(np.ones((1, 2), np.float32), np.ones((2, 2), np.float32))
-
-    def processor(images: Any = None, text: Any = None) -> dict[str, Tensor]:
-        return {"rows": torch.arange(len(images if images is not None else text))}
-
-    context = AuditContext(
-        SimpleNamespace(fold_of_row=np.zeros(1, int)),
-        *(towers, processor, [0], np.zeros(2, int), "cpu", tmp_path),
-    )
-    found = suggest(context, ["a", "b"], np.array([1]))
-    assert [one.tolist() for one in found] == [[-1, -1], [-1, -1]]
+    found = find(towers, [1], tmp_path, np.zeros(2, int), ["a", "b"])
+    assert [one.tolist() for one in found] == [[-1], [-1]]

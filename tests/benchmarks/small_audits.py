@@ -82,8 +82,8 @@ def part(precomp: Path, n_pairs: int, kind: str, share: float, seed: int) -> dat
 def measure(rows: datasets.Dataset, seed: int, work: Path) -> dict[str, Any]:
     """One audit against the truth."""
     pairs = PairDataset(rows)
-    fit = CrossFit(pairs, AuditOptions(rounds=1, seed=seed, disable_tqdm=True))
-    found = fit.judge(np.arange(len(rows)), work)
+    options = AuditOptions(rounds=1, seed=seed, disable_tqdm=True)
+    found = CrossFit(pairs, options, work).judge(np.arange(len(rows)))
     wrong = np.asarray(pairs.is_noisy)
     judged, share = found.clean_probability < THRESHOLD, found.share
     return {

@@ -11,10 +11,9 @@ in the second, what a pair counted elsewhere has passed through the model that j
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
 from ..models.two_towers import logit_scale_of
 from ..modules import train_word_tokenizer
-from ..training import Constant, RobustTrainer, RobustTrainingArguments
+from ..training import RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
@@ -101,6 +100,8 @@ class CrossFit:
     Args:
         pairs: What to judge: images, region features, or `GridPairs` of images.
         options: How to train, and whether to show progress bars.
+        work: Folder for what is made on the way. What is complete in it is taken from there, and a
+            training that was interrupted goes on.
         device: Device of the models.
 
     Attributes:
@@ -108,10 +109,15 @@ class CrossFit:
     """
 
     def __init__(
-        self, pairs: PairDataset, options: AuditOptions, device: torch.device | str = "cpu"
+        self,
+        pairs: PairDataset,
+        options: AuditOptions,
+        work: Path,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.pairs = pairs
         self.options = options
+        self.work = work
         self.device = torch.device(device)
         captions = pairs.captions()
         words = train_word_tokenizer(
@@ -122,14 +128,12 @@ class CrossFit:
             images = RegionFeatureProcessor(pairs.images[0].shape[-1])
         self.processor = MatchingProcessor(images, words)
 
-    def judge(self, groups: np.ndarray, work: Path) -> Judgement:
+    def judge(self, groups: np.ndarray) -> Judgement:
         """Judge every pair by a model that was trained without it.
 
         Args:
             groups: Group of each image, (n_images,). Images of a group look alike, so no model is
                 trained on one of them and judges another.
-            work: Folder for what is made on the way. What is complete in it is taken from there,
-                and a training that was interrupted goes on.
 
         Raises:
             ValueError: If there are fewer than two images a fold.
@@ -139,7 +143,7 @@ class CrossFit:
         fold_of_row = deal_folds(groups, n_folds, seed)
         judgement: Judgement | None = None
         for number in range(1, n_rounds + 1):
-            folders = [work / f"round-{number}" / f"fold-{fold + 1}" for fold in range(n_folds)]
+            folders = [self._folder(number, fold) for fold in range(n_folds)]
             weights = None if judgement is None else judgement.clean_probability
             judged = []
             for fold, folder in enumerate(folders):
@@ -152,13 +156,20 @@ class CrossFit:
                 self.pairs.row_of_pair,
                 fold_of_row,
                 None if judgement is None else judgement.share,
-                [folder / _MODEL for folder in folders],
                 seed,
             )
             for folder in (f for f in folders if number < n_rounds):
                 shutil.rmtree(folder / _MODEL, ignore_errors=True)
         assert judgement is not None, "there is a round"
         return judgement
+
+    def model_of(self, fold: int) -> tuple[MatchingModel, Path]:
+        """The model that judged a fold, and a folder for vectors of all images and captions."""
+        model = MatchingModel.from_pretrained(self._folder(self.options.rounds, fold) / _MODEL)
+        return model.to(self.device), self.work / f"suggestions-{fold + 1}"
+
+    def _folder(self, number: int, fold: int) -> Path:
+        return self.work / f"round-{number}" / f"fold-{fold + 1}"
 
     def train(
         self,
@@ -185,7 +196,7 @@ class CrossFit:
         args = self._training_arguments(len(samples), seed, folder)
         set_seed(seed)
         trainer = RobustTrainer(
-            self._new_model(), args, Weighted(weights), samples, processing_class=self.processor
+            self._new_model(), args, Plain(weights), samples, processing_class=self.processor
         )
         for callback in (PrinterCallback, ProgressCallback, ReportCallback):
             trainer.remove_callback(callback)
@@ -223,6 +234,7 @@ class CrossFit:
                 normalize_tokens=False,
                 similarity="cosine",
                 similarity_options={"image_pooling": "attention", "projection": True},
+                method_options={"objective": "infonce"},  # times the weight of each pair
             )
         )
 
@@ -277,16 +289,6 @@ class CrossFit:
             for name in ("images.npy", "texts.npy"):
                 (folder / name).unlink()
         return PairLosses(**load_file(str(kept)))
-
-
-class Weighted(Plain):
-    """Cross-entropy of every pair, times its weight."""
-
-    title = "cross-fit"
-    options: ClassVar[Mapping[str, Constant]] = {
-        **Plain.options,
-        "objective": Constant("infonce"),
-    }
 
 
 @dataclass

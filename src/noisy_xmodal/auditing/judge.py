@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoProcessor
 
+from ..arguments.audit import AuditOptions
 from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
 from ..entry.errors import load_part
@@ -65,42 +66,51 @@ def check_judge(processor: Any, pairs: PairDataset, name: str) -> None:
         )
 
 
-def judge_by_model(
-    model: Any,
-    processor: Any,
-    pairs: PairDataset,
-    folder: Path,
-    seed: int = 0,
-    progress: bool = False,
-) -> Judgement:
-    """Judge all pairs by one model.
+class ModelJudge:
+    """One model that judges all pairs.
 
     Args:
         model: From `load_judge`.
         processor: Likewise.
         pairs: The pairs to judge.
-        folder: Folder of the vectors; existing vectors are reused.
-        seed: Seed of references and random pairs.
-        progress: Whether to show progress bars.
-
-    Raises:
-        DatasetError: If there is only one image.
+        options: Seed of references and random pairs, and whether to show progress bars.
+        work: Folder of the vectors; existing vectors are reused.
     """
-    if pairs.n_images < 2:
-        raise DatasetError("There is only one image: an audit compares pairs of several images.")
-    images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
-    if model.is_two_tower:
-        losses = pair_losses_from_vectors(
-            *embed_pairs(model, processor, images, captions, folder, progress),
-            rows,
-            logit_scale_of(model),
-            seed,
-            pairs.shared_texts,
-        )
-    else:
-        # The scores of RCAR are log-odds, which have no temperature.
-        scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
-        losses = pair_losses_from_scores(
-            model, processor, images, captions, rows, scale, seed, pairs.shared_texts, progress
-        )
-    return combine_losses([losses], rows, np.zeros(pairs.n_images, dtype=np.int64), seed=seed)
+
+    def __init__(
+        self, model: Any, processor: Any, pairs: PairDataset, options: AuditOptions, work: Path
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.pairs = pairs
+        self.options = options
+        self.work = work
+
+    def model_of(self, fold: int) -> tuple[Any, Path]:
+        """The model, and the folder of its vectors."""
+        return self.model, self.work
+
+    def judge(self) -> Judgement:
+        """Judge all pairs.
+
+        Raises:
+            DatasetError: If there is only one image.
+        """
+        model, pairs, rows = self.model, self.pairs, self.pairs.row_of_pair
+        if pairs.n_images < 2:
+            raise DatasetError(
+                "There is only one image: an audit compares pairs of several images."
+            )
+        inputs = model, self.processor, pairs.images, pairs.captions()
+        seed, progress = self.options.seed, not self.options.disable_tqdm
+        if model.is_two_tower:
+            vectors = embed_pairs(*inputs, self.work, progress)
+            scale = logit_scale_of(model)
+            losses = pair_losses_from_vectors(*vectors, rows, scale, seed, pairs.shared_texts)
+        else:
+            # The scores of RCAR are log-odds, which have no temperature.
+            scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
+            losses = pair_losses_from_scores(
+                *inputs, rows, scale, seed, pairs.shared_texts, progress
+            )
+        return combine_losses([losses], rows, np.zeros(pairs.n_images, np.int64), seed=seed)

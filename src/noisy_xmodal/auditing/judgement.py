@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,6 @@ class Judgement:
         sets: Share of the wrong pairs that belong to images with all captions of another image;
             None without siblings.
         fold_of_row: Fold of the model that judged each image, (n_images,).
-        models: Folder of the model of each fold; empty if one model judged all pairs.
     """
 
     losses: NDArray[np.float64]
@@ -42,7 +40,6 @@ class Judgement:
     clean_probability: NDArray[np.float64]
     sets: float | None
     fold_of_row: NDArray[np.int64]
-    models: Sequence[Path] = ()
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -60,7 +57,6 @@ def combine_losses(
     row_of_pair: NDArray[np.int64],
     fold_of_row: NDArray[np.int64],
     share: WrongShare | None = None,
-    models: Sequence[Path] = (),
     seed: int = 0,
 ) -> Judgement:
     """Combine the losses of several models, each of the pairs of one fold.
@@ -75,7 +71,6 @@ def combine_losses(
         row_of_pair: Image of each pair, (n_pairs,).
         fold_of_row: See `Judgement`.
         share: The share of wrong pairs, if it is already known.
-        models: See `Judgement`.
         seed: Seed of the interval.
     """
     order = np.argsort(fold_of_row[row_of_pair], kind="stable")  # pairs of the first fold first
@@ -95,4 +90,4 @@ def combine_losses(
         ]
         tail[order], sets = tail_with_siblings(joined(evidence), tail[order], share.share)
     clean = clean_given_share(tail, share.share)
-    return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row, models)
+    return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta, t
+from scipy.stats import binomtest, t
 from sklearn.isotonic import IsotonicRegression
 
 from .two_groups import PRIOR_SHARE, share_posterior
@@ -182,8 +182,10 @@ def _interval(
     confidence: float,
     seed: int,
 ) -> tuple[float, float]:
-    """Interval of Storey's estimate by resampling groups."""
-    n, n_above = len(is_above), int(is_above.sum())
+    """Interval of Storey's estimate by resampling groups.
+
+    The random pairs are drawn anew with each sample, which scipy's `bootstrap` does not do.
+    """
     sizes = np.bincount(group)  # (n_groups,)
     counts = np.bincount(group, weights=is_above)  # (n_groups,)
     rng = np.random.default_rng(seed)
@@ -192,15 +194,12 @@ def _interval(
         sample = rng.integers(len(sizes), size=len(sizes))
         beyond = max(rng.binomial(n_random, 1 - cut), 1) / n_random
         shares[draw] = counts[sample].sum() / sizes[sample].sum() / beyond
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2])
     # With few pairs above the cut, or none, resampling understates the spread: use the exact
     # binomial interval if it is wider.
-    exact_low = float(beta.ppf(tails[0], n_above, n - n_above + 1)) if n_above else 0.0
-    exact_high = float(beta.ppf(tails[1], n_above + 1, n - n_above)) if n_above < n else 1.0
-    low, high = np.quantile(shares, tails)
-    low = np.clip(min(low, exact_low / (1 - cut)), 0, 1)
-    high = np.clip(max(high, exact_high / (1 - cut)), 0, 1)
-    return float(low), float(high)
+    exact = binomtest(int(is_above.sum()), len(is_above)).proportion_ci(confidence)
+    low, high = min(low, exact.low / (1 - cut)), max(high, exact.high / (1 - cut))
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
 
 
 def clean_given_share(tail: ArrayLike, share: float | None) -> NDArray[np.float64]:
