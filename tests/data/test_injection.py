@@ -132,7 +132,7 @@ def test_hidden_labels_are_no_labels(hidden: int | None) -> None:
         {"label": [hidden] * 3}, features=datasets.Features({"label": kinds})
     )
     data = datasets.DatasetDict({"train": train, "test": test})
-    with pytest.raises(DatasetError, match=r"Row 0 of split 'test' has no class.*3 rows have"):
+    with pytest.raises(DatasetError, match=r"Row 0 of split 'test' has no class.*like 3 rows"):
         inject_noise(data, "sym_50", label_column="label")
 
 
@@ -166,11 +166,11 @@ def test_what_cannot_be_done_says_why() -> None:
         inject_noise(data, "cmp")
     with pytest.raises(DatasetError, match="go together"):
         inject_noise(data, "noise_index")
-    with pytest.raises(DatasetError, match=r"no 'image_label'; its columns are .*label_column"):
+    with pytest.raises(DatasetError, match=r"no column .image_label.; its.*label_column"):
         inject_noise(data, "sym_40")
     with pytest.raises(DatasetError, match="without streaming"):
         inject_noise(data.to_iterable_dataset(), "cmp_40")
-    with pytest.raises(DatasetError, match="one class per row"):
+    with pytest.raises(DatasetError, match="one class name or integer per row"):
         inject_noise(data, "sym_40", label_column="things")
     with pytest.raises(DatasetError, match="seed is -1"):
         inject_noise(data, "cmp_40", seed=-1)

@@ -33,7 +33,7 @@ from .columns import (
     with_columns,
 )
 from .corruption import apply_noise, check_seed, read_noise
-from .labels import number_classes
+from .labels import number_classes, read_classes
 from .protocol import INDEX, NATURAL, TRAIN, noise_protocol, with_protocol
 
 _LOGGER = logging.getLogger(__name__)
@@ -160,35 +160,10 @@ def _clean_labels(splits: dict[str, datasets.Dataset], column: str) -> dict[str,
     """The classes of each split, numbered."""
     values, names = {}, None
     for split, rows in splits.items():
-        values[split] = _classes(rows, split, column)
-        if isinstance(rows.features[column], datasets.ClassLabel):
-            names = rows.features[column].names
-            values[split] = [names[value] for value in values[split]]
+        values[split] = read_classes(rows, column, split)
+        names = getattr(rows.features[column], "names", names)
     labels, names = number_classes(values, f"column '{column}'", names)
     return {split: CleanSplit({}, labels=labels[split], class_names=names) for split in splits}
-
-
-def _classes(rows: datasets.Dataset, split: str, column: str) -> list[Any]:
-    """The class of each row as the column has it; refuses other columns and rows without one."""
-    if column not in rows.column_names:
-        raise DatasetError(
-            f"Noise on labels needs a column of classes, but split '{split}' has no '{column}'; "
-            f"its columns are {rows.column_names}. Give label_column=NAME."
-        )
-    if not isinstance(rows.features[column], datasets.ClassLabel | datasets.Value):
-        raise DatasetError(
-            f"Column '{column}' of split '{split}' is {rows.features[column]}, but noise needs one "
-            "class per row. Give label_column=NAME."
-        )
-    values = column_values(rows, column)
-    hidden = [row for row, value in enumerate(values) if value is None or value == -1]
-    if hidden:
-        raise DatasetError(
-            f"Row {hidden[0]} of split '{split}' has no class in column '{column}' "
-            f"({values[hidden[0]]}), as {len(hidden)} rows have: hidden labels cannot be used. "
-            "Leave the split or the rows out."
-        )
-    return values
 
 
 def check_clean(dataset: datasets.Dataset) -> None:

@@ -9,7 +9,13 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import DatasetError, column_type_error, column_values, read_labels
+from .columns import (
+    DatasetError,
+    column_type_error,
+    column_values,
+    missing_column_error,
+    read_labels,
+)
 from .feature_types import is_class, is_integer, is_string
 from .messages import quoted_list
 from .protocol import TRAIN
@@ -83,7 +89,7 @@ def number_label_columns(
     columns: dict[str, dict[str, list[Any]]] = {}
     for split, own in sources.items():
         for name, source in own.items():
-            columns.setdefault(name, {})[split] = _read_classes(splits[split], source, split)
+            columns.setdefault(name, {})[split] = read_classes(splits[split], source, split)
     names = _class_order(columns, types)
     feature = datasets.ClassLabel(names=[str(name) for name in names])
     for name, values in columns.items():
@@ -108,8 +114,14 @@ def _class_order(columns: Mapping[str, Mapping[str, list[Any]]], types: Sequence
     return sorted(classes)
 
 
-def _read_classes(rows: datasets.Dataset, column: str, split: str) -> list[Any]:
-    """Reads the classes of a column: their names, or numbers if they have no names."""
+def read_classes(rows: datasets.Dataset, column: str, split: str) -> list[Any]:
+    """Reads the classes of a column: their names, or numbers if they have no names.
+
+    Raises:
+        DatasetError: The column is missing or has another type, or a row has no class.
+    """
+    if column not in rows.features:
+        raise missing_column_error(rows, column, split, "Name the classes with label_column=NAME.")
     feature = rows.features[column]
     if is_class(feature):
         numbers = read_labels(rows, column, split).tolist()
