@@ -112,7 +112,7 @@ def search(
     content, items = searched.content(side, folder), searched.items(side, processor)
     path = folder / f"{cache_name(model, processor, side, content)}.npy"
     vectors = embed(model, processor, side, items, path, progress=progress)
-    collection = Collection(model, processor, side, vectors, len(vectors))
+    collection = Collection(model, processor, side, vectors)
     depth = top_k if ranker is None else max(top_k, shortlist)
     places, ranking = _search(collection, query_input, depth)
     if ranker is not None:

@@ -40,17 +40,15 @@ class Collection:
         side: "image" or "text".
         encodings: Vectors of a two-tower model, (n_items, size), or blocks of encodings of another
             model, on the CPU.
-        n_items: Number of items.
     """
 
-    def __init__(
-        self, model: Any, processor: Any, side: Side, encodings: Any, n_items: int
-    ) -> None:
+    def __init__(self, model: Any, processor: Any, side: Side, encodings: Any) -> None:
         self.model, self.processor, self.side = model, processor, side
-        self._encodings, self._n_items = encodings, n_items
+        self._encodings = encodings
 
     def __len__(self) -> int:
-        return self._n_items
+        blocks = [self._encodings] if self.model.is_two_tower else self._encodings
+        return sum(map(_n_items, blocks))
 
     @classmethod
     def encode(
@@ -91,7 +89,7 @@ class Collection:
         if not blocks:
             raise ValueError(f"there are no {side}s to index: give at least one")
         encodings = np.concatenate(blocks) if model.is_two_tower else blocks
-        return cls(model, processor, side, encodings, n_items)
+        return cls(model, processor, side, encodings)
 
     def search(
         self, queries: Sequence[Any], k: int
@@ -268,6 +266,11 @@ def _encode_block(model: Any, processor: Any, side: Side, block: Sequence[Any], 
         end = start + len(block) - 1
         error.add_note(f"The error occurred in the {side}s {start} to {end}.")
         raise
+
+
+def _n_items(encodings: Any) -> int:
+    """Length of an array, or of the arrays in nested tuples."""
+    return _n_items(encodings[0]) if isinstance(encodings, tuple) else len(encodings)
 
 
 def _floats(values: torch.Tensor) -> NDArray[np.float32]:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data import PairCollator, PairDataset
+from ..data import PairDataset
+from ..modules.pair_scoring import image_inputs, text_inputs
 from ..training.plots import plot_tsne
+from .scoring import eval_mode, to_device
 
 
-@torch.inference_mode()
 def pair_features(
     model: Any,
     processor: Any,
@@ -36,25 +37,16 @@ def pair_features(
     Returns:
         (n, hidden), float32.
     """
-    captions = pairs.captions()
-    collate = PairCollator(processor)
-    was_training = model.training
-    model.train(False)
-    features = []
-    try:
+    captions, features = pairs.captions(), []
+    with eval_mode(model):
         for start in range(0, len(pair_ids), block_size):
-            rows = image_rows[start : start + block_size].tolist()
-            ids = pair_ids[start : start + block_size].tolist()
-            items = [
-                {pairs.visual: visual, "caption": captions[pair_id]}
-                for visual, pair_id in zip(pairs.visuals(rows), ids, strict=True)
-            ]
-            inputs = {name: value.to(model.device) for name, value in collate(items).items()}
-            own = torch.arange(len(ids), device=model.device)
-            output = model(**inputs, pairs=torch.stack([own, own], dim=1))
+            block = slice(start, start + block_size)
+            texts = [captions[pair_id] for pair_id in pair_ids[block].tolist()]
+            images = pairs.visuals(image_rows[block].tolist())
+            inputs = image_inputs(processor, images) | text_inputs(processor, texts)
+            own = torch.arange(len(texts), device=model.device)
+            output = model(**to_device(inputs, model.device), pairs=torch.stack([own, own], dim=1))
             features.append(output.pair_features.float().cpu().numpy())
-    finally:
-        model.train(was_training)
     return np.concatenate(features)
 
 

@@ -22,8 +22,7 @@ from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
 from .collection import images_for_model
 from .evaluators import RETRIEVAL_METRICS, RetrievalEvaluator
-from .processes import gather_rows, own_rows
-from .scoring import ScoringModel, encoded_blocks, eval_mode, length_order, score_matrix
+from .scoring import ScoringModel, length_order, score_blocks, score_matrix
 
 _BLOCK_ROWS = 256
 
@@ -122,20 +121,19 @@ def rerank(
     rows = np.flatnonzero(chosen.any(axis=1))  # (n_rows,)
     columns = np.flatnonzero(chosen.any(axis=0))  # (n_columns,)
     columns = columns[length_order([texts[column] for column in columns.tolist()])]
-    own = own_rows(len(rows), block_size)
+
+    def score(image: Any, text: Any, block: np.ndarray, block_columns: np.ndarray) -> Tensor:
+        pairs = torch.from_numpy(np.argwhere(chosen[np.ix_(block, block_columns)]))  # (n_pairs, 2)
+        part = torch.full((len(block), len(block_columns)), torch.nan)
+        if len(pairs):
+            pair_scores = model.score_pairs(image, text, pairs.to(model.device))  # (n_pairs,)
+            part[pairs.unbind(dim=1)] = pair_scores.float().cpu()
+        return part
+
     scores = np.full(shape, np.nan, dtype=np.float32)
-    with eval_mode(model):
-        for block in encoded_blocks(
-            model, processor, images, texts, rows[own], columns, block_size, progress
-        ):
-            pairs = np.argwhere(chosen[np.ix_(block.rows, block.columns)])  # (n_pairs, 2)
-            if len(pairs):
-                positions = torch.from_numpy(pairs).to(model.device)  # (n_pairs, 2)
-                pair_scores = model.score_pairs(block.image, block.text, positions)  # (n_pairs,)
-                entries = block.rows[pairs[:, 0]], block.columns[pairs[:, 1]]
-                scores[entries] = pair_scores.float().cpu().numpy()
-    own_scores = torch.from_numpy(scores[rows[own]])  # (n_own, n_texts)
-    scores[rows] = gather_rows(own_scores, len(rows), block_size, model.device).numpy()
+    scores[rows] = score_blocks(
+        model, processor, images, texts, rows, columns, score, block_size, progress
+    )
     missing = np.argwhere(chosen & np.isnan(scores))  # (n_missing, 2)
     if len(missing):
         raise ValueError(

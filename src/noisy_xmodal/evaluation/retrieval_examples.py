@@ -72,37 +72,25 @@ def retrieval_examples(
         right = bool(pairs.row_of_pair[pair_id] == row)
         return {"score": float(values[row, pair_id]), "right": right}
 
+    def queries(axis: int) -> list[int]:
+        answered = np.flatnonzero(has_score.any(axis=axis))
+        n = min(n_queries, len(answered))
+        return sorted(rng.choice(answered, n, replace=False).tolist())
+
+    def best(line: NDArray[np.floating]) -> list[int]:
+        answers = np.flatnonzero(line > -np.inf)  # (n_answers,)
+        return answers[np.argsort(-line[answers], kind="stable")[:top]].tolist()
+
     return {
         "image_queries": [
-            image(row)
-            | {
-                "texts": [
-                    text(pair_id) | score(row, pair_id)
-                    for pair_id in _best_answers(scores[row], has_score[row], top)
-                ]
-            }
-            for row in _sample(np.flatnonzero(has_score.any(axis=1)), n_queries, rng)
+            image(row) | {"texts": [text(i) | score(row, i) for i in best(scores[row])]}
+            for row in queries(axis=1)
         ],
         "text_queries": [
-            text(pair_id)
-            | {
-                "images": [
-                    image(row) | score(row, pair_id)
-                    for row in _best_answers(scores[:, pair_id], has_score[:, pair_id], top)
-                ]
-            }
-            for pair_id in _sample(np.flatnonzero(has_score.any(axis=0)), n_queries, rng)
+            text(i) | {"images": [image(row) | score(row, i) for row in best(scores[:, i])]}
+            for i in queries(axis=0)
         ],
     }
-
-
-def _sample(queries: NDArray[np.int64], n_queries: int, rng: np.random.Generator) -> list[int]:
-    return sorted(rng.choice(queries, min(n_queries, len(queries)), replace=False).tolist())
-
-
-def _best_answers(scores: NDArray[np.floating], mask: NDArray[np.bool_], top: int) -> list[int]:
-    answers = np.flatnonzero(mask)  # (n_answers,)
-    return answers[np.argsort(-scores[answers], kind="stable")[:top]].tolist()
 
 
 def plot_retrieval_examples(

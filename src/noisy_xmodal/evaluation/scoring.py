@@ -6,9 +6,9 @@ once. Images are encoded once for every `TEXT_BYTES` of encoded texts, which bou
 little compared with scoring.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -83,20 +83,13 @@ def score_matrix(
     """
     check_list(images, "images")
     check_list(texts, "texts")
-    two_tower = model.is_two_tower
-    own = own_rows(len(images), block_size)
-    rows = np.arange(len(images))[own]  # (n_own,)
-    columns = np.arange(len(texts)) if two_tower else length_order(texts)  # (n_texts,)
-    scores = np.empty((len(rows), len(texts)), dtype=np.float32)
-    with eval_mode(model):
-        for block in encoded_blocks(
-            model, processor, images, texts, rows, columns, block_size, progress
-        ):
-            part = (
-                block.image @ block.text.T if two_tower else model.score(block.image, block.text)
-            )  # (n_rows, n_columns)
-            scores[np.ix_(block.rows - own.start, block.columns)] = part.float().cpu().numpy()
-    return gather_rows(torch.from_numpy(scores), len(images), block_size, model.device).numpy()
+    columns = np.arange(len(texts)) if model.is_two_tower else length_order(texts)  # (n_texts,)
+
+    def score(image: Any, text: Any, *_: np.ndarray) -> Tensor:
+        return image @ text.T if model.is_two_tower else model.score(image, text)
+
+    rows = np.arange(len(images))
+    return score_blocks(model, processor, images, texts, rows, columns, score, block_size, progress)
 
 
 def pair_scores(
@@ -182,56 +175,50 @@ def length_order(texts: Sequence[str]) -> np.ndarray:
     return np.argsort([len(text.split()) for text in texts], kind="stable")
 
 
-class EncodedBlock(NamedTuple):
-    """A block of encoded images and a block of encoded texts.
-
-    Attributes:
-        rows: Positions of the images, (n_rows,).
-        image: Their encodings by the model.
-        columns: Positions of the texts, (n_columns,).
-        text: Their encodings.
-    """
-
-    rows: np.ndarray
-    image: Any
-    columns: np.ndarray
-    text: Any
-
-
-def encoded_blocks(
+def score_blocks(
     model: ScoringModel,
     processor: Any,
     images: Sequence[Any],
     texts: Sequence[str],
     rows: np.ndarray,
     columns: np.ndarray,
+    score: Callable[[Any, Any, np.ndarray, np.ndarray], Tensor],
     block_size: int,
     progress: bool = False,
-) -> Iterator[EncodedBlock]:
-    """Encode all combinations of a block of images and a block of texts.
+) -> np.ndarray:
+    """Encode some images and texts in eval mode and score every block with every block.
 
     Args:
-        model: The model; its mode is not changed.
+        model: The model; its mode is restored afterwards.
         processor: Its processor.
         images: Images or region features; slicing must give a list.
         texts: Captions.
-        rows: Positions of the images to encode, ascending, (n_rows,).
-        columns: Positions of the texts to encode, in the order of their blocks, (n_columns,).
+        rows: Positions of the images, ascending, (n_rows,); the processes share their blocks.
+        columns: Positions of the texts, in the order of their blocks, (n_columns,).
+        score: Function of the encodings of a block of images and of a block of texts, and their
+            positions, that returns scores (n_block_rows, n_block_columns).
         block_size: Images and texts per block.
         progress: Whether to show a progress bar.
 
-    Yields:
-        Every block of images with every block of texts.
+    Returns:
+        Scores (n_rows, n_texts), float32; NaN for the texts that are not in `columns`.
     """
-    total = len(rows) * len(columns)
-    with tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar:
+    own = own_rows(len(rows), block_size)
+    scores = np.full((own.stop - own.start, len(texts)), np.nan, dtype=np.float32)
+    total = len(scores) * len(columns)
+    with (
+        eval_mode(model),
+        tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar,
+    ):
         for text_blocks in _text_parts(model, processor, texts, columns, block_size):
-            for start in range(0, len(rows), block_size):
-                block = rows[start : start + block_size]  # (n_rows,)
+            for start in range(0, len(scores), block_size):
+                block = rows[own][start : start + block_size]  # (n_block_rows,)
                 image = encode(model, processor, "image", _read(images, block))
-                for block_columns, text in text_blocks:
-                    yield EncodedBlock(block, image, block_columns, text)
-                    bar.update(len(block) * len(block_columns))
+                for text_columns, text in text_blocks:
+                    part = score(image, text, block, text_columns).float().cpu().numpy()
+                    scores[start : start + len(block), text_columns] = part
+                    bar.update(part.size)
+    return gather_rows(torch.from_numpy(scores), len(rows), block_size, model.device).numpy()
 
 
 def _text_parts(

@@ -1,9 +1,9 @@
 """The probability that an image and a text match."""
 
-import math
 from typing import Any
 
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from .base import PairPipeline, as_inputs, batch_of
@@ -85,7 +85,7 @@ class ImageTextMatchPipeline(PairPipeline):
     def postprocess(self, outputs: dict[str, Tensor], threshold: float = 0.5) -> dict[str, Any]:
         """Convert the score of one pair to a probability and a label."""
         scale, bias = self._match_function()
-        probability = _sigmoid(scale * float(outputs["scores"][0]) + bias)
+        probability = float(expit(scale * float(outputs["scores"][0]) + bias))
         return {
             "score": probability,
             "label": "match" if probability >= threshold else "mismatch",
@@ -117,8 +117,3 @@ def _pairs(image: Any, text: Any) -> Any:
             f"there are {counts[0]} images and {counts[1]} texts: give lists of equal length"
         )
     return [{"image": one, "text": other} for one, other in zip(image, text, strict=True)]
-
-
-def _sigmoid(value: float) -> float:
-    small = math.exp(-abs(value))
-    return (1 if value >= 0 else small) / (1 + small)
