@@ -1,12 +1,17 @@
 """The column contract, datasets by name, and how pairs become batches."""
 
-from .any_dataset import as_pairs, config_names, load_pairs
+from .any_dataset import (
+    as_label_pairs,
+    as_pairs,
+    config_names,
+    load_label_pairs,
+    load_pairs,
+)
 from .boxes import append_boxes
 from .collator import PairCollator
 from .columns import DatasetError, validate_columns, validate_label_pairs, validate_pairs
 from .injection import inject_noise
 from .label_dataset import LabelDataset
-from .label_loading import as_label_pairs, load_label_pairs
 from .messages import spell_options
 from .pair_dataset import PairDataset, drop_noisy_pairs
 from .pictures import keep_good_pictures

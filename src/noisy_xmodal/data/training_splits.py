@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict
 from ..arguments.labels import LabelDataArguments
 from ..arguments.pairs import PairArguments
 from ..options import field_defaults
-from .any_dataset import config_names, load_pairs
+from .any_dataset import config_names, load_label_pairs, load_pairs
 from .columns import (
     IMAGE_FEATURES,
     IMAGE_LABEL,
@@ -27,7 +27,6 @@ from .columns import (
     validate_label_pairs,
 )
 from .injection import inject_noise
-from .label_loading import load_label_pairs
 from .pictures import first_few, keep_good_pictures
 from .plain_vectors import with_vectors
 from .readers import load_openmoji, load_openmoji_labels

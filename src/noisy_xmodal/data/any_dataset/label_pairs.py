@@ -1,4 +1,4 @@
-"""Loading of pairs with classes from any dataset, by the column contract of `columns`.
+"""Conversion of any dataset of images and texts with classes to the column contract.
 
 A row is an image and a text with a class each. Each side is a vector (`image_features`,
 `text_features`), or a picture (`image`) or texts (`captions`).
@@ -11,12 +11,7 @@ from typing import TypeVar
 
 import datasets
 
-from .any_dataset.captions import read_captions
-from .any_dataset.columns import ColumnOptions, find_labels, find_sides
-from .any_dataset.opening import open_splits
-from .any_dataset.pairs import replace_columns
-from .any_dataset.tables import reject_faults
-from .columns import (
+from ..columns import (
     CAPTIONS,
     IMAGE,
     IMAGE_FEATURES,
@@ -27,11 +22,16 @@ from .columns import (
     validate_label_columns,
     with_columns,
 )
-from .feature_types import is_string_list, is_vector
-from .labels import number_label_columns
-from .messages import spell_options
-from .plain_vectors import with_region_means
-from .protocol import TRAIN
+from ..feature_types import is_string_list, is_vector
+from ..labels import number_label_columns
+from ..messages import spell_options
+from ..plain_vectors import with_region_means
+from ..protocol import TRAIN
+from .captions import read_captions
+from .columns import ColumnOptions, find_labels, find_sides
+from .opening import open_splits
+from .pairs import replace_columns
+from .tables import reject_faults
 
 _OPTIONS = {"caption_column": "text_column", "id_column": None, "left_out": None}
 
