@@ -12,7 +12,6 @@ from scipy import sparse
 from scipy.io import loadmat, savemat
 
 from noisy_xmodal.data.columns import DatasetError
-from noisy_xmodal.data.protocol import noise_protocol
 from noisy_xmodal.data.readers import CleanSplit
 from noisy_xmodal.data.readers.wikipedia import LISTS, Wikipedia
 from noisy_xmodal.data.writing import write_dataset
@@ -246,40 +245,6 @@ def test_the_builder_needs_a_folder(raw: Path, tmp_path: Path) -> None:
         read(raw)
     with pytest.raises(DatasetError, match="give data_dir=FOLDER"):
         _ = Wikipedia(config_name="clean", cache_dir=str(tmp_path)).splits
-
-
-def test_configs_differ_in_train_labels_alone(raw: Path, tmp_path: Path) -> None:
-    add_raw_features(raw)
-    out = tmp_path / "out"
-    write_dataset(Wikipedia, out, ["clean", "sym_40", "sym_shared_40"], seed=3, data_dir=str(raw))
-    clean, noisy, shared = (load(out, name) for name in ("clean", "sym_40", "sym_shared_40"))
-    labels = ["image_label", "text_label"]
-    for other in (noisy, shared):
-        for split in ("validation", "test"):
-            assert other[split].to_list() == clean[split].to_list()
-        assert (
-            other["train"].remove_columns(labels).to_list()
-            == clean["train"].remove_columns(labels).to_list()
-        )
-    for split in clean:
-        for row in clean[split].select_columns([*labels, "true_label"]):
-            assert len(set(row.values())) == 1
-    assert len(list(out.rglob("test-*.parquet"))) == 1
-    assert shared["train"]["image_label"][:] == shared["train"]["text_label"][:]
-    protocol = noise_protocol(noisy["train"])
-    assert protocol is not None
-    wrong = [
-        sum(
-            a != b
-            for a, b in zip(noisy["train"][c][:], noisy["train"]["true_label"][:], strict=True)
-        )
-        for c in labels
-    ]
-    assert protocol["n_wrong"] == sum(wrong)
-    assert protocol["share_wrong_image"] == wrong[0] / N_TRAIN
-    assert protocol["share_wrong_text"] == wrong[1] / N_TRAIN
-    assert (protocol["level"], protocol["ratio"], protocol["seed"]) == ("modality", 0.4, 3)
-    assert max(wrong) <= 16
 
 
 @needs_published

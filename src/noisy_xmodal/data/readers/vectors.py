@@ -307,15 +307,15 @@ def named_classes(
     if names is None:
         return numbers
     last = len(names) - 1
-    all_numbers = set(map(int, every))
-    start = int(bool(every) and (min(all_numbers), max(all_numbers)) == (1, len(names)))
+    from_1 = bool(every) and (min(map(int, every)), max(map(int, every))) == (1, len(names))
+    by_number = dict(enumerate(names, start=int(from_1)))
     for split, classes in numbers.items():
         for row, number in enumerate(classes):
-            if not start <= number <= last + start:
+            if number not in by_number:
                 raise DatasetError(
                     f"{where}: row {row} of split '{split}' (counted from 0) has class {number}, "
                     f"but {len(names)} classes are numbered from 0 to {last} (or from 1 to "
                     f"{last + 1}, if those are the smallest and the largest label). Correct "
                     "the label, or the list of classes."
                 )
-    return {split: [names[n - start] for n in classes] for split, classes in numbers.items()}
+    return {split: [by_number[n] for n in classes] for split, classes in numbers.items()}
