@@ -1,19 +1,18 @@
 """Arguments of transformers: each one has an effect, or is refused with what to use."""
 
 import dataclasses
-import inspect
 from typing import Any
 
 import pytest
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 from label_trainers import make_label_trainer, weights
 from noisy_xmodal import LabelTrainingArguments, RobustTrainer, RobustTrainingArguments
 from noisy_xmodal.methods import ClassLoss
 from noisy_xmodal.options import READ, field_defaults
-from noisy_xmodal.training.supported_arguments import ACCELERATOR, ARGUMENTS, TRAINER
+from noisy_xmodal.training.supported_arguments import ACCELERATOR, ARGUMENTS
 from toy_labels import toy_labels
 
 #: Values other than the default, where a type does not tell of one.
@@ -90,11 +89,10 @@ def test_every_argument_of_the_installed_transformers_is_decided_upon():
     names = {field.name for field in dataclasses.fields(TrainingArguments)}
     assert names == set(ARGUMENTS)
     assert {field.name for field in dataclasses.fields(AcceleratorConfig)} == set(ACCELERATOR)
-    assert set(inspect.signature(Trainer.__init__).parameters) - {"self"} == set(TRAINER)
 
 
 def test_every_rule_says_what_to_do():
-    for rules in (ARGUMENTS, ACCELERATOR, TRAINER):
+    for rules in (ARGUMENTS, ACCELERATOR):
         for name, rule in rules.items():
             said = rule.otherwise
             assert said == "" if rule.is_read is READ.is_read else said.endswith("."), name
@@ -131,20 +129,6 @@ def test_a_setting_of_accelerate_without_effect_is_refused(name):
         with pytest.raises(ValueError, match=f"^`{name}` is .*out of `accelerator_config`"):
             arguments(accelerator_config=config)
     arguments(accelerator_config={"gradient_accumulation_kwargs": {"sync_each_batch": True}})
-
-
-@pytest.mark.parametrize("name", [name for name, rule in TRAINER.items() if rule is not READ])
-def test_a_parameter_of_the_trainer_without_effect_is_refused(tmp_path, name):
-    trainer = make_label_trainer("ce", tmp_path, **BARE)
-    with pytest.raises(ValueError, match=f"^`{name}` is set: .*([Pp]ass|[Oo]verride|override) `"):
-        RobustTrainer(
-            trainer.model,
-            trainer.args,
-            ClassLoss(),
-            toy_labels(),
-            processing_class=trainer.saved_processor(),
-            **{name: lambda *_: None},
-        )
 
 
 def test_arguments_of_another_kind_are_refused(tmp_path):
@@ -290,8 +274,6 @@ def test_what_a_trainer_has_no_answer_to_is_refused(tmp_path):
     trainer = make_label_trainer("ce", tmp_path, **BARE)
     with pytest.raises(ValueError, match="`ignore_keys`"):
         trainer.evaluate(ignore_keys=["loss"])
-    with pytest.raises(ValueError, match="`trial`"):
-        trainer.train(trial={"learning_rate": 1})
 
 
 # Machines and packages

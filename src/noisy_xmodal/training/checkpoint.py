@@ -89,12 +89,11 @@ class CheckpointTrainer(Trainer):
         """
         return []
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None) -> Any:
         """Train, from the beginning or from a checkpoint.
 
         Args:
             resume_from_checkpoint: A checkpoint, or True for the newest good one.
-            kwargs: See `transformers.Trainer.train`.
 
         Raises:
             FileExistsError: If the output folder holds checkpoints of another run: they would be
@@ -121,7 +120,7 @@ class CheckpointTrainer(Trainer):
                     f"{folder} cannot be resumed from: {reason}. Give another checkpoint, or "
                     "--resume_from_checkpoint True for the newest good one."
                 )
-        return super().train(folder, **kwargs)
+        return super().train(folder)
 
     def _newest_good_checkpoint(self) -> Path:
         skipped: list[str] = []

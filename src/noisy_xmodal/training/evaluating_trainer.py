@@ -84,6 +84,14 @@ class EvaluatingTrainer(CheckpointTrainer):
         )
         return metrics
 
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused: a score belongs to a pair of an image and a text, not to a row of a dataset."""
+        raise ValueError(
+            "a trainer predicts nothing for rows. For metrics use `evaluate(dataset)`; for the "
+            "score of every image with every text noisy_xmodal.evaluation.score_matrix(model, "
+            "processor, images, texts); for classes the model's own output."
+        )
+
     def best_epoch(self) -> float | None:
         """Epochs that the best checkpoint had seen, None where none was chosen and loaded."""
         step = self.state.best_global_step if self.args.load_best_model_at_end else None

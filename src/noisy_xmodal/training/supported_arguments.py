@@ -1,15 +1,14 @@
-"""Which arguments of transformers' `TrainingArguments` and `Trainer` have an effect here.
+"""Which arguments of transformers' `TrainingArguments` have an effect here.
 
 Every argument is in one of the tables below: it is used, or refused with a line that says what to
 use. A test compares the tables with the installed version of transformers, so that no new argument
 is ignored.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 
 from ..options import READ, Rule, field_defaults, never_read, refuse_unread
@@ -225,30 +224,6 @@ ACCELERATOR: Mapping[str, Rule] = {
     ),
 }
 
-#: Every parameter of transformers' Trainer.
-TRAINER: Mapping[str, Rule] = {
-    **dict.fromkeys(
-        (
-            *("model", "args", "train_dataset", "eval_dataset", "processing_class", "callbacks"),
-            *("optimizers", "optimizer_cls_and_kwargs"),
-        ),
-        READ,
-    ),
-    "data_collator": never_read(
-        "batches are made by the processor. Pass `processing_class`, and change that."
-    ),
-    "model_init": never_read(
-        "a trainer trains one model. Pass `model`, and make a trainer for each trial."
-    ),
-    "compute_loss_func": never_read(
-        "the loss is the method's. Write a method with a `loss` of its own, and pass `method=`."
-    ),
-    **dict.fromkeys(
-        ("compute_metrics", "preprocess_logits_for_metrics"),
-        never_read("metrics are the evaluator's. Pass `evaluator=`."),
-    ),
-}
-
 
 def refuse_arguments(args: TrainingArguments, more: Mapping[str, Rule]) -> None:
     """Refuse arguments without an effect.
@@ -273,24 +248,3 @@ def refuse_accelerator(config: AcceleratorConfig) -> None:
         ValueError: A setting has no effect.
     """
     refuse_unread(vars(config), field_defaults(AcceleratorConfig), ACCELERATOR)
-
-
-def refuse_trainer_call(args: Any, kind: type, passed: Mapping[str, Any]) -> None:
-    """Refuse arguments of another class, and parameters of `Trainer` without an effect.
-
-    Args:
-        args: The arguments of the trainer.
-        kind: Their required class.
-        passed: Further parameters by name.
-
-    Raises:
-        ValueError: The class is another one, or a parameter has no effect.
-    """
-    if not isinstance(args, kind):
-        raise ValueError(
-            f"`args` is a {type(args).__name__}: give a {kind.__name__}(output_dir=..., ...), "
-            "which also has the arguments of this library."
-        )
-    parameters = inspect.signature(Trainer.__init__).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    refuse_unread(passed, defaults, TRAINER)

@@ -6,7 +6,7 @@ with a caption, or a pair with classes (see `task`).
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from .method import Method
 from .pair_state import PairState
 from .reports import report_divisions
 from .samplers import PeerBatchSampler
-from .supported_arguments import refuse_trainer_call
 
 
 class RobustTrainer(EvaluatingTrainer):
@@ -46,7 +45,7 @@ class RobustTrainer(EvaluatingTrainer):
         evaluator: What computes the validation metrics, see `EvaluatingTrainer`; the task's by
             default, retrieval for captions and mean average precision for classes.
         callbacks: Further callbacks.
-        kwargs: Passed on to `transformers.Trainer`; what has no effect here is refused.
+        optimizers: An optimizer and a schedule of one's own, see `transformers.Trainer`.
 
     Raises:
         DatasetError: If a dataset breaks the column contract, or does not suit the model.
@@ -64,9 +63,9 @@ class RobustTrainer(EvaluatingTrainer):
         eval_dataset: Any = None,
         evaluator: Any = None,
         callbacks: Sequence[TrainerCallback] = (),
-        **kwargs: Any,
+        optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
-        self._attach(model, args, method, processing_class, kwargs)
+        self._attach(model, args, method, processing_class)
         self.method = method
         self.task = method.task(model, args, method, processing_class)
         pairs = self.task.training_samples(train_dataset)
@@ -83,8 +82,8 @@ class RobustTrainer(EvaluatingTrainer):
             model=model,
             train_dataset=pairs,
             data_collator=self.task.collator,
+            optimizers=optimizers,
             **self.task.trainer_options,
-            **kwargs,
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
@@ -113,20 +112,22 @@ class RobustTrainer(EvaluatingTrainer):
         method.check_data(self.batch_sampler.smallest // self.args.world_size)
         self.task.fit(pairs)
 
-    def _attach(
-        self, model: Any, args: Any, method: Method, processor: Any, further: Mapping[str, Any]
-    ) -> None:
+    def _attach(self, model: Any, args: Any, method: Method, processor: Any) -> None:
         """Attach the method, after a check of what needs no data.
 
         Raises:
-            ValueError: If the arguments are of another kind or have no effect, or the model does
-                not suit the method.
+            ValueError: If the arguments are of another kind, or the model does not suit the method.
         """
         if not isinstance(method, Method):
             raise ValueError(f"`method` is {method!r}: pass a method, such as Ncr().")
         if hasattr(method, "engine"):
             raise ValueError("`method` belongs to another trainer: make an instance for each.")
-        refuse_trainer_call(args, method.arguments_class, further)
+        kind = method.arguments_class
+        if not isinstance(args, kind):
+            raise ValueError(
+                f"`args` is a {type(args).__name__}: give a {kind.__name__}(output_dir=..., ...), "
+                "which also has the arguments of this library."
+            )
         if len(getattr(model, "peers", (model,))) != method.n_networks:
             raise ValueError(
                 f"{method.title} trains {method.n_networks} network(s), and a "
@@ -160,20 +161,13 @@ class RobustTrainer(EvaluatingTrainer):
         """Seed of the batches and of the chunks of the loss pass."""
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None) -> Any:
         """Train, from the beginning or from a checkpoint.
 
         Args:
             resume_from_checkpoint: See `CheckpointTrainer.train`; by default what the arguments
                 say.
-            kwargs: None; those of transformers are for its hyperparameter search.
-
-        Raises:
-            ValueError: If there are others.
         """
-        for name, value in kwargs.items():
-            if value is not None:
-                raise ValueError(f"`{name}` of train() has no effect here: leave it out.")
         if self.args.keep_freed_memory and self.args.device.type == "cpu":
             keep_freed_memory()
         if resume_from_checkpoint is None:
