@@ -65,16 +65,12 @@ def keep_good_pictures(
         return dataset, []
     sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
     problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
-    keep = [problem is None for problem in problems]
-    if all(keep):
-        return dataset, []
     names = [f"{name} of {split}" for name in column_values(dataset, IMAGE_ID)]
     if on_bad_image == "error":
         reject_bad(names, problems)
-    if not any(keep):
-        raise DatasetError(f"None of the {len(keep):,} pictures of split '{split}' decodes.")
+    keep, notes = good_pictures(names, problems, split)
     rows = [row for row, good in enumerate(keep) if good]
-    return dataset.select(rows), [left_out_note(names, keep)]
+    return dataset.select(rows) if notes else dataset, notes
 
 
 def image_problems(
@@ -147,12 +143,18 @@ def reject_bad(names: Sequence[str], problems: Sequence[str | None]) -> None:
         )
 
 
-def left_out_note(names: Sequence[str], keep: Sequence[bool]) -> str:
-    """Lists the pictures that were not kept, for the card."""
+def good_pictures(
+    names: Sequence[str], problems: Sequence[str | None], split: str
+) -> tuple[list[bool], list[str]]:
+    """Which pictures to keep, at least one, and a list with one line about the others, if any."""
+    keep = [problem is None for problem in problems]
     out = [name for name, good in zip(names, keep, strict=True) if not good]
-    return (
-        f"{len(out):,} of {len(names):,} pictures do not decode and were left out: {listing(out)}"
-    )
+    if not out:
+        return keep, []
+    if not any(keep):
+        raise DatasetError(f"None of the {len(keep):,} pictures of split '{split}' decodes.")
+    count = f"{len(out):,} of {len(names):,} pictures"
+    return keep, [f"{count} do not decode and were left out: {listing(out)}"]
 
 
 def first_few(items: Sequence[str], separator: str = "; ") -> str:

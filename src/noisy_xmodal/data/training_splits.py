@@ -1,6 +1,6 @@
 """The splits that a script trains on: loaded by its options, validation held out if there is none.
 
-Records of a run call validation rows that were held out as noisy as they are: `validation_facts`.
+A held-out validation split is as noisy as the training rows: `validation_facts` says how noisy.
 """
 
 import json

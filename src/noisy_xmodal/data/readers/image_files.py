@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..clean_split import CleanSplit
 from ..columns import IMAGE, IMAGE_ID, DatasetError
-from ..pictures import first_few, image_problems, left_out_note, listing, reject_bad
+from ..pictures import first_few, good_pictures, image_problems, listing, reject_bad
 
 
 def check_pictures(splits: Mapping[str, CleanSplit], on_bad_image: str = "error") -> None:
@@ -27,14 +27,12 @@ def check_pictures(splits: Mapping[str, CleanSplit], on_bad_image: str = "error"
     if on_bad_image == "error":
         ids = [name for split in splits.values() for name in split.columns[IMAGE_ID]]
         reject_bad([f"{n} ({path})" for n, path in zip(ids, paths, strict=True)], problems)
-    good = (problem is None for problem in problems)
+    remaining = iter(problems)
     for name, split in splits.items():
-        keep = list(islice(good, len(split)))
-        if not any(keep):
-            raise DatasetError(f"None of the {len(keep):,} pictures of split '{name}' decodes.")
-        if not all(keep):
-            names = [path.name for path in split.columns[IMAGE].paths]
-            split.notes.append(left_out_note(names, keep))
+        names = [path.name for path in split.columns[IMAGE].paths]
+        keep, notes = good_pictures(names, list(islice(remaining, len(split))), name)
+        if notes:
+            split.notes += notes
             split.keep_rows(keep)
 
 
