@@ -29,16 +29,22 @@ def atomic_write(path: str | os.PathLike[str], shared: bool = False) -> Iterator
     path.parent.mkdir(parents=True, exist_ok=True)
     own = f".{uuid.uuid4().hex}" if shared else ""
     aside = path.with_name(f".{path.name}{own}.partial")
-    _recover(path)
+    old = _place_of_old(path)
+    if old.exists() and not path.exists():  # killed between the two renames of a folder
+        os.replace(old, path)
     _remove(aside)
     try:
         yield aside
         if aside.is_file():
             sync(aside)
-        if shared:
-            _put_first(aside, path)
-        else:
+        if not shared:
             put_in_place(aside, path)
+            return
+        try:
+            os.replace(aside, path)
+        except OSError:
+            if not path.is_dir():  # otherwise another process was faster
+                raise
     finally:
         _remove(aside)
 
@@ -113,21 +119,6 @@ def sync_folder(folder: str | Path) -> None:
 
 def _place_of_old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old.partial")
-
-
-def _recover(path: Path) -> None:
-    """Put a folder back that a process was replacing when it was killed."""
-    old = _place_of_old(path)
-    if old.exists() and not path.exists():
-        os.replace(old, path)
-
-
-def _put_first(aside: Path, path: Path) -> None:
-    try:
-        os.replace(aside, path)
-    except OSError:
-        if not path.is_dir():  # otherwise another process was faster
-            raise
 
 
 def _remove(path: Path) -> None:

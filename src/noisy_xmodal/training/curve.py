@@ -12,6 +12,7 @@ from .callbacks import RobustCallback
 from .plots import plot_curve
 
 CURVE_NAME = "curve.json"
+_DRAWN = ("i2t_map", "t2i_map")
 
 
 class CurveCallback(RobustCallback):
@@ -23,17 +24,10 @@ class CurveCallback(RobustCallback):
     Args:
         trainer: The trainer that it is added to.
         watched: Further splits by name, such as the test split.
-        metrics: Metrics to draw.
     """
 
-    def __init__(
-        self,
-        trainer: Any,
-        watched: Mapping[str, Any] | None = None,
-        metrics: tuple[str, ...] = ("i2t_map", "t2i_map"),
-    ) -> None:
+    def __init__(self, trainer: Any, watched: Mapping[str, Any] | None = None) -> None:
         super().__init__(trainer)
-        self.metrics = metrics
         self.watched = {
             split: trainer.as_samples(rows, split) for split, rows in (watched or {}).items()
         }
@@ -68,7 +62,7 @@ class CurveCallback(RobustCallback):
         """Draw the curves."""
         path = Path(args.output_dir) / CURVE_NAME
         if args.should_save and path.is_file():
-            plot_curve(path.with_suffix(".png"), read_json(path), self.metrics, args.warmup_epochs)
+            plot_curve(path.with_suffix(".png"), read_json(path), _DRAWN, args.warmup_epochs)
 
 
 def best_on_test(output_dir: str | Path) -> dict[str, Any] | None:
