@@ -1,6 +1,5 @@
 """Datasets in memory, whatever their columns are called, come out by the column contract."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,13 @@ import pytest
 from noisy_xmodal.data import DatasetError, PairDataset, validate_pairs
 from noisy_xmodal.data.any_dataset import as_pairs
 from noisy_xmodal.data.regions import region_feature
+from tar_files import picture as png
 
 TEXTS = [["a dog", "a pet"], ["a cat", "no dog"], ["a bird", "wings"]]
 
 
 def picture(shade: int) -> PIL.Image.Image:
     return PIL.Image.new("RGB", (8, 8), (shade, shade, shade))
-
-
-def png(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    picture(shade).save(buffer, format="png")
-    return buffer.getvalue()
 
 
 def paths(folder: Path, shades: tuple[int, ...] = (0, 1, 2)) -> list[str]:

@@ -1,24 +1,17 @@
 """Folders, tables, shards and dataset folders on disk load by the column contract."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import datasets
-import PIL.Image
 import pytest
 
 from noisy_xmodal.data import DatasetError, PairDataset, validate_pairs
 from noisy_xmodal.data.any_dataset import config_names, load_pairs
+from tar_files import Member, write_tar
+from tar_files import picture as png
 
 HARD = 'Two dogs, one "black", run'
-
-
-def png(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    PIL.Image.new("RGB", (8, 8), (shade, shade, shade)).save(buffer, format="png")
-    return buffer.getvalue()
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -162,15 +155,12 @@ def test_imagefolder_with_metadata_per_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize("give", ["folder", "file"])
 @pytest.mark.parametrize("kind", ["txt", "json"])
 def test_webdataset(tmp_path: Path, kind: str, give: str) -> None:
-    (tmp_path / "d").mkdir()
-    with tarfile.open(tmp_path / "d" / "000.tar", "w") as shard:
-        for shade in range(2):
-            text = f"shade {shade}"
-            caption = text if kind == "txt" else json.dumps({"caption": text, "url": "u"})
-            for suffix, data in (("png", png(shade)), (kind, caption.encode())):
-                entry = tarfile.TarInfo(f"k{shade}.{suffix}")
-                entry.size = len(data)
-                shard.addfile(entry, io.BytesIO(data))
+    members = list[Member]()
+    for shade in range(2):
+        text = f"shade {shade}"
+        caption = text if kind == "txt" else json.dumps({"caption": text, "url": "u"})
+        members += [(f"k{shade}.png", png(shade)), (f"k{shade}.{kind}", caption)]
+    write_tar(tmp_path / "d" / "000.tar", members)
     loaded = load_pairs(tmp_path / "d" if give == "folder" else tmp_path / "d" / "000.tar")
     check(loaded, {"train": {0: ["shade 0"], 1: ["shade 1"]}}, ["k0", "k1"])
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.data import load_pairs
+from tar_files import write_tar
 
 Colors = Sequence[str]
 
@@ -43,13 +43,9 @@ def card(place: Path, colors: Colors) -> Path:
 
 
 def shard(place: Path, colors: Colors) -> Path:
-    with tarfile.open(place.with_suffix(".tar"), "w") as tar:
-        for number, color in enumerate(colors):
-            for name, content in (("bmp", picture(color)), ("txt", b"a picture")):
-                member = tarfile.TarInfo(f"{number}.{name}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    return place.with_suffix(".tar")
+    pictures = [(f"{number}.bmp", picture(color)) for number, color in enumerate(colors)]
+    texts = [(f"{number}.txt", "a picture") for number in range(len(colors))]
+    return write_tar(place.with_suffix(".tar"), [*pictures, *texts])
 
 
 def table(place: Path, colors: Colors) -> Path:

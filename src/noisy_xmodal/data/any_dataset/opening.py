@@ -43,7 +43,7 @@ from .folders import (
     split_name,
 )
 from .images import picture_places
-from .picture_files import PictureFiles, has_picture_suffix, pictures_in
+from .picture_files import PictureFiles, has_picture_suffix
 from .shards import (
     NoSamplesError,
     is_shard_pattern,
@@ -156,8 +156,9 @@ def _open_file(path: Path, options: ColumnOptions, strict: bool) -> Splits:
         )
     folder = _Folder(Path(os.path.abspath(path.parent)), options, strict)
     splits = _open_files({split_name(path.stem) or "train": [path]}, folder)
-    parents = {os.path.dirname(file) for raw in splits.values() for file in raw.pictures}
-    return _note_unused(splits, folder, [p for parent in parents for p in pictures_in(parent)])
+    parents = {Path(file).parent for raw in splits.values() for file in raw.pictures}
+    files = (str(file) for parent in parents for file in sorted(parent.iterdir()))
+    return _note_unused(splits, folder, list(filter(has_picture_suffix, files)))
 
 
 def _open_tables(folder: _Folder) -> Splits:

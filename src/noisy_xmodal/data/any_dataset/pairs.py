@@ -124,12 +124,12 @@ def load_pairs(
         if left_out is None:
             reject_faults(name, splits)
         for key, raw in splits.items():
-            notes = None if left_out is None else [*raw.faults, *raw.notes]
+            notes = None
+            if left_out is not None:
+                notes = left_out[key] = [*raw.faults, *raw.notes]
             rows = _as_pairs(raw, key, notes)
-            if left_out is None or len(rows):
+            if notes is None or len(rows):
                 pairs[key] = rows
-            if left_out is not None and notes is not None:
-                left_out[key] = notes
     except NoPairsError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
     return pairs

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,6 +16,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 #: Usual names of folders with texts.
 TEXT_FOLDERS = ("annotation", "annotations", "caption", "captions", "text", "texts", "labels")
+_SIDE_FOLDERS = ("__MACOSX", "@eaDir")
 _FRAGMENT = re.compile(r"(\.\w+)#\d+$")  # the number of a caption in Flickr8k: name.jpg#0
 _ABSOLUTE = re.compile(r"[a-z]:/|/", re.IGNORECASE)
 
@@ -60,8 +61,9 @@ class PictureFiles:
             if not paths and not has_picture_suffix(ending):
                 stems = {path: os.path.splitext(key)[0] for path, key in keys.items()}
                 paths = [path for path, stem in stems.items() if stem.endswith("/" + ending)]
-            if paths:
-                return sorted(_distinct(exact_paths or paths))
+            if paths:  # one per file, also if links provide several
+                real = {os.path.realpath(path): path for path in exact_paths or paths}
+                return sorted(real.values())
         return sorted(path for archive in self._archives for path in archive.matches(name))
 
     @cached_property
@@ -132,12 +134,6 @@ def row_name(row: int) -> str:
     return f"row-{row:06d}"
 
 
-def pictures_in(folder: str) -> list[str]:
-    """The files at the top of a folder with a picture suffix, sorted."""
-    names = sorted(os.listdir(folder))
-    return [os.path.join(folder, name) for name in names if has_picture_suffix(name)]
-
-
 def files_below(folder: str | Path) -> Iterator[str]:
     """Walks through a folder and the folders that it links to, without hidden ones and loops."""
     visited, stack = set[str](), [str(folder)]
@@ -150,15 +146,11 @@ def files_below(folder: str | Path) -> Iterator[str]:
             entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError:
             continue
-        entries = [entry for entry in entries if not _is_hidden(entry.name)]
+        entries = [e for e in entries if not e.name.startswith(".") and e.name not in _SIDE_FOLDERS]
         yield from (entry.path for entry in entries if entry.is_file())
         folders = [entry for entry in reversed(entries) if entry.is_dir()]
         # Folders are visited before links, which may point to them.
         stack += [entry.path for entry in sorted(folders, key=lambda e: not e.is_symlink())]
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in ("__MACOSX", "@eaDir")
 
 
 def _key(name: str) -> str:
@@ -173,8 +165,3 @@ def _endings(key: str) -> Iterator[str]:
     parts = [part for part in key.split("/") if part not in ("", ".")]
     for start in range(len(parts) if _ABSOLUTE.match(key) else min(1, len(parts))):
         yield "/".join(parts[start:])
-
-
-def _distinct(paths: Iterable[str]) -> list[str]:
-    """One path per file, also if links provide several."""
-    return list({os.path.realpath(path): path for path in paths}.values())

@@ -91,8 +91,9 @@ def table_header(file: Path) -> list[str]:
 def describe_table(file: Path) -> str:
     """Lists the columns of a table for a message, or says why it has none."""
     try:
-        read_text(file)
         cells = list(read_json(file).columns) if is_json(file) else table_cells(file)
+        if not cells:
+            read_text(file)
     except DatasetError as error:
         return str(error).rstrip(".")
     if is_prose(cells):
