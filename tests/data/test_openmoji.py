@@ -38,11 +38,11 @@ def table() -> Table:
 def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runners, surfers and swimmers: some hundred pictures that share their words."""
     some = {
-        points: file
-        for points, file in openmoji_pictures.drawings().items()
+        points: emoji
+        for points, emoji in openmoji_captions.emoji_table().items()
         if points[0] in (0x1F3C3, 0x1F3C4, 0x1F3CA)
     }
-    monkeypatch.setattr(openmoji, "drawings", lambda: some)
+    monkeypatch.setattr(openmoji, "emoji_table", lambda: some)
 
 
 def captions_of(table: Table, text: str) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def test_load_openmoji(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("the second call must read the cache")
 
-    monkeypatch.setattr(openmoji, "rasterise", fail)
+    monkeypatch.setattr(openmoji, "draw", fail)
     again = load_openmoji("cmp_40", cache_dir=tmp_path / "cache")
     assert again["train"]["captions"][:] == loaded["train"]["captions"][:]
 

@@ -11,13 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import datasets
-from datasets.utils import tqdm
 
 from ..clean_split import CleanSplit
 from ..columns import CAPTIONS, IMAGE, IMAGE_ID, TAGS, DatasetError
 from .base import NoisyPairsBuilder
 from .openmoji_captions import MAX_CAPTIONS, CodePoints, Emoji, emoji_table
-from .openmoji_pictures import drawings, group_copies, png, rasterise, split_pictures
+from .openmoji_pictures import draw, group_copies, png, split_pictures
 
 CATEGORY = "category"
 #: The name of the dataset in commands.
@@ -61,15 +60,12 @@ class OpenMoji(NoisyPairsBuilder):
         Raises:
             ImportError: The packages of the demo extra are not installed.
         """
-        table, files = emoji_table(), drawings()
-        emoji_points = [points for points in table if points in files]
-        pictures = {p: rasterise(files[p]) for p in tqdm(emoji_points, desc="Drawing OpenMoji")}
-        captions: dict[str, list[str]] = {}
-        first: dict[str, CodePoints] = {}
-        for group in group_copies(pictures):
-            image_id = image_id_of(group[0])
-            captions[image_id] = merge_captions([table[points] for points in group])
-            first[image_id] = group[0]
+        self.source_version({})
+        table = emoji_table()
+        pictures = draw(table)
+        groups = {image_id_of(group[0]): group for group in group_copies(pictures)}
+        captions = {i: merge_captions([table[p] for p in group]) for i, group in groups.items()}
+        first = {i: group[0] for i, group in groups.items()}
         return {
             name: CleanSplit(
                 {

@@ -75,18 +75,10 @@ def emoji_table() -> dict[CodePoints, Emoji]:
 
     Returns:
         Emoji by code points without variation selectors, in the order of code points.
-
-    Raises:
-        ImportError: The packages are not installed.
     """
-    try:
-        import emoji
-        from emojis.db.db import EMOJI_DB
-    except ImportError as error:
-        raise ImportError(
-            "The OpenMoji dataset needs packages that are not installed: "
-            "pip install noisy-xmodal[demo]"
-        ) from error
+    import emoji
+    from emojis.db.db import EMOJI_DB
+
     entries = {
         code_points(map(ord, text)): entry
         for text, entry in emoji.EMOJI_DATA.items()

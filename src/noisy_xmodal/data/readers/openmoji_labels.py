@@ -20,7 +20,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-from datasets.utils import tqdm
 
 from ..clean_split import CleanSplit, FeatureColumn
 from ..columns import CAPTIONS, IMAGE, IMAGE_FEATURES, IMAGE_ID, TEXT_FEATURES
@@ -30,7 +29,7 @@ from ..protocol import CLEAN
 from .base import NoisyPairsBuilder
 from .openmoji import OpenMoji, build, image_id_of, merge_captions
 from .openmoji_captions import CodePoints, emoji_table, n_tones
-from .openmoji_pictures import drawings, group_copies, png, rasterise
+from .openmoji_pictures import draw, group_copies, png
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
@@ -84,9 +83,9 @@ class OpenMojiLabels(NoisyPairsBuilder):
         Raises:
             ImportError: The packages of the demo extra are not installed.
         """
-        table, files = emoji_table(), drawings()
-        points = [p for p in table if p in files and table[p].category and not n_tones(p)]
-        pictures = {p: rasterise(files[p]) for p in tqdm(points, desc="Drawing OpenMoji")}
+        self.source_version({})
+        table = emoji_table()
+        pictures = draw(p for p in table if table[p].category and not n_tones(p))
         rows = {image_id_of(group[0]): group for group in unique_bases(group_copies(pictures))}
         classes = {image_id: table[group[0]].category for image_id, group in rows.items()}
         splits = split_classes(classes)

