@@ -109,28 +109,34 @@ def search(
         "id_column": id_column,
     }
     searched = _open_split(str(dataset_name), config_name, split, side, folder, columns)
-    content, items = searched.content(side, folder), searched.items(side, processor)
-    path = folder / f"{cache_name(model, processor, side, content)}.npy"
+    items = searched.items(processor)
+    path = folder / f"{cache_name(model, processor, side, searched.digests(folder))}.npy"
     vectors = embed(model, processor, side, items, path, progress=progress)
     collection = Collection(model, processor, side, vectors)
     depth = top_k if ranker is None else max(top_k, shortlist)
-    places, ranking = _search(collection, query_input, depth)
+    places, scores = _search(collection, query_input, depth)
+    answers = [{"score": score} for score in scores]
     if ranker is not None:
-        places, ranking = _rerank(*ranker, searched, query_input, side, places, ranking)
-    places, ranking = places[:top_k], ranking[:top_k]
-    answers = [
-        {"rank": rank, "score": entry["score"]} | searched.answer(side, place) | entry
-        for rank, (place, entry) in enumerate(zip(places, ranking, strict=True), 1)
+        has_boxes = getattr(ranker[0].config, "box_size", 0) > 0
+        listed = Collection.encode(*ranker, side, searched.items(ranker[1], places, has_boxes))
+        order, values = _search(listed, query_input, top_k)
+        answers = [
+            {"score": value, "retrieval_rank": i + 1, "retrieval_score": scores[i]}
+            for i, value in zip(order, values, strict=True)
+        ]
+        places = [places[i] for i in order]
+    results = [
+        {"rank": rank, "score": answer["score"]} | searched.answer(place) | answer
+        for rank, (place, answer) in enumerate(zip(places, answers, strict=True), 1)
     ]
     if direction == IMAGE_TO_TEXT:
-        title = f"captions for {Path(query).name}"
-        draw_answers(picture, title, answers, query_input)
+        draw_answers(picture, f"captions for {Path(query).name}", results, query_input)
     elif searched.pairs.visual == IMAGE:
         pictures = (searched.pairs.visuals([place])[0] for place in places)
-        draw_pictures(picture, f"“{query_input}”", answers, pictures)
+        draw_pictures(picture, f"“{query_input}”", results, pictures)
     else:
         title = f"“{query_input}”: images by name, with their first captions"
-        draw_answers(picture, title, answers)
+        draw_answers(picture, title, results)
     summary = {
         "query": str(query),
         "direction": direction,
@@ -138,7 +144,7 @@ def search(
         "reranker": None if reranker is None else str(reranker),
         "dataset": {"name": str(dataset_name), "config": config_name, "split": searched.split},
         "index": {"n": len(collection)},
-        "results": answers,
+        "results": results,
         "notes": _notes(processor, query_input, items, side, path),
         "left_out": searched.left_out,
         "grid": str(picture),
@@ -153,37 +159,45 @@ class _Split:
     """The split to search.
 
     Attributes:
+        side: What is searched.
         pairs: Its usable rows with their captions.
         rows: Number in the split of each row of `pairs`, (n_rows,).
         split: Name of the split.
         left_out: A line with the reason for each image that does not decode and each empty caption.
     """
 
+    side: Side
     pairs: PairDataset
     rows: NDArray[np.int64]
     split: str
     left_out: list[str]
 
-    def items(self, side: Side, processor: Any) -> Any:
-        """The images or captions, as inputs of a processor."""
-        if side == "text":
-            return self.pairs.captions()
-        return images_for_model(processor, self.pairs.images)
+    def items(
+        self, processor: Any, places: list[int] | None = None, with_boxes: bool = False
+    ) -> Any:
+        """All images or captions, or those at some places, as inputs of a processor."""
+        if self.side == "text":
+            captions = self.pairs.captions()
+            return captions if places is None else [captions[place] for place in places]
+        pairs = self.pairs if places is None else self.pairs.select(np.array(places))
+        if with_boxes:
+            pairs = PairDataset(append_boxes(pairs.dataset, self.split))
+        return images_for_model(processor, pairs.images)
 
-    def content(self, side: Side, folder: Path) -> NDArray[np.uint64]:
+    def digests(self, folder: Path) -> NDArray[np.uint64]:
         """Digests of the images or captions."""
-        if side == "text":
+        if self.side == "text":
             return text_digests(self.pairs.captions())
         return image_digests(self.pairs.dataset, folder)
 
-    def answer(self, side: Side, place: int) -> dict[str, Any]:
+    def answer(self, place: int) -> dict[str, Any]:
         """An image or a caption in the format of the results."""
-        row = place if side == "image" else int(self.pairs.row_of_pair[place])
+        row = place if self.side == "image" else int(self.pairs.row_of_pair[place])
         item = self.pairs.dataset.select([row])
-        texts = list(column_values(item, CAPTIONS)[0])
         answer = {"image_id": column_values(item, IMAGE_ID)[0], "row": int(self.rows[row])}
-        if side == "text":
+        if self.side == "text":
             return answer | {"caption": self.pairs.caption(place), "pair_id": place}
+        texts = list(column_values(item, CAPTIONS)[0])
         return answer | {"caption": next(iter(texts), ""), "captions": texts}
 
 
@@ -213,7 +227,7 @@ def _open_split(
         left_out += [f"{name}: {bad[row]}" for row, name in zip(sorted(bad), names, strict=True)]
         rows = np.setdiff1d(rows, list(bad)).astype(np.int64)  # (n_rows,)
         dataset = dataset.select(rows.tolist()) if bad else dataset
-    return _Split(PairDataset(dataset), rows, chosen, left_out)
+    return _Split(side, PairDataset(dataset), rows, chosen, left_out)
 
 
 def _bad_images(dataset: Any, split: str, folder: Path) -> dict[int, str]:
@@ -231,37 +245,13 @@ def _bad_images(dataset: Any, split: str, folder: Path) -> dict[int, str]:
     return bad
 
 
-def _search(collection: Collection, query: Any, k: int) -> tuple[list[int], list[dict[str, Any]]]:
-    """Positions of the k best items, and the score of each."""
+def _search(collection: Collection, query: Any, k: int) -> tuple[list[int], list[float]]:
+    """Positions and scores of the k best items."""
     if collection.side == "text":
         query = images_for_model(collection.processor, [query])[0]
     scores, places = collection.search([query], k)
-    values = output_scores(collection.model, torch.from_numpy(scores[0])).tolist()
-    return places[0].tolist(), [{"score": value} for value in values]
-
-
-def _rerank(
-    model: Any,
-    processor: Any,
-    searched: _Split,
-    query: Any,
-    side: Side,
-    places: list[int],
-    ranking: list[dict[str, Any]],
-) -> tuple[list[int], list[dict[str, Any]]]:
-    """The answers in the order of the reranker, each with its rank and score before."""
-    items: Any = [searched.pairs.caption(place) for place in places] if side == "text" else None
-    if items is None:
-        rows = searched.pairs.dataset.select(places)
-        if getattr(model.config, "box_size", 0):
-            rows = append_boxes(rows, searched.split)
-        items = images_for_model(processor, PairDataset(rows).images)
-    answers = Collection.encode(model, processor, side, items)
-    order, reranking = _search(answers, query, len(answers))
-    return [places[i] for i in order], [
-        entry | {"retrieval_rank": i + 1, "retrieval_score": ranking[i]["score"]}
-        for i, entry in zip(order, reranking, strict=True)
-    ]
+    values = output_scores(collection.model, torch.from_numpy(scores[0]))
+    return places[0].tolist(), values.tolist()
 
 
 def _direction_of(query: str | Path, direction: str) -> str:

@@ -10,8 +10,8 @@ import torch
 
 from noisy_xmodal import MatchingModel
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation import cache
-from noisy_xmodal.evaluation.collection import embed
+from noisy_xmodal.evaluation import cache, score_matrix
+from noisy_xmodal.evaluation.collection import Collection, embed
 
 
 class Counting:
@@ -101,3 +101,34 @@ def test_errors_name_the_items(model: MatchingModel, tiny_processor: Any, tmp_pa
     images[3] = np.full((1, 4), np.nan, np.float32)
     with pytest.raises(ValueError, match="row 3 of the image vectors is not finite"):
         embed(model, tiny_processor, "image", images, tmp_path / "i.npy", block_size=2)
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_vectors_in_a_file_and_in_memory_give_the_same_answers(
+    side: Any, model: MatchingModel, tiny_processor: Any, tiny_regions_dataset: Any, tmp_path: Path
+) -> None:
+    pairs = PairDataset(tiny_regions_dataset(5))
+    items, queries = pairs.images, pairs.captions()[:3]
+    if side == "text":
+        items, queries = pairs.captions(), pairs.images[:3]
+    vectors = embed(model, tiny_processor, side, items, tmp_path / "v.npy")
+    stored = Collection(model, tiny_processor, side, vectors)
+    encoded = Collection.encode(model, tiny_processor, side, (item for item in items), block_size=2)
+    assert len(stored) == len(encoded) == len(items)
+    for k in (2, 100):
+        scores, positions = stored.search(queries, k)
+        assert scores.shape == positions.shape == (3, min(k, len(items)))
+        np.testing.assert_array_equal(encoded.search(queries, k)[1], positions)
+    own = score_matrix(model, tiny_processor, pairs.images, pairs.captions())
+    own = own[:, :3].T if side == "image" else own[:3]
+    np.testing.assert_array_equal(positions, np.argsort(-own, axis=1, kind="stable"))
+
+
+def test_a_score_that_is_not_finite_is_refused(
+    tiny_config: Callable[..., Any], tiny_processor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MatchingModel(tiny_config(similarity="scan_t2i"))
+    collection = Collection.encode(model, tiny_processor, "text", ["red cat", "dog"])
+    monkeypatch.setattr(model, "score", lambda image, text: torch.full((1, 2), torch.nan))
+    with pytest.raises(ValueError, match="MatchingModel gives a score that is not finite"):
+        collection.search([np.ones((1, 4), np.float32)], 1)

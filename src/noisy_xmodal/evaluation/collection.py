@@ -113,9 +113,13 @@ class Collection:
                 from .nearest import nearest  # loads faiss
 
                 return nearest(self._encodings, _floats(encoded), k)
-            scores = np.concatenate(
-                [self._scores(block, encoded) for block in self._encodings], axis=1
-            )  # (n_queries, n_items)
+            parts = []
+            for block in self._encodings:
+                items = to_device(block, self.model.device)
+                sides = (items, encoded) if self.side == "image" else (encoded, items)
+                part = _floats(self.model.score(*sides))
+                parts.append(part.T if self.side == "image" else part)
+        scores = np.concatenate(parts, axis=1)  # (n_queries, n_items)
         if not np.isfinite(scores).all():
             raise ValueError(
                 f"{type(self.model).__name__} gives a score that is not finite: look for a "
@@ -123,13 +127,6 @@ class Collection:
             )
         positions = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n_queries, k)
         return np.take_along_axis(scores, positions, 1), positions
-
-    def _scores(self, block: Any, queries: Any) -> NDArray[np.float32]:
-        """Scores of all queries with a block of items, (n_queries, n_block)."""
-        items = to_device(block, self.model.device)
-        if self.side == "text":
-            return _floats(self.model.score(queries, items))
-        return _floats(self.model.score(items, queries).T)
 
 
 def embed(

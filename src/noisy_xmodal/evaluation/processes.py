@@ -3,12 +3,14 @@
 Within `shared_evaluation()` the processes of torch.distributed's default group share the work of
 `score_matrix`, `rerank` and the evaluators. Outside of it each process evaluates independently, so
 that the main process can evaluate without the others, for example for a report.
+
+Blocks of different sizes are neither padded nor pickled, as accelerate's `gather` and
+`gather_object` would do; every process computes the same blocks as one process alone.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import pairwise
 
 import torch
 import torch.distributed as dist
@@ -73,16 +75,20 @@ def share_blocks(
     return gather_rows(rows, n_rows, block_size, device)
 
 
-def own_rows(n_rows: int, block_size: int) -> slice:
-    """The rows of this process: whole blocks, the same blocks as with a single process.
+def own_rows(n_rows: int, block_size: int, process: int | None = None) -> slice:
+    """The rows of a process: whole blocks, the same blocks as with a single process.
 
     Args:
         n_rows: Rows of all processes.
         block_size: Rows of a block.
+        process: The process; by default this one.
     """
     if not is_shared():
         return slice(0, n_rows)
-    return _parts(n_rows, block_size)[dist.get_rank()]
+    process = dist.get_rank() if process is None else process
+    n_blocks, n_processes = -(-n_rows // block_size), dist.get_world_size()
+    start, end = (n_blocks * i // n_processes * block_size for i in (process, process + 1))
+    return slice(min(n_rows, start), min(n_rows, end))
 
 
 def gather_rows(own: Tensor, n_rows: int, block_size: int, device: torch.device) -> Tensor:
@@ -102,11 +108,10 @@ def gather_rows(own: Tensor, n_rows: int, block_size: int, device: torch.device)
     """
     if not is_shared():
         return own
-    parts = _parts(n_rows, block_size)
     all_rows = own.new_empty((n_rows, *own.shape[1:]))  # (n_rows, ...)
-    all_rows[parts[dist.get_rank()]] = own
-    for process, rows in enumerate(parts):
-        _broadcast(all_rows[rows], process, device)
+    all_rows[own_rows(n_rows, block_size)] = own
+    for process in range(dist.get_world_size()):
+        _broadcast(all_rows[own_rows(n_rows, block_size, process)], process, device)
     return all_rows
 
 
@@ -119,14 +124,3 @@ def _broadcast(values: Tensor, process: int, device: torch.device) -> None:
     dist.broadcast(buffer, src=process)
     if buffer is not values:
         values.copy_(buffer)
-
-
-def _parts(n_rows: int, block_size: int) -> list[slice]:
-    """The rows of each process."""
-    n_processes = dist.get_world_size()
-    n_blocks = -(-n_rows // block_size)
-    ends = [
-        min(n_rows, n_blocks * process // n_processes * block_size)
-        for process in range(n_processes + 1)
-    ]
-    return [slice(start, end) for start, end in pairwise(ends)]

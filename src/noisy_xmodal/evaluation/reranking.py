@@ -21,7 +21,7 @@ from ..entry.errors import load_part
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
 from .collection import images_for_model
-from .evaluators import RETRIEVAL_METRICS, RetrievalEvaluator
+from .evaluators import RetrievalEvaluator
 from .scoring import ScoringModel, length_order, score_blocks, score_matrix
 
 _BLOCK_ROWS = 256
@@ -167,7 +167,7 @@ def reranked_scores(
     return ranks
 
 
-class RerankEvaluator:
+class RerankEvaluator(RetrievalEvaluator):
     """Retrieval in both directions by a model that re-ranks a retriever's shortlists.
 
     The retriever's scores of a split are cached, so the retriever must not change between calls. A
@@ -183,10 +183,6 @@ class RerankEvaluator:
         progress: Whether to show a progress bar.
     """
 
-    primary_metric = "rsum"
-    #: The metrics that depend on the model; those of the shortlists do not.
-    greater_is_better = RETRIEVAL_METRICS
-
     def __init__(
         self,
         processor: Any,
@@ -196,17 +192,13 @@ class RerankEvaluator:
         block_size: int = 64,
         progress: bool = False,
     ) -> None:
-        self.processor = processor
+        super().__init__(processor, block_size, progress=progress)
         self.retriever = retriever
         self.retriever_processor = retriever_processor
         self.k = k
-        self.block_size = block_size
-        self.progress = progress
         self._scores: dict[str, np.ndarray] = {}
 
-    def __call__(
-        self, model: PairScoringModel, dataset: datasets.Dataset | PairDataset
-    ) -> dict[str, float]:
+    def __call__(self, model: Any, dataset: datasets.Dataset | PairDataset) -> dict[str, float]:
         """Score the shortlists and rank.
 
         Args:
