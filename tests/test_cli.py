@@ -78,7 +78,7 @@ def test_search_prints_json_or_a_table(run: Any) -> None:
         (["search", "./gone", "data.parquet", "a dog", "--json"], "./gone"),
         (["search", "ncr", "data.parquet", "nothing.jpg", "--json"], "nothing.jpg"),
         (["search", "ncr", "data.parquet", "a dog", "--direction", "magic", "--json"], "magic"),
-        (["search", "ncr", "data.parquet", "a dog", "--device", "gpu", "--json"], "called cuda"),
+        (["search", "ncr", "data.parquet", "a dog", "--device", "gpu", "--json"], "device 'gpu'"),
         (["search", "ncr", "data.parquet", "a dog", "--shortlist", "9", "--json"], "--shortlist"),
         (["search", "ncr", "data.parquet", "a dog", "-o", "/proc/x.png", "--json"], "--output"),
         (["search", "ncr", "data.parquet", "a dog", "-o", "ncr", "--json"], "a folder"),

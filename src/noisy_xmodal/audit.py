@@ -87,22 +87,14 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
         else:
             vision_model_name(options.vision_model_name_or_path)  # fails early if not installed
         rows = load_rows(options)
-        is_pictures = rows.pairs.visual == IMAGE
-        if options.vision_model_name_or_path is not None and not is_pictures:
-            raise ValueError(
-                f"--vision_model_name_or_path has no effect for {options.dataset_name}, which has "
-                "region features and no images: leave it out"
-            )
-        work = _work_folder(options, rows)
-        work.mkdir(parents=True, exist_ok=True)
         warnings: list[str] = []
-        judge, judgement = _judge(options, model, rows, work, device, warnings)
+        judge, judgement = _judge(options, model, rows, device, warnings)
         result = _conclude(rows, judge, judgement, warnings)
         summary = _write(result, command, started)
         if not options.keep_work:
-            shutil.rmtree(work, ignore_errors=True)
-            if work.parent.is_dir() and not any(work.parent.iterdir()):
-                work.parent.rmdir()
+            shutil.rmtree(judge.work, ignore_errors=True)
+            if not any(judge.work.parent.iterdir()):
+                judge.work.parent.rmdir()
         if refusal := cleaning_problem(options, result.judgement):
             raise CleaningRefusedError(
                 f"{refusal} All other files are written, see {options.report}.", summary
@@ -154,20 +146,26 @@ def _judge(
     options: AuditOptions,
     model: tuple[Any, Any] | None,
     rows: AuditRows,
-    work: Path,
     device: str,
     warnings: list[str],
 ) -> tuple[ModelJudge | CrossFit, Judgement]:
     """Judge every pair, by the model or by small ones; adds to the warnings."""
-    pairs = rows.pairs
+    pairs, work = rows.pairs, _work_folder(options, rows)
     if model is not None:
         if getattr(model[0].config, "box_size", 0):
             pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
         check_judge(model[1], pairs, str(options.model_name_or_path))
+        work.mkdir(parents=True, exist_ok=True)
         judge = ModelJudge(*model, pairs, options, work)
         return judge, judge.judge()
+    if pairs.visual != IMAGE and options.vision_model_name_or_path is not None:
+        raise ValueError(
+            f"--vision_model_name_or_path has no effect for {options.dataset_name}, which has "
+            "region features and no images: leave it out"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    name, note = vision_model_name(options.vision_model_name_or_path)
     if pairs.visual == IMAGE:
-        name, note = vision_model_name(options.vision_model_name_or_path)
         warnings += note
         if name is not None:
             progress = not options.disable_tqdm

@@ -34,19 +34,18 @@ from transformers.utils import logging
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset
 from ..data.columns import IMAGE
-from ..evaluation.collection import embed_pairs
-from ..evaluation.pair_losses import PairLosses, pair_losses_from_vectors
+from ..evaluation.pair_losses import PairLosses
 from ..files import atomic_write
 from ..methods.plain import Plain
 from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
-from ..models.two_towers import logit_scale_of
 from ..modules import train_word_tokenizer
 from ..training import RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
+from .judge import judged_losses
 from .judgement import Judgement, combine_losses
 
 logger = logging.get_logger(__name__)
@@ -269,23 +268,12 @@ class CrossFit:
         kept = folder / _JUDGED
         if not kept.is_file():
             model = MatchingModel.from_pretrained(folder / _MODEL).to(self.device)
-            samples, progress = self.pairs.select(rows), not self.options.disable_tqdm
-            images, texts = embed_pairs(
-                model, self.processor, samples.images, samples.captions(), folder, progress
-            )
-            judged = pair_losses_from_vectors(
-                images,
-                texts,
-                samples.row_of_pair,
-                logit_scale_of(model),
-                self.options.seed,
-                samples.shared_texts,
-            )
+            samples = self.pairs.select(rows)
+            judged = judged_losses(model, self.processor, samples, self.options, folder)
             # Of an array with gaps, such as a column, safetensors would keep other numbers.
             whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
             with atomic_write(kept) as aside:
                 save_file(whole, str(aside))
-            del images, texts
             for name in ("images.npy", "texts.npy"):
                 (folder / name).unlink()
         return PairLosses(**load_file(str(kept)))

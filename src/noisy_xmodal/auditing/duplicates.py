@@ -11,8 +11,6 @@ from scipy.sparse.csgraph import connected_components
 from ..modules.pixels import to_rgb
 from ..noise.equal_texts import text_numbers
 
-LARGEST_DISTANCE = 8
-
 _BITS = 64
 _FLAT_BITS = 4  # a hash with fewer set or unset bits is of a nearly flat image
 _SPARE_BANDS = 3  # minimum number of bands in which two close hashes agree
@@ -48,25 +46,24 @@ def similar_images(hashes: np.ndarray, distance: int = 2) -> list[np.ndarray]:
 
     Returns:
         Row numbers of each group of two or more, sorted; largest group first, then by first row.
-
-    Raises:
-        ValueError: If the hashes are not (n,) uint64, or the distance is out of range.
     """
-    if hashes.ndim != 1 or hashes.dtype != np.uint64:
-        raise ValueError(
-            f"hashes has shape {hashes.shape} and dtype {hashes.dtype}: give (n,) uint64"
-        )
-    if not 0 <= distance <= LARGEST_DISTANCE:
-        raise ValueError(f"distance is {distance}: give 0 to {LARGEST_DISTANCE}")
     n_set = np.bitwise_count(hashes)
     rows = np.flatnonzero((n_set >= _FLAT_BITS) & (n_set <= _BITS - _FLAT_BITS))
     distinct, position = np.unique(hashes[rows], return_inverse=True)
     label = _components(distinct, distance)[position]
-    is_shared = np.bincount(label)[label] > 1
-    rows, label = rows[is_shared], label[is_shared]
     order = np.argsort(label, kind="stable")
-    groups = np.split(rows[order], np.flatnonzero(np.diff(label[order])) + 1)
-    return sorted((g for g in groups if len(g)), key=lambda group: (-len(group), group[0]))
+    groups = _groups(label[order], rows[order], 2)[1]
+    return sorted(groups, key=lambda group: (-len(group), group[0]))
+
+
+def _groups(
+    labels: np.ndarray, rows: np.ndarray, least: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The labels of at least some rows, and the rows of each; labels are ascending."""
+    is_large = np.bincount(labels)[labels] >= least
+    labels, rows = labels[is_large], rows[is_large]
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    return labels[starts], np.split(rows, starts[1:]) if len(starts) else []
 
 
 def _components(distinct: np.ndarray, distance: int) -> np.ndarray:
@@ -159,21 +156,11 @@ def repeated_captions(
 
     Returns:
         Each text in its first spelling, and its distinct images, ascending; most images first.
-
-    Raises:
-        ValueError: If the numbers of captions and rows differ.
     """
-    if rows.shape != (len(captions),):
-        raise ValueError(f"rows has shape {rows.shape}, but there are {len(captions)} captions")
     numbers = text_numbers(captions)  # (n_pairs,), by the first pair of each text
-    texts = [" ".join(captions[pair].split()) for pair in np.unique(numbers, return_index=True)[1]]
+    first_pairs = np.unique(numbers, return_index=True)[1]
     pairs = np.unique(np.stack([numbers, rows]), axis=1)  # (2, n), distinct (text, image)
-    n_images = np.bincount(pairs[0], minlength=len(texts))
-    starts = np.cumsum(n_images) - n_images
-    repeated = np.flatnonzero(n_images >= min_images)
-    repeated = repeated[np.argsort(-n_images[repeated], kind="stable")]
-    return [
-        (texts[text], pairs[1, starts[text] : starts[text] + n_images[text]])
-        for text in repeated
-        if texts[text]
-    ]
+    repeated, groups = _groups(pairs[0], pairs[1], min_images)
+    texts = [" ".join(captions[pair].split()) for pair in first_pairs[repeated]]
+    found = [(text, group) for text, group in zip(texts, groups, strict=True) if text]
+    return sorted(found, key=lambda item: -len(item[1]))

@@ -12,7 +12,11 @@ from ..data import DatasetError, PairDataset
 from ..data.columns import IMAGE, REGIONS
 from ..entry.errors import load_part
 from ..evaluation.collection import embed_pairs
-from ..evaluation.pair_losses import pair_losses_from_scores, pair_losses_from_vectors
+from ..evaluation.pair_losses import (
+    PairLosses,
+    pair_losses_from_scores,
+    pair_losses_from_vectors,
+)
 from ..models.two_towers import NotTwoTowersError, load_two_towers, logit_scale_of
 from .judgement import Judgement, combine_losses
 
@@ -96,21 +100,33 @@ class ModelJudge:
         Raises:
             DatasetError: If there is only one image.
         """
-        model, pairs, rows = self.model, self.pairs, self.pairs.row_of_pair
-        if pairs.n_images < 2:
+        if self.pairs.n_images < 2:
             raise DatasetError(
                 "There is only one image: an audit compares pairs of several images."
             )
-        inputs = model, self.processor, pairs.images, pairs.captions()
-        seed, progress = self.options.seed, not self.options.disable_tqdm
-        if model.is_two_tower:
-            vectors = embed_pairs(*inputs, self.work, progress)
-            scale = logit_scale_of(model)
-            losses = pair_losses_from_vectors(*vectors, rows, scale, seed, pairs.shared_texts)
-        else:
-            # The scores of RCAR are log-odds, which have no temperature.
-            scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
-            losses = pair_losses_from_scores(
-                *inputs, rows, scale, seed, pairs.shared_texts, progress
-            )
-        return combine_losses([losses], rows, np.zeros(pairs.n_images, np.int64), seed=seed)
+        losses = judged_losses(self.model, self.processor, self.pairs, self.options, self.work)
+        fold_of_row = np.zeros(self.pairs.n_images, np.int64)
+        return combine_losses([losses], self.pairs.row_of_pair, fold_of_row, seed=self.options.seed)
+
+
+def judged_losses(
+    model: Any, processor: Any, pairs: PairDataset, options: AuditOptions, folder: Path
+) -> PairLosses:
+    """Losses of pairs by a model.
+
+    Args:
+        model: A model of pairs.
+        processor: Its processor.
+        pairs: The pairs.
+        options: Seed of references and random pairs, and whether to show progress bars.
+        folder: Folder of the vectors; existing vectors are reused.
+    """
+    rows, shared, seed = pairs.row_of_pair, pairs.shared_texts, options.seed
+    progress = not options.disable_tqdm
+    inputs = model, processor, pairs.images, pairs.captions()
+    if model.is_two_tower:
+        vectors = embed_pairs(*inputs, folder, progress)
+        return pair_losses_from_vectors(*vectors, rows, logit_scale_of(model), seed, shared)
+    # The scores of RCAR are log-odds, which have no temperature.
+    scale = 1.0 if hasattr(model, "score_pairs") else logit_scale_of(model)
+    return pair_losses_from_scores(*inputs, rows, scale, seed, shared, progress)
