@@ -19,8 +19,7 @@ def out(tmp_path: Path) -> Path:
         (tmp_path / "run" / name).mkdir(parents=True)
     for name in ("checkpoint-8/model.safetensors", "results.json", "divisions/a.json"):
         (tmp_path / "run" / name).write_text("{}")
-    for name in (".checkpoint-16.partial/optimizer.safetensors", "divisions/.a.json.partial"):
-        (tmp_path / "run" / name).write_text("half")
+    (tmp_path / "run" / ".checkpoint-16.partial" / "optimizer.safetensors").write_text("half")
     return tmp_path / "run"
 
 

@@ -87,13 +87,10 @@ def _crc32(path: Path) -> str:
 
 
 def remove_leftovers(output_dir: str | Path) -> None:
-    """Remove what an earlier run was writing or deleting as it ended: `.partial`, `.*.partial`."""
-    for pattern in (".partial", ".*.partial"):
-        for path in list(Path(output_dir).rglob(pattern)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    """Remove checkpoints and models that an earlier run was writing or removing as it ended."""
+    folder = Path(output_dir)
+    for path in [*folder.glob(f".{PREFIX_CHECKPOINT_DIR}-*.partial"), folder / ".partial"]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def rotate(output_dir: str | Path, limit: int | None, kept: Sequence[Path]) -> None:
