@@ -176,10 +176,6 @@ def test_class_map_in_batches_and_with_options(load: Any) -> None:
         ({"predictions": [[0.9, 0.1], [0.2, np.nan], [0.7, 0.3]]}, "image 1 and text 1"),
         ({"predictions": [[0.9, 0.1], [0.2, None], [0.7, 0.3]]}, "image 1 and text 1"),
         ({"predictions": [0.9, 0.2, 0.7]}, "expected format"),
-        ({"references": [0.0, 1.7, 0.0]}, "references has type float64: give integers"),
-        ({"references": ["0", "1", "0"]}, "references has type <U1: give integers"),
-        ({"references": [0, 1, None]}, "references has type object: give integers"),
-        ({"references": None}, r"\['references'\] missing"),
         ({"references": [0, 1, 2]}, "gives text 2 image row 2"),
         ({"references": [1, 1, 1]}, "leaves 1 of 2 images without a text"),
         ({"fold_size": 3}, "fold_size is 3 for 2 images"),
@@ -199,9 +195,7 @@ def test_bad_recall_input_is_named(load: Any, change: dict[str, Any], message: s
         ({"image_embeds": np.ones((4, 2))}, r"image_embeds \(4\) and text_embeds \(3\)"),
         ({"text_embeds": np.full((3, 2), np.inf)}, "text_embeds is not finite in 3 rows"),
         ({"text_labels": [0, 1]}, r"text_labels \(2\)"),
-        ({"text_labels": None}, r"\['text_labels'\] missing"),
         ({"image_labels": [0, -1, 1]}, "image_labels is -1 in row 1"),
-        ({"image_labels": torch.tensor([0.0, 0.5, 1.0])}, "image_labels has type float32"),
         ({"no_relevant": "half"}, "no_relevant is 'half'"),
         ({"cutoffs": [0]}, "a cutoff is 0"),
     ],
@@ -212,16 +206,6 @@ def test_bad_class_input_is_named(load: Any, change: dict[str, Any], message: st
     metric = load("class_map")
     with pytest.raises(ValueError, match=message):
         metric.compute(**good | change)
-
-
-def test_single_rows_are_checked_too(load: Any) -> None:
-    metric = load("retrieval_recall")
-    with pytest.raises(ValueError, match="references has type float64"):
-        metric.add(prediction=SCORES[0], reference=0.5)
-    with pytest.raises(ValueError, match=r"\['predictions'\] missing"):
-        metric.add(reference=0)
-    metric.add(prediction=[0.4], reference=0)
-    assert metric.compute()["rsum"] == 600
 
 
 def test_a_failed_computation_leaves_no_rows_behind(load: Any) -> None:

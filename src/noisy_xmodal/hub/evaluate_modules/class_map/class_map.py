@@ -10,8 +10,7 @@ from typing import Any
 import datasets
 import evaluate
 
-# The class itself is not imported: `evaluate` uses the first metric in this file.
-from noisy_xmodal.hub.evaluate_modules import checked_metric
+from noisy_xmodal.hub.evaluate_modules import stacked_rows
 from noisy_xmodal.metrics import class_retrieval_metrics
 
 _DESCRIPTION = """\
@@ -59,7 +58,7 @@ _CITATION = """\
 }"""
 
 
-class ClassMap(checked_metric.CheckedMetric):
+class ClassMap(evaluate.Metric):
     """Mean average precision from rows of an image, a text and their classes."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -85,8 +84,8 @@ class ClassMap(checked_metric.CheckedMetric):
         **options: Any,
     ) -> dict[str, float]:
         return class_retrieval_metrics(
-            checked_metric.stacked_rows(image_embeds, "image_embeds"),  # (n, dim)
-            checked_metric.stacked_rows(text_embeds, "text_embeds"),  # (n, dim)
+            stacked_rows(image_embeds, "image_embeds"),  # (n, dim)
+            stacked_rows(text_embeds, "text_embeds"),  # (n, dim)
             image_labels,
             text_labels,
             **options,

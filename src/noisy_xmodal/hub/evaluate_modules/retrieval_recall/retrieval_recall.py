@@ -10,8 +10,7 @@ from typing import Any
 import datasets
 import evaluate
 
-# The class itself is not imported: `evaluate` uses the first metric in this file.
-from noisy_xmodal.hub.evaluate_modules import checked_metric
+from noisy_xmodal.hub.evaluate_modules import stacked_rows
 from noisy_xmodal.metrics import retrieval_metrics
 
 _DESCRIPTION = """\
@@ -55,7 +54,7 @@ _CITATION = """\
 }"""
 
 
-class RetrievalRecall(checked_metric.CheckedMetric):
+class RetrievalRecall(evaluate.Metric):
     """Recalls of image-text retrieval from rows of scores, one per text."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -76,5 +75,5 @@ class RetrievalRecall(checked_metric.CheckedMetric):
         references: Sequence[int],
         fold_size: int | None = None,
     ) -> dict[str, float]:
-        scores = checked_metric.stacked_rows(predictions, "predictions")  # (n_texts, n_images)
+        scores = stacked_rows(predictions, "predictions")  # (n_texts, n_images)
         return retrieval_metrics(scores.T, references, fold_size)
