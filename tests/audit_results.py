@@ -1,7 +1,6 @@
 """Results of audits that never ran, for tests of what is written of them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -19,7 +18,7 @@ SHARE = WrongShare(0.198, 0.191, 0.206, 0.95, 0.99, 0.0)
 
 
 def result_of(
-    columns: dict[str, list[Any]],
+    columns: dict[str, list[Any]] | datasets.Dataset,
     clean_probability: np.ndarray,
     losses: np.ndarray,
     better_caption: np.ndarray | None = None,
@@ -29,23 +28,25 @@ def result_of(
     hashes: Sequence[int] = (),
     left_out: Sequence[str] = (),
     warnings: Sequence[str] = (),
-    output: Path = Path("audit.parquet"),
+    split: str = "train",
     **options: Any,
 ) -> AuditResult:
-    """The result for rows of pictures (PIL, or their bytes) or region features."""
-    rows = datasets.Dataset.from_dict({k: v for k, v in columns.items() if k != "regions"})
-    if "regions" in columns:
-        feature = region_feature(len(columns["regions"][0][0]))
-        rows = rows.add_column("regions", columns["regions"], feature=feature)
-    else:
-        rows = rows.cast_column("image", datasets.Image())
+    """The result for rows, or columns of pictures (PIL, or their bytes) or region features."""
+    rows = columns
+    if isinstance(columns, dict):
+        rows = datasets.Dataset.from_dict({k: v for k, v in columns.items() if k != "regions"})
+        if "regions" in columns:
+            feature = region_feature(len(columns["regions"][0][0]))
+            rows = rows.add_column("regions", columns["regions"], feature=feature)
+        else:
+            rows = rows.cast_column("image", datasets.Image())
     n_images = len(rows)
     nowhere = np.full(len(losses), -1)
     return AuditResult(
-        AuditOptions(**{"dataset_name": "flowers", "output": output} | options),
+        AuditOptions(**{"dataset_name": "flowers"} | options),
         AuditRows(
             PairDataset(rows),
-            "train",
+            split,
             np.arange(n_images, dtype=np.uint64),
             np.array(hashes, dtype=np.uint64),
             left_out,

@@ -225,7 +225,7 @@ def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
 
 def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
     """Write all files; returns the summary."""
-    options, judgement = result.options, result.judgement
+    options = result.options
     result.write_table()
     facts = {"wrong captions": result.error_kind} if result.error_kind else {}
     facts |= {
@@ -236,16 +236,8 @@ def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
     }
     write_text(options.report, report_html(result, facts))
     summary = result.summary() | {"cleaned": None}
-    if options.clean is not None and not cleaning_problem(options, judgement):
-        summary["cleaned"] = write_clean_dataset(
-            result.rows.pairs,
-            judgement.clean_probability,
-            options.clean,
-            result.name,
-            result.rows.split,
-            options.clean_threshold,
-            options.clean_weights,
-        )
+    if options.clean is not None and not cleaning_problem(options, result.judgement):
+        summary["cleaned"] = write_clean_dataset(result)
     summary |= {"seconds": round(time.perf_counter() - started, 1), "command": command}
     write_json(options.summary, summary)
     return summary

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -9,6 +10,7 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
+from audit_results import result_of
 from noisy_xmodal.auditing.cleaning import WEIGHTS, write_clean_dataset
 from noisy_xmodal.data import PairDataset, load_pairs, validate_pairs
 from noisy_xmodal.data.regions import region_feature
@@ -40,13 +42,18 @@ def rows(tmp_path: Path) -> datasets.Dataset:
     ).cast_column("image", datasets.Image())
 
 
+def write(rows: datasets.Dataset, chances: np.ndarray, out: Path, **options: Any) -> dict[str, Any]:
+    options = {"dataset_name": "my data", "clean": out} | options
+    return write_clean_dataset(result_of(rows, chances, -chances, **options))
+
+
 def shades(dataset: datasets.Dataset) -> list[int]:
     return [image.getpixel((0, 0))[0] for image in PairDataset(dataset).images[:]]
 
 
 def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train")
+    facts = write(rows, CHANCES, out)
     assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 3, "images_dropped": 1, "pairs_kept": 4, "images_kept": 3}
     for file in tmp_path.glob("*.png"):
@@ -68,14 +75,12 @@ def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
         {"image_id": "y", "caption": "six", WEIGHTS: 0.0},
     ]
     card = (out / "README.md").read_text()
-    assert "# my data, audited" in card
+    assert "# my data train, audited" in card
     assert "3 pairs whose probability of being right is below 0.5" in card
 
 
 def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
-    facts = write_clean_dataset(
-        PairDataset(rows), CHANCES, tmp_path / "clean", "my data", "test", threshold=0.95
-    )
+    facts = write(rows, CHANCES, tmp_path / "clean", split="test", clean_threshold=0.95)
     assert (facts["pairs_kept"], facts["images_kept"]) == (1, 1)
     found = load_pairs(tmp_path / "clean")
     assert found["test"]["captions"][:] == [["seven"]]
@@ -83,7 +88,7 @@ def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
 
 def test_weights_stand_beside_all_captions(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train", weights=True)
+    facts = write(rows, CHANCES, out, clean_weights=True)
     assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 0, "images_dropped": 0, "pairs_kept": 7, "images_kept": 4}
     found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
@@ -109,7 +114,7 @@ def test_regions_and_rows_without_an_oracle(tmp_path: Path) -> None:
     # Chosen rows, as after bad ones were left out.
     chosen = rows.select([0, 2, 3])
     chances = np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.9])
-    write_clean_dataset(PairDataset(chosen), chances, tmp_path / "clean", "my data", "train")
+    write(chosen, chances, tmp_path / "clean")
     found = load_pairs(tmp_path / "clean")["train"]
     assert found["captions"][:] == [["one"], ["seven"]]
     np.testing.assert_array_equal(PairDataset(found).images[:], regions[[0, 3]])
@@ -120,7 +125,7 @@ def test_what_was_written_replaces_an_empty_folder(rows: datasets.Dataset, tmp_p
     out.mkdir()
     (tmp_path / ".clean.partial").mkdir()  # of a run that was killed
     (tmp_path / ".clean.partial" / "train-1.parquet").write_text("half")
-    write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train")
+    write(rows, CHANCES, out)
     assert not (tmp_path / ".clean.partial").exists()
     assert load_pairs(out)["train"].num_rows == 3
 
@@ -134,14 +139,14 @@ def test_a_folder_written_anew_is_not_taken_for_the_old_one(
     for number, threshold in enumerate((0.5, 0.95)):
         out = tmp_path / str(number) / "clean"
         out.parent.mkdir()
-        write_clean_dataset(PairDataset(rows), CHANCES, out, "my data", "train", threshold)
+        write(rows, CHANCES, out, clean_threshold=threshold)
         lengths.append(len(datasets.load_dataset(str(out), cache_dir=cache)["train"]))
     assert lengths == [3, 1]
 
 
 def test_where_nothing_is_right_nothing_is_left(rows: datasets.Dataset, tmp_path: Path) -> None:
     out = tmp_path / "clean"
-    facts = write_clean_dataset(PairDataset(rows), np.zeros(7), out, "my data", "train")
+    facts = write(rows, np.zeros(7), out)
     assert facts.pop("folder") == str(out)
     assert facts == {"pairs_dropped": 7, "images_dropped": 4, "pairs_kept": 0, "images_kept": 0}
     (shard,) = out.glob("*/*.parquet")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -15,6 +14,7 @@ from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
 from ..data.parquet_shards import ParquetShards
 from ..files import atomic_write
 from .judgement import Judgement
+from .result import AuditResult
 
 WEIGHTS = "clean_probability"
 _BLOCK_ROWS = 256
@@ -71,32 +71,23 @@ def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
     return None
 
 
-def write_clean_dataset(
-    pairs: PairDataset,
-    clean_probability: np.ndarray,
-    out: Path,
-    name: str,
-    split: str,
-    threshold: float = 0.5,
-    weights: bool = False,
-) -> dict[str, Any]:
+def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     """Write a dataset without the pairs that were judged wrong, or all pairs with their weights.
 
-    The folder is written atomically; `load_dataset(out)` opens it.
+    The folder is written atomically; `load_dataset` opens it. Weights are a column
+    `clean_probability` of one number per caption.
 
     Args:
-        pairs: The judged pairs.
-        clean_probability: Of each pair, (n_pairs,).
-        out: Folder to create.
-        name: Name of the dataset, for the card.
-        split: Name of the split.
-        threshold: Pairs with a lower probability are dropped.
-        weights: Keep all pairs, with a column `clean_probability` of one number per caption.
+        result: What the audit found; its options name the folder.
 
     Returns:
         The counts `pairs_dropped`, `images_dropped` (all of whose captions are dropped),
         `pairs_kept` and `images_kept`, and the `folder`.
     """
+    options, pairs, split = result.options, result.rows.pairs, result.rows.split
+    out, threshold, weights = options.clean, options.clean_threshold, options.clean_weights
+    clean_probability = result.judgement.clean_probability
+    assert out is not None, "there is a folder to write"
     keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
     kept_rows = np.unique(pairs.row_of_pair[keep])
     facts = {
@@ -133,7 +124,7 @@ def write_clean_dataset(
                 table = embed_table_storage(stored[start : start + _BLOCK_ROWS])
                 shards.write(table.cast(shards.schema).combine_chunks())
         (aside / "README.md").write_text(
-            _CARD.format(folder=folder, split=split, name=name, text=text), encoding="utf-8"
+            _CARD.format(folder=folder, split=split, name=result.name, text=text), encoding="utf-8"
         )
     return facts | {"folder": str(out)}
 
