@@ -43,11 +43,7 @@ def picture_places(dataset: datasets.Dataset, visual: str) -> Iterator[Place]:
 def check_places(
     dataset: datasets.Dataset, visual: str, places: Sequence[Place], split: str
 ) -> None:
-    """Checks that every row has an image, and that files exist.
-
-    Raises:
-        DatasetError: A picture is missing; the message names the row.
-    """
+    """Raises an error that names the first row without an image, or with a missing file."""
     no_links = is_string(dataset.features[visual])
     for row, (is_stored, path) in enumerate(places):
         where = f"Row {row} of split '{split}'"

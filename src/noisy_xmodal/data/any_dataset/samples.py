@@ -46,18 +46,16 @@ class Findings:
         if len(self._names[unit, kind]) < 3:
             self._names[unit, kind].append(name)
 
-    def faults(self) -> list[str]:
-        """One message per kind of samples that cannot be used."""
-        return [self._message(*key) for key in self._counts if key[0] == _SAMPLE]
-
-    def notes(self) -> list[str]:
-        """One message per kind of other units."""
-        return [self._message(*key) for key in self._counts if key[0] != _SAMPLE]
-
-    def _message(self, unit: str, kind: str) -> str:
-        n, names = self._counts[unit, kind], self._names[unit, kind]
-        more = f" and {n - len(names):,} more" if n > len(names) else ""
-        return f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}"
+    def messages(self, faults: bool) -> list[str]:
+        """One message per kind of faults, which are samples, or of other units."""
+        messages = []
+        for (unit, kind), names in self._names.items():
+            if (unit == _SAMPLE) == faults:
+                n = self._counts[unit, kind]
+                more = f" and {n - len(names):,} more" if n > len(names) else ""
+                plural = "s" if n > 1 else ""
+                messages.append(f"{n:,} {unit}{plural} {kind}: {', '.join(names)}{more}")
+        return messages
 
 
 class Part(NamedTuple):

@@ -7,7 +7,6 @@ repeat between shards, and damage is counted.
 """
 
 import glob
-import itertools
 import json
 import os
 import re
@@ -164,7 +163,12 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
 def _write(files: Sequence[Path], options: ColumnOptions, split: str, folder: Path) -> None:
     """Writes the rows of all shards in blocks, to limit memory, and messages about the rest."""
     findings, faults, notes = Findings(), list[str](), list[str]()
-    n_rows, schema = 0, _features(options).arrow_schema
+    string, n_rows = datasets.Value("string"), 0
+    features = dict.fromkeys((_KEY, _LONG_KEY, _SHARD, _JSON), string)
+    features |= {_LABEL: datasets.Value("int64")} | ({options.id: string} if options.id else {})
+    features |= {options.caption or CAPTIONS: datasets.List(string)}
+    features |= {options.image or IMAGE: datasets.Image()}
+    schema = datasets.Features(features).arrow_schema
     shared = os.path.commonpath([file.absolute().parent for file in files])
     bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
     with pa.ipc.new_stream(str(folder / "pairs.arrow"), schema) as stream:
@@ -182,21 +186,9 @@ def _write(files: Sequence[Path], options: ColumnOptions, split: str, folder: Pa
             notes += _compare_stats(file, n_shard)
             n_rows += n_shard
     _check_members(files, options, findings, n_rows, faults)
-    info = {"faults": [*faults, *findings.faults()], "notes": [*notes, *findings.notes()]}
+    faults += findings.messages(faults=True)
+    info = {"faults": faults, "notes": notes + findings.messages(faults=False)}
     (folder / "info.json").write_text(json.dumps(info), encoding="utf-8")
-
-
-def _features(options: ColumnOptions) -> datasets.Features:
-    string = datasets.Value("string")
-    return datasets.Features(
-        {
-            **dict.fromkeys((_KEY, _LONG_KEY, _SHARD, _JSON), string),
-            _LABEL: datasets.Value("int64"),
-            **({} if options.id is None else {options.id: string}),
-            options.caption or CAPTIONS: datasets.List(string),
-            options.image or IMAGE: datasets.Image(),
-        }
-    )
 
 
 def _rows(
@@ -281,7 +273,7 @@ def _check_members(
     if not n_rows and faults:
         raise DatasetError(f"{shards}: {'; '.join(faults[:3])}. Get the file again.")
     if not n_rows:
-        lines = "; ".join(findings.faults()[:3])
+        lines = "; ".join(findings.messages(faults=True)[:3])
         raise NoSamplesError(
             f"{shards}: no picture has a caption with the same key, such as 0.jpg and 0.txt. "
             f"Members end in {suffixes or 'nothing: there are none'}."
@@ -326,16 +318,15 @@ def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
 
 def _expand_braces(pattern: str) -> list[str]:
     """Expands braces: `{0..2}`, `{008..010}`, `{a,b}`."""
-    pieces = _BRACES.split(pattern)
-    choices = []
-    for index, piece in enumerate(pieces):
-        ends = _RANGE.fullmatch(piece) if index % 2 else None
-        if ends:
-            first, last = int(ends[1]), int(ends[2])
-            width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
-            if last - first >= _MAX_FILES:
-                raise DatasetError(f"{pattern} describes more than {_MAX_FILES:,} files.")
-            choices.append([f"{number:0{width}d}" for number in range(first, last + 1)])
-        else:
-            choices.append(piece.split(",") if index % 2 else [piece])
-    return ["".join(parts) for parts in itertools.product(*choices)]
+    braces = _BRACES.search(pattern)
+    if braces is None:
+        return [pattern]
+    choices = braces[1].split(",")
+    if ends := _RANGE.fullmatch(braces[1]):
+        first, last = int(ends[1]), int(ends[2])
+        width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
+        if last - first >= _MAX_FILES:
+            raise DatasetError(f"{pattern} describes more than {_MAX_FILES:,} files.")
+        choices = [f"{number:0{width}d}" for number in range(first, last + 1)]
+    start, rest = pattern[: braces.start()], _expand_braces(pattern[braces.end() :])
+    return [start + choice + end for choice in choices for end in rest]

@@ -65,11 +65,7 @@ class RawSplit(NamedTuple):
 
 
 def reject_faults(name: str | Path, splits: Mapping[str, RawSplit]) -> None:
-    """Raises an error if rows cannot be read, and warns about other things that were not read.
-
-    Raises:
-        DatasetError: A split has faults.
-    """
+    """Raises an error if rows cannot be read, and warns about other things that were not read."""
     for split, raw in splits.items():
         if raw.faults:
             n_more = len(raw.faults) - _N_FAULTS
