@@ -22,7 +22,6 @@ if __name__ == "__main__":  # before the imports that take seconds
     answer_help(*OPTIONS, training=LabelOptions, recipes=RECIPES, defaults={"warmup_epochs": 2})
 
 from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
-from noisy_xmodal.data import load_training_labels
 from noisy_xmodal.hub.run import begin_run, label_results, publish_run, save_run
 from noisy_xmodal.methods.building import build_label_model
 from noisy_xmodal.methods.from_options import (
@@ -34,6 +33,7 @@ from noisy_xmodal.training import CurveCallback, train_and_evaluate
 from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_label_table, run_script
 from noisy_xmodal.training.script import read_options
+from noisy_xmodal.training.splits import load_training_labels
 
 KINDS = (*OPTIONS, LabelTrainingArguments)
 

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # before the imports that take seconds
     answer_help(*OPTIONS, training=RobustOptions, recipes=RECIPES)
 
 from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
-from noisy_xmodal.data import drop_noisy_pairs, load_training_pairs
+from noisy_xmodal.data import drop_noisy_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
 from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
@@ -35,6 +35,7 @@ from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
+from noisy_xmodal.training.splits import load_training_pairs
 
 KINDS = (*OPTIONS, RobustTrainingArguments)
 

@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before the imports that take seconds
     answer_help(*OPTIONS, training=RcarOptions, recipes=RECIPES)
 
 from noisy_xmodal import RcarConfig, RcarTrainingArguments, RobustTrainer
-from noisy_xmodal.data import append_boxes, drop_noisy_pairs, load_training_pairs
+from noisy_xmodal.data import append_boxes, drop_noisy_pairs
 from noisy_xmodal.evaluation.reranking import retrieval_evaluator
 from noisy_xmodal.hub.pictures import draw_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
@@ -41,6 +41,7 @@ from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
+from noisy_xmodal.training.splits import load_training_pairs
 
 KINDS = (*OPTIONS, RcarTrainingArguments)
 

@@ -162,3 +162,28 @@ def tiny_inputs() -> Callable[..., dict[str, torch.Tensor]]:
         }
 
     return make
+
+
+@pytest.fixture
+def regions_dataset() -> datasets.Dataset:
+    """Four rows with 1, 2, 3, 4 regions and 2, 1, 3, 2 captions; pairs 1 and 5 are wrong."""
+    counts = (2, 1, 3, 2)
+    wrong = {1, 5}
+    first = np.cumsum((0, *counts))
+    pairs = [range(first[i], first[i + 1]) for i in range(4)]
+    return datasets.Dataset.from_dict(
+        {
+            "regions": [np.full((i + 1, 4), i, dtype=np.float16).tolist() for i in range(4)],
+            "image_id": [f"id{i}" for i in range(4)],
+            "captions": [[f"pair {p}" for p in row] for row in pairs],
+            "is_noisy": [[p in wrong for p in row] for row in pairs],
+        },
+        features=datasets.Features(
+            {
+                "regions": region_feature(4, "float16"),
+                "image_id": datasets.Value("string"),
+                "captions": datasets.List(datasets.Value("string")),
+                "is_noisy": datasets.List(datasets.Value("bool")),
+            }
+        ),
+    )

@@ -8,8 +8,6 @@ import datasets
 import numpy as np
 import pytest
 
-from noisy_xmodal.data.regions import region_feature
-
 
 @pytest.fixture(autouse=True)
 def _quiet_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,28 +38,3 @@ def write_split(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
-
-
-@pytest.fixture
-def regions_dataset() -> datasets.Dataset:
-    """Four rows with 1, 2, 3, 4 regions and 2, 1, 3, 2 captions; pairs 1 and 5 are wrong."""
-    counts = (2, 1, 3, 2)
-    wrong = {1, 5}
-    first = np.cumsum((0, *counts))
-    pairs = [range(first[i], first[i + 1]) for i in range(4)]
-    return datasets.Dataset.from_dict(
-        {
-            "regions": [np.full((i + 1, 4), i, dtype=np.float16).tolist() for i in range(4)],
-            "image_id": [f"id{i}" for i in range(4)],
-            "captions": [[f"pair {p}" for p in row] for row in pairs],
-            "is_noisy": [[p in wrong for p in row] for row in pairs],
-        },
-        features=datasets.Features(
-            {
-                "regions": region_feature(4, "float16"),
-                "image_id": datasets.Value("string"),
-                "captions": datasets.List(datasets.Value("string")),
-                "is_noisy": datasets.List(datasets.Value("bool")),
-            }
-        ),
-    )

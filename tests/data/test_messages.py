@@ -2,7 +2,7 @@
 
 import pytest
 
-from noisy_xmodal.data import PairArguments
+from noisy_xmodal.arguments.pairs import PairArguments
 from noisy_xmodal.data.messages import (
     quoted,
     quoted_list,

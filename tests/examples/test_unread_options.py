@@ -4,7 +4,7 @@ import pytest
 
 from example_scripts import options_of
 from noisy_xmodal import NcrConfig
-from noisy_xmodal.data import PairArguments
+from noisy_xmodal.arguments.pairs import PairArguments
 
 OUT = ["--output_dir", "unused", "--use_cpu", "True"]
 BERT = ["--text_model_name_or_path", "bert"]

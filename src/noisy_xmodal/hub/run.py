@@ -16,13 +16,14 @@ from datasets import Dataset, DatasetDict
 from transformers import TrainingArguments, set_seed
 from transformers.utils import logging
 
-from ..data import LabelDataset, PairDataset, counted_noise, dataset_label, validation_facts
+from ..data import LabelDataset, PairDataset, counted_noise
 from ..entry.outputs import check_writable
 from ..evaluation import calibrate_on
 from ..files import write_json
 from ..training import RobustTrainer
 from ..training.curve import best_on_test
 from ..training.script import Choice
+from ..training.splits import dataset_label, validation_facts
 from .eval_results import write_eval_results
 from .model_card import hub_id, write_model_card
 from .publish import check_can_publish, publish_folder

@@ -13,9 +13,8 @@ from datasets import Dataset, DatasetDict
 
 from ..arguments.labels import LabelDataArguments
 from ..arguments.pairs import PairArguments
-from ..options import field_defaults
-from .any_dataset import config_names, load_label_pairs, load_pairs
-from .columns import (
+from ..data.any_dataset import config_names, load_label_pairs, load_pairs
+from ..data.columns import (
     IMAGE_FEATURES,
     IMAGE_LABEL,
     IS_NOISY,
@@ -26,10 +25,11 @@ from .columns import (
     column_values,
     validate_label_pairs,
 )
-from .injection import inject_noise
-from .pictures import first_few, keep_good_pictures
-from .plain_vectors import with_vectors
-from .readers import load_openmoji, load_openmoji_labels
+from ..data.injection import inject_noise
+from ..data.pictures import first_few, keep_good_pictures
+from ..data.plain_vectors import with_vectors
+from ..data.readers import load_openmoji, load_openmoji_labels
+from ..options import field_defaults
 
 DEMO_CONFIG, DEMO_LABEL_CONFIG = "cmp_40", "sym_40"  # default configs of OpenMoji
 

@@ -9,20 +9,22 @@ import pytest
 from PIL import Image
 
 from noisy_xmodal.arguments.labels import LabelDataArguments
+from noisy_xmodal.arguments.pairs import PairArguments
 from noisy_xmodal.data import (
     DatasetError,
-    PairArguments,
     append_boxes,
+    inject_noise,
+    noise_protocol,
+    with_vectors,
+)
+from noisy_xmodal.training import splits as training_splits
+from noisy_xmodal.training.splits import (
     dataset_label,
     held_out_line,
     hold_out_validation,
-    inject_noise,
     load_training_labels,
     load_training_pairs,
-    noise_protocol,
-    training_splits,
     validation_facts,
-    with_vectors,
 )
 
 FACTS = ("validation_held_out", "validation_is_noisy", "validation_n_wrong")
