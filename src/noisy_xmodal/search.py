@@ -27,7 +27,7 @@ from .entry.devices import device_of
 from .entry.errors import load_part
 from .entry.outputs import check_output, is_summary
 from .evaluation.cache import cache_folder, cache_name
-from .evaluation.collection import Collection, Side, embed, images_for_model
+from .evaluation.collection import Collection, Side, images_for_model
 from .evaluation.figures import draw_answers, draw_pictures, is_figure
 from .files import read_json, write_json
 from .models.two_towers import NotTwoTowersError, load_two_towers
@@ -111,8 +111,7 @@ def search(
     searched = _open_split(str(dataset_name), config_name, split, side, folder, columns)
     items = searched.items(processor)
     path = folder / f"{cache_name(model, processor, side, searched.digests(folder))}.npy"
-    vectors = embed(model, processor, side, items, path, progress=progress)
-    collection = Collection(model, processor, side, vectors)
+    collection = Collection.encode(model, processor, side, items, path, progress=progress)
     depth = top_k if ranker is None else max(top_k, shortlist)
     places, scores = _search(collection, query_input, depth)
     answers = [{"score": score} for score in scores]

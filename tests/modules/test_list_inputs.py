@@ -10,7 +10,7 @@ from PIL import Image
 from noisy_xmodal import MatchingConfig, MatchingModel, NcrProcessor, train_word_tokenizer
 from noisy_xmodal.evaluation import pair_scores, score_matrix
 from noisy_xmodal.evaluation.calibration import calibrate
-from noisy_xmodal.evaluation.collection import embed
+from noisy_xmodal.evaluation.collection import Collection
 from noisy_xmodal.models.matching.processing_matching import RegionFeatureProcessor
 from noisy_xmodal.modules.list_inputs import check_list, tokenizer_input
 from noisy_xmodal.modules.pair_scoring import text_inputs
@@ -49,8 +49,8 @@ def test_everything_that_takes_texts_refuses_one_string(tiny_config, tmp_path: P
     for call in (
         lambda: score_matrix(model, processor, images, "a red cat"),
         lambda: score_matrix(model, processor, "cat.npy", ["a red cat"]),
-        lambda: embed(model, processor, "text", "a red cat", path),
-        lambda: embed(model, processor, "image", "cat.npy", path),
+        lambda: Collection.encode(model, processor, "text", "a red cat", path),
+        lambda: Collection.encode(model, processor, "image", "cat.npy", path),
         lambda: pair_scores(model, processor, images * 9, "a red cat"),
         lambda: calibrate(model, processor, images * 9, "a red cat", list(range(9))),
         lambda: text_inputs(processor, "a red cat"),

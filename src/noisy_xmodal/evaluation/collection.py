@@ -32,7 +32,7 @@ OTHER_SIDE: dict[Side, Side] = {"image": "text", "text": "image"}
 class Collection:
     """Encoded images or texts.
 
-    Create it by `Collection.encode`, or from the vectors that `embed` returns.
+    Create it by `Collection.encode`.
 
     Args:
         model: Any matching model; its mode is restored after every call.
@@ -44,10 +44,10 @@ class Collection:
 
     def __init__(self, model: Any, processor: Any, side: Side, encodings: Any) -> None:
         self.model, self.processor, self.side = model, processor, side
-        self._encodings = encodings
+        self.encodings = encodings
 
     def __len__(self) -> int:
-        blocks = [self._encodings] if self.model.is_two_tower else self._encodings
+        blocks = [self.encodings] if self.model.is_two_tower else self.encodings
         return sum(map(_n_items, blocks))
 
     @classmethod
@@ -57,39 +57,54 @@ class Collection:
         processor: Any,
         side: Side,
         items: Iterable[Any],
+        path: Path | None = None,
         block_size: int = 64,
         progress: bool = False,
     ) -> "Collection":
-        """Encode items into memory.
+        """Encode items.
 
         Args:
-            model: Any matching model.
+            model: Any matching model; one with two towers if there is a path.
             processor: Its processor.
             side: "image" or "text".
-            items: Images, region features, vectors or texts; read once, a block at a time.
+            items: Images, region features, vectors or texts; read once, a block at a time. For a
+                file a sequence; slicing must give a list.
+            path: The `.npy` file of the vectors, whose name must identify the model and the items.
+                A complete file is read instead, see `stored_rows`; the vectors are then
+                memory-mapped. None to encode into memory.
             block_size: Items per block.
             progress: Whether to show a progress bar.
 
         Raises:
-            ValueError: If there are no items, or `block_size` is below 1.
+            ValueError: If there are no items, `items` is not a list, `block_size` is below 1, or a
+                vector for the file is not finite.
         """
+        check_list(items, f"{side}s")
         if block_size < 1:
             raise ValueError(f"`batch_size` is {block_size}: give at least 1")
-        blocks, n_items = [], 0
         total = len(items) if isinstance(items, Sized) else None
+        title = f"{side} vectors"
+        if path is not None:
+            sequence: Any = items
+
+            def make(start: int, end: int) -> NDArray[np.float32]:
+                return _encode_block(model, processor, side, sequence[start:end], start)
+
+            with eval_mode(model):
+                vectors = stored_rows(path, len(sequence), make, block_size, title, progress)
+            return cls(model, processor, side, vectors)
+        blocks, n_items = [], 0
         with (
             eval_mode(model),
-            tqdm(total=total, desc=f"encoding {side}s", leave=False, disable=not progress) as bar,
+            tqdm(total=total, desc=title, leave=False, disable=not progress) as bar,
         ):
             for block in _blocks(items, block_size):
-                encodings = _encode_block(model, processor, side, block, n_items)
-                blocks.append(_floats(encodings) if model.is_two_tower else encodings)
+                blocks.append(_encode_block(model, processor, side, block, n_items))
                 n_items += len(block)
                 bar.update(len(block))
         if not blocks:
             raise ValueError(f"there are no {side}s to index: give at least one")
-        encodings = np.concatenate(blocks) if model.is_two_tower else blocks
-        return cls(model, processor, side, encodings)
+        return cls(model, processor, side, np.concatenate(blocks) if model.is_two_tower else blocks)
 
     def search(
         self, queries: Sequence[Any], k: int
@@ -112,9 +127,9 @@ class Collection:
             if self.model.is_two_tower:
                 from .nearest import nearest  # loads faiss
 
-                return nearest(self._encodings, _floats(encoded), k)
+                return nearest(self.encodings, _floats(encoded), k)
             parts = []
-            for block in self._encodings:
+            for block in self.encodings:
                 items = to_device(block, self.model.device)
                 sides = (items, encoded) if self.side == "image" else (encoded, items)
                 part = _floats(self.model.score(*sides))
@@ -127,44 +142,6 @@ class Collection:
             )
         positions = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # (n_queries, k)
         return np.take_along_axis(scores, positions, 1), positions
-
-
-def embed(
-    model: Any,
-    processor: Any,
-    side: Side,
-    items: Sequence[Any],
-    path: Path,
-    block_size: int = 64,
-    progress: bool = False,
-) -> NDArray[np.float32]:
-    """Embed images or texts into a file, or read the vectors that an earlier call wrote.
-
-    The file name must identify the model and the items. A file with another number of items is
-    overwritten.
-
-    Args:
-        model: A two-tower model; its mode is restored afterwards.
-        processor: Its processor.
-        side: "image" or "text".
-        items: Images, region features or texts; slicing must give a list.
-        path: The `.npy` file, see `stored_rows`.
-        block_size: Items per block.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        (n_items, size), read-only and memory-mapped.
-
-    Raises:
-        ValueError: If there are no items, `items` is not a list, or a vector is not finite.
-    """
-    check_list(items, f"{side}s")
-
-    def make(start: int, end: int) -> NDArray[np.float32]:
-        return _floats(_encode_block(model, processor, side, items[start:end], start))
-
-    with eval_mode(model):
-        return stored_rows(path, len(items), make, block_size, f"{side} vectors", progress)
 
 
 def embed_pairs(
@@ -180,15 +157,19 @@ def embed_pairs(
     Args:
         model: A two-tower model.
         processor: Its processor.
-        images: As for `embed`.
-        texts: As for `embed`.
+        images: As for `Collection.encode`.
+        texts: Likewise.
         folder: Folder of `images.npy` and `texts.npy`, which identifies the model and the items.
         progress: Whether to show progress bars.
     """
-    return (
-        embed(model, processor, "image", images, folder / "images.npy", progress=progress),
-        embed(model, processor, "text", texts, folder / "texts.npy", progress=progress),
+    sides: tuple[tuple[Side, Any], ...] = ("image", images), ("text", texts)
+    image, text = (
+        Collection.encode(
+            model, processor, side, items, folder / f"{side}s.npy", progress=progress
+        ).encodings
+        for side, items in sides
     )
+    return image, text
 
 
 def dataset_items(
@@ -258,11 +239,12 @@ def _blocks(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
 
 def _encode_block(model: Any, processor: Any, side: Side, block: Sequence[Any], start: int) -> Any:
     try:
-        return to_device(encode(model, processor, side, block), "cpu")
+        encodings = to_device(encode(model, processor, side, block), "cpu")
     except (OSError, ValueError) as error:
         end = start + len(block) - 1
         error.add_note(f"The error occurred in the {side}s {start} to {end}.")
         raise
+    return _floats(encodings) if model.is_two_tower else encodings
 
 
 def _n_items(encodings: Any) -> int:

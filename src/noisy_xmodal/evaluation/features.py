@@ -42,29 +42,20 @@ def extract_features(
     name = cache_name(model, processor, *content, network=model.backbone)
     folder, original_device = cache_folder(cache_dir), model.device
 
-    def make_images(start: int, end: int) -> np.ndarray:
-        inputs = processor(images=pairs.pictures(range(start, end)))
-        return model.image_features_of(**to_device(inputs, model.device)).float().cpu().numpy()
+    def features(side: str) -> np.ndarray:
+        def make(start: int, end: int) -> np.ndarray:
+            rows = range(start, end)
+            if side == "image":
+                inputs, backbone = processor(images=pairs.pictures(rows)), model.image_features_of
+            else:
+                inputs, backbone = processor(text=pairs.texts(rows)), model.text_features_of
+            return backbone(**to_device(inputs, model.device)).float().cpu().numpy()
 
-    def make_texts(start: int, end: int) -> np.ndarray:
-        inputs = processor(text=pairs.texts(range(start, end)))
-        return model.text_features_of(**to_device(inputs, model.device)).float().cpu().numpy()
+        path, title = folder / f"{name}-{side}.npy", f"{side} features of {split}"
+        return np.array(stored_rows(path, len(pairs), make, block_size, title, progress=True))
 
     try:
         with eval_mode(model.to(device)):
-            images, texts = (
-                np.array(
-                    stored_rows(
-                        folder / f"{name}-{side}.npy",
-                        len(pairs),
-                        make,
-                        block_size,
-                        f"{side} features of {split}",
-                        progress=True,
-                    )
-                )
-                for side, make in (("image", make_images), ("text", make_texts))
-            )  # (n, image_size), (n, text_size)
+            return features("image"), features("text")
     finally:
         model.to(original_device)
-    return images, texts

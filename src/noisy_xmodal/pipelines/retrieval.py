@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..modules.list_inputs import check_list
 from ..modules.pair_scoring import output_scores
 from .base import PairPipeline, as_inputs, batch_of
 
@@ -108,7 +107,6 @@ class ImageTextRetrievalPipeline(PairPipeline):
 
         side: Any = "text" if images is None else "image"
         items, names = texts if images is None else images, None
-        check_list(items, f"{side}s")
         if hasattr(items, "column_names"):
             vectors = getattr(self.processor, "reads_vectors_only", False)
             items, names = dataset_items(items, side, vectors)
@@ -116,7 +114,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
             items = list(items)  # they are in the answers, or re-ranked
         encoder = self.retriever or self
         collection = Collection.encode(
-            encoder.model, encoder.processor, side, items, batch_size, progress=True
+            encoder.model, encoder.processor, side, items, block_size=batch_size, progress=True
         )
         if ids is None:
             ids = range(len(collection)) if names is None else names
