@@ -89,20 +89,13 @@ def image_rows(
         names = _read_names(dataset, columns.image_id, split)
     else:
         names = names_of_paths([path or None for _, path in places])
-    counts = Counter(names)
-    ambiguous = {
-        row
-        for row, path in enumerate(files)
-        if path is None and (not columns.names_image or counts[names[row]] > 1)
-    }
+    ambiguous = {row for row, path in enumerate(files) if path is None}
+    if columns.names_image:
+        counts = Counter(names)
+        ambiguous = {row for row in ambiguous if counts[names[row]] > 1}
     digests = _digests(dataset, columns.visual, ambiguous)
     contents = [digests.get(row) if path is None else path for row, path in enumerate(files)]
-    first_of_name: dict[str, int] = {}
-    clashes = {
-        row: first
-        for row, name in enumerate(names)
-        if contents[first := first_of_name.setdefault(name, row)] != contents[row]
-    }
+    clashes = _clashes(names, contents)
     if columns.image_id is None:
         shared = {names[row] for row in clashes}
         names = [row_name(row) if name in shared else name for row, name in enumerate(names)]
@@ -122,6 +115,16 @@ def image_rows(
         key = (names[row] if by_name else None, row if content is None else content)
         first_rows.append(first_of_key.setdefault(key, row))
     return first_rows, names
+
+
+def _clashes(names: Sequence[str], contents: Sequence[str | bytes | None]) -> dict[int, int]:
+    """The rows with another image than the first row of the same name, and that first row."""
+    first_of_name: dict[str, int] = {}
+    return {
+        row: first
+        for row, name in enumerate(names)
+        if contents[first := first_of_name.setdefault(name, row)] != contents[row]
+    }
 
 
 def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
