@@ -76,7 +76,7 @@ def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(module, "grid_features", None)
         np.testing.assert_array_equal(make(tmp_path / "eyes", tmp_path / "cache"), first)
-    (file,) = (tmp_path / "cache").glob("*.npy")
+    (file,) = (tmp_path / "cache").rglob("*.npy")
     file.write_bytes(file.read_bytes()[:-10])  # a cache that was cut is no reason to stop
     np.testing.assert_array_equal(make(tmp_path / "eyes", tmp_path / "cache"), first)
 
@@ -87,7 +87,7 @@ def test_other_pictures_and_models_have_features_of_their_own(tmp_path: Path) ->
     assert len(make(tmp_path / "eyes", tmp_path / "cache", rows_of(2))) == 2
     save_model(tmp_path / "eyes")  # trained on, and saved in the same place
     assert (make(tmp_path / "eyes", tmp_path / "cache") != first).any()
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 3
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 3
 
 
 @pytest.mark.parametrize("name", ["vocab.txt", "merges.txt", "config.json", "model.safetensors"])

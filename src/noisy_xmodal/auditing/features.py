@@ -4,14 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
 from ..entry.errors import load_part
-from ..evaluation.cache import complete_rows
+from ..evaluation.cache import cache_folder, complete_rows
 from ..evaluation.grids import grid_features
 from ..modules.efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 from .loading import AuditRows
@@ -63,9 +62,8 @@ def image_features(
         device: Device of the vision model.
         progress: Whether to show a progress bar.
     """
-    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / "noisy_xmodal_audit"
     key = f"{rows.fingerprint()}-{hashlib.sha256(model_state(name).encode()).hexdigest()[:8]}"
-    path = folder / f"{key}-grid.npy"
+    path = cache_folder(cache_dir) / f"{key}-grid.npy"
     images = rows.pairs.images
     features = complete_rows(path, len(images))
     if features is not None:

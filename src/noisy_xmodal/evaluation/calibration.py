@@ -172,8 +172,8 @@ def calibrate_on(
     sample = np.arange(len(rows))
     if len(sample) > max_pairs:
         sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:max_pairs])
-    images: Sequence[Any]
-    texts: Sequence[Any]
+    images: Any
+    texts: Any
     if isinstance(rows, LabelDataset):
         groups, text_groups = rows.image_labels[sample], rows.text_labels[sample]
         if rows.has_features or model.config.backbone_config is None:

@@ -116,9 +116,9 @@ def plot_retrieval_examples(
         _draw_image(figure.add_subplot(grid[line, 0]), query, pairs, _QUERY_COLOR)
         _draw_texts(figure.add_subplot(grid[line, 1:]), query["texts"])
     for line, query in enumerate(by_text, start=len(by_image)):
-        axes = _bare(figure.add_subplot(grid[line, 0]))
-        text = fill(one_line(query["text"], _QUERY_LENGTH), _QUERY_WIDTH)
-        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, parse_math=False)
+        axes = figure.add_subplot(grid[line, 0])
+        axes.set_axis_off()
+        _write(axes, query["text"])
         for column, answer in enumerate(query["images"][:_N_IMAGES], start=1):
             color = RIGHT_COLOR if answer["right"] else WRONG_COLOR
             _draw_image(figure.add_subplot(grid[line, column]), answer, pairs, color)
@@ -132,26 +132,21 @@ def _draw_image(axes: Axes, image: dict[str, Any], pairs: PairDataset, color: st
     else:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color=color, linewidth=3)
-        name = fill(one_line(image["image_id"], _QUERY_LENGTH), _QUERY_WIDTH)
-        axes.text(0.5, 0.5, name, ha="center", va="center", fontsize=9, parse_math=False)
+        _write(axes, image["image_id"])
+
+
+def _write(axes: Axes, text: str) -> None:
+    lines = fill(one_line(text, _QUERY_LENGTH), _QUERY_WIDTH)
+    axes.text(0.5, 0.5, lines, ha="center", va="center", fontsize=9, parse_math=False)
 
 
 def _draw_texts(axes: Axes, texts: list[dict[str, Any]]) -> None:
     """Draw one line per text, preceded by a tick or a cross."""
-    _bare(axes)
+    axes.set_axis_off()
     for line, answer in enumerate(texts):
         sign, color = ("✓", RIGHT_COLOR) if answer["right"] else ("✗", WRONG_COLOR)
-        axes.text(
-            0.02,
-            1 - (line + 0.5) / len(texts),
+        text, y = (
             f"{sign} {one_line(answer['text'], _ANSWER_LENGTH)}",
-            color=color,
-            va="center",
-            fontsize=9,
-            parse_math=False,
+            1 - (line + 0.5) / len(texts),
         )
-
-
-def _bare(axes: Axes) -> Axes:
-    axes.set_axis_off()
-    return axes
+        axes.text(0.02, y, text, color=color, va="center", fontsize=9, parse_math=False)
