@@ -16,6 +16,7 @@ _SOFTWARE = "noisy-xmodal"
 RIGHT_COLOR, WRONG_COLOR = "#4c9f70", "#d1495b"
 _PICTURE_SIZE = (320, 320)
 _COLUMNS, _MAX_PICTURES, _MAX_LINES, _LINE_HEIGHT, _QUERY_WIDTH = 5, 50, 40, 0.3, 3.0
+_SIDES = {"left": 0.02, "right": 0.98}
 
 Answers = Sequence[Mapping[str, Any]]
 
@@ -54,8 +55,10 @@ def draw_pictures(
     answers = answers[:_MAX_PICTURES]
     columns = min(_COLUMNS, max(2, len(answers)))
     rows = -(-len(answers) // columns)
-    figure = _titled_figure(2.3 * columns, 2.9 * rows + 0.5, title)
-    cells = figure.subplots(rows, columns, squeeze=False).flat
+    height = 2.9 * rows + 0.5
+    figure = _titled_figure(2.3 * columns, height, title)
+    margins = {"bottom": 0.6 / height, "top": 1 - 0.75 / height, "hspace": 0.5, "wspace": 0.1}
+    cells = figure.subplots(rows, columns, squeeze=False, gridspec_kw=_SIDES | margins).flat
     for axes in cells[len(answers) :]:
         axes.set_axis_off()
     for axes, answer, picture in zip(cells, answers, pictures, strict=False):
@@ -80,7 +83,9 @@ def draw_answers(path: str | Path, title: str, answers: Answers, query: Any = No
     height = max(len(answers) * _LINE_HEIGHT + 0.1, has_picture * _QUERY_WIDTH) + 0.5
     figure = _titled_figure(10.5 + has_picture * _QUERY_WIDTH, height, title)
     ratios = [_QUERY_WIDTH, 10.5][not has_picture :]
-    *left, axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
+    margins = _SIDES | {"bottom": 0.02, "top": 1 - 0.5 / height, "wspace": 0.02}
+    cells = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios, gridspec_kw=margins)
+    *left, axes = cells[0]
     if left:
         draw_picture(left[0], query)
     axes.set_axis_off()
@@ -119,7 +124,7 @@ def one_line(text: str, length: int) -> str:
 
 
 def _titled_figure(width: float, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    place = {"x": 0.02, "ha": "left", "fontsize": 11}
-    figure.suptitle(one_line(title, 110), parse_math=False, **place)
+    figure = Figure(figsize=(width, height))
+    line = one_line(title, 110)
+    figure.text(0.02, 1 - 0.25 / height, line, va="center", fontsize=11, parse_math=False)
     return figure
