@@ -23,7 +23,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..noise import NOISE_TYPES
-from .columns import CAPTIONS, ORACLE_COLUMNS, TRUE_LABEL
+from .columns import CAPTIONS, ORACLE_COLUMNS, TRUE_LABEL, DatasetError
 from .protocol import NATURAL
 
 CARDS = Path(__file__).parent / "cards"
@@ -38,8 +38,14 @@ def read_card(name: str | Path) -> DatasetCard:
 
     Args:
         name: The name of a file in `cards/`, or the path of another card file.
+
+    Raises:
+        DatasetError: There is no such file.
     """
-    return DatasetCard.load(CARDS / name)
+    path = CARDS / name
+    if not path.is_file():
+        raise DatasetError(f"There is no card file {path}: write it, or set CARD to another path.")
+    return DatasetCard.load(path)
 
 
 def render_card(
