@@ -125,7 +125,7 @@ class FirstBatch(Work):
         def run() -> None:
             file = open_array(path, dimensions=(3,))
             for row in rows:
-                file.read(row, row + 1)
+                file[row : row + 1]
 
         return Task(run, note="the rows of one batch, read one by one from the raw file", cold=True)
 
