@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import importlib
 import io
 import re
 import shutil
@@ -28,13 +29,21 @@ SCORES = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]  # 3 texts, 2 images
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """`evaluate` writes here alone, and leaves nothing imported."""
     home = tmp_path_factory.mktemp("evaluate")
+    forget_modules()  # of another cache, which a test before these may have loaded
     with pytest.MonkeyPatch.context() as patch:
+        usual = str(evaluate.config.HF_MODULES_CACHE)
+        patch.setattr(sys, "path", [path for path in sys.path if path != usual])
         patch.setattr(evaluate.config, "HF_MODULES_CACHE", home / "modules")
         patch.setattr(evaluate.config, "HF_METRICS_CACHE", home / "metrics")
         patch.syspath_prepend(home)  # for its undo, which takes back what loading adds
         yield home
+    forget_modules()
+
+
+def forget_modules() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "evaluate_modules"]:
         del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 @pytest.fixture
