@@ -5,6 +5,7 @@ Importing any module of this package registers all of them.
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoProcessor
 
+from ..modules.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 from .common_space.configuration_common_space import CommonSpaceConfig
 from .common_space.modeling_common_space import CommonSpaceModel
 from .common_space.processing_common_space import CommonSpaceProcessor
@@ -38,3 +39,5 @@ for _config in (MatchingConfig, PeersConfig, NcrConfig, RcarConfig):
     AutoImageProcessor.register(
         _config, image_processor_classes={"pil": RegionFeatureProcessor}, exist_ok=True
     )
+AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
+AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)

