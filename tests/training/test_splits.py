@@ -173,6 +173,21 @@ def test_wrong_pairs_among_those_held_out_are_counted(make, unit):
     assert "Held out" not in (held["train"].info.description or "")
 
 
+@pytest.mark.parametrize(("make", "noise"), [(captions, "cmp_image_40"), (labels, "sym_40")])
+def test_the_noise_and_the_sample_of_the_same_seed_are_independent(make, noise):
+    """One permutation for both would hold out wrong rows alone."""
+    rows = inject_noise(datasets.DatasetDict(train=make(400, oracle=False)), noise, seed=0)
+    wrong = [
+        validation_facts(hold_out_validation(rows, 0.1, seed=0))["validation_n_wrong"],
+        sum(
+            validation_facts(hold_out_validation(rows, 0.1, seed=seed))["validation_n_wrong"]
+            for seed in range(1, 11)
+        )
+        / 10,
+    ]
+    assert wrong[0] == pytest.approx(wrong[1], rel=0.4)
+
+
 @pytest.mark.parametrize("make", [captions, labels])
 def test_without_an_oracle_they_are_as_noisy_as_the_rest(make):
     held = hold_out_validation(datasets.DatasetDict(train=make(20, oracle=False)), 0.5)

@@ -140,7 +140,9 @@ def hold_out_validation(splits: DatasetDict, share: float, seed: int = 0) -> Dat
             f"A share of {share} of {len(train)} training images is {n_held_out} for validation: "
             "choose a share that leaves images in both splits."
         )
-    order = np.random.default_rng(seed).permutation(len(train))  # (n_images,)
+    # Not the stream of the same seed, by which noise chooses its rows.
+    rng = np.random.default_rng([seed, *b"validation"])
+    order = rng.permutation(len(train))  # (n_images,)
     held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     validation = train.select(held_out)
     facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
