@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _MODULES = {
     **dict.fromkeys(("CommonSpaceConfig", "CommonSpaceModel", "CommonSpaceProcessor"), ".models"),
     **dict.fromkeys(("DmcmConfig", "DmcmModel", "DmcmProcessor"), ".models"),
+    **dict.fromkeys(("EncoderPairConfig", "EncoderPairModel", "EncoderPairProcessor"), ".models"),
     **dict.fromkeys(("MatchingConfig", "MatchingModel", "MatchingProcessor"), ".models"),
     **dict.fromkeys(("NcrConfig", "NcrModel", "NcrProcessor"), ".models"),
     **dict.fromkeys(("RcarConfig", "RcarModel", "RcarProcessor"), ".models"),

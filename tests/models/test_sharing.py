@@ -29,6 +29,8 @@ from noisy_xmodal import (
     DmcmConfig,
     DmcmModel,
     DmcmProcessor,
+    EncoderPairConfig,
+    EncoderPairModel,
     MatchingConfig,
     MatchingModel,
     NcrConfig,
@@ -69,6 +71,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "common space of pictures": lambda: CommonSpaceModel(
         CommonSpaceConfig(hidden_sizes=[7], backbone_config=backbone_config("clip"))
+    ),
+    "encoder pair": lambda: EncoderPairModel(
+        EncoderPairConfig(vision_config=RESNET, text_config=BERT, projection_size=5)
     ),
     "dmcm": lambda: DmcmModel(DmcmConfig(**VECTORS, batch_norm=True)),
 }

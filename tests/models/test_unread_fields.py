@@ -11,6 +11,7 @@ from label_trainers import make_label_trainer
 from noisy_xmodal import (
     CommonSpaceConfig,
     DmcmConfig,
+    EncoderPairConfig,
     MatchingConfig,
     NcrConfig,
     NcrModel,
@@ -49,6 +50,7 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (CommonSpaceConfig, {"activation": "tanh", "hidden_sizes": []}, {"hidden_sizes": [4]}),
     (CommonSpaceConfig, {"batch_norm": True, "hidden_sizes": []}, {"hidden_sizes": [4]}),
     (CommonSpaceConfig, {"temperature": 0.1, "classifier": "linear"}, {"classifier": "fixed"}),
+    (EncoderPairConfig, {"logit_scale_init": 1.0}, {"projection_size": 4}),
     (DmcmConfig, {"clean_threshold": 0.7}, {"selection": "threshold"}),
     (
         DmcmConfig,

@@ -12,6 +12,9 @@ from .common_space.processing_common_space import CommonSpaceProcessor
 from .dmcm.configuration_dmcm import DmcmConfig
 from .dmcm.modeling_dmcm import DmcmModel
 from .dmcm.processing_dmcm import DmcmProcessor
+from .encoder_pair.configuration_encoder_pair import EncoderPairConfig
+from .encoder_pair.modeling_encoder_pair import EncoderPairModel
+from .encoder_pair.processing_encoder_pair import EncoderPairProcessor
 from .matching.configuration_matching import MatchingConfig
 from .matching.configuration_peers import PeersConfig
 from .matching.modeling_matching import MatchingModel
@@ -31,6 +34,7 @@ for _config, _model, _processor in (
     (RcarConfig, RcarModel, RcarProcessor),
     (CommonSpaceConfig, CommonSpaceModel, CommonSpaceProcessor),
     (DmcmConfig, DmcmModel, DmcmProcessor),
+    (EncoderPairConfig, EncoderPairModel, EncoderPairProcessor),
 ):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)

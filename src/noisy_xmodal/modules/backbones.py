@@ -1,4 +1,4 @@
-"""Pretrained weights for the transformers models inside encoders."""
+"""The transformers models inside encoders: their sizes, limits and pretrained weights."""
 
 from pathlib import Path
 
@@ -6,6 +6,40 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..entry.errors import load_part
+
+
+def output_size(config: PreTrainedConfig) -> int:
+    """Size of the output vectors of a vision or text model.
+
+    Args:
+        config: Its configuration.
+
+    Raises:
+        ValueError: If the configuration names no such size.
+    """
+    sizes = getattr(config, "hidden_sizes", None)
+    size: int | None = sizes[-1] if sizes else getattr(config, "hidden_size", None)
+    if size is None:
+        raise ValueError(
+            f"a model of the type {config.model_type!r} has no output of one size (`hidden_size` "
+            "in its config): take another encoder."
+        )
+    return size
+
+
+def length_limit(model: nn.Module) -> int | None:
+    """Maximum number of tokens that a text model reads; None without a limit.
+
+    Args:
+        model: A text model of transformers.
+    """
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    if limit is None or limit < 1:  # XLNet has -1
+        return None
+    table = getattr(model, "embeddings", None)
+    padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
+    # RoBERTa counts positions from padding_idx + 1.
+    return limit if padding is None else limit - padding - 1
 
 
 def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTrainedConfig) -> None:

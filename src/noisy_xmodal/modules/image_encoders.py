@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig
 
+from .backbones import output_size
 from .encoded import Encoded
 
 
@@ -70,8 +71,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.backbone = AutoModel.from_config(config)
-        sizes = getattr(config, "hidden_sizes", None)
-        self.projection = nn.Linear(sizes[-1] if sizes else config.hidden_size, hidden_size)
+        self.projection = nn.Linear(output_size(config), hidden_size)
         self.normalize = normalize
 
     def forward(self, pixel_values: Tensor) -> Encoded:

@@ -16,10 +16,12 @@ import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.constants import HF_HOME
-from transformers import ViTImageProcessorPil
+from transformers import AutoTokenizer, ViTImageProcessorPil
 
+from ..entry.errors import ModelFilesError, load_part
 from ..files import atomic_write
 from .efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 
@@ -55,6 +57,25 @@ def encoder_path(name: str | os.PathLike[str]) -> str:
     """
     unpack = _PACKAGES.get(os.fspath(name))
     return os.fspath(name) if unpack is None else str(unpack())
+
+
+def load_tokenizer(name: str | os.PathLike[str]) -> Any:
+    """Load the tokenizer of a text encoder.
+
+    Args:
+        name: Name of the encoder, see `encoder_path`.
+
+    Raises:
+        ModelFilesError: If the folder or repository has no tokenizer; transformers would make one
+            without words.
+    """
+    tokenizer = load_part(AutoTokenizer, encoder_path(name))
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise ModelFilesError(
+            f"{name} has no tokenizer (such as tokenizer.json): save the one of the encoder into "
+            "its folder, or take another encoder."
+        )
+    return tokenizer
 
 
 def _once(folder_name: str, write: Callable[[Path], None]) -> Path:

@@ -5,6 +5,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoModel, PreTrainedConfig
 
+from .backbones import length_limit
 from .encoded import Encoded
 
 
@@ -104,13 +105,7 @@ class TransformerTextEncoder(nn.Module):
     @property
     def length_limit(self) -> int | None:
         """Maximum number of tokens; None without a limit."""
-        limit = getattr(self.backbone.config, "max_position_embeddings", None)
-        if limit is None or limit < 1:  # XLNet has -1
-            return None
-        table = getattr(self.backbone, "embeddings", None)
-        padding = getattr(getattr(table, "position_embeddings", None), "padding_idx", None)
-        # RoBERTa counts positions from padding_idx + 1.
-        return limit if padding is None else limit - padding - 1
+        return length_limit(self.backbone)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode token ids (n, length); the mask is 1 for real tokens."""

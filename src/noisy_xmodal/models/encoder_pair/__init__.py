@@ -1,0 +1,1 @@
+"""Two separate pretrained encoders, one per modality, as a two-tower model."""

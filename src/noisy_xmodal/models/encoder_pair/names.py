@@ -1,0 +1,94 @@
+"""A pair of encoders by name: `imagenet+minilm`, or any vision and text model of the Hub."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor
+
+from ...entry.errors import load_part
+from ...modules.pretrained import encoder_path, load_tokenizer
+from .configuration_encoder_pair import EncoderPairConfig
+from .modeling_encoder_pair import EncoderPairModel
+from .processing_encoder_pair import EncoderPairProcessor
+
+
+def encoder_names(name: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """The names of both encoders of a pair.
+
+    Args:
+        name: `VISION+TEXT`, or the name of another model.
+
+    Returns:
+        The two names; None for the name of one model, such as a folder with a plus sign.
+
+    Raises:
+        ValueError: If one of the two names is empty, or there are more than two.
+    """
+    text = os.fspath(name)
+    if "+" not in text or Path(text).exists():
+        return None
+    names = [part.strip() for part in text.split("+")]
+    if len(names) != 2 or not all(names):
+        raise ValueError(
+            f"{text!r} is no pair of encoders: write VISION+TEXT, such as imagenet+minilm."
+        )
+    return names[0], names[1]
+
+
+def load_encoder_pair(
+    vision: str, text: str, projection_size: int | None = None
+) -> tuple[EncoderPairModel, EncoderPairProcessor]:
+    """Build a pair of pretrained encoders, in eval mode, and its processor.
+
+    One picture and one text pass through the encoders, so that a pair that does not work fails now.
+
+    Args:
+        vision: Name of a vision model, see `encoder_path`; of a two-tower model such as CLIP, its
+            vision tower is used.
+        text: Name of a text model, likewise.
+        projection_size: Size of the joint space; None for the pooled outputs themselves.
+
+    Returns:
+        The model, with new projections if it has any, and the processor.
+
+    Raises:
+        OSError: If a model, its tokenizer or its image processor is missing or damaged.
+        ValueError: If a model has no output of the kind that is needed.
+    """
+    folders = encoder_path(vision), encoder_path(text)
+    configs = [load_part(AutoConfig, folder) for folder in folders]
+    processor = EncoderPairProcessor(
+        load_part(AutoImageProcessor, folders[0], backend="pil"),
+        load_tokenizer(folders[1]),
+    )
+    model = EncoderPairModel(
+        EncoderPairConfig(
+            vision_config=getattr(configs[0], "vision_config", configs[0]),
+            text_config=getattr(configs[1], "text_config", configs[1]),
+            projection_size=projection_size,
+        )
+    ).eval()
+    model.load_encoders(*folders)
+    processor.limit_text(model.text_length_limit)
+    _check_outputs(model, processor)
+    return model, processor
+
+
+@torch.no_grad()
+def _check_outputs(model: EncoderPairModel, processor: EncoderPairProcessor) -> None:
+    grey = Image.fromarray(np.full((64, 64, 3), 128, dtype=np.uint8))
+    vectors = (
+        model.get_image_features(**processor(images=grey)),
+        model.get_text_features(**processor(text="a picture")),
+    )
+    for side, size, vector in zip(
+        ("image", "text"), model.config.vector_sizes, vectors, strict=True
+    ):
+        if vector.shape != (1, size):
+            raise ValueError(
+                f"the {side} encoder gives {tuple(vector.shape)} numbers for one {side}, and its "
+                f"config says {size}: take another encoder."
+            )
