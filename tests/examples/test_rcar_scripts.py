@@ -4,12 +4,17 @@ import json
 
 import datasets
 import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import BertConfig, BertModel
 
 from example_scripts import options_of, script
 from noisy_xmodal import MatchingConfig, MatchingModel, MatchingProcessor, RegionFeatureProcessor
 from noisy_xmodal.data import DatasetError
+from noisy_xmodal.methods.from_options import build_pair_processor, build_single_stream_model
 from noisy_xmodal.modules import train_word_tokenizer
 from noisy_xmodal.noise import CompleteMismatch
+from tiny_rcar import TEXT_SIZES
 from toy_pairs import REGION_SIZE, toy_pairs
 
 TINY = ["--num_train_epochs", "3", "--mlm_epochs", "1", "--warmup_epochs", "2"]
@@ -119,6 +124,31 @@ def test_parts_can_be_left_out_and_validation_be_cut(data, tmp_path):
     assert results["best_chosen_by"] == "7 of 12 validation images"
     assert not (tmp_path / "divisions").exists()
     assert len(json.loads((tmp_path / "losses.json").read_text())) == 3
+
+
+def test_the_text_encoder_and_the_stream_start_from_a_pretrained_model(data, tmp_path):
+    tokenizer = train_word_tokenizer(["a dog runs", "a cat"], mask=True)
+    tokenizer.save_pretrained(tmp_path / "bert")
+    config = BertConfig(**TEXT_SIZES | {"vocab_size": len(tokenizer), "num_hidden_layers": 2})
+    bert = BertModel(config)
+    bert.save_pretrained(tmp_path / "bert")
+    options = ["--dataset_name", str(data / "pairs"), "--output_dir", "unused"]
+    options += ["--text_model_name_or_path", str(tmp_path / "bert"), "--stream_start", "text"]
+
+    def build(n_layers):
+        argv = [*options, "--num_hidden_layers", str(n_layers)]
+        arguments, model_args, *_, choice = options_of("train_rcar", argv)
+        rows = toy_pairs(4)
+        processor = build_pair_processor(rows, choice, arguments, model_args)
+        return build_single_stream_model(processor, choice, model_args)
+
+    model = build(1)
+    assert model.config.hidden_size == TEXT_SIZES["hidden_size"]
+    words, upper = bert.embeddings.word_embeddings.weight, bert.encoder.layer[1].output.dense.weight
+    assert torch.equal(model.word_embeddings.weight, words)
+    assert torch.equal(model.encoder.layers[0].feed_forward[2].weight, upper)
+    with pytest.raises(StrictDataclassError, match="is 3 and the text encoder has 2"):
+        build(3)
 
 
 def test_boxes_that_the_data_lacks_are_refused_before_training(data, tmp_path):

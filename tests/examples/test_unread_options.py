@@ -38,6 +38,12 @@ CASES = [
         "--text_hidden_layers 1 --text_model_name_or_path bert",
         "--text_model_name_or_path=",
     ),
+    ("train_rcar", "--stream_start text", "--text_model_name_or_path bert"),
+    (
+        "train_rcar",
+        "--hidden_size 64 --stream_start text --text_model_name_or_path bert",
+        "--stream_start fresh",
+    ),
     ("train_rcar", "--box_column boxes", "--box_geometry 5d"),
     ("train_rcar", "--shortlist_size 8", "--shortlist_model_name_or_path model"),
     ("train_dmcm", "--noise_seed 3", "--inject_noise sym_40"),

@@ -28,7 +28,14 @@ from noisy_xmodal.models.rcar import modeling_rcar
 from tiny_rcar import REGION_SIZE, TEXT_SIZES, pair_inputs, rcar_config
 
 IMAGE_INPUTS = ("regions", "region_mask", "pixel_values")
-KINDS = ["regions", "5d", "7d", "pixels"]
+KINDS = ["regions", "5d", "7d", "pixels", "stream from text"]
+#: Fields of a model whose two layers are the last ones of a text encoder of three.
+FROM_TEXT = {
+    "stream_start": "text",
+    "hidden_size": TEXT_SIZES["hidden_size"],
+    "intermediate_size": TEXT_SIZES["intermediate_size"],
+    "text": {"num_hidden_layers": 3},
+}
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -38,6 +45,8 @@ def make_config(kind: str, **options: Any) -> RcarConfig:
         options["vision_config"] = ResNetConfig(
             embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic"
         )
+    elif kind == "stream from text":
+        options = FROM_TEXT | options
     elif kind != "regions":
         options["box_geometry"] = kind
     return rcar_config(**options)
@@ -385,6 +394,44 @@ def test_pretrained_backbones_are_loaded(tmp_path):
     for name, tensor in before.state_dict().items():
         if ".backbone." not in name:
             assert torch.equal(model.state_dict()[name], tensor), name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_a_stream_from_text_gives_the_output_of_the_text_encoder(make_inputs, tmp_path, n_layers):
+    config = make_config("stream from text", num_hidden_layers=n_layers)
+    text = BertModel(config.text_config).eval()
+    for parameter in text.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    text.save_pretrained(tmp_path / "text")
+    model = RcarModel(config).eval()
+    model.load_backbones(text=tmp_path / "text")
+    inputs = make_inputs(config)
+    _, words = encode(model, inputs)
+    expected = text(inputs["input_ids"], inputs["attention_mask"]).last_hidden_state
+    found = model.encoder(words.tokens, words.mask)
+    torch.testing.assert_close(found[words.mask], expected[words.mask], atol=1e-5, rtol=1e-4)
+    assert len(model.text_encoder.backbone.encoder.layer) == 3 - n_layers
+    before = text.encoder.layer[2 - n_layers].output if n_layers < 3 else text.embeddings
+    assert torch.equal(model.image_norm.weight, before.LayerNorm.weight)
+    model.save_pretrained(tmp_path / "rcar")
+    assert same_weights(AutoModel.from_pretrained(tmp_path / "rcar"), model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden_size": 24}, "`hidden_size` is 24 and that of the text encoder 12"),
+        ({"num_attention_heads": 3}, "`num_attention_heads` is 3 and"),
+        ({"num_hidden_layers": 4}, "`num_hidden_layers` is 4 and the text encoder has 3"),
+        ({"text": {"hidden_act": "relu"}}, "a bert with the activation 'relu'"),
+        ({"text_config": XLNetConfig(d_model=12, n_head=2)}, "the text encoder a xlnet"),
+    ],
+    ids=["size", "heads", "depth", "activation", "type"],
+)
+def test_a_stream_that_the_text_encoder_cannot_start_is_refused(fields, message):
+    with pytest.raises(StrictDataclassError, match=message):
+        make_config("stream from text", **fields)
 
 
 def test_the_word_head_shares_the_embeddings_of_the_text_encoder():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from noisy_xmodal import RcarModel
 from noisy_xmodal.modules.single_stream import SingleStreamEncoder, SingleStreamLayer
@@ -209,3 +210,37 @@ def test_gradient_checkpointing_computes_layers_twice_and_changes_no_gradient(ti
     assert {name for name, gradient in gradients[1].items() if gradient is None} == {
         name for name in gradients[0] if ".pooler." in name
     }
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "bert", [(BertModel, BertConfig), (RobertaModel, RobertaConfig)], ids=["bert", "roberta"]
+)
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_layers_that_start_from_bert_give_its_output(bert, n_outputs):
+    kind, config = bert
+    model = kind(
+        config(
+            vocab_size=16,
+            hidden_size=SIZE,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            intermediate_size=INNER,
+            initializer_range=0.5,
+        )
+    ).eval()
+    for parameter in model.parameters():  # norms and biases that are no identity
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    eps = model.config.layer_norm_eps
+    encoder = SingleStreamEncoder(
+        SingleStreamLayer(SIZE, HEADS, INNER, layer_norm_eps=eps, norm_first=False)
+        for _ in range(2)
+    ).eval()
+    for own, theirs in zip(encoder.layers, model.encoder.layer, strict=True):
+        own.load_bert_layer(theirs)
+    words = torch.randint(3, 16, (4, 5))
+    _, mask = sequences()
+    found = encoder(model.embeddings(input_ids=words), mask, n_outputs=n_outputs)
+    expected = model(input_ids=words, attention_mask=mask.long()).last_hidden_state
+    real = mask[:, :n_outputs]
+    torch.testing.assert_close(found[real], expected[:, :n_outputs][real], atol=1e-5, rtol=1e-4)

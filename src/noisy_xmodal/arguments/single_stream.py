@@ -60,14 +60,21 @@ class SingleStreamArguments:
     text_model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "Pretrained text encoder, such as bert-base-uncased; a small BERT from scratch "
-            "over the words of the training captions if none."
+            "help": "Pretrained text encoder, such as minilm or bert-base-uncased; a small BERT "
+            "from scratch over the words of the training captions if none."
         },
     )
     text_hidden_layers: int = field(
         default=2,
         metadata={
             "help": "Layers of that small BERT; with 0, words meet in the transformer alone."
+        },
+    )
+    stream_start: str = field(
+        default="fresh",
+        metadata={
+            "help": "Layers of the transformer: fresh, or the last ones of the pretrained text "
+            "encoder (text), whose sizes they have."
         },
     )
     box_geometry: str = field(

@@ -25,6 +25,7 @@ from ..models.matching.processing_matching import RegionFeatureProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.rcar.configuration_rcar import RcarConfig
 from ..modules import train_word_tokenizer
+from ..modules.pretrained import encoder_path
 from ..modules.text_limits import set_max_length
 from ..options import Rule, settle_unread
 from ..training.script import Choice
@@ -54,6 +55,13 @@ def constant_fields(choice: Choice, values: Mapping[str, Any], args: Any) -> dic
     return {"method_options": options} if options else {}
 
 
+def _encoder_paths(args: Any) -> tuple[str | None, str | None]:
+    """Folders or Hub names of the pretrained encoders that options name, see `encoder_path`."""
+    names = args.vision_model_name_or_path, args.text_model_name_or_path
+    vision, text = (name and encoder_path(name) for name in names)
+    return vision, text
+
+
 def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) -> Any:
     """A processor for pictures or region features and captions, as the data has them.
 
@@ -63,7 +71,7 @@ def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) 
         data: `PairArguments`.
         model: `MatchingArguments` or `SingleStreamArguments`.
     """
-    vision, text = model.vision_model_name_or_path, model.text_model_name_or_path
+    vision, text = _encoder_paths(model)
     if "regions" in train.column_names:
         row = train.with_format("numpy")[0]["regions"]
         images = RegionFeatureProcessor(region_size=row.shape[-1])
@@ -139,8 +147,19 @@ _MASKS = Rule(
 _REFURBISHES = Rule(
     lambda options: options.robust, "without --robust no label is refurbished. Leave it out."
 )
+_OF_A_FRESH_STREAM = Rule(
+    lambda options: options.stream_start == "fresh",
+    "the layers have the sizes of the text encoder, from which they start. Leave it out.",
+)
+_STREAM_SIZES = ("hidden_size", "num_attention_heads", "intermediate_size")
 _STREAM_RULES = {
     "text_hidden_layers": _OF_WORDS,
+    "stream_start": Rule(
+        lambda options: options.text_model_name_or_path is not None,
+        "there is no pretrained text encoder to start from. Give --text_model_name_or_path too, or "
+        "leave it out.",
+    ),
+    **dict.fromkeys(_STREAM_SIZES, _OF_A_FRESH_STREAM),
     **dict.fromkeys(("masking", "mask_probability", "mask_weight"), _MASKS),
     **dict.fromkeys(("refurbishment", "prediction", "mixture"), _REFURBISHES),
     "box_column": Rule(
@@ -196,7 +215,7 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
         choice: The method.
         args: `MatchingArguments`.
     """
-    names = args.vision_model_name_or_path, args.text_model_name_or_path
+    names = _encoder_paths(args)
     vision = None
     if not isinstance(processor.image_processor, RegionFeatureProcessor):
         vision = _vision_config(processor, names[0], [32, 64, 128])
@@ -221,7 +240,7 @@ def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
         choice: The method.
         args: `SingleStreamArguments`.
     """
-    names = args.vision_model_name_or_path, args.text_model_name_or_path
+    names = _encoder_paths(args)
     vision = _vision_config(processor, names[0], [32, 64, 128, 128])
     words = processor.tokenizer
     text = (
@@ -247,6 +266,9 @@ def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
     fields = _options_in(args, shape) | sizes
     fields |= constant_fields(choice, _options_in(args, constants), args)
     fields["intermediate_size"] = args.intermediate_size or 4 * args.hidden_size
+    if args.stream_start == "text":
+        sizes_of_text = (*_STREAM_SIZES, "layer_norm_eps")
+        fields |= {name: getattr(text, name) for name in sizes_of_text if hasattr(text, name)}
     model = build_pair_model(choice.name, **fields, vision_config=vision, text_config=text)
     model.load_backbones(*names)
     return model

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from ..entry.errors import load_part
 
@@ -53,8 +53,21 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
     Raises:
         ValueError: If the pretrained model is of another type or depth.
     """
-    if name is None:
-        return
+    if name is not None:
+        pretrained = pretrained_backbone(name, config)
+        encoder.get_submodule("backbone").load_state_dict(pretrained.state_dict())
+
+
+def pretrained_backbone(name: str | Path, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load a pretrained encoder.
+
+    Args:
+        name: Name or folder of a pretrained model of the config's type.
+        config: The configuration of the encoder.
+
+    Raises:
+        ValueError: If the pretrained model is of another type or depth.
+    """
     pretrained_config = load_part(AutoConfig, name)
     for field in ("model_type", "num_hidden_layers"):
         actual, expected = getattr(pretrained_config, field, None), getattr(config, field, None)
@@ -63,5 +76,4 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
                 f"{name} has the {field} {actual!r} and the model's config {expected!r}: build the "
                 "model with AutoConfig.from_pretrained of the same name."
             )
-    pretrained = load_part(AutoModel, name, config=config)
-    encoder.get_submodule("backbone").load_state_dict(pretrained.state_dict())
+    return load_part(AutoModel, name, config=config)

@@ -11,6 +11,9 @@ from ...options import Rule
 from ..matching.configuration_matching import MatchingConfig
 from ..sharing import SharedConfig
 
+#: Types of text encoders whose layers can be those of the transformer.
+_BERTS = ("bert", "roberta", "xlm-roberta", "camembert")
+
 
 @strict
 class RcarConfig(SharedConfig):
@@ -28,6 +31,9 @@ class RcarConfig(SharedConfig):
             "7d", width and height too. With "5d" and "7d" each region ends with its corners (left,
             top, right, bottom as shares of the picture).
         text_config: Configuration of a transformers text encoder; BERT base if None.
+        stream_start: "fresh" layers of the transformer, or "text": they are the last
+            `num_hidden_layers` layers of `text_config`, a BERT or RoBERTa with the same sizes, and
+            the text encoder keeps the others (VisualBERT, Li et al., 2019).
         hidden_size: Size of a token of the single-stream transformer.
         num_hidden_layers: Number of layers of the transformer.
         num_attention_heads: Number of attention heads per layer.
@@ -73,6 +79,7 @@ class RcarConfig(SharedConfig):
     region_size: int = 2048
     box_geometry: Literal["none", "5d", "7d"] = "none"
     text_config: PreTrainedConfig | dict | None = None
+    stream_start: Literal["fresh", "text"] = "fresh"
     hidden_size: int = 768
     num_hidden_layers: int = 8
     num_attention_heads: int = 8
@@ -119,6 +126,31 @@ class RcarConfig(SharedConfig):
             raise ValueError(
                 f"`box_geometry` is {self.box_geometry!r} and the model reads pixels, which have "
                 "no boxes: set it to 'none', or use region features."
+            )
+
+    def validate_stream_start(self) -> None:
+        """Reject a text encoder whose layers cannot be those of the transformer."""
+        if self.stream_start == "fresh":
+            return
+        text: Any = self.text_config
+        activation = getattr(text, "hidden_act", None)
+        if text.model_type not in _BERTS or activation != "gelu":
+            raise ValueError(
+                f"`stream_start` is 'text' and the text encoder a {text.model_type} with the "
+                f"activation {activation!r}: its layers must be BERT's with 'gelu'. Set "
+                "`stream_start` to 'fresh', or use another text encoder."
+            )
+        for name in ("hidden_size", "num_attention_heads", "intermediate_size"):
+            own, theirs = getattr(self, name), getattr(text, name)
+            if own != theirs:
+                raise ValueError(
+                    f"`{name}` is {own} and that of the text encoder {theirs}: with `stream_start` "
+                    "'text' they must be equal."
+                )
+        if self.num_hidden_layers > text.num_hidden_layers:
+            raise ValueError(
+                f"`num_hidden_layers` is {self.num_hidden_layers} and the text encoder has "
+                f"{text.num_hidden_layers}: with `stream_start` 'text' give at most these."
             )
 
     def validate_method(self) -> None:

@@ -3,7 +3,8 @@
 Source: Guo and Ding, "Robust cross-modal retrieval with alignment refurbishment", FITEE 2023,
 section 3.1. The sequence is [CLS], image tokens, text tokens. [CLS] is a learned vector, not
 the text encoder's. A modality embedding, image or text, is added to each token, as in UNITER (Chen
-et al., ECCV 2020).
+et al., ECCV 2020). With `stream_start="text"` the layers are the last ones of the text encoder, as
+in VisualBERT (Li et al., 2019): they read its tokens as they are, and image tokens of their scale.
 
 Scoring all pairs of N images and M texts takes N x M joint passes. Values that do not depend
 on the pair are computed once: the outputs of both encoders, and the first layer's queries, keys and
@@ -14,15 +15,17 @@ reduces padding.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...modules import Encoded, RegionEncoder, VisionEncoder
-from ...modules.backbones import load_backbone
+from ...modules.backbones import load_backbone, pretrained_backbone
 from ...modules.gathering import gather_encoded
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
 from ...modules.text_encoders import TransformerTextEncoder
@@ -98,6 +101,7 @@ class RcarModel(SharedModel):
     def __init__(self, config: RcarConfig) -> None:
         super().__init__(config)
         size, eps = config.hidden_size, config.layer_norm_eps
+        self.starts_from_text = config.stream_start == "text"
         self.image_encoder = (
             RegionEncoder(config.region_size, size, config.image_dropout, normalize=False)
             if config.vision_config is None
@@ -106,10 +110,13 @@ class RcarModel(SharedModel):
         if config.box_size:
             self.box_projection = nn.Linear({"5d": 5, "7d": 7}[config.box_geometry], size)
         self.image_norm = nn.LayerNorm(size, eps=eps)
-        self.text_encoder = TransformerTextEncoder(config.text_config, size, normalize=False)
-        self.text_norm = nn.LayerNorm(size, eps=eps)
+        self.text_encoder = TransformerTextEncoder(_text_config(config), size, normalize=False)
+        if self.starts_from_text:
+            self.text_encoder.add_module("projection", nn.Identity())
+        else:
+            self.text_norm = nn.LayerNorm(size, eps=eps)
         self.class_token = nn.Parameter(torch.empty(size))
-        self.modality = nn.Embedding(2, size)
+        self.modality = nn.Embedding(1 if self.starts_from_text else 2, size)
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.encoder = SingleStreamEncoder(
             SingleStreamLayer(
@@ -119,6 +126,7 @@ class RcarModel(SharedModel):
                 config.hidden_dropout,
                 config.attention_dropout,
                 eps,
+                norm_first=not self.starts_from_text,
             )
             for _ in range(config.num_hidden_layers)
         )
@@ -215,7 +223,9 @@ class RcarModel(SharedModel):
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         tokens, mask = self.text_encoder(input_ids, attention_mask)
-        return Encoded(self.dropout(self.text_norm(tokens + self.modality.weight[1])), mask)
+        if not self.starts_from_text:
+            tokens = self.text_norm(tokens + self.modality.weight[1])
+        return Encoded(self.dropout(tokens), mask)
 
     # Scoring
 
@@ -350,14 +360,39 @@ class RcarModel(SharedModel):
     def load_backbones(
         self, vision: str | Path | None = None, text: str | Path | None = None
     ) -> None:
-        """Replace the initial weights of the transformers encoders with pretrained ones.
+        """Replace the initial weights with pretrained ones: of encoders, and of layers from them.
 
         Args:
             vision: Name or folder of a pretrained vision model of the config's type.
             text: Name or folder of a pretrained text model of the config's type.
         """
         load_backbone(self.image_encoder, vision, self.config.vision_config)
-        load_backbone(self.text_encoder, text, self.config.text_config)
+        if text is not None and self.starts_from_text:
+            self._start_from(pretrained_backbone(text, self.config.text_config))
+        else:
+            load_backbone(self.text_encoder, text, self.config.text_config)
+
+    def _start_from(self, bert: PreTrainedModel) -> None:
+        """Divide the layers of a BERT between the text encoder and the transformer."""
+        backbone = self.text_encoder.backbone
+        weights = bert.state_dict()
+        backbone.load_state_dict({name: weights[name] for name in backbone.state_dict()})
+        layers = list(bert.get_submodule("encoder.layer").children())
+        n_kept = len(layers) - len(self.encoder.layers)
+        for own, theirs in zip(self.encoder.layers, layers[n_kept:], strict=True):
+            cast(SingleStreamLayer, own).load_bert_layer(theirs)
+        before = f"encoder.layer.{n_kept - 1}.output" if n_kept else "embeddings"
+        norm = bert.get_submodule(f"{before}.LayerNorm")
+        self.image_norm.load_state_dict(norm.state_dict())  # image tokens get the texts' scale
+
+
+def _text_config(config: RcarConfig) -> PreTrainedConfig:
+    """Config of the text encoder, without the layers that are the transformer's."""
+    text: Any = config.text_config
+    if config.stream_start == "fresh":
+        return text
+    n_layers = text.num_hidden_layers - config.num_hidden_layers
+    return type(text).from_dict(text.to_dict() | {"num_hidden_layers": n_layers})
 
 
 def _log_odds(logits: Tensor) -> Tensor:
