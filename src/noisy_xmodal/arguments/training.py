@@ -61,6 +61,20 @@ class RobustOptions:
         default=45.0, metadata={"help": "Epochs in total, with the warm-up."}
     )
     learning_rate: float = field(default=2e-4, metadata={"help": "Initial learning rate of Adam."})
+    encoder_learning_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Initial learning rate of pretrained encoders that are trained; that of the "
+            "other parts by default."
+        },
+    )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={
+            "help": "Factor of the learning rate from a layer of a pretrained encoder to the next "
+            "lower one, such as 0.8; embeddings have the lowest rate."
+        },
+    )
     max_grad_norm: float = field(
         default=2.0, metadata={"help": "Gradient norm to clip at, for each network separately."}
     )

@@ -153,6 +153,8 @@ class SharedProcessor(Installed, ProcessorMixin):
 class SharedModel(Installed, PreTrainedModel):
     """A model that loads only from safetensors files, and only if these fit its config."""
 
+    supports_gradient_checkpointing = True
+
     @classmethod
     def is_custom_code(cls) -> bool:
         """False, because `_init_weights` of these classes never overwrites loaded weights.
@@ -162,6 +164,15 @@ class SharedModel(Installed, PreTrainedModel):
         from that of a new model.
         """
         return False
+
+    def pretrained_encoders(self) -> dict[str, PreTrainedModel]:
+        """The transformers models inside this one, by their names; a model of both sides is one."""
+        encoders: dict[str, PreTrainedModel] = {}
+        for name, part in self.named_modules():
+            is_inside = any(name.startswith(f"{outer}.") for outer in encoders)
+            if isinstance(part, PreTrainedModel) and not isinstance(part, Installed):
+                encoders |= {} if is_inside else {name: part}
+        return encoders
 
     def mark_tied_weights_as_initialized(self, loading_info: Any) -> None:
         """Count a layer that two towers share as loaded under both names."""

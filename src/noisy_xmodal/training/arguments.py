@@ -19,7 +19,8 @@ from .supported_arguments import refuse_accelerator, refuse_arguments
 _COURSE_OPTIONS = (
     *("robust", "warmup_epochs", "gather_negatives", "seed", "data_seed"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_drop_last"),
-    *("learning_rate", "weight_decay", "max_grad_norm", "optim", "optim_args"),
+    *("learning_rate", "encoder_learning_rate", "layer_decay"),
+    *("weight_decay", "max_grad_norm", "optim", "optim_args"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
     *("warmup_steps", "bf16", "fp16", "metric_for_best_model"),
 )
@@ -71,10 +72,13 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
 
     def _check_numbers(self) -> None:
         """Refuse small numbers, and other types such as the string "1e-3" of a YAML file."""
-        for name, least in _LEAST.items():
+        rate = {} if self.encoder_learning_rate is None else {"encoder_learning_rate": 0}
+        for name, least in (_LEAST | rate).items():
             value = getattr(self, name)
             if not isinstance(value, int | float | np.integer) or not value >= least:  # NaN too
                 raise ValueError(f"`{name}` is {value!r}: give a number of at least {least}.")
+        if not isinstance(self.layer_decay, int | float) or not 0 < self.layer_decay <= 1:
+            raise ValueError(f"`layer_decay` is {self.layer_decay!r}: give a number in (0, 1].")
 
     def _check_machine(self) -> None:
         """Refuse settings that the machine would silently ignore."""

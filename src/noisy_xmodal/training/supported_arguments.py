@@ -13,8 +13,6 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 
 from ..options import READ, Rule, field_defaults, never_read, refuse_unread
 
-_HEADS = "models of this library have no such layers"
-
 
 def _with(name: str, value: str | bool = True) -> Rule:
     """The rule of an argument that is read if another one has a value, or is set."""
@@ -142,19 +140,17 @@ ARGUMENTS: Mapping[str, Rule] = {
         ("bf16_full_eval", "fp16_full_eval"),
         never_read("evaluation runs in the number format of the weights. Leave it out."),
     ),
+    **dict.fromkeys(("activation_checkpointing", "gradient_checkpointing"), READ),
     **dict.fromkeys(
-        (
-            *("activation_checkpointing", "activation_checkpointing_kwargs"),
-            *("gradient_checkpointing", "gradient_checkpointing_kwargs"),
-        ),
-        never_read(
-            f"{_HEADS} with activations to recompute. For less memory lower "
-            "`per_device_train_batch_size`, or use `bf16`."
+        ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"),
+        Rule(
+            lambda args: bool(args.activation_checkpointing or args.gradient_checkpointing),
+            "it is read if `gradient_checkpointing` is True. Set that too, or leave this out.",
         ),
     ),
     **dict.fromkeys(
         ("use_liger_kernel", "liger_kernel_config"),
-        never_read(f"{_HEADS} as its kernels replace. Leave it out."),
+        never_read("models of this library have no layers that its kernels replace. Leave it out."),
     ),
     "use_cache": never_read("nothing is generated. Leave it out."),
     # Logging and evaluation

@@ -21,6 +21,7 @@ from ..modules.text_limits import TruncationCount
 from ..noise import Division
 from .arguments import RobustTrainingArguments
 from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
+from .encoders import check_encoder_arguments, encoder_rates, parameter_groups, rate_option
 from .epochs import epoch_of
 from .evaluating_trainer import EvaluatingTrainer
 from .identity import RunIdentity, config_differences, identity_of_run, option_differences
@@ -71,6 +72,7 @@ class RobustTrainer(EvaluatingTrainer):
         pairs = self.task.training_samples(train_dataset)
         self.pair_state = PairState(len(pairs), len(method.row_names))
         self._tracked: dict[str, list[Tensor]] = {}
+        self._encoder_rates: dict[str, float] = {}
         self.first_weights: dict[str, Tensor] = {}
         if method.is_restarting:
             weights = model.state_dict().items()
@@ -134,6 +136,7 @@ class RobustTrainer(EvaluatingTrainer):
                 f"{type(model).__name__} has another number of `peers`."
             )
         method.attach(self, model, args, processor)
+        check_encoder_arguments(model, args)
 
     @property
     def cut_texts(self) -> TruncationCount | None:
@@ -259,8 +262,9 @@ class RobustTrainer(EvaluatingTrainer):
         self._tracked.setdefault(name, []).append(losses.detach().mean())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, with the means of the parts of the loss beside the loss."""
+        """Log, with the means of the parts of the loss beside the loss, and rates of encoders."""
         if "loss" in logs:
+            logs |= self._encoder_rates
             parts = self._tracked.items()
             logs |= {name: float(torch.stack(means).mean()) for name, means in parts}
             self._tracked.clear()
@@ -348,6 +352,20 @@ class RobustTrainer(EvaluatingTrainer):
         batches = [self.task.make_batch(part, k, gather) for k, part in enumerate(parts)]
         model_inputs = {name: inputs[name] for name in batches[0].inputs}
         return list(model(**model_inputs, peer=peer, **self.forward_options).peers), batches
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Create the optimizer; pretrained encoders may have learning rates of their own."""
+        if self.optimizer is None and rate_option(self.args) is not None:
+            model = self.model if model is None else model
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            groups = parameter_groups(model, self.args, self.get_decay_parameter_names(model))
+            self.optimizer_cls_and_kwargs = (kind, options | {"params": groups})
+        return super().create_optimizer(model)
+
+    def _get_learning_rate(self) -> float:
+        """The learning rate of a step, asked for before the schedule moves on."""
+        self._encoder_rates = encoder_rates(self.optimizer.param_groups)
+        return super()._get_learning_rate()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""

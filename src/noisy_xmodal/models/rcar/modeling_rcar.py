@@ -95,7 +95,6 @@ class RcarModel(SharedModel):
     base_model_prefix = "rcar"
     main_input_name = "input_ids"
     accepts_loss_kwargs = False
-    supports_gradient_checkpointing = True
     is_two_tower = False
 
     def __init__(self, config: RcarConfig) -> None:
