@@ -29,6 +29,7 @@ from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
     build_matching_model,
     build_pair_processor,
+    check_encoders,
     settle_matching_options,
 )
 from noisy_xmodal.training import train_and_evaluate
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> dict:
     data, model_args, training, choice = read_options(argv, KINDS, RECIPES, methods)
     settle_matching_options(data, model_args, training, choice)
     begin_run(training)
+    check_encoders(model_args)
 
     dataset = load_training_pairs(data)
     method = choice.method()

@@ -44,6 +44,9 @@ VARIANTS = [(name, "regions", "bigru") for name in SIMILARITY_HEADS] + [
     ("cosine", "pixels", "words"),
     ("sgr", "pixels", "bigru"),
     ("scan_t2i", "pixels", "bert"),
+    ("cosine", "regions", "frozen"),
+    ("scan_t2i", "regions", "frozen+words"),
+    ("sgr", "regions", "bert+bigru"),
 ]
 
 
@@ -121,7 +124,9 @@ def tiny_config() -> Callable[..., Any]:
             options["vision_config"] = ResNetConfig(
                 embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic"
             )
-        if texts == "bert":
+        model, _, words = texts.partition("+")
+        has_model = model in ("bert", "frozen")
+        if has_model:
             options["text_config"] = BertConfig(
                 vocab_size=16,
                 hidden_size=8,
@@ -130,12 +135,14 @@ def tiny_config() -> Callable[..., Any]:
                 intermediate_size=8,
                 max_position_embeddings=16,
             )
-        else:
-            options["word_encoder"] = texts
+            options["text_training"] = "frozen" if model == "frozen" else "full"
+            options["words_beside"] = bool(words)
+        if words or not has_model:
+            options["word_encoder"] = words or model
         sizes = {"hidden_size": 8}
         if images == "regions":
             sizes["region_size"] = REGION_SIZE
-        if texts != "bert":
+        if words or not has_model:
             sizes |= {"vocab_size": 16, "word_size": 6}
         return kind(similarity=similarity, **(sizes | options))
 

@@ -8,6 +8,7 @@ from noisy_xmodal.arguments.pairs import PairArguments
 
 OUT = ["--output_dir", "unused", "--use_cpu", "True"]
 BERT = ["--text_model_name_or_path", "bert"]
+ALONE = "--text_model_name_or_path bert --words_beside False"
 
 #: Script, options of which the first one is not read, and options that make it read.
 CASES = [
@@ -16,8 +17,10 @@ CASES = [
     ("train_ncr", "--objects_from captions --inject_noise cmp_20", "--inject_noise part_20"),
     ("train_ncr", "--id_column name", "--dataset_name photos"),
     ("train_ncr", "--on_bad_image skip", "--dataset_name photos"),
-    ("train_ncr", "--word_size 64 --text_model_name_or_path bert", "--text_model_name_or_path="),
-    ("train_ncr", "--dropout 0.1 --text_model_name_or_path bert", "--text_model_name_or_path="),
+    ("train_ncr", f"--word_size 64 {ALONE}", "--text_model_name_or_path="),
+    ("train_ncr", f"--dropout 0.1 {ALONE}", "--words_beside True"),
+    ("train_ncr", "--text_training frozen", "--text_model_name_or_path bert"),
+    ("train_ncr", "--words_beside True", "--text_model_name_or_path bert"),
     (
         "train_ncr",
         "--min_word_frequency 1 --text_model_name_or_path bert",

@@ -11,6 +11,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "normalize_tokens": False,
         "dropout": 0.2,
         "objective": "infonce",
+        "text_training": "frozen",
+        "words_beside": True,
         "word_encoder": "words",
         "word_size": 256,
         "hidden_size": 256,
@@ -23,6 +25,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {
         "similarity": "sgr",
         "objective": "triplet",
+        "text_training": "full",
+        "words_beside": False,
         "word_encoder": "bigru",
         "word_size": 300,
         "hidden_size": 1024,
@@ -53,9 +57,17 @@ class MatchingArguments:
     word_encoder: str = field(
         default="bigru", metadata={"help": "Word-level text encoder: bigru or words."}
     )
+    text_training: str = field(
+        default="full",
+        metadata={"help": "What is trained of a pretrained text encoder: full or frozen."},
+    )
+    words_beside: bool = field(
+        default=False,
+        metadata={"help": "A word-level encoder of the same tokens beside a pretrained one."},
+    )
     hidden_size: int = field(default=256, metadata={"help": "Size of the joint space."})
     word_size: int = field(default=256, metadata={"help": "Size of a word's embedding."})
-    dropout: float = field(default=0.4, metadata={"help": "Dropout on the word embeddings."})
+    dropout: float = field(default=0.4, metadata={"help": "Dropout on words and sentence vectors."})
     image_dropout: float = field(
         default=0.0, metadata={"help": "Dropout on region features or the vision model's output."}
     )
@@ -67,7 +79,11 @@ class MatchingArguments:
         metadata={"help": "Pretrained vision model; a small ResNet from scratch if none."},
     )
     text_model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Pretrained text encoder; the word-level one if none."}
+        default=None,
+        metadata={
+            "help": "Pretrained text encoder: minilm, a folder or a name of the Hub; the "
+            "word-level one if none."
+        },
     )
     objective: str = field(
         default="infonce",

@@ -7,6 +7,7 @@ from .processes import shared_evaluation
 from .reranking import RerankEvaluator, rerank, shortlist
 from .retrieval_examples import plot_retrieval_examples, retrieval_examples
 from .scoring import ScoringModel, pair_scores, score_matrix
+from .text_outputs import store_text_outputs
 
 __all__ = [
     "LabelRetrievalEvaluator",
@@ -24,4 +25,5 @@ __all__ = [
     "score_matrix",
     "shared_evaluation",
     "shortlist",
+    "store_text_outputs",
 ]

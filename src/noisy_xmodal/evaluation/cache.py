@@ -39,21 +39,25 @@ def cache_name(
         inputs: Digests of the inputs of the model.
         network: The part of the model whose config and weights matter; by default the whole model.
     """
-    part: Any = model if network is None else network
-    state = sorted(part.state_dict().items())
+    facts = repr(sorted(processor_facts(processor).items()))
+    words = "\n".join(words_by_id(processor))
+    return network_digest(model if network is None else network, *inputs, facts, words)
+
+
+def network_digest(network: Any, *inputs: Digests | str) -> str:
+    """A hash of the config and the weights of a network, and of what it reads.
+
+    Args:
+        network: A transformers model.
+        inputs: Digests of its inputs.
+    """
+    state = sorted(network.state_dict().items())
     weights = array_digests(
         value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         for _, value in state
     )
-    return combined_digest(
-        _VERSION,
-        *inputs,
-        repr(sorted(processor_facts(processor).items())),
-        "\n".join(words_by_id(processor)),
-        repr(part.config.to_diff_dict()),
-        "\n".join(name for name, _ in state),
-        weights,
-    )
+    names = "\n".join(name for name, _ in state)
+    return combined_digest(_VERSION, *inputs, repr(network.config.to_diff_dict()), names, weights)
 
 
 def stored_rows(

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from ..modules.list_inputs import check_list
 from ..modules.pair_scoring import diagonal_scores, image_inputs, text_inputs
 from .processes import gather_rows, own_rows, share_blocks
+from .text_outputs import store_text_outputs
 
 #: Maximum memory of encoded texts.
 TEXT_BYTES = 512 * 2**20
@@ -83,6 +84,7 @@ def score_matrix(
     """
     check_list(images, "images")
     check_list(texts, "texts")
+    store_text_outputs(model, processor, texts, progress=progress)
     columns = np.arange(len(texts)) if model.is_two_tower else length_order(texts)  # (n_texts,)
 
     def score(image: Any, text: Any, *_: np.ndarray) -> Tensor:

@@ -25,7 +25,7 @@ from ..models.matching.processing_matching import RegionFeatureProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.rcar.configuration_rcar import RcarConfig
 from ..modules import train_word_tokenizer
-from ..modules.pretrained import encoder_path
+from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from ..modules.text_limits import set_max_length
 from ..options import Rule, settle_unread
 from ..training.script import Choice
@@ -62,6 +62,22 @@ def _encoder_paths(args: Any) -> tuple[str | None, str | None]:
     return vision, text
 
 
+def check_encoders(args: Any) -> None:
+    """Refuse a text encoder that does not work, before the data are read.
+
+    Args:
+        args: `MatchingArguments`.
+
+    Raises:
+        ModelFilesError: If it is another kind of model, or has no tokenizer.
+        ValueError: If its package is not installed.
+    """
+    _, text = _encoder_paths(args)
+    if text is not None:
+        load_text_config(text)
+        load_tokenizer(text)
+
+
 def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) -> Any:
     """A processor for pictures or region features and captions, as the data has them.
 
@@ -81,7 +97,8 @@ def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) 
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
     config_class = network_config(choice.method)
     if text:
-        tokenizer = load_part(AutoTokenizer, text)
+        tokenizer = load_tokenizer(text)
+        tokenizer.padding_side = "right"  # as word-level encoders read texts
         set_max_length(tokenizer, data.max_seq_length)
     else:
         captions = (caption for row in train["captions"] for caption in row)
@@ -106,6 +123,10 @@ def _vision_config(processor: Any, name: str | None, hidden_sizes: list[int]) ->
     )
 
 
+_OF_WORDS = Rule(
+    lambda options: options.text_model_name_or_path is None,
+    "the text encoder is a pretrained one, which has words of its own. Leave it out.",
+)
 _OF_TARGETS = Rule(
     lambda options: options.robust, "without --robust no target is rectified. Leave it out."
 )
@@ -128,8 +149,7 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         "text_config": model.text_model_name_or_path,
         "robust": training.robust,
     }
-    words = {"min_word_frequency": NcrConfig.rules["word_size"]}
-    settle_unread(data, beside, type(data), words, choice.typed)
+    settle_unread(data, vars(model), type(data), {"min_word_frequency": _OF_WORDS}, choice.typed)
     config_class: Any = network_config(choice.method)
     if config_class is NcrConfig:
         targets = ("co_rectify", "rectification", "soft_margin", "curve")
@@ -137,10 +157,6 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
 
 
-_OF_WORDS = Rule(
-    lambda options: options.text_model_name_or_path is None,
-    "the text encoder is a pretrained one, which has words of its own. Leave it out.",
-)
 _MASKS = Rule(
     lambda options: options.mlm_epochs > 0, "no words are masked (--mlm_epochs). Leave it out."
 )
@@ -219,9 +235,10 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
     vision = None
     if not isinstance(processor.image_processor, RegionFeatureProcessor):
         vision = _vision_config(processor, names[0], [32, 64, 128])
-    text = load_part(AutoConfig, names[1]) if names[1] else None
+    text = load_text_config(names[1]) if names[1] else None
     sizes = {} if vision else {"region_size": processor.image_processor.region_size}
-    sizes |= {} if text else {"vocab_size": len(processor.tokenizer)}
+    has_words = text is None or args.words_beside
+    sizes |= {"vocab_size": len(processor.tokenizer)} if has_words else {}
     shape = _field_names(MatchingConfig)
     fields = _options_in(args, shape - {"method", "method_options"}) | sizes
     fields |= constant_fields(choice, _options_in(args, _field_names(NcrConfig) - shape), args)

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.constants import HF_HOME
-from transformers import AutoTokenizer, ViTImageProcessorPil
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    ViTImageProcessorPil,
+)
 
 from ..entry.errors import ModelFilesError, load_part
 from ..files import atomic_write
@@ -57,6 +63,27 @@ def encoder_path(name: str | os.PathLike[str]) -> str:
     """
     unpack = _PACKAGES.get(os.fspath(name))
     return os.fspath(name) if unpack is None else str(unpack())
+
+
+def load_text_config(name: str | os.PathLike[str]) -> PreTrainedConfig:
+    """Load the config of a text encoder.
+
+    Args:
+        name: Name of the encoder, see `encoder_path`.
+
+    Raises:
+        ModelFilesError: If it is another kind of model.
+    """
+    config = load_part(AutoConfig, encoder_path(name))
+    kind = MODEL_MAPPING.get(type(config), None)
+    kind = kind[0] if isinstance(kind, tuple | list) else kind
+    reads_texts = getattr(kind, "main_input_name", None) == "input_ids"
+    if not reads_texts or config.is_encoder_decoder or not hasattr(config, "hidden_size"):
+        raise ModelFilesError(
+            f"{name} is no text encoder (its model type is {config.model_type!r}): name one, such "
+            "as minilm or bert-base-uncased."
+        )
+    return config
 
 
 def load_tokenizer(name: str | os.PathLike[str]) -> Any:

@@ -1,5 +1,7 @@
 """Text encoders: a bi-GRU over words, word embeddings, or any transformers text model."""
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -7,6 +9,7 @@ from transformers import AutoModel, PreTrainedConfig
 
 from .backbones import length_limit
 from .encoded import Encoded
+from .stored_outputs import StoredOutputs, token_digests
 
 
 class BiGruEncoder(nn.Module):
@@ -88,19 +91,53 @@ class WordEncoder(nn.Module):
 
 
 class TransformerTextEncoder(nn.Module):
-    """Token states of any transformers text model, projected into the joint space.
+    """Any transformers text model, projected into the joint space.
+
+    Without `words`, the tokens are the projected token states. With `words`, a token is its vector
+    by that word-level encoder plus the projection of the sentence vector, which is the mean of the
+    token states at unit length.
+
+    A frozen model has no gradients and stays in eval mode. Its outputs are read from `stored`, as
+    far as they are there; see `noisy_xmodal.evaluation.store_text_outputs`.
 
     Args:
         config: Configuration of any text model that `AutoModel` builds.
         hidden_size: Size of the joint space.
         normalize: Whether every token is scaled to unit length.
+        words: Word-level encoder of the same token ids, without normalisation.
+        dropout: Dropout on the sentence vector, if there are `words`.
+        is_frozen: Whether the text model is frozen.
     """
 
-    def __init__(self, config: PreTrainedConfig, hidden_size: int, normalize: bool = True) -> None:
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        hidden_size: int,
+        normalize: bool = True,
+        words: nn.Module | None = None,
+        dropout: float = 0.0,
+        is_frozen: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = AutoModel.from_config(config)
         self.projection = nn.Linear(config.hidden_size, hidden_size)
+        self.words = words
+        self.dropout = nn.Dropout(dropout)
         self.normalize = normalize
+        self.is_frozen = is_frozen
+        self.stored = StoredOutputs()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "TransformerTextEncoder":
+        """Switch the mode; a frozen text model stays in eval mode and has no gradients."""
+        super().train(mode)
+        if self.is_frozen:
+            self.backbone.eval().requires_grad_(False)
+        return self
+
+    def share_backbone(self, other: "TransformerTextEncoder") -> None:
+        """Use the frozen text model of another encoder, and what is stored of it."""
+        self.backbone, self.stored = other.backbone, other.stored
 
     @property
     def length_limit(self) -> int | None:
@@ -109,11 +146,61 @@ class TransformerTextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode token ids (n, length); the mask is 1 for real tokens."""
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
-        tokens = self.projection(hidden.last_hidden_state)  # (n, length, hidden)
+        read = self._frozen_outputs if self.is_frozen else self.outputs
+        outputs = read(input_ids, attention_mask)  # (n, length or 1, size)
+        if self.words is None:
+            tokens = self.projection(outputs)  # (n, length, hidden)
+        else:
+            sentence = self.projection(self.dropout(functional.normalize(outputs, dim=-1)))
+            tokens = self.words(input_ids, attention_mask).tokens + sentence  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)
         return Encoded(tokens, attention_mask.bool())
+
+    def outputs(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the encoder reads of its text model: inputs as for `forward`.
+
+        Returns:
+            The token states (n, length, size), or their mean over the real tokens (n, 1, size) if
+            there are `words`.
+        """
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        states = hidden.last_hidden_state  # (n, length, size)
+        if self.words is None:
+            return states
+        weights = attention_mask.to(states)  # (n, length)
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.einsum("nl,nls->ns", weights, states).unsqueeze(1)
+
+    @torch.no_grad()
+    def output_rows(self, input_ids: Tensor, attention_mask: Tensor) -> list[np.ndarray]:
+        """Compute the outputs of each text as they are stored, without padding.
+
+        Returns:
+            For each text its outputs, (length or 1, size), float16.
+        """
+        outputs = self.outputs(input_ids, attention_mask).half().cpu()  # (n, length or 1, size)
+        rows = zip(outputs, self._is_output(attention_mask).cpu(), strict=True)
+        return [row[is_real].numpy() for row, is_real in rows]
+
+    def _frozen_outputs(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """See `outputs`; from the store, as far as the texts are in it."""
+        stored = self.stored.read(token_digests(input_ids, attention_mask))
+        lacking = [index for index, row in enumerate(stored) if row is None]
+        computed = iter(
+            self.output_rows(input_ids[lacking], attention_mask[lacking]) if lacking else ()
+        )
+        rows = [next(computed) if row is None else row for row in stored]
+        is_real = self._is_output(attention_mask)  # (n, length or 1)
+        weight = self.projection.weight
+        outputs = weight.new_zeros((*is_real.shape, weight.shape[1]))  # (n, length or 1, size)
+        outputs[is_real] = torch.from_numpy(np.concatenate(rows)).to(weight)
+        return outputs
+
+    def _is_output(self, attention_mask: Tensor) -> Tensor:
+        """Which outputs are real, (n, length or 1)."""
+        is_real = attention_mask.bool()
+        return is_real if self.words is None else is_real.any(dim=1, keepdim=True)
 
 
 #: Text encoders over a word-level vocabulary, by the name that a config uses.

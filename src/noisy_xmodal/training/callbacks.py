@@ -22,7 +22,13 @@ class RobustCallback(TrainerCallback):
 
 
 class EpochCallback(RobustCallback):
-    """Tells the batch sampler and the method which epoch begins."""
+    """Tells the task that training begins, and batch sampler and method which epoch begins."""
+
+    def on_train_begin(
+        self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Let the task compute what is computed once."""
+        self.trainer.task.begin(self.trainer.accelerator.unwrap_model(self.trainer.model))
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

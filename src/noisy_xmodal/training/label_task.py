@@ -90,6 +90,9 @@ class LabelTask:
             _fit_scaling(self._model.image_scaling, samples.image_features)
             _fit_scaling(self._model.text_scaling, samples.text_features)
 
+    def begin(self, model: Any) -> None:
+        """Nothing: a frozen backbone's vectors are the samples themselves."""
+
     def by_peer(self, samples: LabelDataset) -> "WholeBatches":
         """Whole batches: there is one network, which needs no dealing."""
         return WholeBatches(samples)

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER
-from ..evaluation import RetrievalEvaluator
+from ..evaluation import RetrievalEvaluator, store_text_outputs
 from ..modules.gathering import gather_batch
 from ..modules.text_limits import TruncationCount, count_truncated, limit_tokens
 from .samplers import PeerPairs
@@ -97,6 +97,12 @@ class PairTask:
 
     def fit(self, samples: PairDataset) -> None:
         """Nothing: the model takes nothing from the training split as it is."""
+
+    def begin(self, model: Any) -> None:
+        """Store the outputs of a frozen text encoder for the training captions."""
+        assert self._pairs is not None, "training samples come first"
+        progress = not self._args.disable_tqdm
+        store_text_outputs(model, self.processor, self._pairs.captions(), progress=progress)
 
     def by_peer(self, samples: PairDataset) -> PeerPairs:
         """The pairs, each with the network that it was dealt to and the caption of its partner."""

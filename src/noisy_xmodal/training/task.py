@@ -40,6 +40,12 @@ class Task(Protocol):
     def fit(self, samples: Any) -> None:
         """Fit what the model takes from the training split as it is, such as a scaling."""
 
+    def begin(self, model: Any) -> None:
+        """Compute what frozen parts of the model make of the training samples.
+
+        Called as training begins, when the model has the weights of a checkpoint that it resumes.
+        """
+
     def by_peer(self, samples: Any) -> Dataset:
         """A dataset that is indexed as the batch sampler does, by pair, peer and partner."""
 

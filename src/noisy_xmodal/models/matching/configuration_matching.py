@@ -12,8 +12,12 @@ from ...options import Rule
 from ..sharing import SharedConfig
 
 _OF_WORDS = Rule(
-    lambda config: config.text_config is None,
-    "the text encoder is a transformers model with its own vocabulary. Leave it out.",
+    lambda config: config.text_config is None or config.words_beside,
+    "the text encoder is a transformers model alone. Set words_beside, or leave it out.",
+)
+_OF_TEXT_MODEL = Rule(
+    lambda config: config.text_config is not None,
+    "the text encoder is a word-level one, not a transformers model. Leave it out.",
 )
 
 
@@ -26,11 +30,16 @@ class MatchingConfig(SharedConfig):
             region features.
         region_size: Size of a region's feature vector, if `vision_config` is None.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
-        word_encoder: Word-level text encoder, "bigru" or "words", if `text_config` is None.
-        vocab_size: Number of words, if `text_config` is None.
-        word_size: Size of a word's embedding, if `text_config` is None.
+        text_training: What is trained of the transformers text encoder: "full", all weights, or
+            "frozen", none; the peers then share it.
+        words_beside: Whether a word-level encoder reads the tokens of the transformers text
+            encoder, too. A token is then its vector by that encoder plus a projection of the
+            sentence vector.
+        word_encoder: Word-level text encoder, "bigru" or "words", alone or beside.
+        vocab_size: Number of its words or tokens.
+        word_size: Size of a word's embedding.
         hidden_size: Size of the joint space.
-        dropout: Dropout on the word embeddings.
+        dropout: Dropout on the word embeddings and on the sentence vector beside them.
         image_dropout: Dropout on the region features or on the outputs of the vision model.
         normalize_tokens: Whether regions and words are scaled to unit length in the joint space.
         similarity: Name of the similarity head; see `SIMILARITY_HEADS`.
@@ -58,11 +67,14 @@ class MatchingConfig(SharedConfig):
             "the model reads pixels, which have no regions. Leave it out.",
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
+        **dict.fromkeys(("text_training", "words_beside"), _OF_TEXT_MODEL),
     }
 
     vision_config: PreTrainedConfig | dict | None = None
     region_size: int = 2048
     text_config: PreTrainedConfig | dict | None = None
+    text_training: Literal["full", "lora", "frozen"] = "full"
+    words_beside: bool = False
     word_encoder: Literal["bigru", "words"] = "bigru"
     vocab_size: int = 10000
     word_size: int = 300
@@ -85,6 +97,11 @@ class MatchingConfig(SharedConfig):
         """Reject unused fields of a new config and unused options of its head."""
         super().check_fields(further)
         check_options(self.similarity, self.similarity_options or {})
+
+    def validate_text_training(self) -> None:
+        """Reject what is not built."""
+        if self.text_training == "lora":
+            raise ValueError("`text_training` is 'lora', which does not exist yet: use 'full'.")
 
     def validate_sizes(self) -> None:
         """Reject sizes that are not valid for any model."""

@@ -1,6 +1,7 @@
 """Configuration of two matching models that train and score side by side."""
 
 from dataclasses import fields
+from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
 
@@ -15,6 +16,7 @@ class PeersConfig(MatchingConfig):
     """Configuration of both peers; see `MatchingConfig`."""
 
     model_type = "noisy_xmodal_peers"
+    tie_word_embeddings: ClassVar[bool] = True  # transformers loads shared weights only with this
 
     def peer_config(self) -> MatchingConfig:
         """Configuration of a single peer."""

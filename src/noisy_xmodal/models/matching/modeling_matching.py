@@ -68,6 +68,23 @@ class MatchingPreTrainedModel(SharedModel):
             super()._init_weights(module)
 
 
+def _text_encoder(config: MatchingConfig) -> nn.Module:
+    """A word-level encoder, a transformers model, or both."""
+    size, normalize = config.hidden_size, config.normalize_tokens
+
+    def words(normalize: bool) -> nn.Module:
+        kind = WORD_ENCODERS[config.word_encoder]
+        return kind(config.vocab_size, config.word_size, size, config.dropout, normalize)
+
+    if config.text_config is None:
+        return words(normalize)
+    beside = words(normalize=False) if config.words_beside else None
+    is_frozen = config.text_training == "frozen"
+    return TransformerTextEncoder(
+        config.text_config, size, normalize, beside, config.dropout, is_frozen
+    )
+
+
 class MatchingModel(MatchingPreTrainedModel):
     """Image encoder, text encoder and similarity head.
 
@@ -85,13 +102,7 @@ class MatchingModel(MatchingPreTrainedModel):
             if config.vision_config is None
             else VisionEncoder(config.vision_config, size, config.image_dropout, normalize)
         )
-        self.text_encoder = (
-            WORD_ENCODERS[config.word_encoder](
-                config.vocab_size, config.word_size, size, config.dropout, normalize
-            )
-            if config.text_config is None
-            else TransformerTextEncoder(config.text_config, size, normalize)
-        )
+        self.text_encoder = _text_encoder(config)
         self.head = build_similarity(
             config.similarity, hidden_size=size, **(config.similarity_options or {})
         )
@@ -107,6 +118,14 @@ class MatchingModel(MatchingPreTrainedModel):
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoder reads; None without a limit."""
         return getattr(self.text_encoder, "length_limit", None)
+
+    @property
+    def frozen_text_encoder(self) -> TransformerTextEncoder | None:
+        """The text encoder, if its transformers model is frozen."""
+        encoder = self.text_encoder
+        if isinstance(encoder, TransformerTextEncoder) and encoder.is_frozen:
+            return encoder
+        return None
 
     def encode_image(
         self,
@@ -215,3 +234,5 @@ class MatchingModel(MatchingPreTrainedModel):
         """
         load_backbone(self.image_encoder, vision, self.config.vision_config)
         load_backbone(self.text_encoder, text, self.config.text_config)
+        if self.frozen_text_encoder is not None:
+            self.frozen_text_encoder.stored.clear()

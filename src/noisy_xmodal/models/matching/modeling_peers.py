@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...modules import Encoded
+from ...modules import Encoded, TransformerTextEncoder
 from .configuration_peers import PeersConfig
 from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
 
@@ -42,7 +42,18 @@ class PeersModel(MatchingPreTrainedModel):
         super().__init__(config)
         self.peer_a = MatchingModel(config.peer_config())
         self.peer_b = MatchingModel(config.peer_config())
+        first, second = self.peer_a.frozen_text_encoder, self.peer_b.frozen_text_encoder
+        if first is not None and second is not None:
+            second.share_backbone(first)
+            self._tie("text_encoder.backbone")
         self.post_init()
+
+    def _tie(self, part: str) -> None:
+        """Save a module that both peers use once, as a part of peer A."""
+        names = [f"{part}.{name}" for name in self.peer_a.get_submodule(part).state_dict()]
+        tied = {f"peer_b.{name}": f"peer_a.{name}" for name in names}
+        self._tied_weights_keys = tied
+        self._keys_to_ignore_on_save = list(tied)
 
     @property
     def peers(self) -> tuple[MatchingModel, MatchingModel]:
@@ -58,6 +69,11 @@ class PeersModel(MatchingPreTrainedModel):
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoders read; None without a limit."""
         return self.peer_a.text_length_limit
+
+    @property
+    def frozen_text_encoder(self) -> TransformerTextEncoder | None:
+        """The text encoder of peer A, if its transformers model is frozen; the peers share it."""
+        return self.peer_a.frozen_text_encoder
 
     def encode_image(self, **image_inputs: Tensor | None) -> EncodedByPeers:
         """Encode images with both peers; inputs as for `MatchingModel.encode_image`."""
