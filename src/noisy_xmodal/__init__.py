@@ -60,6 +60,7 @@ _MODULES = {
     "calibrate": ".evaluation",
     "publish_folder": ".hub",
     "export_sentence_transformers": ".hub.sentence_transformers_export",
+    "export_transformers": ".hub.transformers_export",
     "classification_loss": ".losses",
 }
 

@@ -20,6 +20,7 @@ CASES = [
     ("train_ncr", f"--word_size 64 {ALONE}", "--text_model_name_or_path="),
     ("train_ncr", f"--dropout 0.1 {ALONE}", "--words_beside True"),
     ("train_ncr", "--text_training frozen", "--text_model_name_or_path bert"),
+    ("train_ncr", "--lora_rank 4", "--text_training lora --text_model_name_or_path bert"),
     ("train_ncr", "--words_beside True", "--text_model_name_or_path bert"),
     (
         "train_ncr",

@@ -32,6 +32,7 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (NcrConfig, {"dropout": 0.1, "text_config": BERT}, {"words_beside": True}),
     (NcrConfig, {"words_beside": True}, {"text_config": BERT}),
     (MatchingConfig, {"text_training": "frozen"}, {"text_config": BERT}),
+    (MatchingConfig, {"lora_rank": 4, "text_config": BERT}, {"text_training": "lora"}),
     (MatchingConfig, {"region_size": 7, "vision_config": RESNET}, {"vision_config": None}),
     (RcarConfig, {"region_size": 7, "vision_config": RESNET}, {"vision_config": None}),
     (NcrConfig, {"margin": 0.3, "objective": "infonce"}, {"objective": "mean_triplet"}),

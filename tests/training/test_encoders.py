@@ -26,7 +26,9 @@ BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": 
 BARE |= {"use_cpu": True, "disable_tqdm": True, "plot_divisions": False, "report_to": "none"}
 
 
-def make_trainer(out: Any, text: bool = True, **options: Any) -> RobustTrainer:
+def make_trainer(
+    out: Any, text: bool = True, text_training: str = "full", **options: Any
+) -> RobustTrainer:
     """NCR over two tiny BERTs of three layers, or over words; one step an epoch."""
     set_seed(0)
     words = [caption for row in toy_pairs()["captions"] for caption in row]
@@ -34,7 +36,7 @@ def make_trainer(out: Any, text: bool = True, **options: Any) -> RobustTrainer:
     size = len(processor.tokenizer)
     sizes = {"vocab_size": size, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     bert = BertConfig(**TEXT_SIZES | {"num_hidden_layers": 3} | sizes)
-    texts: dict[str, Any] = {"text_config": bert}
+    texts: dict[str, Any] = {"text_config": bert, "text_training": text_training}
     config = NcrConfig(
         region_size=REGION_SIZE,
         hidden_size=8,
@@ -116,8 +118,9 @@ def test_rates_follow_the_schedule_and_are_logged_and_a_resumed_run_has_them(tmp
 
     resumed = make_trainer(tmp_path / "whole", learning_rate=1e-2, **options)
     resumed.train(str(tmp_path / "whole/checkpoint-1"))
+    weights = resumed.model.state_dict()
     for name, weight in trainer.model.state_dict().items():
-        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+        assert torch.equal(weight, weights[name]), name
 
     other = make_trainer(tmp_path / "whole", learning_rate=1e-2, **options | {"layer_decay": 0.9})
     with pytest.raises(ValueError, match=r"`layer_decay` is 0\.9 and was 0\.5"):
@@ -199,3 +202,36 @@ def test_recomputed_activations_of_rcar_give_the_same_gradients():
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 10
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_resumed_training_of_adapters_ends_as_a_whole_one_with_plain_weights(tmp_path):
+    options = {"text_training": "lora", "save_strategy": "epoch", "learning_rate": 1e-2}
+    whole = make_trainer(tmp_path / "run", **options)
+    start = {name: weight.clone() for name, weight in whole.model.state_dict().items()}
+    whole.train()
+    resumed = make_trainer(tmp_path / "run", **options)
+    resumed.train(str(tmp_path / "run/checkpoint-1"))
+    last = type(whole.model).from_pretrained(whole.last_checkpoint())
+    others = [model.state_dict() for model in (resumed.model, last)]
+    for name, weight in whole.model.state_dict().items():
+        assert all(torch.equal(weight, other[name]) for other in others), name
+        is_fixed = ".backbone." in name and ".lora_" not in name
+        assert torch.equal(weight, start[name]) or not is_fixed, name
+        assert not torch.equal(weight, start[name]) or ".lora_B" not in name, name
+
+    whole.save_model(str(tmp_path / "saved"))
+    saved = NcrModel.from_pretrained(tmp_path / "saved")
+    assert saved.config.text_training == "full"
+    assert not any(".lora_" in name for name in saved.state_dict())
+    inputs = {"input_ids": torch.arange(10).view(2, 5)}
+    with torch.no_grad():
+        outputs = [model.eval().get_text_features(**inputs) for model in (whole.model, saved)]
+    assert torch.allclose(*outputs, atol=1e-5)
+
+
+def test_adapters_have_the_rates_of_their_layers(tmp_path):
+    rates = {"learning_rate": 1e-2, "encoder_learning_rate": 1e-3, "layer_decay": 0.5}
+    found = by_parameter(make_trainer(tmp_path, text_training="lora", **rates))
+    query = "peer_b.text_encoder.backbone.encoder.layer.{}.attention.self.query.lora_A.default"
+    layers = [found[f"{query.format(layer)}.weight"][0] for layer in range(3)]
+    assert layers == [0.25e-3, 0.5e-3, 1e-3]

@@ -59,8 +59,12 @@ class MatchingArguments:
     )
     text_training: str = field(
         default="full",
-        metadata={"help": "What is trained of a pretrained text encoder: full or frozen."},
+        metadata={
+            "help": "What is trained of a pretrained text encoder: full, lora (low-rank adapters) "
+            "or frozen."
+        },
     )
+    lora_rank: int = field(default=8, metadata={"help": "Rank of low-rank adapters."})
     words_beside: bool = field(
         default=False,
         metadata={"help": "A word-level encoder of the same tokens beside a pretrained one."},

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from ..models.common_space.configuration_common_space import CommonSpaceConfig
-from ..models.ncr.configuration_ncr import NcrConfig
+from ..models.matching.configuration_peers import PeersConfig
 from ..modules.list_inputs import check_list
 
 _MODALITIES = ["text", "image"]
@@ -52,11 +52,11 @@ class ImageTextEncoder(InputModule):
         self.tokenizer.model_max_length = value
 
     def get_embedding_dimension(self) -> int:
-        """Dimension of the vectors; NCR concatenates those of its two peers."""
+        """Dimension of the vectors; peers concatenate theirs."""
         config = self.model.config
         if isinstance(config, CommonSpaceConfig):
             return config.canonical_size or config.embedding_size
-        return config.hidden_size * (2 if isinstance(config, NcrConfig) else 1)
+        return config.hidden_size * (2 if isinstance(config, PeersConfig) else 1)
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any

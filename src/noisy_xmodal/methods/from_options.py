@@ -25,6 +25,7 @@ from ..models.matching.processing_matching import RegionFeatureProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.rcar.configuration_rcar import RcarConfig
 from ..modules import train_word_tokenizer
+from ..modules.adapters import check_peft
 from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from ..modules.text_limits import set_max_length
 from ..options import Rule, settle_unread
@@ -155,6 +156,8 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         targets = ("co_rectify", "rectification", "soft_margin", "curve")
         settle_unread(model, beside, NcrConfig, dict.fromkeys(targets, _OF_TARGETS), choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
+    if model.text_training == "lora":
+        check_peft()
 
 
 _MASKS = Rule(

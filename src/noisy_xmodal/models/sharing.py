@@ -165,6 +165,13 @@ class SharedModel(Installed, PreTrainedModel):
         """
         return False
 
+    def prepare_for(self, names: set[str]) -> None:
+        """Change the parts of a model, before weights of these names are loaded into it.
+
+        Raises:
+            ValueError: If the weights do not suit the config.
+        """
+
     def pretrained_encoders(self) -> dict[str, PreTrainedModel]:
         """The transformers models inside this one, by their names; a model of both sides is one."""
         encoders: dict[str, PreTrainedModel] = {}
@@ -228,7 +235,10 @@ class SharedModel(Installed, PreTrainedModel):
         """Check the files that transformers selected before it allocates memory for them."""
         if state_dict is None and checkpoint_files is not None:
             _check_files(checkpoint_files, load_config.pretrained_model_name_or_path)
-            _check_shapes(model, checkpoint_files)
+            stored = _stored_shapes(checkpoint_files)
+            if isinstance(model, SharedModel):
+                model.prepare_for(set(stored))
+            _check_shapes(model, stored)
         return PreTrainedModel._load_pretrained_model(
             model, state_dict, checkpoint_files, load_config, *args, **kwargs
         )
@@ -277,15 +287,19 @@ def _check_files(files: list[str], name: str | os.PathLike) -> None:
             )
 
 
-def _check_shapes(model: PreTrainedModel, files: list[str]) -> None:
+def _stored_shapes(files: list[str]) -> dict[str, list[int]]:
+    shapes: dict[str, list[int]] = {}
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            shapes |= {key: weights.get_slice(key).get_shape() for key in weights.offset_keys()}
+    return shapes
+
+
+def _check_shapes(model: PreTrainedModel, stored: Mapping[str, list[int]]) -> None:
     """Reject a config that needs many more weights than the files have; they are not yet allocated.
 
     The model is still on the meta device.
     """
-    stored: dict[str, list[int]] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as weights:
-            stored |= {key: weights.get_slice(key).get_shape() for key in weights.offset_keys()}
     missing = {
         key: tensor
         for key, tensor in model.state_dict().items()

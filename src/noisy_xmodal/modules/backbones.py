@@ -6,6 +6,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from ..entry.errors import load_part
+from .adapters import adapters_apart
 
 
 def output_size(config: PreTrainedConfig) -> int:
@@ -55,7 +56,8 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
     """
     if name is not None:
         pretrained = pretrained_backbone(name, config)
-        encoder.get_submodule("backbone").load_state_dict(pretrained.state_dict())
+        with adapters_apart(encoder):
+            encoder.get_submodule("backbone").load_state_dict(pretrained.state_dict())
 
 
 def pretrained_backbone(name: str | Path, config: PreTrainedConfig) -> PreTrainedModel:

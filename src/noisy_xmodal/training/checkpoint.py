@@ -12,6 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
 from ..files import put_in_place, read_json, sync, sync_folder, write_json
+from ..modules.adapters import has_adapters
 from .epochs import is_between_epochs
 from .identity import ARGUMENTS_NAME, listed
 from .integrity import (
@@ -219,7 +220,8 @@ class CheckpointTrainer(Trainer):
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
         self.accelerator.wait_for_everyone()
-        self.save_model(str(aside), _internal_call=True)
+        if self.args.should_save:
+            self._write_model(aside, is_checkpoint=True)
         save_rng(aside, self.args.process_index)
         if self.args.should_save:
             save_optimizer(self.optimizer, aside)
@@ -261,13 +263,16 @@ class CheckpointTrainer(Trainer):
                     recorded[name] = callback.state()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        if not self.args.should_save:
-            return
-        folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save:
+            self._write_model(Path(output_dir or self.args.output_dir), is_checkpoint=False)
+
+    def _write_model(self, folder: Path, is_checkpoint: bool) -> None:
+        """Write the model with its processor; in a checkpoint, its adapters apart from weights."""
         aside = folder / ".partial"
         shutil.rmtree(aside, ignore_errors=True)
         model = self.accelerator.unwrap_model(self.model)
-        model.save_pretrained(aside, state_dict=state_dict)
+        options = {"merge_adapters": False} if is_checkpoint and has_adapters(model) else {}
+        model.save_pretrained(aside, **options)
         self.saved_processor().save_pretrained(aside)
         write_json(aside / ARGUMENTS_NAME, self.args.to_sanitized_dict())
         sync_folder(aside)

@@ -30,8 +30,10 @@ class MatchingConfig(SharedConfig):
             region features.
         region_size: Size of a region's feature vector, if `vision_config` is None.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
-        text_training: What is trained of the transformers text encoder: "full", all weights, or
-            "frozen", none; the peers then share it.
+        text_training: What is trained of the transformers text encoder: "full", all weights;
+            "lora", low-rank adapters in its layers; "frozen", none; the peers then share it. A
+            saved model that was trained by adapters has plain weights and is "full" again.
+        lora_rank: Rank of the adapters.
         words_beside: Whether a word-level encoder reads the tokens of the transformers text
             encoder, too. A token is then its vector by that encoder plus a projection of the
             sentence vector.
@@ -68,6 +70,10 @@ class MatchingConfig(SharedConfig):
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
         **dict.fromkeys(("text_training", "words_beside"), _OF_TEXT_MODEL),
+        "lora_rank": Rule(
+            lambda config: "lora" in (config.text_training, getattr(config, "vision_training", "")),
+            'no encoder is trained by adapters ("lora"). Leave it out.',
+        ),
     }
 
     vision_config: PreTrainedConfig | dict | None = None
@@ -75,6 +81,7 @@ class MatchingConfig(SharedConfig):
     text_config: PreTrainedConfig | dict | None = None
     text_training: Literal["full", "lora", "frozen"] = "full"
     words_beside: bool = False
+    lora_rank: int = 8
     word_encoder: Literal["bigru", "words"] = "bigru"
     vocab_size: int = 10000
     word_size: int = 300
@@ -98,14 +105,9 @@ class MatchingConfig(SharedConfig):
         super().check_fields(further)
         check_options(self.similarity, self.similarity_options or {})
 
-    def validate_text_training(self) -> None:
-        """Reject what is not built."""
-        if self.text_training == "lora":
-            raise ValueError("`text_training` is 'lora', which does not exist yet: use 'full'.")
-
     def validate_sizes(self) -> None:
         """Reject sizes that are not valid for any model."""
-        for name in ("region_size", "vocab_size", "word_size", "hidden_size"):
+        for name in ("region_size", "lora_rank", "vocab_size", "word_size", "hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
         for name in ("dropout", "image_dropout"):

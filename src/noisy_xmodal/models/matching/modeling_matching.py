@@ -18,7 +18,7 @@ from ...modules.backbones import load_backbone
 from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
-from ..sharing import SharedModel
+from ..adapted import AdaptedModel
 from .configuration_matching import MatchingConfig
 
 
@@ -41,7 +41,7 @@ class MatchingOutput(ModelOutput):
     text_embeds: Tensor | None = None
 
 
-class MatchingPreTrainedModel(SharedModel):
+class MatchingPreTrainedModel(AdaptedModel):
     """Weight initialisation of models with encoders and a similarity head."""
 
     config_class = MatchingConfig
@@ -108,6 +108,16 @@ class MatchingModel(MatchingPreTrainedModel):
         )
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.post_init()
+        self.add_adapters()
+
+    def adapted_encoders(self) -> list[nn.Module]:
+        """The transformers models that are trained by adapters."""
+        encoders = {"vision": self.image_encoder, "text": self.text_encoder}
+        return [
+            encoder.get_submodule("backbone")
+            for side, encoder in encoders.items()
+            if getattr(self.config, f"{side}_training", "full") == "lora"
+        ]
 
     @property
     def is_two_tower(self) -> bool:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...modules import Encoded, TransformerTextEncoder
 from .configuration_peers import PeersConfig
@@ -54,6 +54,10 @@ class PeersModel(MatchingPreTrainedModel):
         tied = {f"peer_b.{name}": f"peer_a.{name}" for name in names}
         self._tied_weights_keys = tied
         self._keys_to_ignore_on_save = list(tied)
+
+    def adapted_encoders(self) -> list[nn.Module]:
+        """The encoders of both peers that are trained by adapters."""
+        return [encoder for peer in self.peers for encoder in peer.adapted_encoders()]
 
     @property
     def peers(self) -> tuple[MatchingModel, MatchingModel]:
