@@ -19,7 +19,6 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.evaluation import score_matrix, store_text_outputs, text_outputs
-from noisy_xmodal.evaluation.cache import cache_folder
 from noisy_xmodal.methods.ncr import Ncr
 from toy_pairs import REGION_SIZE, toy_pairs
 
@@ -33,6 +32,11 @@ def cache(tmp_path, monkeypatch) -> Path:
     """The folder of the outputs."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "cache" / "noisy_xmodal_vectors"
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files of outputs."""
+    return [path for path in folder.rglob("*.npy") if not path.name.endswith(".texts.npy")]
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +74,17 @@ def test_each_text_is_computed_once_for_both_peers_and_the_next_run(processor, c
     store_text_outputs(model, processor, [*TEXTS, TEXTS[0]])
     n_distinct = len({tuple(ids) for ids in processor(text=TEXTS)["input_ids"].tolist()})
     assert sum(read) == n_distinct
-    (file,) = cache.glob("*.npy")
-    scores = score_matrix(model, processor, DATA["regions"], TEXTS)
+    (file,) = parts(cache)
+    scores = score_matrix(model, processor, DATA["regions"], TEXTS, 8)
     assert sum(read) == n_distinct
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
     again = make_model(processor, **fields)
     read = count_texts(again)
-    reverse = score_matrix(again, processor, DATA["regions"], TEXTS[::-1])
+    reverse = score_matrix(again, processor, DATA["regions"], TEXTS[::-1], 8)
     np.testing.assert_allclose(reverse[:, ::-1], scores, atol=1e-6)
     assert read == []
-    assert list(cache.glob("*.npy")) == [file]
+    assert parts(cache) == [file]
 
 
 def scores_one_by_one(model: NcrModel, processor: NcrProcessor) -> np.ndarray:
@@ -93,18 +97,35 @@ def scores_one_by_one(model: NcrModel, processor: NcrProcessor) -> np.ndarray:
     return scores
 
 
-def test_other_weights_texts_and_outputs_have_other_files(processor, cache):
-    for model, texts in (
-        (make_model(processor), TEXTS),
-        (make_model(processor, seed=1), TEXTS),
-        (make_model(processor), TEXTS[:5]),
-        (make_model(processor, **WORDS), TEXTS),
-    ):
+def test_only_texts_that_no_file_has_are_computed(processor, cache):
+    model = make_model(processor, **WORDS)
+    read = count_texts(model)
+    distinct = sorted({" ".join(text.split()) for text in TEXTS})
+    for texts, n_new in ((distinct[:9], 9), (distinct[3:7], 0), (distinct[5:12], 3)):
+        before = sum(read)
         store_text_outputs(model, processor, texts)
-    assert len(list(cache.glob("*.npy"))) == 4
+        assert sum(read) - before == n_new
+    assert len(parts(cache)) == 2
+    again = make_model(processor, **WORDS)
+    read = count_texts(again)
+    store_text_outputs(again, processor, distinct[:12])
+    assert read == []
+    inputs = processor(text=distinct[:12])
+    expected, tokens = model.encode_text(**inputs)[0].tokens, again.encode_text(**inputs)[0].tokens
+    assert torch.equal(tokens, expected)
+
+
+def test_other_weights_and_outputs_have_other_files(processor, cache):
+    for model in (
+        make_model(processor),
+        make_model(processor, seed=1),
+        make_model(processor, **WORDS),
+    ):
+        store_text_outputs(model, processor, TEXTS)
+    assert len(parts(cache)) == 3
     words = NcrModel(NcrConfig(region_size=REGION_SIZE, hidden_size=8, word_size=4))
     store_text_outputs(words, processor, TEXTS)
-    assert len(list(cache.glob("*.npy"))) == 4
+    assert len(parts(cache)) == 3
 
 
 @pytest.mark.parametrize("fields", [{}, WORDS], ids=["tokens", "sentences"])
@@ -114,7 +135,7 @@ def test_an_interrupted_computation_goes_on_to_the_same_file(
     monkeypatch.setattr(text_outputs, "_ROWS", {"sentences": 4, "tokens": 30})
     monkeypatch.setattr("noisy_xmodal.evaluation.cache._SAVE_INTERVAL", -1)
     whole = make_model(processor, **fields)
-    store_text_outputs(whole, processor, TEXTS, tmp_path)
+    store_text_outputs(whole, processor, TEXTS, tmp_path / "whole")
     model = make_model(processor, **fields)
 
     def stop(*_: Any) -> None:
@@ -129,9 +150,10 @@ def test_an_interrupted_computation_goes_on_to_the_same_file(
     n_read = sum(read)
     store_text_outputs(model, processor, TEXTS)
     assert 0 < n_read < len(TEXTS)
-    (file,) = cache.glob("*.npy")
-    expected = np.load(cache_folder(tmp_path) / file.name)
-    assert np.array_equal(np.load(file), expected)
+    (file,) = parts(cache)
+    (expected,) = parts(tmp_path / "whole")
+    assert expected.name == file.name
+    assert np.array_equal(np.load(file), np.load(expected))
 
 
 def make_trainer(out: Path, processor: NcrProcessor, **options: Any) -> RobustTrainer:
@@ -139,6 +161,7 @@ def make_trainer(out: Path, processor: NcrProcessor, **options: Any) -> RobustTr
     args = RobustTrainingArguments(
         str(out),
         per_device_train_batch_size=8,
+        score_block_size=8,
         num_train_epochs=3,
         warmup_epochs=1,
         learning_rate=1e-2,

@@ -84,7 +84,8 @@ def score_matrix(
     """
     check_list(images, "images")
     check_list(texts, "texts")
-    store_text_outputs(model, processor, texts, progress=progress)
+    if len(texts) > block_size:
+        store_text_outputs(model, processor, texts, progress=progress)
     columns = np.arange(len(texts)) if model.is_two_tower else length_order(texts)  # (n_texts,)
 
     def score(image: Any, text: Any, *_: np.ndarray) -> Tensor:

@@ -1,20 +1,29 @@
-"""What frozen text encoders make of texts: computed once, kept on disk, attached to the encoder."""
+"""What frozen text encoders make of texts: computed once, kept on disk, attached to the encoder.
+
+An encoder has a folder in the cache, named after its weights. A part of it, `NAME.npy`, has the
+outputs of some texts, and `NAME.texts.npy` their digests and lengths. Texts that no part has become
+a new part, so other seeds, noise rates and splits of the same captions compute nothing again.
+"""
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.digests import combined_digest
+from ..files import atomic_write
 from ..modules.pair_scoring import text_inputs
-from ..modules.stored_outputs import TextOutputs, token_digests
-from .cache import cache_folder, network_digest, stored_rows
+from ..modules.stored_outputs import StoredOutputs, TextOutputs, token_digests
+from .cache import cache_folder, complete_rows, network_digest, stored_rows
 
 #: Texts that are tokenized at once.
 _BLOCK_SIZE = 1024
 #: Rows that are computed at once; each sentence has one, each token as well.
 _ROWS = {"sentences": 64, "tokens": 1024}
+_ENDING = ".texts.npy"
 
 
 def store_text_outputs(
@@ -26,8 +35,7 @@ def store_text_outputs(
 ) -> None:
     """Give the frozen text encoder of a model its outputs for texts; other models stay as they are.
 
-    The file of the outputs is named after the encoder's weights and the token ids of the texts, so
-    that other runs and processes reuse it. An interrupted run goes on where it stopped.
+    Other runs and processes reuse the files. An interrupted run goes on where it stopped.
 
     Args:
         model: Any model, in any mode.
@@ -39,28 +47,45 @@ def store_text_outputs(
     encoder = getattr(model, "frozen_text_encoder", None)
     if encoder is None or not len(texts):
         return
+    stored, kind = encoder.stored, "tokens" if encoder.words is None else "sentences"
     digests, lengths, order = _distinct(processor, texts)
-    if all(row is not None for row in encoder.stored.read(digests)):
+    if stored.has(digests).all():
         return
-    is_sentence = encoder.words is not None
-    counts = np.ones_like(lengths) if is_sentence else lengths
-    starts = np.cumsum(counts) - counts  # (n_texts,)
-    kind = "sentences" if is_sentence else "tokens"
-    path = cache_folder(cache_dir) / f"{network_digest(encoder.backbone, digests, kind)}.npy"
+    folder = cache_folder(cache_dir) / f"{kind}-{network_digest(encoder.backbone)}"
+    _attach_parts(stored, folder)
+    missing = ~stored.has(digests)
+    if not missing.any():
+        return
+    digests, lengths, order = digests[missing], lengths[missing], order[missing]
+    if kind == "sentences":
+        lengths = np.ones_like(lengths)
+    starts = np.cumsum(lengths) - lengths  # (n_texts,)
     device = encoder.projection.weight.device
 
     def make(start: int, end: int) -> np.ndarray:
         first, last = np.searchsorted(starts, (start, end - 1), side="right") - 1
         inputs = text_inputs(processor, [texts[row] for row in order[first : last + 1]])
         ids, mask = (inputs[name].to(device) for name in ("input_ids", "attention_mask"))
-        rows = encoder.output_rows(ids, mask)
-        return np.concatenate(rows)[start - starts[first] :][: end - start]
+        rows = np.concatenate(encoder.output_rows(ids, mask))
+        return rows[start - starts[first] :][: end - start]
 
-    n_rows = int(counts.sum())
-    rows = stored_rows(path, n_rows, make, _ROWS[kind], "text outputs", progress)
-    ascending = np.argsort(digests)
-    outputs = TextOutputs(digests[ascending], starts[ascending], counts[ascending], rows)
-    encoder.stored.add(path.name, outputs)
+    name, n_rows = combined_digest(digests), int(lengths.sum())
+    stored_rows(folder / f"{name}.npy", n_rows, make, _ROWS[kind], "text outputs", progress)
+    with atomic_write(folder / f"{name}{_ENDING}", shared=True) as aside, aside.open("wb") as file:
+        np.save(file, np.stack([digests, lengths.astype(np.uint64)]), allow_pickle=False)
+    _attach_parts(stored, folder)
+
+
+def _attach_parts(stored: StoredOutputs, folder: Path) -> None:
+    """Attach the complete parts of a folder."""
+    for path in sorted(folder.glob(f"*{_ENDING}")):
+        digests, counts = np.load(path, allow_pickle=False)
+        lengths = counts.astype(np.int64)
+        name = path.name.removesuffix(_ENDING)
+        rows = complete_rows(folder / f"{name}.npy", int(lengths.sum()))
+        if rows is not None:
+            starts, order = np.cumsum(lengths) - lengths, np.argsort(digests)
+            stored.add(name, TextOutputs(digests[order], starts[order], lengths[order], rows))
 
 
 def _distinct(

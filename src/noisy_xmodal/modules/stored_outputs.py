@@ -68,7 +68,7 @@ class StoredOutputs:
         """Add outputs of texts.
 
         Args:
-            name: What identifies the texts and the encoder.
+            name: What identifies the texts.
             outputs: Their outputs.
         """
         self._parts[name] = outputs
@@ -76,6 +76,17 @@ class StoredOutputs:
     def clear(self) -> None:
         """Forget all outputs, because the encoder has other weights."""
         self._parts.clear()
+
+    def has(self, digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which texts are stored, (n_texts,).
+
+        Args:
+            digests: Digests of the texts, (n_texts,).
+        """
+        are_here = np.zeros(len(digests), dtype=bool)
+        for part in self._parts.values():
+            are_here |= part.find(digests)[1]
+        return are_here
 
     def read(self, digests: NDArray[np.uint64]) -> list[np.ndarray | None]:
         """Rows of texts, (length, size) each; None for a text that is not stored.
