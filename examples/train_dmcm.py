@@ -2,6 +2,7 @@
 
     python examples/train_dmcm.py --output_dir runs/dmcm
     python examples/train_dmcm.py --method mrl --output_dir runs/mrl
+    python examples/train_dmcm.py --backbone_name_or_path imagenet+minilm --output_dir runs/vectors
     python examples/train_dmcm.py --dataset_name wikipedia --dataset_config_name sym_60 \
         --recipe paper --output_dir runs/dmcm-wikipedia
     python examples/train_dmcm.py --dataset_name photos.parquet --label_column kind \
@@ -27,6 +28,7 @@ from noisy_xmodal.methods.building import build_label_model
 from noisy_xmodal.methods.from_options import (
     build_label_processor,
     label_fields,
+    load_label_backbone,
     settle_label_options,
 )
 from noisy_xmodal.training import CurveCallback, train_and_evaluate
@@ -45,13 +47,13 @@ def main(argv: list[str] | None = None) -> dict:
     settle_label_options(method_args, choice)
     begin_run(training)
 
-    backbone = method_args.backbone_name_or_path
+    backbone = load_label_backbone(method_args)
+    processor = build_label_processor(choice, method_args)
     dataset = load_training_labels(data, reads_raw=backbone is not None)
     pairs = LabelDataset(dataset["train"])
     if "per_device_train_batch_size" in choice.method.recipe:
         training.per_device_train_batch_size = min(training.per_device_train_batch_size, len(pairs))
-    fields = label_fields(choice, method_args, dataset["train"])
-    processor = build_label_processor(choice, method_args)
+    fields = label_fields(choice, method_args, dataset["train"], backbone)
     model = build_label_model(choice.name, pairs, **fields)
     if backbone is not None:
         model.load_backbone(backbone)

@@ -1,13 +1,20 @@
 """Two-tower models of transformers, tiny and untrained, with what they read."""
 
+from pathlib import Path
+
 import datasets
 import numpy as np
 from PIL import Image
 from transformers import (
+    BertConfig,
+    BertModel,
     CLIPConfig,
     CLIPImageProcessorPil,
     PreTrainedConfig,
+    ResNetConfig,
+    ResNetModel,
     SiglipConfig,
+    ViTImageProcessorPil,
 )
 
 from noisy_xmodal import CommonSpaceProcessor, train_word_tokenizer
@@ -26,6 +33,19 @@ VISION = SIZES | {"image_size": 32, "patch_size": 16}
 WIDTHS = {"clip": 10, "siglip": 16}
 
 CAPTIONS = ["a red cat", "one blue dog", "the old cat", "a small bird", "one red bird"]
+
+
+RESNET = ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
+
+
+def save_encoders(folder: Path) -> tuple[str, str]:
+    """Folders of a random ResNet and a random BERT, with an image processor and a tokenizer."""
+    vision, text = folder / "vision", folder / "text"
+    ResNetModel(RESNET).save_pretrained(vision)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(vision)
+    BertModel(BertConfig(**TEXT)).save_pretrained(text)
+    train_word_tokenizer(CAPTIONS, max_length=64).save_pretrained(text)
+    return str(vision), str(text)
 
 
 def backbone_config(kind: str) -> PreTrainedConfig:

@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModel, AutoProcessor, BertModel
 
 from example_scripts import EXAMPLES, options_of, script
-from noisy_xmodal import inject_noise, noise_protocol
+from noisy_xmodal import LabelRetrievalEvaluator, inject_noise, noise_protocol
 from noisy_xmodal.methods.from_options import label_fields
+from tiny_backbones import picture_dataset, save_encoders
 from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
 
@@ -105,6 +109,65 @@ def test_a_table_with_one_label_column_trains_as_it_is(data, tmp_path):
     results = script("train_dmcm").main(argv)
     assert results["noise"]["ratio"] == 0.2
     assert results["dataset_config"] == "sym_20"
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory):
+    """Rows of pictures and captions that have vectors too, and two encoders."""
+    root = tmp_path_factory.mktemp("drawings")
+    for name, seed in (("train", 0), ("validation", 1), ("test", 2)):
+        rows = picture_dataset(15, seed)
+        for side in ("image", "text"):
+            rows = rows.add_column(f"{side}_features", [[float(seed), 1.0]] * 15)
+        rows.to_parquet(root / f"{name}.parquet")
+    save_encoders(root)
+    return root
+
+
+WITH_ENCODERS = ["--num_train_epochs", "2", "--warmup_epochs", "1", "--hidden_size", "8"]
+WITH_ENCODERS += ["--disable_tqdm", "True", "--use_cpu", "True", "--plot_divisions", "False"]
+WITH_ENCODERS += ["--per_device_train_batch_size", "15"]
+
+
+def test_a_pair_of_encoders_describes_pictures_and_texts_once(drawings, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    pair = f"{drawings / 'vision'}+{drawings / 'text'}"
+    argv = ["--backbone", pair, *WITH_ENCODERS]
+    argv += ["--dataset_name", str(drawings), "--output_dir", str(tmp_path / "out")]
+    results = script("train_dmcm").main(argv)
+    kept = sorted((tmp_path / "cache/noisy_xmodal_vectors").glob("*.npy"))
+    shapes = [np.load(path).shape for path in kept]
+    assert sorted(set(shapes)) == [(15, 6), (15, 16)]
+    assert len(shapes) == 6  # two sides of three splits
+
+    model, processor = (
+        auto.from_pretrained(tmp_path / "out") for auto in (AutoModel, AutoProcessor)
+    )
+    assert (model.config.image_size, model.config.text_size) == (6, 16)
+    own = BertModel.from_pretrained(drawings / "text").state_dict()
+    for key, value in model.backbone.text_model.state_dict().items():
+        assert torch.equal(value, own[key])
+    rows = datasets.Dataset.from_parquet(str(drawings / "test.parquet"))
+    measured = LabelRetrievalEvaluator(processor)(model, rows)
+    assert measured["map"] == pytest.approx(results["best"]["test"]["map"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text", "is a BertModel .* has no vectors for images and texts"),
+        ("vision+", "is no pair of encoders"),
+        ("vision+vision", "vision is no text encoder"),
+    ],
+)
+def test_a_backbone_that_cannot_work_is_refused_before_the_data_is_read(
+    drawings, name, message, monkeypatch
+):
+    monkeypatch.chdir(drawings)
+    module = script("train_dmcm")
+    monkeypatch.setattr(module, "load_training_labels", None)
+    with pytest.raises((ValueError, OSError), match=message):
+        module.main(["--backbone", name, "--output_dir", "out", "--use_cpu", "True"])
 
 
 def test_the_known_rate_is_what_the_protocol_asked_for():

@@ -10,20 +10,18 @@ from transformers import (
     BertConfig,
     BertModel,
     CLIPModel,
-    ResNetConfig,
     ResNetModel,
     SegformerConfig,
     SegformerModel,
     ViTImageProcessorPil,
 )
 
-from noisy_xmodal import EncoderPairConfig, EncoderPairModel, train_word_tokenizer
+from noisy_xmodal import CommonSpaceConfig, EncoderPairConfig, EncoderPairModel
 from noisy_xmodal.evaluation.scoring import score_matrix
 from noisy_xmodal.models.encoder_pair.names import encoder_names, load_encoder_pair
 from noisy_xmodal.models.two_towers import NotTwoTowersError, load_two_towers
-from tiny_backbones import CAPTIONS, TEXT, backbone_config, pictures
+from tiny_backbones import CAPTIONS, RESNET, TEXT, backbone_config, pictures, save_encoders
 
-RESNET = ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
 BERT = BertConfig(**TEXT)
 IDS = torch.tensor([[1, 7, 9, 2], [1, 5, 2, 0]])
 MASK = (IDS > 0).long()
@@ -31,13 +29,7 @@ MASK = (IDS > 0).long()
 
 @pytest.fixture
 def encoders(tmp_path: Path) -> tuple[str, str]:
-    """Folders of a random ResNet and a random BERT with what reads for them."""
-    folders = tmp_path / "vision", tmp_path / "text"
-    ResNetModel(RESNET).save_pretrained(folders[0])
-    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folders[0])
-    BertModel(BERT).save_pretrained(folders[1])
-    train_word_tokenizer(CAPTIONS, max_length=64).save_pretrained(folders[1])
-    return str(folders[0]), str(folders[1])
+    return save_encoders(tmp_path)
 
 
 def pair(**fields: Any) -> EncoderPairModel:
@@ -121,6 +113,14 @@ def test_a_pair_without_projections_is_no_two_tower_model(
         load_two_towers(tmp_path / "pair")
 
 
+def test_a_pair_is_part_of_another_config(tmp_path: Path) -> None:
+    config = CommonSpaceConfig(backbone_config=pair().config)
+    assert (config.image_size, config.text_size) == (6, 16)
+    config.save_pretrained(tmp_path)
+    loaded = CommonSpaceConfig.from_pretrained(tmp_path)
+    assert loaded.backbone_config.to_dict() == config.backbone_config.to_dict()
+
+
 def test_of_a_two_tower_model_the_vision_tower_is_used(
     encoders: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -148,3 +148,5 @@ def test_encoders_that_cannot_work_are_refused(encoders: tuple[str, str], tmp_pa
         load_encoder_pair(vision, str(tmp_path / "mute"))
     with pytest.raises(OSError, match="text cannot be loaded"):
         load_encoder_pair(text, text)
+    with pytest.raises(OSError, match="vision is no text encoder"):
+        load_encoder_pair(vision, vision)

@@ -112,7 +112,9 @@ class LabelMethodArguments:
     backbone_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "Two-tower model of transformers, such as CLIP, that reads pictures and texts."
+            "aliases": ["--backbone"],
+            "help": "Pretrained model that reads pictures and texts: a two-tower model, such as "
+            "CLIP, or VISION+TEXT, such as imagenet+minilm.",
         },
     )
     freeze_backbone: bool = field(

@@ -85,7 +85,7 @@ def build_label_model(method: str, pairs: LabelDataset, **fields: Any) -> Common
         "n_classes": pairs.n_classes,
         "id2label": dict(enumerate(pairs.class_names)),
     }
-    if pairs.has_features:
+    if pairs.has_features and fields.get("backbone_config") is None:
         sizes["image_size"] = pairs.image_features.shape[1]
         sizes["text_size"] = pairs.text_features.shape[1]
     shape = dict(kind.shape)

@@ -8,7 +8,6 @@ from datasets import Dataset
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoTokenizer,
     BertConfig,
     ResNetConfig,
     ViTImageProcessorPil,
@@ -20,10 +19,13 @@ from ..data import DatasetError, noise_protocol
 from ..entry.errors import load_part
 from ..entry.options import json_option
 from ..models.common_space.processing_common_space import CommonSpaceProcessor
+from ..models.encoder_pair.modeling_encoder_pair import EncoderPairModel
+from ..models.encoder_pair.names import encoder_names, load_encoder_pair
 from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.processing_matching import RegionFeatureProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.rcar.configuration_rcar import RcarConfig
+from ..models.two_towers import ForeignTwoTowers, NotTwoTowersError, load_two_towers
 from ..modules import train_word_tokenizer
 from ..modules.adapters import check_peft
 from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
@@ -307,6 +309,31 @@ def settle_label_options(args: Any, choice: Choice) -> None:
     settle_unread(args, {}, type(args), METHOD_RULES, choice.typed)
 
 
+def load_label_backbone(args: Any) -> Any:
+    """The pretrained model of `--backbone_name_or_path`, or None without it.
+
+    Args:
+        args: `LabelMethodArguments`.
+
+    Raises:
+        ValueError: If the model has no vector per picture and per text.
+        OSError: If a model or a part of it is missing.
+    """
+    name = args.backbone_name_or_path
+    if name is None:
+        return None
+    pair = encoder_names(name)
+    if pair is not None:
+        return load_encoder_pair(*pair)[0]
+    model = load_two_towers(name)[0]
+    if not isinstance(model, ForeignTwoTowers | EncoderPairModel):
+        raise NotTwoTowersError(
+            f"--backbone_name_or_path {name} is a {type(model).__name__}, which a method of this "
+            "library trained: give a pretrained model such as CLIP, or imagenet+minilm."
+        )
+    return getattr(model, "model", model)
+
+
 def build_label_processor(choice: Choice, args: Any) -> CommonSpaceProcessor:
     """A processor of vectors, or the one of the backbone.
 
@@ -317,22 +344,24 @@ def build_label_processor(choice: Choice, args: Any) -> CommonSpaceProcessor:
     kind, name = PARTS[network_config(choice.method)][1], args.backbone_name_or_path
     if name is None:
         return kind()
+    vision, text = map(encoder_path, encoder_names(name) or (name, name))
     return kind(
-        load_part(AutoImageProcessor, name, backend="pil"),
-        load_part(AutoTokenizer, name),
+        load_part(AutoImageProcessor, vision, backend="pil"),
+        load_tokenizer(text),
         padding="max_length"
-        if load_part(AutoConfig, name).model_type.startswith("siglip")
+        if load_part(AutoConfig, text).model_type.startswith("siglip")
         else True,
     )
 
 
-def label_fields(choice: Choice, args: Any, train: Dataset) -> dict[str, Any]:
+def label_fields(choice: Choice, args: Any, train: Dataset, backbone: Any = None) -> dict[str, Any]:
     """The fields of a model for classes that options set, see `build_label_model`.
 
     Args:
         choice: The method.
         args: `LabelMethodArguments`.
         train: The training split, for `--noise_rate known`.
+        backbone: The pretrained model, see `load_label_backbone`.
 
     Raises:
         ValueError: If the method has no such constant, or a value is impossible.
@@ -342,8 +371,8 @@ def label_fields(choice: Choice, args: Any, train: Dataset) -> dict[str, Any]:
         fields["hidden_sizes"] = [args.hidden_size] * len(shape.get("hidden_sizes", [0, 0]))
     if args.embedding_size is not None:
         fields["embedding_size"] = args.embedding_size
-    if args.backbone_name_or_path is not None:
-        fields["backbone_config"] = load_part(AutoConfig, args.backbone_name_or_path)
+    if backbone is not None:
+        fields["backbone_config"] = backbone.config
         fields["freeze_backbone"] = args.freeze_backbone
     values = {name: getattr(args, name) for name in LABEL_CONSTANTS}
     values = {name: value for name, value in values.items() if value is not None}

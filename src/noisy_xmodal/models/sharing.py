@@ -111,8 +111,9 @@ class SharedConfig(Installed, PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("auto_map", None)  # names the classes of this package
+        is_part = kwargs.pop("model_type", None) is not None  # of another stored config
         super().__post_init__(**kwargs)
-        if self.transformers_version is None:
+        if self.transformers_version is None and not is_part:
             self.check_fields(kwargs)
 
     def check_fields(self, further: Mapping[str, Any]) -> None:

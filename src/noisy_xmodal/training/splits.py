@@ -94,7 +94,7 @@ def load_training_labels(args: LabelDataArguments, reads_raw: bool = False) -> D
             print(
                 "Not both sides are vectors: means of region features, gradients and colours of "
                 "pictures, and hashed words of texts stand for them. --backbone_name_or_path, such "
-                "as a CLIP, describes pictures and texts far better."
+                "as imagenet+minilm or a CLIP, describes pictures and texts far better."
             )
         dataset = DatasetDict({split: with_vectors(rows, split) for split, rows in dataset.items()})
     if args.inject_noise is None:

@@ -11,19 +11,23 @@ from ...options import Rule
 from ..sharing import SharedConfig
 
 
-def _width(backbone: PreTrainedConfig) -> int:
-    """Size of the output vectors of a two-tower model."""
+def _vector_sizes(backbone: PreTrainedConfig) -> tuple[int, int]:
+    """Sizes of the image vectors and of the text vectors of a two-tower model."""
+    sizes: tuple[int, int] | None = getattr(backbone, "vector_sizes", None)
+    if sizes is not None:  # a pair of encoders
+        return sizes
     size: int | None = getattr(backbone, "projection_dim", None)
     if size is None:  # SigLIP projects to the width of its vision tower
         size = backbone.vision_config.hidden_size
-    return size
+    return size, size
 
 
-def _vectors(name: str) -> Rule:
+def _vectors(side: int) -> Rule:
+    name = ("image_size", "text_size")[side]
     return Rule(
         lambda config: (
             config.backbone_config is None
-            or getattr(config, name) == _width(config.backbone_config)
+            or getattr(config, name) == _vector_sizes(config.backbone_config)[side]
         ),
         "the backbone sets the size of the vectors. Leave it out.",
     )
@@ -42,8 +46,8 @@ class CommonSpaceConfig(SharedConfig):
     Args:
         image_size: Size of an image's feature vector, for a model without a backbone.
         text_size: Size of a text's feature vector, for a model without a backbone.
-        backbone_config: Configuration of a two-tower model of transformers, such as CLIP, that
-            reads pictures and texts; None for feature vectors.
+        backbone_config: Configuration of a two-tower model of transformers, such as CLIP, or of an
+            `EncoderPairModel`, that reads pictures and texts; None for feature vectors.
         freeze_backbone: Whether the backbone's weights stay fixed.
         hidden_sizes: Sizes of the hidden layers of a tower.
         embedding_size: Size of the common space.
@@ -72,8 +76,8 @@ class CommonSpaceConfig(SharedConfig):
     }
 
     rules: ClassVar[Mapping[str, Rule]] = {
-        "image_size": _vectors("image_size"),
-        "text_size": _vectors("text_size"),
+        "image_size": _vectors(0),
+        "text_size": _vectors(1),
         "freeze_backbone": Rule(
             lambda config: config.backbone_config is not None,
             "the model has no backbone (`backbone_config`). Leave it out.",
@@ -110,7 +114,7 @@ class CommonSpaceConfig(SharedConfig):
         super().__post_init__(**kwargs)
         self.hidden_sizes = list(self.hidden_sizes)
         if isinstance(self.backbone_config, PreTrainedConfig):
-            self.image_size = self.text_size = _width(self.backbone_config)
+            self.image_size, self.text_size = _vector_sizes(self.backbone_config)
 
     def validate_sizes(self) -> None:
         """Reject sizes that are not valid for any model."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -285,11 +285,12 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
         logits = output["image_embeds"] @ output["text_embeds"].T  # (n_images, n_texts)
         return CommonSpaceOutput(logits_per_image=logits, logits_per_text=logits.T, **output)
 
-    def load_backbone(self, name: str | Path) -> None:
+    def load_backbone(self, pretrained: PreTrainedModel | str | Path) -> None:
         """Replace the initial weights of the backbone with pretrained ones.
 
         Args:
-            name: Name or folder of a pretrained model of the config's type.
+            pretrained: A model of the config's type, or its name or folder.
         """
-        pretrained = load_part(AutoModel, name, config=self.config.backbone_config)
+        if isinstance(pretrained, str | Path):
+            pretrained = load_part(AutoModel, pretrained, config=self.config.backbone_config)
         self.get_submodule("backbone").load_state_dict(pretrained.state_dict())

@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
 from ...entry.errors import load_part
-from ...modules.pretrained import encoder_path, load_tokenizer
+from ...modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from .configuration_encoder_pair import EncoderPairConfig
 from .modeling_encoder_pair import EncoderPairModel
 from .processing_encoder_pair import EncoderPairProcessor
@@ -48,7 +48,7 @@ def load_encoder_pair(
     Args:
         vision: Name of a vision model, see `encoder_path`; of a two-tower model such as CLIP, its
             vision tower is used.
-        text: Name of a text model, likewise.
+        text: Name of a text model.
         projection_size: Size of the joint space; None for the pooled outputs themselves.
 
     Returns:
@@ -59,15 +59,15 @@ def load_encoder_pair(
         ValueError: If a model has no output of the kind that is needed.
     """
     folders = encoder_path(vision), encoder_path(text)
-    configs = [load_part(AutoConfig, folder) for folder in folders]
+    vision_config, text_config = load_part(AutoConfig, folders[0]), load_text_config(text)
     processor = EncoderPairProcessor(
         load_part(AutoImageProcessor, folders[0], backend="pil"),
-        load_tokenizer(folders[1]),
+        load_tokenizer(text),
     )
     model = EncoderPairModel(
         EncoderPairConfig(
-            vision_config=getattr(configs[0], "vision_config", configs[0]),
-            text_config=getattr(configs[1], "text_config", configs[1]),
+            vision_config=getattr(vision_config, "vision_config", vision_config),
+            text_config=text_config,
             projection_size=projection_size,
         )
     ).eval()
