@@ -112,10 +112,10 @@ class MatchingModel(MatchingPreTrainedModel):
 
     def adapted_encoders(self) -> list[nn.Module]:
         """The transformers models that are trained by adapters."""
-        encoders = {"vision": self.image_encoder, "text": self.text_encoder}
+        names = {"vision": "image_encoder.backbone", "text": "text_encoder.backbone"}
         return [
-            encoder.get_submodule("backbone")
-            for side, encoder in encoders.items()
+            self.get_submodule(name)
+            for side, name in names.items()
             if getattr(self.config, f"{side}_training", "full") == "lora"
         ]
 
