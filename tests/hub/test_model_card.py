@@ -218,6 +218,9 @@ def test_a_pretrained_encoder_is_named(results, tmp_path):
     assert f"It began from `microsoft/resnet-18`, `{tmp_path}`." in card.text
     assert card.data.base_model == ["microsoft/resnet-18"]  # a folder is none on the Hub
     assert "the model has seen nothing else" not in card.text
+    results["arguments"]["text_model_name_or_path"] = "minilm"
+    card = render_model_card(results, "my-ncr")
+    assert card.data.base_model[1:] == ["sentence-transformers/all-MiniLM-L6-v2"]
 
 
 def test_names_on_the_hub_are_told_from_paths(tmp_path, monkeypatch):

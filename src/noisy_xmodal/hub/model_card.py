@@ -17,6 +17,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..files import read_json, write_text
+from ..modules.pretrained import HUB_NAMES
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
@@ -170,7 +171,7 @@ def render_model_card(
     terms = _embedded(results)
     license_name = terms.license if terms else results.get("data_license")
     bases = [results["arguments"].get(option) for option in _PRETRAINED]
-    bases = list(dict.fromkeys(base for base in bases if base))
+    bases = list(dict.fromkeys(HUB_NAMES.get(base, base) for base in bases if base))
     data = ModelCardData(
         model_name=name,
         library_name="transformers",
