@@ -163,6 +163,7 @@ def test_recomputed_activations_give_the_same_training(tmp_path):
     trained = []
     for checkpointing in (False, True):
         trainer = make_trainer(tmp_path, gradient_checkpointing=checkpointing, **options)
+        assert trainer.args.ddp_find_unused_parameters is (checkpointing or None)
         counts = count_passes(trainer.model)
         trainer.train()
         trained.append(trainer.model.state_dict())

@@ -137,6 +137,8 @@ class RobustTrainer(EvaluatingTrainer):
             )
         method.attach(self, model, args, processor)
         check_encoder_arguments(model, args)
+        if args.gradient_checkpointing and args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = True  # such as those of a pooler that nothing reads
 
     @property
     def cut_texts(self) -> TruncationCount | None:
