@@ -24,6 +24,7 @@ demo: setup
 	$(RUN) examples/train_ncr.py --robust False --output_dir $(RUNS)/plain $(DEMO)
 	$(RUN) examples/train_ncr.py --output_dir $(RUNS)/ncr $(DEMO)
 	$(RUN) examples/compare.py $(RUNS)/plain $(RUNS)/ncr --output $(RUNS)/comparison.json
+	@echo "The demo learns from scratch; pip install 'noisy-xmodal[pretrained]' adds image and text encoders that know more (imagenet, minilm)."
 
 # One thread a worker: the two would wait for each other's.
 test: setup

@@ -31,6 +31,12 @@ class StudyArguments:
     vision_model_name_or_path: str | None = field(
         default=None, metadata={"help": "Vision model of the audit."}
     )
+    text_model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Text model of the audit; `none` for words alone."}
+    )
+    encoder_name_or_path: str | None = field(
+        default=None, metadata={"help": "Two-tower model of the audit."}
+    )
     folds: int = field(default=3, metadata={"help": "Folds of the audit."})
     rounds: int = field(default=2, metadata={"help": "Rounds of the audit."})
     epochs: int | None = field(default=None, metadata={"help": "Epochs of each training."})
@@ -52,14 +58,12 @@ from transformers.utils import logging
 
 from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cross_fit import CrossFit
-from noisy_xmodal.auditing.features import image_features, vision_model_name
+from noisy_xmodal.auditing.features import FrozenModels
 from noisy_xmodal.auditing.loading import load_rows
-from noisy_xmodal.data.pair_dataset import GridPairs
 from noisy_xmodal.evaluation.collection import embed_pairs
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
 from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.metrics.noise_detection import ranking_metrics
-from noisy_xmodal.models.matching.modeling_matching import MatchingModel
 from noisy_xmodal.models.two_towers import logit_scale_of
 from noisy_xmodal.noise import BetaMixture, clean_posterior
 from noisy_xmodal.training.run import run_script
@@ -75,6 +79,8 @@ def study_one(args: StudyArguments, noise: str, seed: int) -> dict[str, Any]:
         inject_noise=noise,
         noise_seed=seed,
         vision_model_name_or_path=args.vision_model_name_or_path,
+        text_model_name_or_path=args.text_model_name_or_path,
+        encoder_name_or_path=args.encoder_name_or_path,
         output=folder / f"{noise}-{seed}.parquet",
         folds=args.folds,
         rounds=args.rounds,
@@ -109,14 +115,11 @@ def _calibration(chance: np.ndarray, is_noisy: np.ndarray) -> list[list[float]]:
 def _baselines(options: AuditOptions, work: Path) -> dict[str, Any]:
     """Metrics of a network that is trained on all pairs, and of a random order."""
     rows = load_rows(options)
-    pairs = rows.pairs
-    name, _ = vision_model_name(options.vision_model_name_or_path)
-    if pairs.visual == "image" and name is not None:
-        features = image_features(name, rows, options.cache_dir, "cpu")
-        pairs = GridPairs(pairs.dataset, features)
-    fit = CrossFit(pairs, options, work)
+    models = FrozenModels.of(options, rows.pairs.visual)
+    pairs, captions = models.read(rows, options, "cpu")
+    fit = CrossFit(pairs, options, work, captions=captions)
     fit.train(np.arange(pairs.n_images), None, options.seed + 1, work)
-    model = MatchingModel.from_pretrained(work / "model")
+    model = fit.load(work)
     image, text = embed_pairs(model, fit.processor, pairs.images, pairs.captions(), work)
     scale = logit_scale_of(model)
     losses = pair_losses_from_vectors(image, text, pairs.row_of_pair, scale).losses

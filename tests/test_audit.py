@@ -13,7 +13,8 @@ import numpy as np
 import PIL.Image
 import pyarrow.parquet as pq
 import pytest
-from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
+from safetensors.numpy import load_file
+from transformers import BertConfig, BertModel, CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
 from noisy_xmodal import (
     MatchingConfig,
@@ -32,6 +33,7 @@ from tiny_rcar import rcar_config
 from toy_pairs import REGION_SIZE, toy_pairs
 
 RECIPE = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 8}
+RECIPE |= {"text_model_name_or_path": "none"}
 COLUMNS = [
     *("pair_id", "image_id", "caption", "clean_probability", "loss"),
     *("suggested_caption", "suggested_image_id"),
@@ -248,6 +250,15 @@ def save_clip(folder: Path) -> None:
     CLIPProcessor(images, train_word_tokenizer(CAPTIONS)).save_pretrained(folder)
 
 
+def save_bert(folder: Path) -> None:
+    words = [text for texts in toy_pairs(14)["captions"] for text in texts]
+    tokenizer = train_word_tokenizer(words)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    config = BertConfig(vocab_size=len(tokenizer), num_attention_heads=2, **sizes)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 @pytest.mark.parametrize("save", [save_matching, save_rcar, save_clip])
 def test_a_model_that_is_there_judges(
     save: Callable[[Path], None], place: Path, photos: Path
@@ -267,6 +278,44 @@ def test_a_model_that_is_there_judges(
     suggested = table["suggested_caption"].null_count
     assert suggested == (len(table) if save is save_rcar else 0)
     assert np.isfinite(table["loss"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("kind", ["text", "own encoder", "CLIP"])
+def test_small_models_read_what_frozen_models_know(
+    kind: str,
+    regions: AuditOptions,
+    photos: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = place / f"frozen {kind}"
+    option = "encoder_name_or_path"
+    if kind == "text":
+        option = "text_model_name_or_path"
+        save_bert(folder)
+    else:
+        (save_clip if kind == "CLIP" else save_matching)(folder)
+    options = replace(
+        regions,
+        dataset_name=str(photos) if kind == "CLIP" else regions.dataset_name,
+        output=place / f"{kind}.parquet",
+        **{"text_model_name_or_path": None, option: str(folder)},
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("noisy_xmodal.audit.suggest", None)
+        with pytest.raises(TypeError):
+            audit(options)
+    models = list((place / f"{kind}.work").rglob("model.safetensors"))
+    assert len(models) == 2
+    assert all(model.stat().st_size < 2**22 for model in models)  # without the frozen model
+    captions = load_file(models[0])["text_encoder.projection.weight"]
+    assert captions.shape[1] == {"text": 16, "own encoder": 8, "CLIP": 10}[kind]
+    monkeypatch.setattr("noisy_xmodal.auditing.cross_fit.RobustTrainer", None)  # no training
+    monkeypatch.setattr("noisy_xmodal.evaluation.cache._make", None)  # frozen vectors are kept
+    monkeypatch.setattr("noisy_xmodal.audit.suggest", lambda *_: (np.full(42, -1),) * 2)
+    summary = audit(options)
+    check_files(summary, options, 21 if kind == "CLIP" else 28)
+    assert summary["judge"].endswith(f"on this dataset, on features of {folder}.")
 
 
 def test_cleaning_is_refused_where_the_judge_cannot_tell(

@@ -87,6 +87,15 @@ def test_search_prints_json_or_a_table(run: Any) -> None:
         (["audit", "data.parquet", "--device", "mps:4", "--json"], "no device 'mps:4'"),
         (["audit", "data.parquet", "--model", "ncr", "--epochs", "9", "--json"], "beside --model"),
         (["audit", "data.parquet", "--vision-model", "none", "--json"], "--vision-model"),
+        (
+            ["audit", "data.parquet", "--model", "x", "--text-model", "y", "--json"],
+            "beside --model",
+        ),
+        (["audit", "data.parquet", "--encoder", "x", "--text-model", "y", "--json"], "--encoder:"),
+        (
+            ["audit", "data.parquet", "--encoder", "imagenet+minilm", "--json"],
+            "--text-model minilm",
+        ),
         (["audit", "data.parquet", "--clean-weights", "--json"], "without --clean:"),
         (["audit", "data.parquet", "--clean-threshold", "0.2", "--json"], "without --clean:"),
         (["audit", "data.parquet", "--clean", "ncr", "--json"], "--clean ncr is not empty"),

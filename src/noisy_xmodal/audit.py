@@ -21,7 +21,7 @@ import numpy as np
 from .arguments.audit import AuditOptions
 from .auditing.cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
 from .auditing.cross_fit import CrossFit
-from .auditing.features import image_features, model_state, vision_model_name
+from .auditing.features import FrozenModels, model_state
 from .auditing.judge import ModelJudge, check_judge, load_judge
 from .auditing.judgement import Judgement
 from .auditing.loading import AuditRows, load_rows
@@ -30,8 +30,6 @@ from .auditing.result import AuditResult
 from .auditing.suggestions import suggest
 from .data import PairDataset, append_boxes
 from .data.any_dataset.folders import is_audit_table
-from .data.columns import IMAGE
-from .data.pair_dataset import GridPairs
 from .data.writing import check_out
 from .entry.devices import device_of
 from .entry.errors import Stopped
@@ -85,11 +83,14 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
         if options.model_name_or_path is not None:
             model = load_judge(options.model_name_or_path, device)
         else:
-            vision_model_name(options.vision_model_name_or_path)  # fails early if not installed
+            FrozenModels.of(options)  # fails early
         rows = load_rows(options)
         warnings: list[str] = []
-        judge, judgement = _judge(options, model, rows, device, warnings)
-        result = _conclude(rows, judge, judgement, warnings)
+        models = FrozenModels()
+        if model is None:
+            models = FrozenModels.of(options, rows.pairs.visual)
+        judge, judgement = _judge(options, model, models, rows, device, warnings)
+        result = _conclude(rows, judge, judgement, warnings, models)
         summary = _write(result, command, started)
         if not options.keep_work:
             shutil.rmtree(judge.work, ignore_errors=True)
@@ -125,17 +126,14 @@ def _check_outputs(options: AuditOptions) -> None:
         check_writable(clean, "--clean")
 
 
-def _work_folder(options: AuditOptions, rows: AuditRows) -> Path:
+def _work_folder(options: AuditOptions, rows: AuditRows, models: list[str]) -> Path:
     """The folder of the intermediate files: its name tells all that their content depends on."""
     pairs = rows.pairs
     parts = [
         rows.fingerprint(),
         hashlib.sha256("\0".join(pairs.captions()).encode()).hexdigest(),
         json.dumps(np.bincount(pairs.row_of_pair, minlength=pairs.n_images).tolist()),
-        *(
-            model_state(name) if name else ""
-            for name in (options.model_name_or_path, options.vision_model_name_or_path)
-        ),
+        *models,
         json.dumps(options.recipe()),
     ]
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -145,38 +143,31 @@ def _work_folder(options: AuditOptions, rows: AuditRows) -> Path:
 def _judge(
     options: AuditOptions,
     model: tuple[Any, Any] | None,
+    models: FrozenModels,
     rows: AuditRows,
     device: str,
     warnings: list[str],
 ) -> tuple[ModelJudge | CrossFit, Judgement]:
     """Judge every pair, by the model or by small ones; adds to the warnings."""
-    pairs, work = rows.pairs, _work_folder(options, rows)
+    pairs = rows.pairs
     if model is not None:
+        work = _work_folder(options, rows, [model_state(str(options.model_name_or_path))])
         if getattr(model[0].config, "box_size", 0):
             pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
         check_judge(model[1], pairs, str(options.model_name_or_path))
         work.mkdir(parents=True, exist_ok=True)
         judge = ModelJudge(*model, pairs, options, work)
         return judge, judge.judge()
-    if pairs.visual != IMAGE and options.vision_model_name_or_path is not None:
-        raise ValueError(
-            f"--vision_model_name_or_path has no effect for {options.dataset_name}, which has "
-            "region features and no images: leave it out"
-        )
+    warnings += models.notes
+    work = _work_folder(options, rows, models.states())
     work.mkdir(parents=True, exist_ok=True)
-    name, note = vision_model_name(options.vision_model_name_or_path)
-    if pairs.visual == IMAGE:
-        warnings += note
-        if name is not None:
-            progress = not options.disable_tqdm
-            features = image_features(name, rows, options.cache_dir, device, progress)
-            pairs = GridPairs(pairs.dataset, features)
+    pairs, captions = models.read(rows, options, device)
     if len(pairs) < _FEW_PAIRS:
         warnings.append(
             f"{len(pairs):,} pairs are few for training: trust the order more than the share, or "
             "name a pretrained model such as a CLIP with --model_name_or_path."
         )
-    fit = CrossFit(pairs, options, work, device)
+    fit = CrossFit(pairs, options, work, device, captions)
     try:
         return fit, fit.judge(rows.groups())
     except TrainingInterrupted as stop:
@@ -184,7 +175,11 @@ def _judge(
 
 
 def _conclude(
-    rows: AuditRows, judge: ModelJudge | CrossFit, judgement: Judgement, warnings: list[str]
+    rows: AuditRows,
+    judge: ModelJudge | CrossFit,
+    judgement: Judgement,
+    warnings: list[str],
+    models: FrozenModels,
 ) -> AuditResult:
     """Find suggestions, and say what the judgement is worth."""
     options = judge.options
@@ -195,7 +190,8 @@ def _conclude(
     if refusal := cleaning_problem(options, judgement):
         warnings.append(refusal)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
-    return AuditResult(options, rows, judgement, *suggest(judge, judgement, doubtful), warnings)
+    better = suggest(judge, judgement, doubtful)
+    return AuditResult(options, rows, judgement, *better, warnings, models.names())
 
 
 def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
@@ -205,8 +201,9 @@ def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
     remedy = "a judge that was trained on such images and texts"
     if is_cross_fit:
         remedy = (
-            "more pairs, pretrained image features (--vision_model_name_or_path), or a pretrained "
-            "judge such as a CLIP (--model_name_or_path)"
+            "more pairs, pretrained models of images and texts (--vision_model_name_or_path, "
+            "--text_model_name_or_path, --encoder_name_or_path), or a pretrained judge such as a "
+            "CLIP (--model_name_or_path)"
         )
     if share.can_tell:
         return [

@@ -26,6 +26,8 @@ _SAME = {
     "dataset-config-name": "config",
     "model-name-or-path": "model",
     "vision-model-name-or-path": "vision-model",
+    "text-model-name-or-path": "text-model",
+    "encoder-name-or-path": "encoder",
 }
 
 
@@ -112,7 +114,10 @@ def main() -> None:
 
 #: The options of `audit`, by the panels of its help.
 _AUDIT_PANELS = {
-    "Judge": ("model_name_or_path", "vision_model_name_or_path"),
+    "Judge": (
+        *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
+        "encoder_name_or_path",
+    ),
     "Output": ("output", "clean", "clean_weights", "clean_threshold", "force_clean", "shown"),
     "Training": ("folds", "rounds", "epochs", "max_seq_length", "seed", "inject_noise"),
     None: (

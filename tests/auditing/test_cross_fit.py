@@ -124,7 +124,9 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     # Each image's two pairs are trained on once, by the model of the other fold.
     assert sum(len(own) for own in second if own is not None) == 24
     assert all(own is not None and ((own >= 0) & (own <= 1)).all() for own in second)
-    assert len(list(tmp_path.glob("round-*/fold-*/model"))) == 2  # those of the last round
+    assert (
+        len(list(tmp_path.glob("round-*/fold-*/model.safetensors"))) == 2
+    )  # those of the last round
 
 
 def test_losses_are_those_of_the_models_that_are_left(

@@ -50,6 +50,17 @@ class AuditOptions:
         "Vision model of the small models: one of the Hub, `imagenet` (from the package index, the "
         "default if installed), or `none` to learn from pixels.",
     )
+    text_model_name_or_path: str | None = _option(
+        None,
+        "Text model that the small models read captions with, beside words: one of the Hub, "
+        "`minilm` (from the package index, the default if installed), or `none` for words alone.",
+    )
+    encoder_name_or_path: str | None = _option(
+        None,
+        "Two-tower model, such as openai/clip-vit-base-patch32, or a pair such as "
+        "`imagenet+minilm`: the small models are trained on its image and text vectors, so that "
+        "each still judges pairs that it has not seen.",
+    )
     output: Path = field(
         default=Path("audit.parquet"),
         metadata={
@@ -75,7 +86,9 @@ class AuditOptions:
         "Rounds of training; from the second on, pairs are weighted by their clean probability.",
     )
     epochs: int | None = _option(
-        None, "Epochs of each training; by default as many as make 300 steps, 4 to 30."
+        None,
+        "Epochs of each training; by default as many as make 300 steps, or 600 with a text model "
+        "for less than 10,000 pairs, 4 to 30.",
     )
     batch_size: int | None = _option(
         None, "Pairs of a mini-batch; by default 256, or 64 of less than 10,000 pairs."

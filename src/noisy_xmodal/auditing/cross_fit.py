@@ -4,6 +4,9 @@ The images are dealt to folds, images that look alike to the same one. For every
 trained on the other folds and judges this one, so that no pair is judged by a model that has seen
 it, its image or another of its image's captions: a wrong pair cannot be learnt by heart.
 
+Captions are read as words and, where a pretrained text model is at hand, as its vectors. With these
+the losses of both rounds count, because their errors differ.
+
 Training itself is robust by a second round. In the first one all pairs count alike; in the second
 a pair counts as much as the first round believes it, NCR's co-divide with folds in place of peers
 (Huang et al., NeurIPS 2021, section 3.1). The share of wrong pairs is taken from the first round:
@@ -19,13 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_weights
+from safetensors.torch import save_file as save_weights
 from tqdm.auto import tqdm
 from transformers import (
     PrinterCallback,
     ProgressCallback,
-    ResNetConfig,
     TrainerCallback,
-    ViTImageProcessorPil,
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
@@ -33,30 +36,26 @@ from transformers.utils import logging
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset
-from ..data.columns import IMAGE
-from ..evaluation.pair_losses import PairLosses
+from ..evaluation.pair_losses import PairLosses, mean_losses
 from ..files import atomic_write
 from ..methods.plain import Plain
-from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.modeling_matching import MatchingModel
-from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
-from ..modules import train_word_tokenizer
 from ..training import RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
 from ..training.interruption import stop_on_signals
+from .features import CaptionVectors
 from .judge import judged_losses
 from .judgement import Judgement, combine_losses
+from .small_model import MANY_PAIRS, small_model, small_processor
 
 logger = logging.get_logger(__name__)
 
-#: Steps that a model is trained for at least, as far as `_MOST_EPOCHS` allow.
-_STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 300, 4, 30
-#: From this number of pairs on, batches are large and rare words are <unk>.
-_MANY_PAIRS = 10_000
-#: Hidden size of the small models, and image size if they are trained on pixels.
-_HIDDEN, _PIXELS = 256, 64
-_MODEL, _JUDGED = "model", "judged.safetensors"
+#: Steps that a model is trained for at least, as far as `_MOST_EPOCHS` allow; and those of models
+#: with pretrained captions on few pairs, which have more dropout.
+_STEPS, _PRETRAINED_STEPS = 300, 600
+_LEAST_EPOCHS, _MOST_EPOCHS = 4, 30
+_MODEL, _JUDGED = "model.safetensors", "judged.safetensors"
 
 
 def deal_folds(groups: np.ndarray, n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -102,6 +101,7 @@ class CrossFit:
         work: Folder for what is made on the way. What is complete in it is taken from there, and a
             training that was interrupted goes on.
         device: Device of the models.
+        captions: Vectors of all captions, for the models to read beside words.
 
     Attributes:
         processor: Processor of captions and of features or images.
@@ -113,19 +113,14 @@ class CrossFit:
         options: AuditOptions,
         work: Path,
         device: torch.device | str = "cpu",
+        captions: CaptionVectors | None = None,
     ) -> None:
         self.pairs = pairs
         self.options = options
         self.work = work
         self.device = torch.device(device)
-        captions = pairs.captions()
-        words = train_word_tokenizer(
-            captions, 2 if len(captions) >= _MANY_PAIRS else 1, max_length=options.max_seq_length
-        )
-        images: Any = ViTImageProcessorPil(size={"height": _PIXELS, "width": _PIXELS})
-        if pairs.visual != IMAGE:
-            images = RegionFeatureProcessor(pairs.images[0].shape[-1])
-        self.processor = MatchingProcessor(images, words)
+        self.captions = captions
+        self.processor = small_processor(pairs, captions, options.max_seq_length)
 
     def judge(self, groups: np.ndarray) -> Judgement:
         """Judge every pair by a model that was trained without it.
@@ -141,31 +136,38 @@ class CrossFit:
         n_folds, n_rounds, seed = self.options.folds, self.options.rounds, self.options.seed
         fold_of_row = deal_folds(groups, n_folds, seed)
         judgement: Judgement | None = None
+        so_far: list[list[PairLosses]] = [[] for _ in range(n_folds)]
         for number in range(1, n_rounds + 1):
             folders = [self._folder(number, fold) for fold in range(n_folds)]
             weights = None if judgement is None else judgement.clean_probability
-            judged = []
             for fold, folder in enumerate(folders):
                 title = f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}"
                 others, own = (np.flatnonzero(fold_of_row != fold), fold_of_row == fold)
                 self.train(others, weights, seed + 1000 * number + fold, folder, title)
-                judged.append(self._judge_fold(np.flatnonzero(own), folder))
+                losses = self._judge_fold(np.flatnonzero(own), folder)
+                so_far[fold] = [*so_far[fold], losses] if self.captions is not None else [losses]
             judgement = combine_losses(
-                judged,
+                [mean_losses(losses) for losses in so_far],
                 self.pairs.row_of_pair,
                 fold_of_row,
                 None if judgement is None else judgement.share,
                 seed,
             )
             for folder in (f for f in folders if number < n_rounds):
-                shutil.rmtree(folder / _MODEL, ignore_errors=True)
+                (folder / _MODEL).unlink(missing_ok=True)
         assert judgement is not None, "there is a round"
         return judgement
 
     def model_of(self, fold: int) -> tuple[MatchingModel, Path]:
         """The model that judged a fold, and a folder for vectors of all images and captions."""
-        model = MatchingModel.from_pretrained(self._folder(self.options.rounds, fold) / _MODEL)
-        return model.to(self.device), self.work / f"suggestions-{fold + 1}"
+        model = self.load(self._folder(self.options.rounds, fold))
+        return model, self.work / f"suggestions-{fold + 1}"
+
+    def load(self, folder: Path) -> MatchingModel:
+        """The model that `train` left in a folder, in eval mode."""
+        model = small_model(self.processor, self.captions)
+        model.load_state_dict(load_weights(folder / _MODEL))
+        return model.eval().to(self.device)
 
     def _folder(self, number: int, fold: int) -> Path:
         return self.work / f"round-{number}" / f"fold-{fold + 1}"
@@ -187,7 +189,7 @@ class CrossFit:
             folder: Where checkpoints and the model go; a finished model is left as it is.
             title: What the progress bar says.
         """
-        if (folder / _MODEL).is_dir() or (folder / _JUDGED).is_file():
+        if (folder / _MODEL).is_file() or (folder / _JUDGED).is_file():
             return
         samples = self.pairs.select(rows)
         if weights is not None:
@@ -195,7 +197,11 @@ class CrossFit:
         args = self._training_arguments(len(samples), seed, folder)
         set_seed(seed)
         trainer = RobustTrainer(
-            self._new_model(), args, Plain(weights), samples, processing_class=self.processor
+            small_model(self.processor, self.captions),
+            args,
+            Plain(weights),
+            samples,
+            processing_class=self.processor,
         )
         for callback in (PrinterCallback, ProgressCallback, ReportCallback):
             trainer.remove_callback(callback)
@@ -210,37 +216,15 @@ class CrossFit:
                 shutil.rmtree(folder)
                 trainer.train()
         with atomic_write(folder / _MODEL) as aside:
-            trainer.model.save_pretrained(aside)
+            save_weights(trainer.model.state_dict(), str(aside))
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
 
-    def _new_model(self) -> MatchingModel:
-        """A two-tower model: words and regions, pooled and compared by cosine."""
-        uses_pixels = self.pairs.visual == IMAGE
-        vision = ResNetConfig(
-            embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
-        )
-        return MatchingModel(
-            MatchingConfig(
-                vision_config=vision if uses_pixels else None,
-                region_size=getattr(self.processor.image_processor, "region_size", 2048),
-                word_encoder="words",
-                vocab_size=len(self.processor.tokenizer),
-                word_size=_HIDDEN,
-                hidden_size=_HIDDEN,
-                dropout=0.5,
-                image_dropout=0.0 if uses_pixels else 0.3,
-                normalize_tokens=False,
-                similarity="cosine",
-                similarity_options={"image_pooling": "attention", "projection": True},
-                method_options={"objective": "infonce"},  # times the weight of each pair
-            )
-        )
-
     def _training_arguments(self, n_pairs: int, seed: int, folder: Path) -> RobustTrainingArguments:
-        batch = self.options.batch_size or (256 if n_pairs >= _MANY_PAIRS else 64)
+        batch = self.options.batch_size or (256 if n_pairs >= MANY_PAIRS else 64)
         batch = min(batch, n_pairs)
-        epochs = -(-_STEPS // max(1, n_pairs // batch))
+        is_long = self.captions is not None and len(self.pairs) < MANY_PAIRS
+        epochs = -(-(_PRETRAINED_STEPS if is_long else _STEPS) // max(1, n_pairs // batch))
         return _OneDevice(
             str(folder),
             warmup_epochs=0,
@@ -267,9 +251,8 @@ class CrossFit:
         """Losses of the pairs of some images by the model in `folder`, or the losses kept there."""
         kept = folder / _JUDGED
         if not kept.is_file():
-            model = MatchingModel.from_pretrained(folder / _MODEL).to(self.device)
             samples = self.pairs.select(rows)
-            judged = judged_losses(model, self.processor, samples, self.options, folder)
+            judged = judged_losses(self.load(folder), self.processor, samples, self.options, folder)
             # Of an array with gaps, such as a column, safetensors would keep other numbers.
             whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
             with atomic_write(kept) as aside:

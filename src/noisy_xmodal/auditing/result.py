@@ -33,6 +33,7 @@ class AuditResult:
         better_image: For the caption of each pair the row of a better image, -1 for none,
             (n_pairs,).
         warnings: Warnings, a sentence or two each.
+        models: Names of the frozen models whose features the small models read.
     """
 
     options: AuditOptions
@@ -41,6 +42,7 @@ class AuditResult:
     better_caption: NDArray[np.int64]
     better_image: NDArray[np.int64]
     warnings: Sequence[str] = ()
+    models: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -55,7 +57,8 @@ class AuditResult:
         """A sentence that names the models that judged the pairs."""
         if self.options.model_name_or_path:
             return f"Judged by {self.options.model_name_or_path}."
-        return f"Judged by {self.options.folds} small models that were trained on this dataset."
+        line = f"Judged by {self.options.folds} small models that were trained on this dataset"
+        return f"{line}, on features of {' and '.join(self.models)}." if self.models else f"{line}."
 
     @cached_property
     def captions(self) -> list[str]:

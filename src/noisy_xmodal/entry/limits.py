@@ -9,7 +9,11 @@ _MODEL = "model_name_or_path"  # with a trained judge nothing is trained
 
 AUDIT = {
     "noise_seed": Limits(needs=("inject_noise",), least=0, most=2**32 - 1),
-    "vision_model_name_or_path": Limits(excludes=(_MODEL,)),
+    **dict.fromkeys(
+        ("vision_model_name_or_path", "text_model_name_or_path"),
+        Limits(excludes=(_MODEL, "encoder_name_or_path")),
+    ),
+    "encoder_name_or_path": Limits(excludes=(_MODEL,)),
     "clean_weights": Limits(needs=("clean",)),
     "force_clean": Limits(needs=("clean",), excludes=("clean_weights",)),
     "clean_threshold": Limits(needs=("clean",), excludes=("clean_weights",), least=0, most=1),

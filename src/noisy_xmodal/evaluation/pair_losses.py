@@ -6,7 +6,11 @@ references instead of a batch:
     loss(i, c) = (log mean_c' exp s(i, c') + log mean_i' exp s(i', c)) / 2 - s(i, c)
 
 where s is the similarity divided by the temperature, c' runs over reference captions and i' over
-reference images. Random pairs combine the same images and captions and get the same loss. A caption
+reference images. This is negCLIPLoss divided by the temperature, with a fixed sample in place of a
+batch: a pair loses what its image and its caption have in common with everything (Wang et al.,
+"CLIPLoss and Norm-Based Data Selection Methods for Multimodal Contrastive Learning", NeurIPS 2024).
+
+Random pairs combine the same images and captions and get the same loss. A caption
 with the same text as one of the image's captions is not used in a random pair.
 """
 
@@ -58,6 +62,15 @@ class PairLosses(NamedTuple):
     evidence: NDArray[np.float64]
     caption_exchanged: NDArray[np.float64]
     set_exchanged: NDArray[np.float64]
+
+
+def mean_losses(parts: Sequence[PairLosses]) -> PairLosses:
+    """The mean of the losses of the same pairs and random pairs by several models.
+
+    Args:
+        parts: Losses with the same seed.
+    """
+    return PairLosses(*(np.mean(arrays, axis=0) for arrays in zip(*parts, strict=True)))
 
 
 def pair_losses_from_vectors(
