@@ -74,6 +74,10 @@ class EvaluationArguments:
         },
     )
     shortlist_size: int = field(default=32, metadata={"help": "Results on a shortlist."})
+    shortlist_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of the two-tower model's score that is added to the log-odds."},
+    )
     fold_size: int | None = field(
         default=None,
         metadata={"help": "Average over consecutive folds of this many images (1000: COCO 1K)."},
@@ -163,8 +167,9 @@ def build_evaluator(
     if shortlists is None:
         return RetrievalEvaluator(processor, args.block_size, args.fold_size, progress=True)
     retriever, reads = load_two_towers(shortlists, device)
+    sizes = args.shortlist_size, args.block_size
     return RerankEvaluator(
-        processor, retriever, reads, args.shortlist_size, args.block_size, progress=True
+        processor, retriever, reads, *sizes, progress=True, weight=args.shortlist_weight
     )
 
 

@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before the imports that take seconds
     answer_help(*OPTIONS, training=RcarOptions, recipes=RECIPES)
 
 from noisy_xmodal import RcarConfig, RcarTrainingArguments, RobustTrainer
-from noisy_xmodal.data import append_boxes, drop_noisy_pairs
+from noisy_xmodal.data import PairDataset, append_boxes, drop_noisy_pairs
 from noisy_xmodal.evaluation.reranking import retrieval_evaluator
 from noisy_xmodal.hub.pictures import draw_pairs
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
@@ -35,8 +35,10 @@ from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
     build_pair_processor,
     build_single_stream_model,
+    check_encoders,
     settle_stream_options,
 )
+from noisy_xmodal.methods.similar_pairs import SimilarPairs
 from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
@@ -53,6 +55,7 @@ def main(argv: list[str] | None = None) -> dict:
     data, model_args, scoring, training, choice = read_options(argv, KINDS, RECIPES, methods)
     settle_stream_options(data, model_args, scoring, training, choice)
     begin_run(training)
+    check_encoders(model_args)
 
     dataset = load_training_pairs(data)
     if model_args.box_geometry != "none":
@@ -66,6 +69,16 @@ def main(argv: list[str] | None = None) -> dict:
     dataset["validation"] = dataset["validation"].select(range(n_kept))
     processor = build_pair_processor(train, choice, data, model_args)
     model = build_single_stream_model(processor, choice, model_args)
+    evaluator = retrieval_evaluator(
+        processor,
+        scoring.shortlist_model_name_or_path,
+        scoring.shortlist_size,
+        training.score_block_size,
+        scoring.shortlist_weight,
+    )
+    if model_args.negatives == "similar":
+        retriever = evaluator.retriever, evaluator.retriever_processor
+        method.similar = SimilarPairs.by_model(*retriever, PairDataset(train))
     trainer = RobustTrainer(
         model,
         training,
@@ -73,12 +86,7 @@ def main(argv: list[str] | None = None) -> dict:
         train,
         eval_dataset=dataset["validation"],
         processing_class=processor,
-        evaluator=retrieval_evaluator(
-            processor,
-            scoring.shortlist_model_name_or_path,
-            scoring.shortlist_size,
-            training.score_block_size,
-        ),
+        evaluator=evaluator,
     )
 
     splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}

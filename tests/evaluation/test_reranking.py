@@ -265,6 +265,17 @@ def metrics_by_hand(scores: np.ndarray, rescored: np.ndarray, k: int) -> dict[st
     }
 
 
+def test_the_scores_of_both_models_are_added_by_weight(pairs, model, retriever, tiny_processor):
+    scores = score_matrix(retriever, tiny_processor, *material(pairs))
+    rescored = score_matrix(model, tiny_processor, *material(pairs))
+    evaluator = RerankEvaluator(tiny_processor, retriever, tiny_processor, 6, weight=0.7)
+    expected = metrics_by_hand(scores, rescored + 0.7 * scores, 6)
+    found = evaluator(model, pairs)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    evaluator.weight = 1e6
+    assert evaluator(model, pairs)["rsum"] == pytest.approx(found["shortlist_rsum"])
+
+
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_the_evaluator_ranks_like_a_sort(pairs, model, retriever, tiny_processor, k):
     scores = score_matrix(retriever, tiny_processor, *material(pairs))

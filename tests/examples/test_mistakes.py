@@ -74,6 +74,7 @@ def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
         (["--label_column", "x"], "--label_column does nothing for"),
         (["--precision_recall_file", "x.json"], "--precision_recall_file does nothing for"),
         (["--shortlist_size", "5"], "without --shortlist_model_name_or_path"),
+        (["--shortlist_weight", "5"], "without --shortlist_model_name_or_path"),
         (["--device", "gpu"], "no device 'gpu' here: give one of"),
         (["--results_file", "mine.json"], "not written by this command"),
         (["--results_file", "/proc/r.json"], "cannot be written"),

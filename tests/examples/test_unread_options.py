@@ -42,6 +42,9 @@ CASES = [
         "--text_hidden_layers 1 --text_model_name_or_path bert",
         "--text_model_name_or_path=",
     ),
+    ("train_rcar", "--shortlist_weight 8", "--shortlist_model_name_or_path model"),
+    ("train_rcar", "--negatives similar", "--shortlist_model_name_or_path model"),
+    ("train_rcar", "--text_training frozen", "--text_model_name_or_path bert"),
     ("train_rcar", "--stream_start text", "--text_model_name_or_path bert"),
     (
         "train_rcar",

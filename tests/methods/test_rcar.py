@@ -36,6 +36,7 @@ from noisy_xmodal.data import DatasetError, append_boxes
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.methods import Rcar
 from noisy_xmodal.methods.rcar import RcarBatch
+from noisy_xmodal.methods.similar_pairs import SimilarPairs
 from noisy_xmodal.metrics import retrieval_metrics
 from noisy_xmodal.modules.text_limits import TruncationCount
 from noisy_xmodal.noise import CompleteMismatch, Division
@@ -62,6 +63,7 @@ def make_trainer(
     method: dict[str, Any] | None = None,
     text: dict[str, Any] | None = None,
     n_concepts: int = 20,
+    similar: SimilarPairs | None = None,
     **options: Any,
 ) -> RobustTrainer:
     """A tiny RCAR on the made-up world, 4 steps an epoch."""
@@ -98,7 +100,7 @@ def make_trainer(
     return RobustTrainer(
         RcarModel(config),
         RcarTrainingArguments(output_dir=str(out), **arguments | options),
-        Rcar(),
+        Rcar(similar),
         train,
         eval_dataset=toy_pairs(6, seed=1, n_concepts=n_concepts),
         processing_class=processor,
@@ -660,6 +662,46 @@ def test_every_variant_trains(tmp_path, method):
         assert not torch.equal(after[name], before[name]), name
     assert all(value.isfinite().all() for value in after.values())
     assert math.isfinite(trainer.evaluate()["eval_rsum"])
+
+
+def test_hard_negatives_come_from_the_similarities(tmp_path, monkeypatch):
+    n_pairs = 32
+    vectors = np.eye(n_pairs, dtype=np.float32)
+    # Caption j is that of the image of j, and seems to be that of the next pair but one, too.
+    twins = vectors + np.roll(vectors, 2, axis=1)
+    similar = SimilarPairs(twins[::2] + twins[1::2], vectors, np.arange(n_pairs) // 2, 50.0)
+    trainer = make_trainer(tmp_path, similar=similar, method={"negatives_per_positive": 4}, **BARE)
+    pairs = trainer.train_dataset
+    assert len(pairs) == n_pairs
+    inputs = trainer.data_collator(pairs.__getitems__(range(12)))
+    _, given = trainer.method.prepare(trainer.task.make_batch(inputs), is_training=True)
+    images, texts = given["pairs"][12:].unbind(dim=1)
+    is_twin = texts // 2 == images // 2 + 1
+    assert 0.3 < is_twin.double().mean() < 0.9
+    assert len(trainer.method.identity()["pair: similarities"]) == n_pairs
+
+
+def test_a_frozen_text_encoder_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    trainer = make_trainer(
+        tmp_path, method={"text_training": "frozen"}, num_train_epochs=1, robust=False, mlm_epochs=1
+    )
+    before = weights(trainer)
+    read = []
+    trainer.model.text_encoder.backbone.register_forward_hook(
+        lambda module, args, kwargs, output: read.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    trainer.train()
+    after = weights(trainer)
+    for name, tensor in before.items():
+        is_frozen = name.startswith("text_encoder.backbone.")
+        if is_frozen or ".pooler." in name:
+            assert torch.equal(after[name], tensor), name
+    assert not torch.equal(after["class_token"], before["class_token"])
+    mask = trainer.processing_class.tokenizer.mask_token_id
+    n_masked = [int((ids == mask).any(dim=1).sum()) for ids in read]
+    assert sum(map(len, read)) <= 2 * 32 + 12, "each text once, and with masked words"
+    assert sum(n_masked) > 0
 
 
 def test_a_model_with_box_geometry_trains(tmp_path):

@@ -434,6 +434,22 @@ def test_a_stream_that_the_text_encoder_cannot_start_is_refused(fields, message)
         make_config("stream from text", **fields)
 
 
+@pytest.mark.parametrize("kind", ["regions", "stream from text"])
+def test_frozen_texts_have_the_scores_of_trained_ones_and_no_gradients(make_inputs, kind):
+    torch.manual_seed(0)
+    full = RcarModel(make_config(kind)).eval()
+    model = RcarModel(make_config(kind, text_training="frozen")).eval()
+    model.load_state_dict(full.state_dict())
+    inputs = make_inputs(model.config)
+    expected = full(**inputs).logits_per_image
+    output = model.train()(**inputs)
+    output.logits_per_image.sum().backward()
+    assert not model.text_encoder.backbone.training
+    assert all(weight.grad is None for weight in model.text_encoder.backbone.parameters())
+    scores = model.eval()(**inputs).logits_per_image
+    torch.testing.assert_close(scores, expected, atol=5e-3, rtol=5e-3)  # kept as float16
+
+
 def test_the_word_head_shares_the_embeddings_of_the_text_encoder():
     model = RcarModel(rcar_config())
     assert model.word_embeddings is model.text_encoder.backbone.embeddings.word_embeddings

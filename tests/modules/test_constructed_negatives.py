@@ -67,6 +67,20 @@ def test_every_other_pair_is_drawn_equally_often(side):
             assert number / 3000 == pytest.approx(share, abs=4.5 * error)
 
 
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_half_of_the_negatives_follow_the_logits(side):
+    logits = torch.randn(7, 7, generator=torch.Generator().manual_seed(0))
+    pairs, anchor = draw_negatives(is_negative(ROWS), 4000, side, logits=logits)
+    other = pairs[:, 0 if side == "image" else 1]
+    for i in range(len(ROWS)):
+        rivals = logits[:, i] if side == "image" else logits[i]
+        allowed = (ROWS[i] != ROWS).double()
+        hard = allowed * rivals.double().exp()
+        expected = (allowed / allowed.sum() + hard / hard.sum()) / 2
+        found = torch.bincount(other[anchor == i], minlength=7) / 4000
+        torch.testing.assert_close(found.double(), expected, atol=0.04, rtol=0)
+
+
 @pytest.mark.parametrize("rows", [[4], [4, 4, 4]])
 def test_pairs_of_one_image_alone_have_no_negatives(rows):
     for side in ("both", "image", "text"):

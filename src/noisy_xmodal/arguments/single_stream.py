@@ -13,6 +13,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
         "text_hidden_layers": 0,
+        "text_training": "frozen",
         "initializer_range": 0.05,
         "negatives_per_positive": 7,
         "mask_weight": 0.1,
@@ -70,6 +71,10 @@ class SingleStreamArguments:
             "help": "Layers of that small BERT; with 0, words meet in the transformer alone."
         },
     )
+    text_training: str = field(
+        default="full",
+        metadata={"help": "What is trained of a pretrained text encoder: full or frozen."},
+    )
     stream_start: str = field(
         default="fresh",
         metadata={
@@ -84,6 +89,13 @@ class SingleStreamArguments:
     box_column: str = field(default="boxes", metadata={"help": "Column of the boxes."})
     negatives_per_positive: int = field(
         default=1, metadata={"help": "Wrong pairs that are made for each given pair."}
+    )
+    negatives: str = field(
+        default="random",
+        metadata={
+            "help": "Which they are: random, or similar: every second one is drawn by the "
+            "probabilities of the shortlist model."
+        },
     )
     negative_side: str = field(
         default="both", metadata={"help": "What is replaced in them: both, image or text."}
@@ -112,6 +124,8 @@ class SingleStreamArguments:
     def __post_init__(self) -> None:
         if self.text_hidden_layers < 0:
             raise ValueError(f"--text_hidden_layers is {self.text_hidden_layers}: give 0 or more.")
+        if self.negatives not in ("random", "similar"):
+            raise ValueError(f"--negatives is {self.negatives!r}: give random or similar.")
 
 
 @dataclass
@@ -126,6 +140,13 @@ class ScoringArguments:
         },
     )
     shortlist_size: int = field(default=32, metadata={"help": "Answers on a shortlist."})
+    shortlist_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "Weight of the shortlist model's score that is added to the log-odds; with 0 "
+            "these alone order a shortlist."
+        },
+    )
     validation_images: int | None = field(
         default=None,
         metadata={

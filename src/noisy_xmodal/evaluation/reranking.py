@@ -23,6 +23,7 @@ from ..modules.list_inputs import check_list
 from .collection import images_for_model
 from .evaluators import RetrievalEvaluator
 from .scoring import ScoringModel, length_order, score_blocks, score_matrix
+from .text_outputs import store_text_outputs
 
 _BLOCK_ROWS = 256
 
@@ -120,7 +121,9 @@ def rerank(
         )
     rows = np.flatnonzero(chosen.any(axis=1))  # (n_rows,)
     columns = np.flatnonzero(chosen.any(axis=0))  # (n_columns,)
-    columns = columns[length_order([texts[column] for column in columns.tolist()])]
+    needed = [texts[column] for column in columns.tolist()]
+    store_text_outputs(model, processor, needed, progress=progress)
+    columns = columns[length_order(needed)]
 
     def score(image: Any, text: Any, block: np.ndarray, block_columns: np.ndarray) -> Tensor:
         pairs = torch.from_numpy(np.argwhere(chosen[np.ix_(block, block_columns)]))  # (n_pairs, 2)
@@ -181,6 +184,7 @@ class RerankEvaluator(RetrievalEvaluator):
         k: Length of a shortlist.
         block_size: Images and texts per block, see `rerank`.
         progress: Whether to show a progress bar.
+        weight: Factor of the retriever's scores, which are added to the model's.
     """
 
     def __init__(
@@ -191,8 +195,10 @@ class RerankEvaluator(RetrievalEvaluator):
         k: int = 32,
         block_size: int = 64,
         progress: bool = False,
+        weight: float = 0.0,
     ) -> None:
         super().__init__(processor, block_size, progress=progress)
+        self.weight = weight
         self.retriever = retriever
         self.retriever_processor = retriever_processor
         self.k = k
@@ -223,6 +229,7 @@ class RerankEvaluator(RetrievalEvaluator):
         rescored = rerank(
             model, self.processor, images, captions, chosen, self.block_size, self.progress
         )
+        rescored += self.weight * scores
         by_image = reranked_scores(scores, rescored, texts_of_image)
         image_ranks, _ = retrieval_ranks(by_image, rows)
         by_text = reranked_scores(scores.T, rescored.T, images_of_text.T)
@@ -258,7 +265,7 @@ class RerankEvaluator(RetrievalEvaluator):
 
 
 def retrieval_evaluator(
-    processor: Any, retriever: str | None, k: int, block_size: int
+    processor: Any, retriever: str | None, k: int, block_size: int, weight: float = 0.0
 ) -> RetrievalEvaluator | RerankEvaluator:
     """Build an evaluator that scores all pairs, or re-ranks the shortlists of a two-tower model.
 
@@ -267,8 +274,9 @@ def retrieval_evaluator(
         retriever: Name or folder of the two-tower model; None to score all pairs.
         k: Length of a shortlist.
         block_size: Images and texts per block.
+        weight: Factor of the two-tower model's scores, see `RerankEvaluator`.
     """
     if retriever is None:
         return RetrievalEvaluator(processor, block_size=block_size)
     parts = load_part(AutoModel, retriever), load_part(AutoProcessor, retriever)
-    return RerankEvaluator(processor, *parts, k, block_size)
+    return RerankEvaluator(processor, *parts, k, block_size, weight=weight)

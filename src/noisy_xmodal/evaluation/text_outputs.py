@@ -60,7 +60,7 @@ def store_text_outputs(
     if kind == "sentences":
         lengths = np.ones_like(lengths)
     starts = np.cumsum(lengths) - lengths  # (n_texts,)
-    device = encoder.projection.weight.device
+    device = encoder.backbone.device
 
     def make(start: int, end: int) -> np.ndarray:
         first, last = np.searchsorted(starts, (start, end - 1), side="right") - 1

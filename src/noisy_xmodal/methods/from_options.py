@@ -69,7 +69,7 @@ def check_encoders(args: Any) -> None:
     """Refuse a text encoder that does not work, before the data are read.
 
     Args:
-        args: `MatchingArguments`.
+        args: `MatchingArguments` or `SingleStreamArguments`.
 
     Raises:
         ModelFilesError: If it is another kind of model, or has no tokenizer.
@@ -172,14 +172,19 @@ _OF_A_FRESH_STREAM = Rule(
     lambda options: options.stream_start == "fresh",
     "the layers have the sizes of the text encoder, from which they start. Leave it out.",
 )
+_OF_A_TEXT_MODEL = Rule(
+    lambda options: options.text_model_name_or_path is not None,
+    "there is no pretrained text encoder. Give --text_model_name_or_path too, or leave it out.",
+)
 _STREAM_SIZES = ("hidden_size", "num_attention_heads", "intermediate_size")
+_OF_SHORTLISTS = Rule(
+    lambda options: options.shortlist_model_name_or_path is not None,
+    "there are no shortlists. Give --shortlist_model_name_or_path too, or leave it out.",
+)
 _STREAM_RULES = {
+    "negatives": _OF_SHORTLISTS,
     "text_hidden_layers": _OF_WORDS,
-    "stream_start": Rule(
-        lambda options: options.text_model_name_or_path is not None,
-        "there is no pretrained text encoder to start from. Give --text_model_name_or_path too, or "
-        "leave it out.",
-    ),
+    **dict.fromkeys(("text_training", "stream_start"), _OF_A_TEXT_MODEL),
     **dict.fromkeys(_STREAM_SIZES, _OF_A_FRESH_STREAM),
     **dict.fromkeys(("masking", "mask_probability", "mask_weight"), _MASKS),
     **dict.fromkeys(("refurbishment", "prediction", "mixture"), _REFURBISHES),
@@ -188,12 +193,7 @@ _STREAM_RULES = {
         "no boxes are read. Give --box_geometry too, or leave it out.",
     ),
 }
-_SCORING_RULES = {
-    "shortlist_size": Rule(
-        lambda options: options.shortlist_model_name_or_path is not None,
-        "there are no shortlists. Give --shortlist_model_name_or_path too, or leave it out.",
-    )
-}
+_SCORING_RULES = dict.fromkeys(("shortlist_size", "shortlist_weight"), _OF_SHORTLISTS)
 
 
 def settle_stream_options(
@@ -266,7 +266,7 @@ def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
     vision = _vision_config(processor, names[0], [32, 64, 128, 128])
     words = processor.tokenizer
     text = (
-        load_part(AutoConfig, names[1])
+        load_text_config(names[1])
         if names[1]
         else BertConfig(
             vocab_size=len(words),

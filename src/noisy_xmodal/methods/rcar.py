@@ -54,6 +54,7 @@ from torch.nn import functional
 from transformers import TrainerCallback
 from transformers.utils import logging
 
+from ..data.digests import Digests
 from ..models.rcar.configuration_rcar import RcarConfig
 from ..models.rcar.processing_rcar import RcarProcessor
 from ..modules.constructed_negatives import draw_negatives
@@ -67,6 +68,7 @@ from ..training import (
     PairTask,
     RcarTrainingArguments,
 )
+from .similar_pairs import SimilarPairs
 
 logger = logging.get_logger(__name__)
 
@@ -89,7 +91,12 @@ class RcarBatch(PairBatch):
 
 
 class Rcar(Method):
-    """RCAR; with `args.robust = False`, without refurbished labels."""
+    """RCAR; with `args.robust = False`, without refurbished labels.
+
+    Args:
+        similar: Similarities of the training pairs by a two-tower model. Half of the constructed
+            negatives are then hard ones; without it all are random, as in the paper.
+    """
 
     title = "RCAR"
     citation = """@article{guo2023robust,
@@ -109,6 +116,9 @@ class Rcar(Method):
     row_kind = "model"
     row_names = ("rcar",)
     is_dividing = True
+
+    def __init__(self, similar: SimilarPairs | None = None) -> None:
+        self.similar = similar
 
     def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
         """Check that the tokenizer suits the model and masks words where the phases ask for it."""
@@ -140,6 +150,10 @@ class Rcar(Method):
         """The course of the losses, Fig. 4."""
         return [LossCourseCallback(self.engine)] if self.args.track_losses else []
 
+    def identity(self) -> dict[str, Digests]:
+        """The similarities."""
+        return {} if self.similar is None else {"pair: similarities": self.similar.digests()}
+
     def begin_epoch(self, epoch: int, resumed: bool) -> None:
         """Mask words in the first `mlm_epochs` epochs, and no longer."""
         self.learns_words = epoch < self.args.mlm_epochs
@@ -158,6 +172,7 @@ class Rcar(Method):
             self.constants.negatives_per_positive,
             self.constants.negative_side,
             draws,
+            None if self.similar is None else self.similar.logits(batch.pair_id),
         )
         masked = self.masked_words(batch, draws) if self.learns_words else {}
         prepared = RcarBatch(**vars(batch), anchor=anchor, is_masked=masked.get("is_masked"))

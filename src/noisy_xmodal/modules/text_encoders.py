@@ -102,7 +102,7 @@ class TransformerTextEncoder(nn.Module):
 
     Args:
         config: Configuration of any text model that `AutoModel` builds.
-        hidden_size: Size of the joint space.
+        hidden_size: Size of the joint space; None for tokens that are not projected.
         normalize: Whether every token is scaled to unit length.
         words: Word-level encoder of the same token ids, without normalisation.
         dropout: Dropout on the sentence vector, if there are `words`.
@@ -112,7 +112,7 @@ class TransformerTextEncoder(nn.Module):
     def __init__(
         self,
         config: PreTrainedConfig,
-        hidden_size: int,
+        hidden_size: int | None,
         normalize: bool = True,
         words: nn.Module | None = None,
         dropout: float = 0.0,
@@ -120,7 +120,10 @@ class TransformerTextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = AutoModel.from_config(config)
-        self.projection = nn.Linear(config.hidden_size, hidden_size)
+        self.size = config.hidden_size
+        self.projection = (
+            nn.Identity() if hidden_size is None else nn.Linear(self.size, hidden_size)
+        )
         self.words = words
         self.dropout = nn.Dropout(dropout)
         self.normalize = normalize
@@ -192,8 +195,8 @@ class TransformerTextEncoder(nn.Module):
         )
         rows = [next(computed) if row is None else row for row in stored]
         is_real = self._is_output(attention_mask)  # (n, length or 1)
-        weight = self.projection.weight
-        outputs = weight.new_zeros((*is_real.shape, weight.shape[1]))  # (n, length or 1, size)
+        weight = next(self.backbone.parameters())
+        outputs = weight.new_zeros((*is_real.shape, self.size))  # (n, length or 1, size)
         outputs[is_real] = torch.from_numpy(np.concatenate(rows)).to(weight)
         return outputs
 

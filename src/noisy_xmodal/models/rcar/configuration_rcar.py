@@ -31,6 +31,7 @@ class RcarConfig(SharedConfig):
             "7d", width and height too. With "5d" and "7d" each region ends with its corners (left,
             top, right, bottom as shares of the picture).
         text_config: Configuration of a transformers text encoder; BERT base if None.
+        text_training: What is trained of the text encoder: "full", all weights, or "frozen", none.
         stream_start: "fresh" layers of the transformer, or "text": they are the last
             `num_hidden_layers` layers of `text_config`, a BERT or RoBERTa with the same sizes, and
             the text encoder keeps the others (VisualBERT, Li et al., 2019).
@@ -79,6 +80,7 @@ class RcarConfig(SharedConfig):
     region_size: int = 2048
     box_geometry: Literal["none", "5d", "7d"] = "none"
     text_config: PreTrainedConfig | dict | None = None
+    text_training: Literal["full", "frozen"] = "full"
     stream_start: Literal["fresh", "text"] = "fresh"
     hidden_size: int = 768
     num_hidden_layers: int = 8

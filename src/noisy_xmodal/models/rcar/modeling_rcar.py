@@ -109,10 +109,13 @@ class RcarModel(SharedModel):
         if config.box_size:
             self.box_projection = nn.Linear({"5d": 5, "7d": 7}[config.box_geometry], size)
         self.image_norm = nn.LayerNorm(size, eps=eps)
-        self.text_encoder = TransformerTextEncoder(_text_config(config), size, normalize=False)
-        if self.starts_from_text:
-            self.text_encoder.add_module("projection", nn.Identity())
-        else:
+        self.text_encoder = TransformerTextEncoder(
+            _text_config(config),
+            None if self.starts_from_text else size,
+            normalize=False,
+            is_frozen=config.text_training == "frozen",
+        )
+        if not self.starts_from_text:
             self.text_norm = nn.LayerNorm(size, eps=eps)
         self.class_token = nn.Parameter(torch.empty(size))
         self.modality = nn.Embedding(1 if self.starts_from_text else 2, size)
@@ -148,6 +151,11 @@ class RcarModel(SharedModel):
     def word_embeddings(self) -> nn.Embedding:
         """Word embeddings of the text encoder."""
         return self.text_encoder.backbone.get_input_embeddings()
+
+    @property
+    def frozen_text_encoder(self) -> TransformerTextEncoder | None:
+        """The text encoder if it is frozen, see `noisy_xmodal.evaluation.store_text_outputs`."""
+        return self.text_encoder if self.text_encoder.is_frozen else None
 
     @property
     def text_length_limit(self) -> int | None:
@@ -248,22 +256,8 @@ class RcarModel(SharedModel):
             text: Encoded texts.
             pairs: Positions of an image and of a text, (n_pairs, 2).
         """
-        device = image.tokens.device
-        scores = torch.empty(len(pairs), device=device)
-        with self._score_format(device):
-            tokens = (self.class_token[None], image.tokens, text.tokens)
-            projected = tuple(self.encoder.first.project(side) for side in tokens)
-            for block, n_regions, n_words in _similar_lengths(image.mask, text.mask, pairs):
-                i, t = pairs[block].to(device).unbind(dim=1)
-                mask = _joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
-                states = self.encoder(
-                    _sequences(tokens, i, t, n_regions, n_words),
-                    None if mask.all() else mask,
-                    n_outputs=1,
-                    projected=_sequences(projected, i, t, n_regions, n_words),
-                )  # (n_block, 1, hidden)
-                scores[block.to(device)] = self._head_log_odds(states[:, 0])
-        return scores
+        with self._score_format(image.tokens.device):
+            return self._head_log_odds(self._features(image, text, pairs))
 
     @staticmethod
     def match_probability(scores: Tensor) -> Tensor:
@@ -332,9 +326,7 @@ class RcarModel(SharedModel):
         positions = pairs
         if positions is None:
             positions = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)
-        i, t = positions.unbind(dim=1)
-        tokens, mask = self._join(image, text, i, t)
-        features = self.encoder(tokens, mask, n_outputs=1)[:, 0]  # (n_pairs, hidden)
+        features = self._features(image, text, positions)
         logits = self.matching_head(features).float()  # (n_pairs, 2)
         if pairs is not None:
             output.pair_logits, output.pair_features = logits, features
@@ -344,16 +336,32 @@ class RcarModel(SharedModel):
         output.scores = output.logits_per_image.sigmoid()
         return output
 
-    def _join(self, image: Encoded, text: Encoded, i: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Sequences of [CLS], image i and text t, and their mask, (n_pairs, length, ...)."""
+    def _features(self, image: Encoded, text: Encoded, pairs: Tensor) -> Tensor:
+        """Outputs at [CLS] for pairs of positions (n_pairs, 2), in blocks, (n_pairs, hidden)."""
         sides = (self.class_token[None], image.tokens, text.tokens)
-        return _sequences(sides, i, t), _joint_mask(image.mask[i], text.mask[t])
+        projected = tuple(self.encoder.first.project(side) for side in sides)
+        places, parts = [], [sides[0][:0]]  # (0, hidden)
+        for block, n_regions, n_words in _similar_lengths(image.mask, text.mask, pairs):
+            i, t = pairs[block.to(pairs.device)].to(image.tokens.device).unbind(dim=1)
+            mask = _joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
+            states = self.encoder(
+                _sequences(sides, i, t, n_regions, n_words),
+                None if mask.all() else mask,
+                n_outputs=1,
+                projected=_sequences(projected, i, t, n_regions, n_words),
+            )  # (n_block, 1, hidden)
+            places.append(block)
+            parts.append(states[:, 0])
+        order = torch.cat(places).argsort() if places else torch.empty(0, dtype=torch.long)
+        return torch.cat(parts)[order.to(image.tokens.device)]
 
     def _words(self, image: Encoded, text: Encoded, is_masked: Tensor) -> Tensor:
         """Logits of the masked words of each text with its own image, (n_masked, vocab_size)."""
         rows = torch.arange(len(text.tokens), device=text.tokens.device)
-        tokens, mask = self._join(image, text, rows, rows)
-        states = self.encoder(tokens, mask)[:, 1 + image.tokens.shape[1] :]  # (n, length, hidden)
+        sides = (self.class_token[None], image.tokens, text.tokens)
+        sequences = _sequences(sides, rows, rows)  # (n, length, hidden)
+        states = self.encoder(sequences, _joint_mask(image.mask, text.mask))
+        states = states[:, 1 + image.tokens.shape[1] :]  # (n, n_words, hidden)
         return self.word_head(states[is_masked], self.word_embeddings.weight).float()
 
     def load_backbones(
@@ -370,6 +378,7 @@ class RcarModel(SharedModel):
             self._start_from(pretrained_backbone(text, self.config.text_config))
         else:
             load_backbone(self.text_encoder, text, self.config.text_config)
+        self.text_encoder.stored.clear()
 
     def _start_from(self, bert: PreTrainedModel) -> None:
         """Divide the layers of a BERT between the text encoder and the transformer."""
