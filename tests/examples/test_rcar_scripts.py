@@ -63,7 +63,7 @@ def train(data, out, *options):
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("rcar")
     shortlists = ["--shortlist_model_name_or_path", str(data / "towers"), "--shortlist_size", "5"]
-    return out, train(data, out, *shortlists, "--box_geometry", "7d")
+    return out, train(data, out, *shortlists, "--box_geometry", "7d", "--negatives", "similar")
 
 
 def test_training_writes_what_it_promises(trained):

@@ -45,6 +45,11 @@ CASES = [
     ("train_rcar", "--shortlist_weight 8", "--shortlist_model_name_or_path model"),
     ("train_rcar", "--negatives similar", "--shortlist_model_name_or_path model"),
     ("train_rcar", "--text_training frozen", "--text_model_name_or_path bert"),
+    (
+        "train_rcar",
+        "--encoder_learning_rate 1e-4 --text_model_name_or_path bert",
+        "--text_training full",
+    ),
     ("train_rcar", "--stream_start text", "--text_model_name_or_path bert"),
     (
         "train_rcar",

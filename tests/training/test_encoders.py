@@ -13,12 +13,14 @@ from noisy_xmodal import (
     NcrModel,
     NcrProcessor,
     RcarModel,
+    RcarTrainingArguments,
     RegionFeatureProcessor,
     RobustTrainer,
     RobustTrainingArguments,
     train_word_tokenizer,
 )
 from noisy_xmodal.methods import Ncr
+from noisy_xmodal.training.encoders import parameter_groups
 from tiny_rcar import TEXT_SIZES, rcar_config
 from toy_pairs import REGION_SIZE, toy_pairs
 
@@ -186,6 +188,19 @@ def count_passes(model: torch.nn.Module) -> list[int]:
     for number, layer in enumerate(layers):
         layer.register_forward_hook(hook(number))
     return counts
+
+
+def test_a_stream_from_text_has_the_rate_of_encoders(tmp_path):
+    config = rcar_config(
+        {"num_hidden_layers": 3}, stream_start="text", hidden_size=12, intermediate_size=8
+    )
+    args = RcarTrainingArguments(str(tmp_path), encoder_learning_rate=1e-5, use_cpu=True)
+    model = RcarModel(config)
+    groups = parameter_groups(model, args, [])
+    rates = {id(part): group["lr"] for group in groups for part in group["params"]}
+    by_name = {name: rates[id(part)] for name, part in model.named_parameters()}
+    slow = {name for name, rate in by_name.items() if rate == 1e-5}
+    assert slow == {name for name in by_name if name.startswith(("encoder.", "text_encoder."))}
 
 
 def test_recomputed_activations_of_rcar_give_the_same_gradients():

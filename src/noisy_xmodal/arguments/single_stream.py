@@ -22,6 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mlm_epochs": 6,
         "warmup_epochs": 12,
         "learning_rate": 1e-3,
+        "encoder_learning_rate": 1e-4,
         "warmup_steps": 0.1,
         "validation_images": 100,
     },

@@ -193,6 +193,16 @@ _STREAM_RULES = {
         "no boxes are read. Give --box_geometry too, or leave it out.",
     ),
 }
+_TRAINING_RULES = {
+    "encoder_learning_rate": Rule(
+        lambda options: (
+            options.vision_model_name_or_path is not None
+            or options.stream_start == "text"
+            or (options.text_model_name_or_path is not None and options.text_training == "full")
+        ),
+        "no pretrained encoder is trained. Leave it out.",
+    )
+}
 _SCORING_RULES = dict.fromkeys(("shortlist_size", "shortlist_weight"), _OF_SHORTLISTS)
 
 
@@ -216,6 +226,7 @@ def settle_stream_options(
         (data, {"min_word_frequency": _OF_WORDS}),
         (model, _STREAM_RULES),
         (scoring, _SCORING_RULES),
+        (training, _TRAINING_RULES),
     ):
         settle_unread(options, beside, type(options), rules, choice.typed)
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import has_file
 
@@ -173,7 +174,7 @@ class SharedModel(Installed, PreTrainedModel):
             ValueError: If the weights do not suit the config.
         """
 
-    def pretrained_encoders(self) -> dict[str, PreTrainedModel]:
+    def pretrained_encoders(self) -> dict[str, nn.Module]:
         """The transformers models inside this one, by their names; a model of both sides is one."""
         encoders: dict[str, PreTrainedModel] = {}
         for name, part in self.named_modules():

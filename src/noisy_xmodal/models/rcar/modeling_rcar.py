@@ -147,6 +147,11 @@ class RcarModel(SharedModel):
         else:
             super()._init_weights(module)
 
+    def pretrained_encoders(self) -> dict[str, nn.Module]:
+        """Those of both sides, and the layers that start from the text encoder."""
+        own = {"encoder": self.encoder} if self.starts_from_text else {}
+        return super().pretrained_encoders() | own
+
     @property
     def word_embeddings(self) -> nn.Embedding:
         """Word embeddings of the text encoder."""
