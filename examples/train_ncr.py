@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> dict:
         processing_class=processor,
     )
 
-    splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}
+    names = [name for name in ("validation", "test") if name in dataset]
+    splits = {name: trainer.as_samples(dataset[name], name) for name in names}
     run = train_and_evaluate(trainer, splits, command_line("examples/train_ncr.py", argv))
     if not training.should_save:
         return {}

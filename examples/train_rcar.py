@@ -89,7 +89,8 @@ def main(argv: list[str] | None = None) -> dict:
         evaluator=evaluator,
     )
 
-    splits = {name: dataset[name] for name in ("validation", "test") if name in dataset}
+    names = [name for name in ("validation", "test") if name in dataset]
+    splits = {name: trainer.as_samples(dataset[name], name) for name in names}
     run = train_and_evaluate(trainer, splits, command_line("examples/train_rcar.py", argv))
     if not training.should_save:
         return {}
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> dict:
     with explain_failures(training.output_dir):
         save_run(trainer, results)
         print_retrieval_table(results)
-        draw_pairs(trainer, splits.get("test", dataset["validation"]))
+        draw_pairs(trainer, dataset[names[-1]])
         publish_run(trainer, results)
     return results
 

@@ -41,7 +41,7 @@ WORDS = [
 #: (similarity head, what the image encoder reads, what encodes texts)
 VARIANTS = [(name, "regions", "bigru") for name in SIMILARITY_HEADS] + [
     ("cosine", "regions", "words"),
-    ("cosine", "pixels", "words"),
+    ("cosine", "frozen", "words"),
     ("sgr", "pixels", "bigru"),
     ("scan_t2i", "pixels", "bert"),
     ("cosine", "regions", "frozen"),
@@ -120,7 +120,8 @@ def tiny_config() -> Callable[..., Any]:
     ) -> Any:
         if similarity in ("saf", "sgr", "sgraf"):
             options.setdefault("similarity_options", {"similarity_size": 6})
-        if images == "pixels":
+        if images in ("pixels", "frozen"):
+            options["vision_training"] = "frozen" if images == "frozen" else "full"
             options["vision_config"] = ResNetConfig(
                 embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic"
             )

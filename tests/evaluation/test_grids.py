@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import ResNetConfig, ViTImageProcessorPil
 
-from noisy_xmodal.evaluation.grids import grid_cells, grid_features
+from noisy_xmodal import MatchingConfig, MatchingModel, MatchingProcessor, PairDataset
+from noisy_xmodal.evaluation import grids, score_matrix
+from noisy_xmodal.evaluation.grids import grid_features, with_grids
+from noisy_xmodal.modules import train_word_tokenizer
+from noisy_xmodal.modules.grids import grid_cells
+from tiny_backbones import CAPTIONS, picture_dataset
 
 
 def test_a_map_becomes_means_of_its_parts() -> None:
@@ -94,3 +100,66 @@ def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="row 3 of the image features is not finite"):
         grid_features(Eyes(), reader, images, tmp_path / "g.npy", block_size=3)
     assert not (tmp_path / "g.npy").exists()
+
+
+@pytest.fixture
+def frozen() -> tuple[MatchingModel, MatchingProcessor]:
+    """A model with a frozen vision model that shrinks 32 pixels to 8 x 8 cells."""
+    resnet = ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
+    config = MatchingConfig(
+        vision_config=resnet,
+        vision_training="frozen",
+        similarity="cosine",
+        word_encoder="words",
+        vocab_size=50,
+        word_size=8,
+        hidden_size=8,
+    )
+    images = ViTImageProcessorPil(size={"height": 64, "width": 64})
+    return MatchingModel(config).eval(), MatchingProcessor(images, train_word_tokenizer(CAPTIONS))
+
+
+def test_kept_cells_give_the_scores_of_the_pictures(frozen: Any, tmp_path: Path) -> None:
+    model, processor = frozen
+    pairs = PairDataset(picture_dataset(4))
+    kept = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    assert kept.images[0].shape == (16, 6)
+    found, expected = (
+        score_matrix(model, processor, one.images, one.captions()) for one in (kept, pairs)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert np.ptp(expected) > 0.05
+    for name, digests in pairs.identity().items():
+        np.testing.assert_array_equal(kept.identity()[name], digests)
+    some = np.array([2, 0])
+    np.testing.assert_array_equal(kept.select(some).images[1], kept.images[0])
+    digests = pairs.select(some).identity()["image: picture"]
+    np.testing.assert_array_equal(kept.select(some).identity()["image: picture"], digests)
+
+
+def test_a_picture_is_read_once_and_again_for_other_weights(
+    frozen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = frozen
+    rows = picture_dataset(4)
+    pairs = PairDataset(rows.select([0, 3, 1, 0, 2]))
+    kept = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    np.testing.assert_array_equal(kept.images[0], kept.images[3])
+    (path,) = tmp_path.rglob("*-grid.npy")
+    assert np.load(path).shape == (4, 16, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr(grids, "grid_cells", None)  # nothing is computed
+        again = with_grids(model, processor, PairDataset(rows), cache_dir=tmp_path)
+    np.testing.assert_array_equal(again.images[3], kept.images[1])
+    with torch.no_grad():
+        next(model.image_encoder.backbone.parameters()).mul_(2)
+    other = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    assert np.abs(other.images[0] - kept.images[0]).max() > 0.01
+
+
+def test_pairs_stay_as_they_are_without_a_frozen_vision_model(
+    tiny_config: Any, tiny_processor: Any, regions_dataset: Any
+) -> None:
+    model = MatchingModel(tiny_config())
+    pairs = PairDataset(regions_dataset)
+    assert with_grids(model, tiny_processor, pairs) is pairs

@@ -19,6 +19,7 @@ CASES = [
     ("train_ncr", "--on_bad_image skip", "--dataset_name photos"),
     ("train_ncr", f"--word_size 64 {ALONE}", "--text_model_name_or_path="),
     ("train_ncr", f"--dropout 0.1 {ALONE}", "--words_beside True"),
+    ("train_ncr", "--vision_training full", "--vision_model_name_or_path resnet"),
     ("train_ncr", "--text_training frozen", "--text_model_name_or_path bert"),
     ("train_ncr", "--lora_rank 4", "--text_training lora --text_model_name_or_path bert"),
     ("train_ncr", "--words_beside True", "--text_model_name_or_path bert"),
@@ -50,6 +51,7 @@ CASES = [
         "--encoder_learning_rate 1e-4 --text_model_name_or_path bert",
         "--text_training full",
     ),
+    ("train_rcar", "--vision_training full", "--vision_model_name_or_path resnet"),
     ("train_rcar", "--stream_start text", "--text_model_name_or_path bert"),
     (
         "train_rcar",

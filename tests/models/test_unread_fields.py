@@ -31,6 +31,8 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (MatchingConfig, {"vocab_size": 77, "text_config": BERT}, {"text_config": None}),
     (NcrConfig, {"dropout": 0.1, "text_config": BERT}, {"words_beside": True}),
     (NcrConfig, {"words_beside": True}, {"text_config": BERT}),
+    (MatchingConfig, {"vision_training": "frozen"}, {"vision_config": RESNET}),
+    (RcarConfig, {"vision_training": "frozen"}, {"vision_config": RESNET}),
     (MatchingConfig, {"text_training": "frozen"}, {"text_config": BERT}),
     (MatchingConfig, {"lora_rank": 4, "text_config": BERT}, {"text_training": "lora"}),
     (MatchingConfig, {"region_size": 7, "vision_config": RESNET}, {"vision_config": None}),

@@ -11,6 +11,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "normalize_tokens": False,
         "dropout": 0.2,
         "objective": "infonce",
+        "vision_training": "frozen",
         "text_training": "frozen",
         "words_beside": True,
         "word_encoder": "words",
@@ -25,6 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {
         "similarity": "sgr",
         "objective": "triplet",
+        "vision_training": "full",
         "text_training": "full",
         "words_beside": False,
         "word_encoder": "bigru",
@@ -57,6 +59,13 @@ class MatchingArguments:
     word_encoder: str = field(
         default="bigru", metadata={"help": "Word-level text encoder: bigru or words."}
     )
+    vision_training: str = field(
+        default="full",
+        metadata={
+            "help": "What is trained of a pretrained vision model: full, lora or frozen. The "
+            "outputs of a frozen one are computed once."
+        },
+    )
     text_training: str = field(
         default="full",
         metadata={
@@ -80,7 +89,10 @@ class MatchingArguments:
     )
     vision_model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Pretrained vision model; a small ResNet from scratch if none."},
+        metadata={
+            "help": "Pretrained vision model: imagenet, a folder or a name of the Hub; a small "
+            "ResNet from scratch if none."
+        },
     )
     text_model_name_or_path: str | None = field(
         default=None,

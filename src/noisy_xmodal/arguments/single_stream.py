@@ -12,6 +12,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "intermediate_size": 256,
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
+        "vision_training": "frozen",
         "text_hidden_layers": 0,
         "text_training": "frozen",
         "initializer_range": 0.05,
@@ -57,7 +58,17 @@ class SingleStreamArguments:
     )
     vision_model_name_or_path: str | None = field(
         default=None,
-        metadata={"help": "Pretrained vision model; a small ResNet from scratch if none."},
+        metadata={
+            "help": "Pretrained vision model: imagenet, a folder or a name of the Hub; a small "
+            "ResNet from scratch if none."
+        },
+    )
+    vision_training: str = field(
+        default="full",
+        metadata={
+            "help": "What is trained of a pretrained vision model: full or frozen. The outputs of "
+            "a frozen one are computed once."
+        },
     )
     text_model_name_or_path: str | None = field(
         default=None,

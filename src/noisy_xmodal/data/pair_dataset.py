@@ -14,6 +14,7 @@ import torch
 import torch.utils.data
 from numpy.typing import NDArray
 
+from ..modules.grids import GridCells
 from ..noise.equal_texts import SharedTexts, text_numbers
 from .columns import (
     CAPTION,
@@ -200,26 +201,37 @@ class GridPairs(PairDataset):
         dataset: Rows that follow the column contract; their images are not read.
         features: (n_images, n_regions, size), usually memory-mapped.
         rows: The row of `features` of each row of `dataset`, (n_rows,); the same row by default.
+        digests: What identifies the images, (n_rows,); by default, digests of their features.
     """
 
     def __init__(
-        self, dataset: datasets.Dataset, features: np.ndarray, rows: np.ndarray | None = None
+        self,
+        dataset: datasets.Dataset,
+        features: np.ndarray,
+        rows: np.ndarray | None = None,
+        digests: Digests | None = None,
     ) -> None:
         super().__init__(dataset)
         self.visual = REGIONS
         self._features = features
         self._feature_rows = np.arange(len(dataset)) if rows is None else rows
+        self._digests = digests
         self.images = LazyRows(self._read, len(dataset))
 
     def select(self, rows: np.ndarray) -> PairDataset:
         """The pairs of some images, see `PairDataset.select`."""
-        return GridPairs(self.dataset.select(rows), self._features, self._feature_rows[rows])
+        digests = None if self._digests is None else self._digests[rows]
+        feature_rows = self._feature_rows[rows]
+        return GridPairs(self.dataset.select(rows), self._features, feature_rows, digests)
 
     def _read(self, rows: list[int]) -> list[Any]:
         """The features of some rows, (n_regions, size) float32 each."""
-        return [np.asarray(self._features[self._feature_rows[row]], np.float32) for row in rows]
+        features = (self._features[self._feature_rows[row]] for row in rows)
+        return [np.asarray(cells, np.float32).view(GridCells) for cells in features]
 
     def _image_digests(self) -> Digests:
+        if self._digests is not None:
+            return self._digests
         return array_digests(self._features[row] for row in self._feature_rows)
 
 

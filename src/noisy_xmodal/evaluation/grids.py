@@ -1,19 +1,22 @@
 """Region features of images: the feature grid of a frozen vision model, cached on disk."""
 
-import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from .cache import stored_rows
-
-#: Cells per side of the grid. The field uses 36 regions; 16 cells need less than half the disk.
-GRID = 4
+from ..data import PairDataset
+from ..data.columns import IMAGE
+from ..data.digests import image_digests
+from ..data.lazy_rows import LazyRows
+from ..data.pair_dataset import GridPairs
+from ..modules.grids import grid_cells
+from ..modules.pixels import PIXELS_VERSION
+from .cache import cache_folder, network_digest, stored_rows
 
 
 def grid_features(
@@ -52,24 +55,39 @@ def grid_features(
     return stored_rows(path, len(images), make, block_size, "image features", progress)
 
 
-def grid_cells(hidden: Tensor) -> Tensor:
-    """Pool the output of a vision model to at most 4 x 4 cells.
+def with_grids(
+    model: Any,
+    processor: Any,
+    pairs: PairDataset,
+    device: torch.device | str = "cpu",
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> PairDataset:
+    """Replace pictures by what the frozen vision model of a model makes of them.
+
+    Every distinct picture is read once; other runs with the same pictures reuse the file.
 
     Args:
-        hidden: A feature map (n, channels, height, width), or tokens (n, length, size) that end
-            with a square grid, as in ViT, DINO and CLIP.
+        model: Any model.
+        processor: Its processor.
+        pairs: Pairs of pictures and captions.
+        device: Device of the vision model.
+        cache_dir: Folder of the cache; that of `datasets` by default.
+        progress: Whether to show a progress bar.
 
     Returns:
-        (n, n_cells, size); one cell with the mean of the tokens if they are not a square grid.
+        The pairs with grid cells, or `pairs` if they have no pictures or no vision model is frozen.
     """
-    if hidden.dim() == 3:
-        length, size = hidden.shape[1:]
-        side = math.isqrt(length)
-        if length - side**2 > 8:  # only a few class and register tokens precede a grid
-            return hidden.float().mean(dim=1, keepdim=True)
-        patches = hidden[:, length - side**2 :]  # (n, side * side, size)
-        hidden = patches.transpose(1, 2).reshape(-1, size, side, side)
-    cells = hidden.float()
-    height, width = (min(side, GRID) for side in hidden.shape[2:])
-    cells = functional.adaptive_avg_pool2d(cells, (height, width))
-    return cells.flatten(2).transpose(1, 2)  # (n, n_cells, size)
+    encoder = getattr(model, "frozen_vision_encoder", None)
+    if encoder is None or pairs.visual != IMAGE:
+        return pairs
+    digests = image_digests(pairs.dataset)  # (n_images,)
+    distinct, first_rows, feature_rows = np.unique(digests, return_index=True, return_inverse=True)
+    settings = f"{PIXELS_VERSION} {processor.image_processor.to_json_string()}"
+    name = network_digest(encoder.backbone, distinct, settings)
+    path = cache_folder(cache_dir) / f"{name}-grid.npy"
+    images = LazyRows(lambda rows: pairs.visuals(first_rows[rows].tolist()), len(distinct))
+    features = grid_features(
+        encoder.backbone.to(device), processor, images, path, progress=progress
+    )
+    return GridPairs(pairs.dataset, features, feature_rows, digests)

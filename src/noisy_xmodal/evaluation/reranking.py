@@ -17,6 +17,8 @@ from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
 from ..data import PairDataset
+from ..data.columns import visual_column
+from ..data.lazy_rows import ColumnRows
 from ..entry.errors import load_part
 from ..metrics import metrics_of_ranks, retrieval_metrics, retrieval_ranks
 from ..modules.list_inputs import check_list
@@ -249,7 +251,8 @@ class RerankEvaluator(RetrievalEvaluator):
         key = pairs.dataset._fingerprint
         if key not in self._scores:
             original_device = self.retriever.device
-            images = images_for_model(self.retriever_processor, pairs.images)
+            own = ColumnRows(pairs.dataset, visual_column(pairs.dataset))  # not another model's
+            images = images_for_model(self.retriever_processor, own)
             try:
                 self._scores[key] = score_matrix(
                     self.retriever.to(device),

@@ -28,6 +28,7 @@ from ..models.rcar.configuration_rcar import RcarConfig
 from ..models.two_towers import ForeignTwoTowers, NotTwoTowersError, load_two_towers
 from ..modules import train_word_tokenizer
 from ..modules.adapters import check_peft
+from ..modules.backbones import output_size
 from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from ..modules.text_limits import set_max_length
 from ..options import Rule, settle_unread
@@ -66,16 +67,19 @@ def _encoder_paths(args: Any) -> tuple[str | None, str | None]:
 
 
 def check_encoders(args: Any) -> None:
-    """Refuse a text encoder that does not work, before the data are read.
+    """Refuse encoders that do not work, before the data are read.
 
     Args:
         args: `MatchingArguments` or `SingleStreamArguments`.
 
     Raises:
-        ModelFilesError: If it is another kind of model, or has no tokenizer.
-        ValueError: If its package is not installed.
+        ModelFilesError: If one is another kind of model, or has no tokenizer or image processor.
+        ValueError: If its package is not installed, or its outputs have no size.
     """
-    _, text = _encoder_paths(args)
+    vision, text = _encoder_paths(args)
+    if vision is not None:
+        output_size(load_part(AutoConfig, vision))
+        load_part(AutoImageProcessor, vision, backend="pil")
     if text is not None:
         load_text_config(text)
         load_tokenizer(text)
@@ -92,6 +96,11 @@ def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) 
     """
     vision, text = _encoder_paths(model)
     if "regions" in train.column_names:
+        if vision:
+            raise DatasetError(
+                f"--vision_model_name_or_path {model.vision_model_name_or_path} reads pictures, "
+                "and the dataset has region features: leave the option out, or give pictures."
+            )
         row = train.with_format("numpy")[0]["regions"]
         images = RegionFeatureProcessor(region_size=row.shape[-1])
     elif vision:
@@ -158,7 +167,7 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         targets = ("co_rectify", "rectification", "soft_margin", "curve")
         settle_unread(model, beside, NcrConfig, dict.fromkeys(targets, _OF_TARGETS), choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
-    if model.text_training == "lora":
+    if "lora" in (model.vision_training, model.text_training):
         check_peft()
 
 
@@ -186,6 +195,11 @@ _STREAM_RULES = {
     "text_hidden_layers": _OF_WORDS,
     **dict.fromkeys(("text_training", "stream_start"), _OF_A_TEXT_MODEL),
     **dict.fromkeys(_STREAM_SIZES, _OF_A_FRESH_STREAM),
+    "vision_training": Rule(
+        lambda options: options.vision_model_name_or_path is not None,
+        "there is no pretrained vision model. Give --vision_model_name_or_path too, or leave it "
+        "out.",
+    ),
     **dict.fromkeys(("masking", "mask_probability", "mask_weight"), _MASKS),
     **dict.fromkeys(("refurbishment", "prediction", "mixture"), _REFURBISHES),
     "box_column": Rule(

@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
 from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER
 from ..evaluation import RetrievalEvaluator, store_text_outputs
+from ..evaluation.grids import with_grids
 from ..modules.gathering import gather_batch
 from ..modules.text_limits import TruncationCount, count_truncated, limit_tokens
 from .samplers import PeerPairs
@@ -53,7 +54,7 @@ class PairTask:
     least_batch = 2
 
     def __init__(self, model: Any, args: Any, method: Any, processor: ProcessorMixin) -> None:
-        self.processor, self._args = processor, args
+        self.processor, self._model, self._args = processor, model, args
         self._length_limit = getattr(model, "text_length_limit", None)
         self.collator = PairCollator(processor)
         self.cut_texts: TruncationCount | None = None
@@ -81,14 +82,17 @@ class PairTask:
         self._pairs = pairs
         return pairs
 
-    @staticmethod
-    def _as_pairs(dataset: datasets.Dataset | PairDataset, split: str, minimum: int) -> PairDataset:
+    def _as_pairs(
+        self, dataset: datasets.Dataset | PairDataset, split: str, minimum: int
+    ) -> PairDataset:
         rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
         validate_pairs(rows, split=split, minimum_pairs=minimum)
-        return dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
+        pairs = dataset if isinstance(dataset, PairDataset) else PairDataset(rows)
+        progress = not self._args.disable_tqdm
+        return with_grids(self._model, self.processor, pairs, self._args.device, progress=progress)
 
     def as_samples(self, dataset: datasets.Dataset | PairDataset, split: str) -> PairDataset:
-        """Pairs of rows by the column contract."""
+        """Pairs of rows by the column contract; outputs of a frozen vision model are made once."""
         return dataset if isinstance(dataset, PairDataset) else self._as_pairs(dataset, split, 1)
 
     def evaluator(self) -> RetrievalEvaluator:

@@ -28,6 +28,8 @@ class MatchingConfig(SharedConfig):
     Args:
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
+        vision_training: What is trained of the vision model: "full", "lora" or "frozen", as in
+            `text_training`. The output of a frozen one is pooled to at most 4 x 4 cells.
         region_size: Size of a region's feature vector, if `vision_config` is None.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
         text_training: What is trained of the transformers text encoder: "full", all weights;
@@ -69,14 +71,19 @@ class MatchingConfig(SharedConfig):
             "the model reads pixels, which have no regions. Leave it out.",
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
+        "vision_training": Rule(
+            lambda config: config.vision_config is not None,
+            "the model has no vision model (`vision_config`). Leave it out.",
+        ),
         **dict.fromkeys(("text_training", "words_beside"), _OF_TEXT_MODEL),
         "lora_rank": Rule(
-            lambda config: "lora" in (config.text_training, getattr(config, "vision_training", "")),
+            lambda config: "lora" in (config.vision_training, config.text_training),
             'no encoder is trained by adapters ("lora"). Leave it out.',
         ),
     }
 
     vision_config: PreTrainedConfig | dict | None = None
+    vision_training: Literal["full", "lora", "frozen"] = "full"
     region_size: int = 2048
     text_config: PreTrainedConfig | dict | None = None
     text_training: Literal["full", "lora", "frozen"] = "full"

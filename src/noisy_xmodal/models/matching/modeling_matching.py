@@ -100,7 +100,13 @@ class MatchingModel(MatchingPreTrainedModel):
         self.image_encoder = (
             RegionEncoder(config.region_size, size, config.image_dropout, normalize)
             if config.vision_config is None
-            else VisionEncoder(config.vision_config, size, config.image_dropout, normalize)
+            else VisionEncoder(
+                config.vision_config,
+                size,
+                config.image_dropout,
+                normalize,
+                config.vision_training == "frozen",
+            )
         )
         self.text_encoder = _text_encoder(config)
         self.head = build_similarity(
@@ -116,7 +122,7 @@ class MatchingModel(MatchingPreTrainedModel):
         return [
             self.get_submodule(name)
             for side, name in names.items()
-            if getattr(self.config, f"{side}_training", "full") == "lora"
+            if getattr(self.config, f"{side}_training") == "lora"
         ]
 
     @property
@@ -128,6 +134,12 @@ class MatchingModel(MatchingPreTrainedModel):
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoder reads; None without a limit."""
         return getattr(self.text_encoder, "length_limit", None)
+
+    @property
+    def frozen_vision_encoder(self) -> VisionEncoder | None:
+        """The image encoder, if its vision model is frozen."""
+        encoder = self.image_encoder
+        return encoder if isinstance(encoder, VisionEncoder) and encoder.is_frozen else None
 
     @property
     def frozen_text_encoder(self) -> TransformerTextEncoder | None:
@@ -147,19 +159,18 @@ class MatchingModel(MatchingPreTrainedModel):
 
         Args:
             pixel_values: (n_images, channels, height, width), for a model that reads pixels.
-            regions: (n_images, n_regions, region_size), for a model that reads region features.
+            regions: (n_images, n_regions, region_size), for a model that reads region features; or
+                the cells of a frozen vision model in place of the pixels.
             region_mask: (n_images, n_regions), True where a region is real.
 
         Raises:
             ValueError: If this model does not read inputs of this kind.
         """
-        if self.config.vision_config is None:
-            if regions is None:
-                raise ValueError("this model reads region features: pass `regions`, not pixels.")
-            return self.image_encoder(regions, region_mask)
-        if pixel_values is None:
-            raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
-        return self.image_encoder(pixel_values)
+        if self.config.vision_config is not None:
+            return self.image_encoder(pixel_values, regions, region_mask)
+        if regions is None:
+            raise ValueError("this model reads region features: pass `regions`, not pixels.")
+        return self.image_encoder(regions, region_mask)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""

@@ -5,11 +5,12 @@ Source: Huang et al., NeurIPS 2021, section 3 and the end of 4.2 (the ensemble).
 
 import math
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from ...modules import Encoded, TransformerTextEncoder
+from ...modules import Encoded, TransformerTextEncoder, VisionEncoder
 from .configuration_peers import PeersConfig
 from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
 
@@ -42,18 +43,20 @@ class PeersModel(MatchingPreTrainedModel):
         super().__init__(config)
         self.peer_a = MatchingModel(config.peer_config())
         self.peer_b = MatchingModel(config.peer_config())
-        first, second = self.peer_a.frozen_text_encoder, self.peer_b.frozen_text_encoder
-        if first is not None and second is not None:
-            second.share_backbone(first)
-            self._tie("text_encoder.backbone")
+        tied: dict[str, str] = {}
+        shared: list[str] = []
+        for name in ("image_encoder", "text_encoder"):
+            first, second = (peer.get_submodule(name) for peer in self.peers)
+            if isinstance(first, VisionEncoder | TransformerTextEncoder) and first.is_frozen:
+                cast(Any, second).share_backbone(first)
+                part = f"{name}.backbone"
+                weights = [f"{part}.{weight}" for weight, _ in first.backbone.named_parameters()]
+                tied |= {f"peer_b.{weight}": f"peer_a.{weight}" for weight in weights}
+                shared += [f"peer_b.{part}.{tensor}" for tensor in first.backbone.state_dict()]
+        if tied:
+            self._tied_weights_keys = tied
+            self._keys_to_ignore_on_save = shared  # weights and statistics
         self.post_init()
-
-    def _tie(self, part: str) -> None:
-        """Save a module that both peers use once, as a part of peer A."""
-        names = [f"{part}.{name}" for name in self.peer_a.get_submodule(part).state_dict()]
-        tied = {f"peer_b.{name}": f"peer_a.{name}" for name in names}
-        self._tied_weights_keys = tied
-        self._keys_to_ignore_on_save = list(tied)
 
     def adapted_encoders(self) -> list[nn.Module]:
         """The encoders of both peers that are trained by adapters."""
@@ -73,6 +76,11 @@ class PeersModel(MatchingPreTrainedModel):
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoders read; None without a limit."""
         return self.peer_a.text_length_limit
+
+    @property
+    def frozen_vision_encoder(self) -> VisionEncoder | None:
+        """The image encoder of peer A, if its vision model is frozen; the peers share it."""
+        return self.peer_a.frozen_vision_encoder
 
     @property
     def frozen_text_encoder(self) -> TransformerTextEncoder | None:

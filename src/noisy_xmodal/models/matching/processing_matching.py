@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import numpy as np
 from transformers import BaseImageProcessor, BatchFeature, PreTrainedTokenizerBase, TensorType
 
+from ...modules.grids import GridCells
 from ...modules.image_loading import load_regions
 from ...modules.text_limits import limit_tokens
 from ..processing import options_by_side, picture_inputs, token_inputs
@@ -104,7 +105,8 @@ class MatchingProcessor(SharedProcessor):
 
         Args:
             images: One or several, in any mixture: PIL pictures of any mode, paths of local files,
-                arrays; for region features arrays (n_regions, region_size) or paths of .npy files.
+                arrays; for region features arrays (n_regions, region_size) or paths of .npy files;
+                or one `GridCells` of a frozen vision model for each image.
             text: One caption or several.
             kwargs: Options of the tokenizer and of the image processor under the names that
                 transformers uses: directly, or in `text_kwargs`, `images_kwargs` or
@@ -121,12 +123,19 @@ class MatchingProcessor(SharedProcessor):
         features: dict[str, Any] = {}
         if images is not None and isinstance(self.image_processor, RegionFeatureProcessor):
             features.update(self.image_processor(images, **image_options))
+        elif _are_cells(images):
+            cells = RegionFeatureProcessor(images[0].shape[-1])
+            features.update(cells(images, image_options.get("return_tensors", "pt")))
         elif images is not None:
             features.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
             features.update(token_inputs(self.tokenizer, text, text_options))
             _check_tokens(features.get("attention_mask", ()))
         return BatchFeature(features)
+
+
+def _are_cells(images: Any) -> bool:
+    return isinstance(images, list) and all(isinstance(image, GridCells) for image in images)
 
 
 def _check_tokens(attention_mask: Any) -> None:

@@ -26,6 +26,8 @@ class RcarConfig(SharedConfig):
     Args:
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
+        vision_training: What is trained of the vision model: "full" or "frozen". The output of a
+            frozen one is pooled to at most 4 x 4 cells.
         region_size: Size of a region's feature vector, without its box.
         box_geometry: What the model reads of a region's box: "none"; "5d", the corners and area;
             "7d", width and height too. With "5d" and "7d" each region ends with its corners (left,
@@ -74,9 +76,12 @@ class RcarConfig(SharedConfig):
         *("negatives_per_positive", "negative_side", "masking", "mask_probability", "mask_weight"),
         *("refurbishment", "prediction", "mixture", "loss_range"),
     )
-    rules: ClassVar[Mapping[str, Rule]] = {"region_size": MatchingConfig.rules["region_size"]}
+    rules: ClassVar[Mapping[str, Rule]] = {
+        name: MatchingConfig.rules[name] for name in ("region_size", "vision_training")
+    }
 
     vision_config: PreTrainedConfig | dict | None = None
+    vision_training: Literal["full", "frozen"] = "full"
     region_size: int = 2048
     box_geometry: Literal["none", "5d", "7d"] = "none"
     text_config: PreTrainedConfig | dict | None = None

@@ -104,7 +104,13 @@ class RcarModel(SharedModel):
         self.image_encoder = (
             RegionEncoder(config.region_size, size, config.image_dropout, normalize=False)
             if config.vision_config is None
-            else VisionEncoder(config.vision_config, size, config.image_dropout, normalize=False)
+            else VisionEncoder(
+                config.vision_config,
+                size,
+                config.image_dropout,
+                normalize=False,
+                is_frozen=config.vision_training == "frozen",
+            )
         )
         if config.box_size:
             self.box_projection = nn.Linear({"5d": 5, "7d": 7}[config.box_geometry], size)
@@ -163,6 +169,12 @@ class RcarModel(SharedModel):
         return self.text_encoder if self.text_encoder.is_frozen else None
 
     @property
+    def frozen_vision_encoder(self) -> VisionEncoder | None:
+        """The image encoder, if its vision model is frozen."""
+        encoder = self.image_encoder
+        return encoder if isinstance(encoder, VisionEncoder) and encoder.is_frozen else None
+
+    @property
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoder reads; None without a limit."""
         return self.text_encoder.length_limit
@@ -180,20 +192,19 @@ class RcarModel(SharedModel):
         Args:
             pixel_values: (n_images, channels, height, width), for a model that reads pixels.
             regions: (n_images, n_regions, region_size), for a model that reads region features;
-                with box geometry each region ends with four more numbers.
+                with box geometry each region ends with four more numbers; or the cells of a frozen
+                vision model in place of the pixels.
             region_mask: (n_images, n_regions), True where a region is real.
 
         Raises:
             ValueError: If this model does not read inputs of this kind.
         """
-        if self.config.vision_config is None:
-            if regions is None:
-                raise ValueError("this model reads region features: pass `regions`, not pixels.")
-            tokens, mask = self._encode_regions(regions, region_mask)
-        elif pixel_values is None:
-            raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
+        if self.config.vision_config is not None:
+            tokens, mask = self.image_encoder(pixel_values, regions, region_mask)
+        elif regions is None:
+            raise ValueError("this model reads region features: pass `regions`, not pixels.")
         else:
-            tokens, mask = self.image_encoder(pixel_values)
+            tokens, mask = self._encode_regions(regions, region_mask)
         return Encoded(self.dropout(self.image_norm(tokens + self.modality.weight[0])), mask)
 
     def _encode_regions(self, regions: Tensor, mask: Tensor | None) -> Encoded:
