@@ -6,14 +6,23 @@ import datasets
 import numpy as np
 from PIL import Image
 from transformers import (
+    AutoModel,
+    BaseImageProcessor,
     BertConfig,
     BertModel,
     CLIPConfig,
     CLIPImageProcessorPil,
     PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     ResNetConfig,
     ResNetModel,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
     SiglipConfig,
+    SiglipImageProcessorPil,
+    VisionTextDualEncoderConfig,
+    ViTConfig,
     ViTImageProcessorPil,
 )
 
@@ -30,7 +39,7 @@ TEXT |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 VISION = SIZES | {"image_size": 32, "patch_size": 16}
 
 #: Width of the vectors that each backbone gives.
-WIDTHS = {"clip": 10, "siglip": 16}
+WIDTHS = {"clip": 10, "siglip": 16, "siglip2": 16, "dual": 10}
 
 CAPTIONS = ["a red cat", "one blue dog", "the old cat", "a small bird", "one red bird"]
 
@@ -49,11 +58,42 @@ def save_encoders(folder: Path) -> tuple[str, str]:
 
 
 def backbone_config(kind: str) -> PreTrainedConfig:
-    """A config of "clip" or "siglip"."""
+    """A config of "clip", "siglip", "siglip2" or "dual" (a ViT and a BERT put together)."""
     if kind == "clip":
         return CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=WIDTHS["clip"])
-    text = TEXT | {"hidden_size": 24, "projection_size": WIDTHS["siglip"]}
-    return SiglipConfig(text_config=text, vision_config=VISION)
+    if kind == "dual":
+        return VisionTextDualEncoderConfig.from_vision_text_configs(
+            ViTConfig(**VISION), BertConfig(**TEXT), projection_dim=WIDTHS["dual"]
+        )
+    text = TEXT | {"hidden_size": 24, "projection_size": WIDTHS[kind]}
+    if kind == "siglip":
+        return SiglipConfig(text_config=text, vision_config=VISION)
+    vision = SIZES | {"patch_size": 16, "num_patches": 4}
+    return Siglip2Config(text_config=text, vision_config=vision)
+
+
+def image_processor(kind: str) -> BaseImageProcessor:
+    """An image processor of that backbone."""
+    if kind == "siglip2":
+        return Siglip2ImageProcessorPil(patch_size=16, max_num_patches=4)
+    if kind == "siglip":
+        return SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    return CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def word_tokenizer(max_length: int = 12) -> PreTrainedTokenizerBase:
+    """A tokenizer of the words of `CAPTIONS`."""
+    return train_word_tokenizer(CAPTIONS, max_length=max_length)
+
+
+def save_backbone(kind: str, folder: Path) -> PreTrainedModel:
+    """A random model of transformers, saved with a tokenizer that has no limit of its own."""
+    model = AutoModel.from_config(backbone_config(kind))
+    model.logit_scale.data.fill_(1.5)
+    model.save_pretrained(folder)
+    image_processor(kind).save_pretrained(folder)
+    word_tokenizer(max_length=10**9).save_pretrained(folder)
+    return model.eval()
 
 
 def picture_processor(max_length: int = 12, **options: float) -> CommonSpaceProcessor:
@@ -61,7 +101,7 @@ def picture_processor(max_length: int = 12, **options: float) -> CommonSpaceProc
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     return CommonSpaceProcessor(
         CLIPImageProcessorPil(**sizes, **options),
-        train_word_tokenizer(CAPTIONS, max_length=max_length),
+        word_tokenizer(max_length),
     )
 
 

@@ -23,7 +23,7 @@ def test_collates_regions(regions_dataset: datasets.Dataset) -> None:
     batch = PairCollator(processor)(PairDataset(regions_dataset).__getitems__([6, 1]))
     assert [image.shape for image in processor.images] == [(4, 4), (1, 4)]
     assert processor.text == ["pair 6", "pair 1"]
-    assert processor.kwargs == {"padding": True, "return_tensors": "pt"}
+    assert processor.kwargs == {"return_tensors": "pt"}
     assert set(batch) == {"input_ids", "pair_id", "image_row"}
     assert batch["pair_id"].tolist() == [6, 1]
     assert batch["image_row"].tolist() == [3, 0]

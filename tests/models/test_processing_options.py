@@ -16,8 +16,7 @@ from noisy_xmodal import (
     RegionFeatureProcessor,
     train_word_tokenizer,
 )
-from noisy_xmodal.models.two_towers import ForeignProcessor
-from tiny_backbones import CAPTIONS, backbone_config, pictures
+from tiny_backbones import CAPTIONS, pictures
 
 SMALL = {"height": 16, "width": 16}
 TEXTS = ["a red cat", "one blue dog the old bird"]
@@ -27,10 +26,6 @@ OWN = [MatchingProcessor, NcrProcessor, RcarProcessor, CommonSpaceProcessor, Dmc
 def parts() -> tuple[Any, Any]:
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     return CLIPImageProcessorPil(**sizes), train_word_tokenizer(CAPTIONS, max_length=12)
-
-
-def foreign(image_processor: Any, tokenizer: Any) -> ForeignProcessor:
-    return ForeignProcessor(CLIPProcessor(image_processor, tokenizer), backbone_config("clip"))
 
 
 def floats() -> list[torch.Tensor]:
@@ -65,10 +60,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("make", [*OWN, foreign])
+@pytest.mark.parametrize("make", OWN)
 def test_options_do_what_they_do_to_a_processor_of_transformers(make: Any, options: dict) -> None:
-    if make is foreign and options.get("return_token_type_ids") is None:
-        options = options | {"return_token_type_ids": False}
     defaults = {"padding": True, "truncation": True, "return_token_type_ids": False}
     own_text = options.get("text_kwargs", {})
     known = {name: value for name, value in defaults.items() if name not in own_text}
@@ -83,7 +76,7 @@ def test_options_do_what_they_do_to_a_processor_of_transformers(make: Any, optio
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
 
-@pytest.mark.parametrize("make", [*OWN, foreign])
+@pytest.mark.parametrize("make", OWN)
 def test_numbers_from_0_to_1_are_not_scaled_twice(make: Any) -> None:
     processor = make(*parts())
     expected = processor(images=pictures(2))["pixel_values"]
@@ -128,7 +121,7 @@ def test_a_text_alone_stays_alone_without_tensors() -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("make", [MatchingProcessor, CommonSpaceProcessor, foreign])
+@pytest.mark.parametrize("make", [MatchingProcessor, CommonSpaceProcessor])
 def test_what_has_no_meaning_is_refused(make: Any, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(*parts())(**({"images": pictures(1), "text": TEXTS} | options))

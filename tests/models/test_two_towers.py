@@ -1,5 +1,6 @@
 """Models of this library and of transformers in one form, against what transformers computes."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +10,10 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoProcessor,
+    AutoTokenizer,
     BertConfig,
     BertModel,
-    CLIPImageProcessorPil,
-    CLIPModel,
-    CLIPProcessor,
-    PreTrainedModel,
-    SiglipImageProcessorPil,
-    SiglipModel,
-    SiglipProcessor,
 )
 
 from noisy_xmodal import (
@@ -32,81 +28,66 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.evaluation.scoring import score_matrix
 from noisy_xmodal.models.two_towers import (
-    ForeignProcessor,
     NotTwoTowersError,
     load_two_towers,
     logit_scale_of,
+    two_tower_processor,
 )
 from noisy_xmodal.modules.text_limits import TruncationCount, count_truncated
-from tiny_backbones import CAPTIONS, backbone_config, picture_processor, pictures
+from tiny_backbones import (
+    CAPTIONS,
+    WIDTHS,
+    backbone_config,
+    image_processor,
+    pictures,
+    save_backbone,
+)
 from tiny_rcar import rcar_config
 
 LONG = "a red cat " * 9
 
 
-def saved(kind: str, folder: Path) -> PreTrainedModel:
-    """A random model of transformers, saved with a tokenizer that knows no limit."""
-    tokenizer = train_word_tokenizer(CAPTIONS, max_length=10**9)
-    sizes = {"height": 32, "width": 32}
-    if kind == "clip":
-        images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=sizes)
-        model, processor = CLIPModel(backbone_config(kind)), CLIPProcessor(images, tokenizer)
-    else:
-        model = SiglipModel(backbone_config(kind))
-        processor = SiglipProcessor(SiglipImageProcessorPil(size=sizes), tokenizer)
-    model.logit_scale.data.fill_(1.5)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return model.eval()
-
-
-@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("kind", WIDTHS)
 def test_scores_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
-    theirs = saved(kind, tmp_path)
+    theirs = save_backbone(kind, tmp_path)
     model, processor = load_two_towers(tmp_path)
     assert not model.training
     images = [*pictures(2), pictures(3)[2].convert("L")]
     texts = ["a red cat", LONG, "one bird"]
     scores = score_matrix(model, processor, images, texts, block_size=2)
 
-    length = 12  # what the config's positions allow
-    padding = "max_length" if kind == "siglip" else True
-    inputs = processor.processor(
-        images=[image.convert("RGB") for image in images],
-        text=texts,
-        padding=padding,
-        truncation=True,
-        max_length=length,
-        return_tensors="pt",
-    )
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    length = {"truncation": True, "max_length": 12}  # what the config's positions allow
+    padding = "max_length" if "siglip" in kind else True
+    inputs = dict(tokenizer(texts, padding=padding, return_tensors="pt", **length))
+    rgb = [image.convert("RGB") for image in images]
+    inputs |= image_processor(kind)(rgb, return_tensors="pt")
     with torch.no_grad():
         logits = theirs(**inputs).logits_per_image  # (3, 3)
-    bias = theirs.logit_bias.item() if kind == "siglip" else 0.0
-    np.testing.assert_allclose(scores * model.logit_scale + bias, logits, atol=1e-4)
-    assert model.logit_scale == pytest.approx(math.exp(1.5))
+    bias = theirs.logit_bias.item() if "siglip" in kind else 0.0
+    np.testing.assert_allclose(scores * logit_scale_of(model) + bias, logits, atol=1e-4)
+    assert logit_scale_of(model) == pytest.approx(math.exp(1.5))
 
 
 def test_siglip_is_padded_to_the_full_length_and_clip_to_the_longest(tmp_path: Path) -> None:
-    saved("clip", tmp_path / "clip")
-    saved("siglip", tmp_path / "siglip")
     lengths = {}
     for kind in ("clip", "siglip"):
+        save_backbone(kind, tmp_path / kind)
         _, processor = load_two_towers(tmp_path / kind)
-        lengths[kind] = [
-            processor(text=text)["input_ids"].shape[1] for text in (["red cat"], "red cat", [LONG])
-        ]
-        assert count_truncated(processor, ["red cat", LONG, "dog"]) == TruncationCount(1, 3, 12)
+        processor.save_pretrained(tmp_path / "processor")
+        for one in (processor, AutoProcessor.from_pretrained(tmp_path / "processor")):
+            lengths[kind] = [
+                one(text=text)["input_ids"].shape[1] for text in (["red cat"], "red cat", [LONG])
+            ]
+            assert count_truncated(one, ["red cat", LONG, "dog"]) == TruncationCount(1, 3, 12)
     assert lengths == {"clip": [4, 4, 12], "siglip": [12, 12, 12]}
 
 
-def test_the_wrapper_keeps_the_protocol(tmp_path: Path) -> None:
-    saved("clip", tmp_path)
+def test_a_model_of_transformers_is_a_backbone_that_shares_its_weights(tmp_path: Path) -> None:
+    save_backbone("clip", tmp_path)
     model, processor = load_two_towers(str(tmp_path))
     assert model.is_two_tower
     assert model.device == torch.device("cpu")
-    assert model.train().training
-    assert model.model.training
-    assert not model.eval().training
     vectors = model.get_image_features(**processor(images=pictures(3)))
     np.testing.assert_allclose(vectors.detach().norm(dim=-1), np.ones(3), atol=1e-6)
     pictures(1)[0].save(tmp_path / "p.png")
@@ -114,27 +95,15 @@ def test_the_wrapper_keeps_the_protocol(tmp_path: Path) -> None:
     torch.testing.assert_close(by_path, vectors[:1])
     with pytest.raises(ValueError, match="`images`, `text` or both"):
         processor()
-    assert set(model.state_dict()) == set(model.model.state_dict())
+    assert all(name.startswith("backbone.") for name in model.state_dict())
 
 
-def test_tensors_are_taken_where_a_model_gives_them() -> None:
-    class Gives(torch.nn.Module):
-        config = None
-        shape: tuple[int, ...] = (2, 3)
-
-        def get_image_features(self) -> torch.Tensor:
-            return torch.full(self.shape, 2.0)
-
-    from noisy_xmodal.models.two_towers import ForeignTwoTowers
-
-    inner = Gives()
-    found = ForeignTwoTowers(inner).get_image_features()
-    torch.testing.assert_close(found, torch.full((2, 3), 3**-0.5))
-    inner.shape = (2, 5, 3)
-    with pytest.raises(NotTwoTowersError, match=r"Gives gives \(2, 5, 3\)"):
-        ForeignTwoTowers(inner).get_image_features()
-    with pytest.raises(ValueError, match="no learned temperature"):
-        logit_scale_of(ForeignTwoTowers(inner))
+def test_a_folder_of_sentence_transformers_has_its_clip_inside(tmp_path: Path) -> None:
+    theirs = save_backbone("clip", tmp_path / "0_CLIPModel")
+    modules = [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "models.CLIPModel"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    model, _ = load_two_towers(tmp_path)
+    assert torch.equal(model.backbone.visual_projection.weight, theirs.visual_projection.weight)
 
 
 def test_own_models_come_as_they_are(
@@ -182,9 +151,10 @@ def test_a_model_of_feature_vectors_is_refused(tmp_path: Path) -> None:
         load_two_towers(tmp_path)
 
 
-def test_a_tokenizer_with_a_limit_keeps_it() -> None:
-    shared = picture_processor(max_length=5)
+def test_a_tokenizer_with_a_limit_keeps_it(tmp_path: Path) -> None:
+    save_backbone("clip", tmp_path)
+    train_word_tokenizer(CAPTIONS, max_length=5).save_pretrained(tmp_path)
     config = backbone_config("clip")
-    assert ForeignProcessor(shared, config).max_length == 5
+    assert two_tower_processor(str(tmp_path), config).tokenizer.model_max_length == 5
     config.text_config.max_position_embeddings = 4
-    assert ForeignProcessor(shared, config).max_length == 4
+    assert two_tower_processor(str(tmp_path), config).tokenizer.model_max_length == 4

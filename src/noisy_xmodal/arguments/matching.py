@@ -40,6 +40,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+#: Learning rate of a backbone: that of a recipe destroys pretrained weights.
+BACKBONE_LEARNING_RATE = 1e-5
+
 
 @dataclass
 class MatchingArguments:
@@ -86,6 +89,15 @@ class MatchingArguments:
     )
     normalize_tokens: bool = field(
         default=True, metadata={"help": "Give every region and word unit length before the head."}
+    )
+    backbone_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Pretrained two-tower model, such as CLIP or SigLIP, as the network: its own "
+            "encoders, projections and temperature, trained at --learning_rate 1e-5 by default. Or "
+            "VISION+TEXT, such as imagenet+minilm, with new projections: "
+            "--encoder_learning_rate is then 1e-5 by default."
+        },
     )
     vision_model_name_or_path: str | None = field(
         default=None,

@@ -16,8 +16,8 @@ class PairCollator:
     """Collates the items of a `PairDataset`.
 
     Attributes:
-        processor: Called as `processor(images=..., text=..., padding=True, return_tensors="pt")`
-            with a list of pictures, or of (n_regions, dim) arrays, and a list of captions.
+        processor: Called as `processor(images=..., text=..., return_tensors="pt")` with a list of
+            pictures, or of (n_regions, dim) arrays, and a list of captions, which it pads.
     """
 
     processor: Callable[..., Mapping[str, Any]]
@@ -34,16 +34,13 @@ class PairCollator:
         """
         if not items:
             raise ValueError("PairCollator got no items: a batch has at least one pair.")
-        options = {"padding": True, "return_tensors": "pt"}
-        captions = [item[CAPTION] for item in items]
+        inputs = {"text": [item[CAPTION] for item in items], "return_tensors": "pt"}
         visual = next((name for name in (REGIONS, IMAGE) if name in items[0]), None)
         if visual is not None:
-            batch = dict(
-                self.processor(images=[item[visual] for item in items], text=captions, **options)
-            )
+            batch = dict(self.processor(images=[item[visual] for item in items], **inputs))
         else:
             names = [name for name in items[0] if name not in (CAPTION, *ID_COLUMNS)]
-            batch = dict(self.processor(text=captions, **options))
+            batch = dict(self.processor(**inputs))
             batch |= {name: torch.stack([item[name] for item in items]) for name in names}
         for name in ID_COLUMNS:
             if name in items[0]:

@@ -296,7 +296,8 @@ def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if results.get("task") == "classes":
         backbone = results["arguments"].get("backbone_name_or_path")
         return "vectors" if backbone is None else "pictures"
-    return "regions" if config and config.get("vision_config") is None else "pictures"
+    reads_pictures = any(config.get(name) for name in ("vision_config", "backbone_config"))
+    return "regions" if config and not reads_pictures else "pictures"
 
 
 def _protocol_rows(protocol: Mapping[str, Any] | None) -> dict[str, str]:

@@ -70,8 +70,9 @@ def _export_problem(model: Any, processor: Any) -> str | None:
             f"{reason} and has no vector for either alone. Models with vectors are DMCM and other "
             'common-space models, and matching models with `similarity="cosine"`.'
         )
-    raw = config.backbone_config if hasattr(config, "backbone_config") else config.vision_config
-    if raw is None or getattr(processor, "reads_vectors_only", False):
+    names = ("backbone_config", "vision_config")
+    reads_raw = any(getattr(config, name, None) is not None for name in names)
+    if not reads_raw or getattr(processor, "reads_vectors_only", False):
         return (
             "it takes feature vectors, but sentence-transformers passes images and texts. Train a "
             "model with a backbone or a vision model."

@@ -16,23 +16,28 @@ from transformers import (
 from ..arguments.labels import CONSTANTS as LABEL_CONSTANTS
 from ..arguments.labels import METHOD_RULES
 from ..data import DatasetError, noise_protocol
+from ..data.columns import REGIONS
 from ..entry.errors import load_part
 from ..entry.options import json_option
 from ..models.common_space.processing_common_space import CommonSpaceProcessor
 from ..models.encoder_pair.modeling_encoder_pair import EncoderPairModel
 from ..models.encoder_pair.names import encoder_names, load_encoder_pair
 from ..models.matching.configuration_matching import MatchingConfig
+from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import RegionFeatureProcessor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..models.rcar.configuration_rcar import RcarConfig
-from ..models.two_towers import ForeignTwoTowers, NotTwoTowersError, load_two_towers
+from ..models.rcar.processing_rcar import RcarProcessor
+from ..models.sharing import Installed
+from ..models.two_towers import NotTwoTowersError, load_two_towers
 from ..modules import train_word_tokenizer
 from ..modules.adapters import check_peft
 from ..modules.backbones import output_size
 from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from ..modules.text_limits import set_max_length
-from ..options import Rule, settle_unread
+from ..options import Rule, settle_unread, unread
 from ..training.script import Choice
+from .backbone_options import open_backbone, settle_backbone, try_backbone
 from .building import PARTS, build_pair_model, network_config
 from .dmcm import Dmcm
 
@@ -95,30 +100,36 @@ def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) 
         model: `MatchingArguments` or `SingleStreamArguments`.
     """
     vision, text = _encoder_paths(model)
-    if "regions" in train.column_names:
-        if vision:
-            raise DatasetError(
-                f"--vision_model_name_or_path {model.vision_model_name_or_path} reads pictures, "
-                "and the dataset has region features: leave the option out, or give pictures."
-            )
-        row = train.with_format("numpy")[0]["regions"]
+    kind = PARTS[network_config(choice.method)][1]
+    backbone = open_backbone(model)
+    if REGIONS in train.column_names:
+        for option in ("vision_model_name_or_path", "backbone_name_or_path"):
+            if name := getattr(model, option, None):
+                raise DatasetError(
+                    f"--{option} {name} reads pictures, and the dataset has region features: leave "
+                    "the option out, or give pictures."
+                )
+        row = train.with_format("numpy")[0][REGIONS]
         images = RegionFeatureProcessor(region_size=row.shape[-1])
     elif vision:
         images = load_part(AutoImageProcessor, vision, backend="pil")
     else:
         images = ViTImageProcessorPil(size={"height": 64, "width": 64})
-    config_class = network_config(choice.method)
+    if backbone is not None:
+        own = backbone.processor
+        set_max_length(own.tokenizer, data.max_seq_length)
+        return kind(own.image_processor, own.tokenizer, own.padding)
     if text:
         tokenizer = load_tokenizer(text)
         tokenizer.padding_side = "right"  # as word-level encoders read texts
         set_max_length(tokenizer, data.max_seq_length)
     else:
         captions = (caption for row in train["captions"] for caption in row)
-        masks = {"mask": True} if config_class is RcarConfig else {}
+        masks = {"mask": True} if kind is RcarProcessor else {}
         tokenizer = train_word_tokenizer(
             captions, data.min_word_frequency, max_length=data.max_seq_length, **masks
         )
-    return PARTS[config_class][1](images, tokenizer)
+    return kind(images, tokenizer)
 
 
 def _vision_config(processor: Any, name: str | None, hidden_sizes: list[int]) -> Any:
@@ -136,7 +147,10 @@ def _vision_config(processor: Any, name: str | None, hidden_sizes: list[int]) ->
 
 
 _OF_WORDS = Rule(
-    lambda options: options.text_model_name_or_path is None,
+    lambda options: (
+        options.text_model_name_or_path is None
+        and getattr(options, "backbone_name_or_path", None) is None
+    ),
     "the text encoder is a pretrained one, which has words of its own. Leave it out.",
 )
 _OF_TARGETS = Rule(
@@ -157,6 +171,7 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         ValueError: If a person typed one.
     """
     beside = {
+        "backbone_config": settle_backbone(model, training, choice),
         "vision_config": model.vision_model_name_or_path,
         "text_config": model.text_model_name_or_path,
         "robust": training.robust,
@@ -169,6 +184,10 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
     if "lora" in (model.vision_training, model.text_training):
         check_peft()
+    if beside["backbone_config"] is not None:
+        idle = unread(vars(model) | beside, {}, MatchingConfig.rules)
+        for name in idle.keys() & vars(model).keys():
+            setattr(model, name, None)  # the record of a run lists what was read
 
 
 _MASKS = Rule(
@@ -262,6 +281,27 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
         args: `MatchingArguments`.
     """
     names = _encoder_paths(args)
+    shape = _field_names(MatchingConfig)
+    constants = constant_fields(choice, _options_in(args, _field_names(NcrConfig) - shape), args)
+    backbone = open_backbone(args)
+    fields = (
+        _encoder_fields(processor, args, names)
+        if backbone is None
+        else {"backbone_config": backbone.config}
+    )
+    model = build_pair_model(choice.name, **fields, **constants)
+    for network in getattr(model, "peers", (model,)):
+        network.load_backbones(*names)
+        if backbone is not None:
+            backbone.load_weights(network)
+    if backbone is not None:
+        processor.limit_text(model.text_length_limit)
+        try_backbone(model, processor, backbone.name)
+    return model
+
+
+def _encoder_fields(processor: Any, args: Any, names: tuple[str | None, ...]) -> dict[str, Any]:
+    """The fields of a `MatchingConfig` that options set, for a model of parts."""
     vision = None
     if not isinstance(processor.image_processor, RegionFeatureProcessor):
         vision = _vision_config(processor, names[0], [32, 64, 128])
@@ -269,14 +309,9 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
     sizes = {} if vision else {"region_size": processor.image_processor.region_size}
     has_words = text is None or args.words_beside
     sizes |= {"vocab_size": len(processor.tokenizer)} if has_words else {}
-    shape = _field_names(MatchingConfig)
-    fields = _options_in(args, shape - {"method", "method_options"}) | sizes
-    fields |= constant_fields(choice, _options_in(args, _field_names(NcrConfig) - shape), args)
+    fields = _options_in(args, _field_names(MatchingConfig) - {"method", "method_options"})
     fields["similarity_options"] = json_option("similarity_options", args.similarity_options)
-    model = build_pair_model(choice.name, **fields, vision_config=vision, text_config=text)
-    for network in getattr(model, "peers", (model,)):
-        network.load_backbones(*names)
-    return model
+    return fields | sizes | {"vision_config": vision, "text_config": text}
 
 
 def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
@@ -351,12 +386,13 @@ def load_label_backbone(args: Any) -> Any:
     if pair is not None:
         return load_encoder_pair(*pair)[0]
     model = load_two_towers(name)[0]
-    if not isinstance(model, ForeignTwoTowers | EncoderPairModel):
+    model = model.backbone if isinstance(model, MatchingModel) else model
+    if model is None or (isinstance(model, Installed) and not isinstance(model, EncoderPairModel)):
         raise NotTwoTowersError(
-            f"--backbone_name_or_path {name} is a {type(model).__name__}, which a method of this "
+            f"--backbone_name_or_path {name} is a model that a method of this "
             "library trained: give a pretrained model such as CLIP, or imagenet+minilm."
         )
-    return getattr(model, "model", model)
+    return model
 
 
 def build_label_processor(choice: Choice, args: Any) -> CommonSpaceProcessor:

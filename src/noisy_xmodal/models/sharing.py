@@ -157,6 +157,14 @@ class SharedModel(Installed, PreTrainedModel):
 
     supports_gradient_checkpointing = True
 
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save the model with the names of its weights; see `PreTrainedModel.save_pretrained`.
+
+        By default transformers saves weights of ViT and others under names of its older versions,
+        which a trainer that reads a checkpoint into a model does not find.
+        """
+        super().save_pretrained(save_directory, **{"save_original_format": False} | kwargs)
+
     @classmethod
     def is_custom_code(cls) -> bool:
         """False, because `_init_weights` of these classes never overwrites loaded weights.

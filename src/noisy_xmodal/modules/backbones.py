@@ -47,7 +47,7 @@ def load_backbone(encoder: nn.Module, name: str | Path | None, config: PreTraine
     """Load pretrained weights into the backbone of an encoder.
 
     Args:
-        encoder: A `VisionEncoder` or `TransformerTextEncoder`.
+        encoder: A module with a `backbone`, such as a `VisionEncoder`.
         name: Name or folder of a pretrained model of the config's type; None loads nothing.
         config: The configuration of the backbone.
 
@@ -78,4 +78,4 @@ def pretrained_backbone(name: str | Path, config: PreTrainedConfig) -> PreTraine
                 f"{name} has the {field} {actual!r} and the model's config {expected!r}: build the "
                 "model with AutoConfig.from_pretrained of the same name."
             )
-    return load_part(AutoModel, name, config=config)
+    return load_part(AutoModel, name, config=config, use_safetensors=True)

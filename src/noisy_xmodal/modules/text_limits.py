@@ -46,10 +46,9 @@ def token_limit(processor: Any) -> int | None:
     """Maximum number of tokens of a text; None without a limit.
 
     Args:
-        processor: A processor with a tokenizer. Its own `max_length` takes precedence over the
-            tokenizer's.
+        processor: A processor with a tokenizer.
     """
-    limit = getattr(processor, "max_length", None) or processor.tokenizer.model_max_length
+    limit = processor.tokenizer.model_max_length
     return None if limit >= _NO_LIMIT else int(limit)
 
 

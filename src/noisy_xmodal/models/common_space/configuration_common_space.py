@@ -7,19 +7,9 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...modules.tower_outputs import vector_sizes
 from ...options import Rule
 from ..sharing import SharedConfig
-
-
-def _vector_sizes(backbone: PreTrainedConfig) -> tuple[int, int]:
-    """Sizes of the image vectors and of the text vectors of a two-tower model."""
-    sizes: tuple[int, int] | None = getattr(backbone, "vector_sizes", None)
-    if sizes is not None:  # a pair of encoders
-        return sizes
-    size: int | None = getattr(backbone, "projection_dim", None)
-    if size is None:  # SigLIP projects to the width of its vision tower
-        size = backbone.vision_config.hidden_size
-    return size, size
 
 
 def _vectors(side: int) -> Rule:
@@ -27,7 +17,7 @@ def _vectors(side: int) -> Rule:
     return Rule(
         lambda config: (
             config.backbone_config is None
-            or getattr(config, name) == _vector_sizes(config.backbone_config)[side]
+            or getattr(config, name) == vector_sizes(config.backbone_config)[side]
         ),
         "the backbone sets the size of the vectors. Leave it out.",
     )
@@ -114,7 +104,7 @@ class CommonSpaceConfig(SharedConfig):
         super().__post_init__(**kwargs)
         self.hidden_sizes = list(self.hidden_sizes)
         if isinstance(self.backbone_config, PreTrainedConfig):
-            self.image_size, self.text_size = _vector_sizes(self.backbone_config)
+            self.image_size, self.text_size = vector_sizes(self.backbone_config)
 
     def validate_sizes(self) -> None:
         """Reject sizes that are not valid for any model."""

@@ -7,7 +7,7 @@ SDML, DSCMR or DCCA. The output has CLIP's field names.
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from ...entry.errors import load_part
 from ...modules.gathering import gather_batch
+from ...modules.tower_outputs import tower_vectors
 from ...modules.towers import (
     FeatureScaling,
     LinearProjection,
@@ -161,7 +162,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             return self._check_shape(image_features, "image_features", self.config.image_size)
         if pixel_values is None:
             raise ValueError(f"pass {self._input_names('image_features', 'pixel_values')}.")
-        return self._backbone_features("get_image_features", pixel_values=pixel_values)
+        return self._backbone_features("image", pixel_values=pixel_values)
 
     def text_features_of(
         self,
@@ -183,9 +184,7 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             return self._check_shape(text_features, "text_features", self.config.text_size)
         if input_ids is None:
             raise ValueError(f"pass {self._input_names('text_features', 'input_ids')}.")
-        return self._backbone_features(
-            "get_text_features", input_ids=input_ids, attention_mask=attention_mask
-        )
+        return self._backbone_features("text", input_ids=input_ids, attention_mask=attention_mask)
 
     def _input_names(self, vectors: str, raw: str) -> str:
         return f"`{vectors}`" if self.backbone is None else f"`{raw}` or `{vectors}`"
@@ -197,15 +196,14 @@ class CommonSpaceModel(CommonSpacePreTrainedModel):
             )
         return features
 
-    def _backbone_features(self, function: str, **inputs: Tensor | None) -> Tensor:
+    def _backbone_features(self, side: Literal["image", "text"], **inputs: Tensor | None) -> Tensor:
         if self.backbone is None:
             raise ValueError(
                 "this model reads feature vectors, not pictures and texts: pass `image_features` "
                 "and `text_features`."
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_backbone):
-            output: Any = getattr(self.backbone, function)(**inputs)
-        return output if isinstance(output, Tensor) else output.pooler_output  # (n, projection)
+            return tower_vectors(self.backbone, side, **inputs)  # (n, projection)
 
     # From feature vectors to the common space
 

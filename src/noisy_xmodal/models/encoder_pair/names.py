@@ -38,6 +38,31 @@ def encoder_names(name: str | os.PathLike[str]) -> tuple[str, str] | None:
     return names[0], names[1]
 
 
+def encoder_pair_parts(
+    vision: str, text: str, projection_size: int | None = None
+) -> tuple[EncoderPairConfig, EncoderPairProcessor]:
+    """The config and the processor of a pair of encoders, whose weights are not read.
+
+    Args:
+        vision: See `load_encoder_pair` for this and the next two.
+        text: Name of a text model.
+        projection_size: Size of the joint space.
+
+    Raises:
+        OSError: If a config, the tokenizer or the image processor is missing or damaged.
+    """
+    folder = encoder_path(vision)
+    vision_config = load_part(AutoConfig, folder)
+    config = EncoderPairConfig(
+        vision_config=getattr(vision_config, "vision_config", vision_config),
+        text_config=load_text_config(text),
+        projection_size=projection_size,
+    )
+    images = load_part(AutoImageProcessor, folder, backend="pil")
+    processor = EncoderPairProcessor(images, load_tokenizer(text))
+    return config, processor
+
+
 def load_encoder_pair(
     vision: str, text: str, projection_size: int | None = None
 ) -> tuple[EncoderPairModel, EncoderPairProcessor]:
@@ -58,20 +83,9 @@ def load_encoder_pair(
         OSError: If a model, its tokenizer or its image processor is missing or damaged.
         ValueError: If a model has no output of the kind that is needed.
     """
-    folders = encoder_path(vision), encoder_path(text)
-    vision_config, text_config = load_part(AutoConfig, folders[0]), load_text_config(text)
-    processor = EncoderPairProcessor(
-        load_part(AutoImageProcessor, folders[0], backend="pil"),
-        load_tokenizer(text),
-    )
-    model = EncoderPairModel(
-        EncoderPairConfig(
-            vision_config=getattr(vision_config, "vision_config", vision_config),
-            text_config=text_config,
-            projection_size=projection_size,
-        )
-    ).eval()
-    model.load_encoders(*folders)
+    config, processor = encoder_pair_parts(vision, text, projection_size)
+    model = EncoderPairModel(config).eval()
+    model.load_encoders(encoder_path(vision), encoder_path(text))
     processor.limit_text(model.text_length_limit)
     _check_outputs(model, processor)
     return model, processor

@@ -1,6 +1,7 @@
 """Configuration of a matching model: two encoders and a similarity head."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -8,16 +9,23 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from ...modules.similarity import check_options
+from ...modules.tower_outputs import vector_sizes
 from ...options import Rule
 from ..sharing import SharedConfig
 
 _OF_WORDS = Rule(
-    lambda config: config.text_config is None or config.words_beside,
+    lambda config: (
+        config.backbone_config is None and (config.text_config is None or config.words_beside)
+    ),
     "the text encoder is a transformers model alone. Set words_beside, or leave it out.",
 )
 _OF_TEXT_MODEL = Rule(
     lambda config: config.text_config is not None,
     "the text encoder is a word-level one, not a transformers model. Leave it out.",
+)
+_OF_PARTS = Rule(
+    lambda config: config.backbone_config is None,
+    "the backbone has encoders, a joint space and a temperature of its own. Leave it out.",
 )
 
 
@@ -26,6 +34,9 @@ class MatchingConfig(SharedConfig):
     """Configuration of a `MatchingModel`. The defaults are those of SGR as NCR trains it.
 
     Args:
+        backbone_config: Configuration of a two-tower model, such as CLIP, that takes the place of
+            both encoders, the head and the temperature; None for a model of parts. It sets
+            `similarity` to "cosine" and `hidden_size` to the size of its vectors.
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
         vision_training: What is trained of the vision model: "full", "lora" or "frozen", as in
@@ -61,13 +72,16 @@ class MatchingConfig(SharedConfig):
 
     model_type = "noisy_xmodal_matching"
     sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "backbone_config": SubConfigSpec(AutoConfig, model_type="clip", optional=True),
         "vision_config": SubConfigSpec(AutoConfig, model_type="resnet", optional=True),
         "text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True),
     }
 
     rules: ClassVar[Mapping[str, Rule]] = {
         "region_size": Rule(
-            lambda config: config.vision_config is None,
+            lambda config: (
+                config.vision_config is None and getattr(config, "backbone_config", None) is None
+            ),
             "the model reads pixels, which have no regions. Leave it out.",
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
@@ -80,8 +94,24 @@ class MatchingConfig(SharedConfig):
             lambda config: "lora" in (config.vision_training, config.text_training),
             'no encoder is trained by adapters ("lora"). Leave it out.',
         ),
+        **dict.fromkeys(
+            (
+                *("vision_config", "text_config", "image_dropout", "normalize_tokens"),
+                *("similarity_options", "logit_scale_init"),
+            ),
+            _OF_PARTS,
+        ),
+        "similarity": replace(_OF_PARTS, same=("cosine",)),
+        "hidden_size": replace(
+            _OF_PARTS,
+            is_read=lambda config: (
+                config.backbone_config is None
+                or config.hidden_size == vector_sizes(config.backbone_config)[0]
+            ),
+        ),
     }
 
+    backbone_config: PreTrainedConfig | dict | None = None
     vision_config: PreTrainedConfig | dict | None = None
     vision_training: Literal["full", "lora", "frozen"] = "full"
     region_size: int = 2048
@@ -106,6 +136,12 @@ class MatchingConfig(SharedConfig):
     pad_token_id: int | None = 0
     bos_token_id: int | None = 1
     eos_token_id: int | None = 2
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if isinstance(self.backbone_config, PreTrainedConfig):
+            self.similarity = "cosine"
+            self.hidden_size = vector_sizes(self.backbone_config)[0]
 
     def check_fields(self, further: Mapping[str, Any]) -> None:
         """Reject unused fields of a new config and unused options of its head."""

@@ -1,7 +1,8 @@
 """A matching model: two separate encoders and a similarity head that compares their outputs.
 
-Methods for image-caption pairs train this model. The head makes it VSE++, SCAN, SAF or SGR. The
-output has CLIP's field names.
+Methods for image-caption pairs train this model. The head makes it VSE++, SCAN, SAF or SGR. Or the
+model is a pretrained two-tower model, the backbone, such as CLIP. The output has CLIP's field
+names.
 """
 
 import math
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -18,6 +20,7 @@ from ...modules.backbones import load_backbone
 from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
+from ...modules.tower_outputs import text_length_limit, tower_logits, tower_vectors
 from ..adapted import AdaptedModel
 from .configuration_matching import MatchingConfig
 
@@ -28,7 +31,8 @@ class MatchingOutput(ModelOutput):
 
     Args:
         scores: Raw similarities of the head, (n_images, n_texts).
-        logits_per_image: Scores times the learned inverse temperature, (n_images, n_texts).
+        logits_per_image: Scores times the learned inverse temperature, plus the bias of a backbone
+            that has one, (n_images, n_texts).
         logits_per_text: Its transpose, (n_texts, n_images).
         image_embeds: Unit vectors of the images, (n_images, hidden), for two-tower heads only.
         text_embeds: Unit vectors of the texts, (n_texts, hidden), for two-tower heads only.
@@ -62,7 +66,7 @@ class MatchingPreTrainedModel(AdaptedModel):
             bound = 1 / math.sqrt(module.hidden_size)
             for parameter in module.parameters():
                 init.uniform_(parameter, -bound, bound)
-        elif isinstance(module, MatchingModel):
+        elif isinstance(module, MatchingModel) and module.backbone is None:
             init.constant_(module.logit_scale, module.config.logit_scale_init)
         else:
             super()._init_weights(module)
@@ -86,16 +90,40 @@ def _text_encoder(config: MatchingConfig) -> nn.Module:
 
 
 class MatchingModel(MatchingPreTrainedModel):
-    """Image encoder, text encoder and similarity head.
+    """Image encoder, text encoder and similarity head, or a backbone in place of all three.
 
     Args:
-        config: Sizes, encoders and the name of the head.
+        config: Sizes, encoders and the name of the head; or the backbone.
     """
 
     config: MatchingConfig
 
     def __init__(self, config: MatchingConfig) -> None:
         super().__init__(config)
+        self.backbone: PreTrainedModel | None = None
+        if config.backbone_config is None:
+            self._build_encoders(config)
+        else:
+            self.backbone = AutoModel.from_config(config.backbone_config)
+        self.head = build_similarity(
+            config.similarity, hidden_size=config.hidden_size, **(config.similarity_options or {})
+        )
+        self.post_init()
+        self.add_adapters()
+
+    @classmethod
+    def from_backbone(cls, backbone: PreTrainedModel) -> "MatchingModel":
+        """Wrap a two-tower model, whose weights are not copied.
+
+        Args:
+            backbone: Such as a CLIP.
+        """
+        with torch.device("meta"):
+            model = cls(MatchingConfig(backbone_config=backbone.config))
+        model.backbone = backbone
+        return model
+
+    def _build_encoders(self, config: MatchingConfig) -> None:
         size, normalize = config.hidden_size, config.normalize_tokens
         self.image_encoder = (
             RegionEncoder(config.region_size, size, config.image_dropout, normalize)
@@ -109,12 +137,7 @@ class MatchingModel(MatchingPreTrainedModel):
             )
         )
         self.text_encoder = _text_encoder(config)
-        self.head = build_similarity(
-            config.similarity, hidden_size=size, **(config.similarity_options or {})
-        )
         self.logit_scale = nn.Parameter(torch.empty(()))
-        self.post_init()
-        self.add_adapters()
 
     def adapted_encoders(self) -> list[nn.Module]:
         """The transformers models that are trained by adapters."""
@@ -133,18 +156,20 @@ class MatchingModel(MatchingPreTrainedModel):
     @property
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoder reads; None without a limit."""
+        if self.backbone is not None:
+            return text_length_limit(self.backbone)
         return getattr(self.text_encoder, "length_limit", None)
 
     @property
     def frozen_vision_encoder(self) -> VisionEncoder | None:
         """The image encoder, if its vision model is frozen."""
-        encoder = self.image_encoder
+        encoder = None if self.backbone is not None else self.image_encoder
         return encoder if isinstance(encoder, VisionEncoder) and encoder.is_frozen else None
 
     @property
     def frozen_text_encoder(self) -> TransformerTextEncoder | None:
         """The text encoder, if its transformers model is frozen."""
-        encoder = self.text_encoder
+        encoder = None if self.backbone is not None else self.text_encoder
         if isinstance(encoder, TransformerTextEncoder) and encoder.is_frozen:
             return encoder
         return None
@@ -154,18 +179,34 @@ class MatchingModel(MatchingPreTrainedModel):
         pixel_values: Tensor | None = None,
         regions: Tensor | None = None,
         region_mask: Tensor | None = None,
+        pixel_attention_mask: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
     ) -> Encoded:
         """Encode images.
 
         Args:
-            pixel_values: (n_images, channels, height, width), for a model that reads pixels.
+            pixel_values: (n_images, channels, height, width), for a model that reads pixels;
+                (n_images, n_patches, patch size) for SigLIP 2.
             regions: (n_images, n_regions, region_size), for a model that reads region features; or
                 the cells of a frozen vision model in place of the pixels.
             region_mask: (n_images, n_regions), True where a region is real.
+            pixel_attention_mask: (n_images, n_patches), 1 for real patches, for SigLIP 2.
+            spatial_shapes: Rows and columns of patches, (n_images, 2), for SigLIP 2.
 
         Raises:
             ValueError: If this model does not read inputs of this kind.
         """
+        if self.backbone is not None:
+            if pixel_values is None:
+                raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
+            vectors = tower_vectors(
+                self.backbone,
+                "image",
+                pixel_values=pixel_values,
+                pixel_attention_mask=pixel_attention_mask,
+                spatial_shapes=spatial_shapes,
+            )
+            return _single_tokens(vectors)
         if self.config.vision_config is not None:
             return self.image_encoder(pixel_values, regions, region_mask)
         if regions is None:
@@ -174,6 +215,12 @@ class MatchingModel(MatchingPreTrainedModel):
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""
+        if self.backbone is not None:
+            return _single_tokens(
+                tower_vectors(
+                    self.backbone, "text", input_ids=input_ids, attention_mask=attention_mask
+                )
+            )
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         return self.text_encoder(input_ids, attention_mask)
@@ -215,6 +262,8 @@ class MatchingModel(MatchingPreTrainedModel):
         region_mask: Tensor | None = None,
         gather: bool = False,
         few_pairs: bool = False,
+        pixel_attention_mask: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
     ) -> MatchingOutput:
         """Score all images of the batch with all its texts; see the encode methods for shapes.
 
@@ -222,7 +271,9 @@ class MatchingModel(MatchingPreTrainedModel):
         whose gradient reaches few of the pairs: some heads are then faster, with the same scores
         and gradients.
         """
-        image = self.encode_image(pixel_values, regions, region_mask)
+        image = self.encode_image(
+            pixel_values, regions, region_mask, pixel_attention_mask, spatial_shapes
+        )
         text = self.encode_text(input_ids, attention_mask)
         if gather:
             image, text = gather_encoded(image), gather_encoded(text)
@@ -235,7 +286,7 @@ class MatchingModel(MatchingPreTrainedModel):
             score = self.head.sparse_gradient_scores if few_pairs else self.score
             scores = score(image, text)  # (n_images, n_texts)
         scores = scores.float()
-        logits = scores * self.logit_scale.float().clamp(max=math.log(100)).exp()
+        logits = tower_logits(self if self.backbone is None else self.backbone, scores)
         return MatchingOutput(
             scores=scores,
             logits_per_image=logits,
@@ -245,15 +296,30 @@ class MatchingModel(MatchingPreTrainedModel):
         )
 
     def load_backbones(
-        self, vision: str | Path | None = None, text: str | Path | None = None
+        self,
+        vision: str | Path | None = None,
+        text: str | Path | None = None,
+        both: str | Path | None = None,
     ) -> None:
         """Replace the initial weights of the transformers encoders with pretrained ones.
 
         Args:
             vision: Name or folder of a pretrained vision model of the config's type.
             text: Name or folder of a pretrained text model of the config's type.
+            both: Name or folder of a pretrained two-tower model of the type of the backbone.
         """
-        load_backbone(self.image_encoder, vision, self.config.vision_config)
-        load_backbone(self.text_encoder, text, self.config.text_config)
+        for encoder, name, config in (
+            ("image_encoder", vision, self.config.vision_config),
+            ("text_encoder", text, self.config.text_config),
+            ("", both, self.config.backbone_config),
+        ):
+            if name is not None:
+                load_backbone(self.get_submodule(encoder), name, config)
         if self.frozen_text_encoder is not None:
             self.frozen_text_encoder.stored.clear()
+
+
+def _single_tokens(vectors: Tensor) -> Encoded:
+    """Vectors (n, size) as one token (n, 1, size) each."""
+    mask = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
+    return Encoded(vectors.unsqueeze(1), mask)

@@ -45,7 +45,7 @@ class PeersModel(MatchingPreTrainedModel):
         self.peer_b = MatchingModel(config.peer_config())
         tied: dict[str, str] = {}
         shared: list[str] = []
-        for name in ("image_encoder", "text_encoder"):
+        for name in ("image_encoder", "text_encoder") if config.backbone_config is None else ():
             first, second = (peer.get_submodule(name) for peer in self.peers)
             if isinstance(first, VisionEncoder | TransformerTextEncoder) and first.is_frozen:
                 cast(Any, second).share_backbone(first)
@@ -128,6 +128,8 @@ class PeersModel(MatchingPreTrainedModel):
         peer: Tensor | None = None,
         gather: bool = False,
         few_pairs: bool = False,
+        pixel_attention_mask: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
     ) -> PeersOutput:
         """Score all images of the batch with all its texts.
 
@@ -142,6 +144,8 @@ class PeersModel(MatchingPreTrainedModel):
                 whole model, so that gradients synchronise under data parallelism.
             gather: Whether each peer scores its pairs of all processes together.
             few_pairs: For a loss whose gradient reaches few of the pairs; see `MatchingModel`.
+            pixel_attention_mask: (n_images, n_patches); see `MatchingModel.encode_image`.
+            spatial_shapes: (n_images, 2); likewise.
 
         Returns:
             The ensemble's scores, or only `peers` if `peer` is passed.
@@ -152,6 +156,8 @@ class PeersModel(MatchingPreTrainedModel):
             "pixel_values": pixel_values,
             "regions": regions,
             "region_mask": region_mask,
+            "pixel_attention_mask": pixel_attention_mask,
+            "spatial_shapes": spatial_shapes,
         }
         if peer is not None:
             own = [

@@ -81,11 +81,17 @@ class MatchingProcessor(SharedProcessor):
         image_processor: An image processor that returns `pixel_values`, or a
             `RegionFeatureProcessor`.
         tokenizer: Any tokenizer.
+        padding: How texts of a batch are padded: True to the longest, "max_length" for a backbone
+            that was trained on texts of a fixed length, such as SigLIP.
     """
 
     def __init__(
-        self, image_processor: BaseImageProcessor, tokenizer: PreTrainedTokenizerBase
+        self,
+        image_processor: BaseImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        padding: bool | str = True,
     ) -> None:
+        self.padding = padding
         super().__init__(image_processor, tokenizer)
 
     def limit_text(self, limit: int | None) -> None:
@@ -129,7 +135,7 @@ class MatchingProcessor(SharedProcessor):
         elif images is not None:
             features.update(picture_inputs(self.image_processor, images, image_options))
         if text is not None:
-            features.update(token_inputs(self.tokenizer, text, text_options))
+            features.update(token_inputs(self.tokenizer, text, text_options, self.padding))
             _check_tokens(features.get("attention_mask", ()))
         return BatchFeature(features)
 

@@ -1,0 +1,112 @@
+"""A pretrained two-tower model through the scripts: zero-shot, plain and robust fine-tuning."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import (
+    AutoModel,
+    BertConfig,
+    BertModel,
+    IJepaConfig,
+    VisionTextDualEncoderConfig,
+)
+
+from example_scripts import script
+from noisy_xmodal import NcrModel
+from noisy_xmodal.arguments.matching import BACKBONE_LEARNING_RATE
+from noisy_xmodal.training.run import run_script
+from tiny_backbones import SIZES, VISION, picture_dataset, save_backbone
+from toy_pairs import toy_pairs
+
+DATA = ["--dataset_name", "data.parquet"]
+TRAIN = [
+    *("--num_train_epochs", "2", "--warmup_epochs", "1", "--per_device_train_batch_size", "6"),
+    *("--use_cpu", "True", "--disable_tqdm", "True", "--plot_divisions", "False"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Pictures in `data.parquet`, regions in `regions.parquet`, models in `clip` and `siglip2`."""
+    folder = tmp_path_factory.mktemp("backbones")
+    rows = picture_dataset(16).remove_columns(["image_label", "text_label"])
+    rows.to_parquet(folder / "data.parquet")
+    toy_pairs(14).to_parquet(folder / "regions.parquet")
+    for kind in ("clip", "siglip2"):
+        save_backbone(kind, folder / kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
+        patch.chdir(folder)
+        yield folder
+
+
+def train(name: str, *further: str, data: str = "data.parquet") -> dict:
+    """Fine-tune a model; the results."""
+    argv = ["--backbone_name_or_path", name, "--dataset_name", data, *TRAIN, *further]
+    return script("train_ncr").main(argv)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("clip", []), ("siglip2", ["--method", "vse++", "--learning_rate", "0.002"])],
+)
+def test_it_is_fine_tuned_and_evaluated(kind: str, options: list[str], place: Path) -> None:
+    out = f"{kind}-{len(options)}"
+    results = train(kind, "--output_dir", out, *options)
+    assert results["steps"] == 6 if options else 8
+    assert results["arguments"]["similarity"] is None  # its own
+    rate = json.loads(Path(out, "training_args.json").read_text())["learning_rate"]
+    assert rate == (0.002 if options else BACKBONE_LEARNING_RATE)
+    found = script("evaluate").main(["--model_name_or_path", out, *DATA, "--split", "train"])
+    assert 0 <= found["rsum"] <= 600
+    if not options:
+        model = NcrModel.from_pretrained(out)
+        start = AutoModel.from_pretrained(kind).state_dict()
+        for peer in model.peers:  # both began from it, and moved by a few steps of 1e-5
+            changes = [(start[k] - v).abs().max() for k, v in peer.backbone.state_dict().items()]
+            assert 0 < max(changes) < 1e-3
+
+
+def refusal(capsys: pytest.CaptureFixture[str], name: str, *further: str, **data: str) -> str:
+    """The line that a person reads."""
+    with pytest.raises(SystemExit):
+        run_script(lambda: train(name, "--output_dir", "refused", *further, **data))
+    assert not Path("refused", "model.safetensors").exists()
+    return capsys.readouterr().err
+
+
+def test_what_does_not_suit_a_backbone_is_refused(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    def refuse(*arguments: str, **data: str) -> str:
+        return refusal(capsys, *arguments, **data)
+
+    assert "--similarity is 'sgr': the backbone has" in refuse("clip", "--similarity", "sgr")
+    assert "--hidden_size is 8: the backbone has" in refuse("clip", "--hidden_size", "8")
+    assert "--min_word_frequency is 2: the text" in refuse("clip", "--min_word_frequency", "2")
+    assert "--method scan is the similarity head" in refuse("clip", "--method", "scan")
+    for option in ("vision_model_name_or_path", "text_model_name_or_path"):
+        assert f"--{option} does nothing beside" in refuse("clip", f"--{option}", "minilm")
+    regions = refuse("clip", data="regions.parquet")
+    assert "clip reads pictures, but the dataset has region features" in regions
+
+
+def test_models_that_cannot_be_a_backbone_are_refused(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    bert = BertConfig(**SIZES, vocab_size=50, max_position_embeddings=12)
+    BertModel(bert).save_pretrained("bert")
+    assert "bert is a BertModel" in refusal(capsys, "bert")
+
+    shutil.copytree("clip", "no tokenizer", ignore=shutil.ignore_patterns("tokenizer*"))
+    assert "no tokenizer has no tokenizer" in refusal(capsys, "no tokenizer")
+
+    shutil.copytree("clip", "ijepa")
+    grid = VisionTextDualEncoderConfig.from_vision_text_configs(
+        IJepaConfig(**VISION), bert, projection_dim=8
+    )
+    AutoModel.from_config(grid).save_pretrained("ijepa")
+    assert "ijepa gives no vector of a picture and of a text" in refusal(capsys, "ijepa")
