@@ -64,7 +64,7 @@ def one_by_one(model: CommonSpaceModel, pairs: LabelDataset) -> tuple[np.ndarray
     return torch.cat(images).numpy(), torch.cat(texts).numpy()
 
 
-@pytest.mark.parametrize("kind", WIDTHS)
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
 @pytest.mark.parametrize("block_size", [1, 2, 64])
 def test_vectors_are_those_of_each_row(pairs, tmp_path, kind, block_size):
     model = make_model(kind)

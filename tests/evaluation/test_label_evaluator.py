@@ -132,7 +132,7 @@ def test_the_mode_is_restored_and_never_matters(pairs, training):
     assert torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("kind", WIDTHS)
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_a_model_with_a_backbone_reads_the_pictures_of_rows_that_have_vectors_too(kind):
     """Vectors in the rows come from elsewhere, even where they have the right width."""
     plain = picture_dataset()

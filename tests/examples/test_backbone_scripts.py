@@ -91,7 +91,7 @@ def test_what_does_not_suit_a_backbone_is_refused(
     for option in ("vision_model_name_or_path", "text_model_name_or_path"):
         assert f"--{option} does nothing beside" in refuse("clip", f"--{option}", "minilm")
     regions = refuse("clip", data="regions.parquet")
-    assert "clip reads pictures, but the dataset has region features" in regions
+    assert "clip reads pictures, and the dataset has region features" in regions
 
 
 def test_models_that_cannot_be_a_backbone_are_refused(

@@ -114,7 +114,7 @@ def test_a_new_backbone_begins_as_transformers_begins_it(ncr: tuple[str, NcrMode
     ids=str,
 )
 def test_fields_of_models_of_parts_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=rf"^`{next(iter(fields))}` is .*Leave it out\.$"):
+    with pytest.raises(ValueError, match=rf"^`{next(iter(fields))}` is .*eave it out\.$"):
         MatchingConfig(backbone_config=backbone_config("clip"), **fields)
 
 

@@ -27,7 +27,7 @@ from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 N_IMAGES, N_TEXTS = 3, 4
 SMALL = {"hidden_sizes": [7, 9], "embedding_size": 8}
 SIZES = {"image_size": 6, "text_size": 5, "hidden_sizes": [7], "embedding_size": 8, "n_classes": 4}
-BACKBONES = tuple(WIDTHS)
+BACKBONES = ("clip", "siglip")
 
 
 def make_model(kind: str, **fields: Any) -> CommonSpaceModel:
