@@ -21,11 +21,12 @@ from noisy_xmodal.auditing import features as module
 from noisy_xmodal.auditing.features import (
     FrozenModels,
     caption_vectors,
-    image_features,
     model_state,
+    vision_pairs,
 )
 from noisy_xmodal.auditing.loading import AuditRows
 from noisy_xmodal.data import PairDataset
+from noisy_xmodal.evaluation import grids
 from noisy_xmodal.modules import train_word_tokenizer
 from tiny_backbones import pictures
 
@@ -54,7 +55,7 @@ def save_model(folder: Path) -> None:
 
 
 def make(name: Any, cache: Path, rows: AuditRows = ROWS) -> np.ndarray:
-    return image_features(str(name), rows, cache, "cpu")
+    return np.stack(vision_pairs(str(name), rows.pairs, cache, "cpu").images[:])
 
 
 @pytest.mark.parametrize(("side", "default"), [("vision", "imagenet"), ("text", "minilm")])
@@ -106,10 +107,10 @@ def test_a_pair_of_encoders_is_no_encoder() -> None:
 def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(tmp_path / "eyes")
     first = np.array(make(tmp_path / "eyes", tmp_path / "cache"))
-    assert (first.shape, first.dtype) == ((3, 16, 6), np.float16)
+    assert (first.shape, first.dtype) == ((3, 16, 6), np.float32)
     assert np.ptp(first.astype(float)) > 0
     with monkeypatch.context() as patch:
-        patch.setattr(module, "grid_features", None)
+        patch.setattr(grids, "grid_cells", None)
         np.testing.assert_array_equal(make(tmp_path / "eyes", tmp_path / "cache"), first)
     (file,) = (tmp_path / "cache").rglob("*.npy")
     file.write_bytes(file.read_bytes()[:-10])  # a cache that was cut is no reason to stop

@@ -103,8 +103,11 @@ def test_features_that_are_not_finite_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def frozen() -> tuple[MatchingModel, MatchingProcessor]:
+def frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[MatchingModel, MatchingProcessor]:
     """A model with a frozen vision model that shrinks 32 pixels to 8 x 8 cells."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     resnet = ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
     config = MatchingConfig(
         vision_config=resnet,
@@ -122,7 +125,7 @@ def frozen() -> tuple[MatchingModel, MatchingProcessor]:
 def test_kept_cells_give_the_scores_of_the_pictures(frozen: Any, tmp_path: Path) -> None:
     model, processor = frozen
     pairs = PairDataset(picture_dataset(4))
-    kept = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    kept = with_grids(model, processor, pairs)
     assert kept.images[0].shape == (16, 6)
     found, expected = (
         score_matrix(model, processor, one.images, one.captions()) for one in (kept, pairs)
@@ -143,17 +146,17 @@ def test_a_picture_is_read_once_and_again_for_other_weights(
     model, processor = frozen
     rows = picture_dataset(4)
     pairs = PairDataset(rows.select([0, 3, 1, 0, 2]))
-    kept = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    kept = with_grids(model, processor, pairs)
     np.testing.assert_array_equal(kept.images[0], kept.images[3])
     (path,) = tmp_path.rglob("*-grid.npy")
     assert np.load(path).shape == (4, 16, 6)
     with monkeypatch.context() as patch:
         patch.setattr(grids, "grid_cells", None)  # nothing is computed
-        again = with_grids(model, processor, PairDataset(rows), cache_dir=tmp_path)
+        again = with_grids(model, processor, PairDataset(rows))
     np.testing.assert_array_equal(again.images[3], kept.images[1])
     with torch.no_grad():
         next(model.image_encoder.backbone.parameters()).mul_(2)
-    other = with_grids(model, processor, pairs, cache_dir=tmp_path)
+    other = with_grids(model, processor, pairs)
     assert np.abs(other.images[0] - kept.images[0]).max() > 0.01
 
 

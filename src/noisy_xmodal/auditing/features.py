@@ -21,7 +21,7 @@ from ..data.pair_dataset import GridPairs, PairDataset
 from ..entry.errors import load_part
 from ..evaluation.cache import cache_folder, complete_rows, stored_rows
 from ..evaluation.collection import Collection, Side
-from ..evaluation.grids import grid_features
+from ..evaluation.grids import grid_pairs
 from ..models.encoder_pair.names import encoder_names
 from ..models.two_towers import load_two_towers
 from ..modules.backbones import length_limit
@@ -139,7 +139,7 @@ class FrozenModels:
             vectors, captions = two_tower_vectors(self.encoder, rows, *how)
             pairs = GridPairs(pairs.dataset, vectors[:, None])
         if self.vision is not None:
-            pairs = GridPairs(pairs.dataset, image_features(self.vision, rows, *how))
+            pairs = vision_pairs(self.vision, pairs, *how)
         if self.text is not None:
             captions = caption_vectors(self.text, pairs.captions(), *how)
         return pairs, captions
@@ -160,27 +160,22 @@ def _selected(
     return name, ()
 
 
-def image_features(
-    name: str, rows: AuditRows, cache_dir: Path | None, device: str, progress: bool = False
-) -> np.ndarray:
-    """Region features of images, (n_images, n_regions, size), float16, mapped from the cache.
+def vision_pairs(
+    name: str, pairs: PairDataset, cache_dir: Path | None, device: str, progress: bool = False
+) -> GridPairs:
+    """Pairs with the grid cells of a vision model in place of their images.
 
     Args:
         name: A transformers vision model, see `encoder_path`.
-        rows: The rows; their fingerprint identifies the images.
+        pairs: The pairs.
         cache_dir: The folder of the cache; by default in the cache of `datasets`.
         device: Device of the vision model.
         progress: Whether to show a progress bar.
     """
-    path = _path(cache_dir, rows.fingerprint(), name, "grid")
-    images = rows.pairs.images
-    features = complete_rows(path, len(images))
-    if features is not None:
-        return features
     model = load_part(AutoModel, encoder_path(name), use_safetensors=True)
     processor = load_part(AutoImageProcessor, encoder_path(name), backend="pil")
     model = getattr(model, "vision_model", model).eval()  # the image tower of a CLIP
-    return grid_features(model.to(device), processor, images, path, progress=progress)
+    return grid_pairs(model.to(device), processor, pairs, cache_dir, progress)
 
 
 def caption_vectors(
@@ -191,7 +186,7 @@ def caption_vectors(
     Args:
         name: A transformers text model, see `encoder_path`.
         captions: The captions, with repetitions.
-        cache_dir: See `image_features`.
+        cache_dir: See `vision_pairs`.
         device: Device of the text model.
         progress: Whether to show a progress bar.
     """
@@ -225,7 +220,7 @@ def two_tower_vectors(
     Args:
         name: The model.
         rows: The rows.
-        cache_dir: See `image_features`.
+        cache_dir: See `vision_pairs`.
         device: Device of the model.
         progress: Whether to show progress bars.
 

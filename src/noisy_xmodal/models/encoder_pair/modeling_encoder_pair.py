@@ -77,7 +77,8 @@ class EncoderPairModel(SharedModel):
         Raises:
             ValueError: If the vision model has no pooled output.
         """
-        output = self.vision_model(pixel_values=pixel_values.to(self.dtype))
+        pixel_values = pixel_values.to(self.dtype, memory_format=torch.channels_last)  # faster
+        output = self.vision_model(pixel_values=pixel_values)
         pooled = getattr(output, "pooler_output", None)
         if pooled is None:
             raise ValueError(
