@@ -26,6 +26,7 @@ TRAIN = [
     *("--num_train_epochs", "2", "--warmup_epochs", "1", "--per_device_train_batch_size", "6"),
     *("--use_cpu", "True", "--disable_tqdm", "True", "--plot_divisions", "False"),
 ]
+FROZEN = ["--vision_training", "frozen"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,10 @@ def train(name: str, *further: str, data: str = "data.parquet") -> dict:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("clip", []), ("siglip2", ["--method", "vse++", "--learning_rate", "0.002"])],
+    [
+        ("clip", []),
+        ("siglip2", ["--method", "vse++", "--learning_rate", "0.002", *FROZEN]),
+    ],
 )
 def test_it_is_fine_tuned_and_evaluated(kind: str, options: list[str], place: Path) -> None:
     out = f"{kind}-{len(options)}"

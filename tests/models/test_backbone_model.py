@@ -118,6 +118,39 @@ def test_fields_of_models_of_parts_are_refused(fields: dict[str, Any]) -> None:
         MatchingConfig(backbone_config=backbone_config("clip"), **fields)
 
 
+def test_frozen_towers_keep_their_weights_and_what_follows_is_trained(
+    ncr: tuple[str, NcrModel],
+) -> None:
+    kind, _ = ncr
+    frozen = {"vision_training": "frozen", "text_training": "frozen"}
+    model = MatchingModel(MatchingConfig(backbone_config=backbone_config(kind), **frozen)).train()
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    towers = {name.removeprefix("backbone.").partition(".")[0] for name in trained}
+    if "siglip" in kind:
+        assert towers == {"vision_model", "text_model", "logit_scale", "logit_bias"}
+        assert all(".head." in name or ".logit_" in name for name in trained)
+    else:
+        assert towers == {"visual_projection", "text_projection", "logit_scale"}
+    assert not model.backbone.vision_model.training
+    assert model.backbone.training
+    model(**batch(kind)).logits_per_image.log_softmax(1).diagonal().sum().backward()
+    reached = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert reached == trained
+
+
+def test_adapters_are_added_to_the_towers() -> None:
+    pytest.importorskip("peft")
+    fields = {"vision_training": "frozen", "text_training": "lora", "lora_rank": 2}
+    model = MatchingModel(MatchingConfig(backbone_config=backbone_config("clip"), **fields))
+    names = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    others = {f"backbone.{n}" for n in ("logit_scale", "visual_projection.weight")}
+    assert others < names
+    assert all(
+        "text_model" in n and "lora_" in n
+        for n in names - others - {"backbone.text_projection.weight"}
+    )
+
+
 def test_regions_are_refused(ncr: tuple[str, NcrModel]) -> None:
     with pytest.raises(ValueError, match="reads pixels"):
         ncr[1].peer_a.encode_image(regions=torch.zeros(1, 2, 3))

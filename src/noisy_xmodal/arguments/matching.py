@@ -94,9 +94,8 @@ class MatchingArguments:
         default=None,
         metadata={
             "help": "Pretrained two-tower model, such as CLIP or SigLIP, as the network: its own "
-            "encoders, projections and temperature, trained at --learning_rate 1e-5 by default. Or "
-            "VISION+TEXT, such as imagenet+minilm, with new projections: "
-            "--encoder_learning_rate is then 1e-5 by default."
+            "encoders, projections and temperature. By default it is trained in full at "
+            "--learning_rate 1e-5. Or VISION+TEXT, such as imagenet+minilm, with new projections."
         },
     )
     vision_model_name_or_path: str | None = field(

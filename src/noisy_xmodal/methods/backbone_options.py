@@ -117,11 +117,37 @@ def settle_backbone(model: Any, training: Any, choice: Choice) -> Any:
             f"--method {choice.name} is the similarity head {head!r}, and the backbone has its "
             "own: take another method, such as vse++ or ncr."
         )
-    # The projections of a new pair learn at the rate of the recipe.
-    rate = "learning_rate" if len(backbone.folders) == 1 else "encoder_learning_rate"
-    if rate not in choice.typed:
-        setattr(training, rate, BACKBONE_LEARNING_RATE)
+    _settle_training(backbone, model, training, choice.typed)
     return backbone.config
+
+
+def _settle_training(backbone: Backbone, model: Any, training: Any, typed: set[str]) -> None:
+    """Set what is trained of a backbone, and how fast, where it was not typed.
+
+    A model that has learned a joint space is trained in full at a small rate. A new pair has
+    projections, which learn at the rate of the recipe, and so do the heads of frozen towers.
+    """
+    sides = ("vision_training", "text_training")
+    is_new = len(backbone.folders) == 2
+    for name in sides:
+        if not is_new and name not in typed:
+            setattr(model, name, "full")
+    rate = "encoder_learning_rate" if is_new else "learning_rate"
+    if rate not in typed and "full" in [getattr(model, name) for name in sides]:
+        setattr(training, rate, BACKBONE_LEARNING_RATE)
+
+
+def backbone_fields(backbone: Backbone, model: Any) -> dict[str, Any]:
+    """The fields of a `MatchingConfig` with a backbone.
+
+    Args:
+        backbone: From `open_backbone`.
+        model: `MatchingArguments`.
+    """
+    names = ("vision_training", "text_training", "lora_rank")
+    values = {name: getattr(model, name) for name in names}
+    read = {name: value for name, value in values.items() if value is not None}
+    return {"backbone_config": backbone.config, **read}
 
 
 def try_backbone(model: Any, processor: Any, name: str) -> None:

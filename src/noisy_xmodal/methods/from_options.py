@@ -37,7 +37,7 @@ from ..modules.pretrained import encoder_path, load_text_config, load_tokenizer
 from ..modules.text_limits import set_max_length
 from ..options import Rule, settle_unread, unread
 from ..training.script import Choice
-from .backbone_options import open_backbone, settle_backbone, try_backbone
+from .backbone_options import backbone_fields, open_backbone, settle_backbone, try_backbone
 from .building import PARTS, build_pair_model, network_config
 from .dmcm import Dmcm
 
@@ -287,7 +287,7 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
     fields = (
         _encoder_fields(processor, args, names)
         if backbone is None
-        else {"backbone_config": backbone.config}
+        else backbone_fields(backbone, args)
     )
     model = build_pair_model(choice.name, **fields, **constants)
     for network in getattr(model, "peers", (model,)):

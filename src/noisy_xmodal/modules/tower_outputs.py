@@ -7,7 +7,7 @@ these return, in their temperature and in their bias.
 import math
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .backbones import length_limit
 
@@ -62,6 +62,43 @@ def tower_vectors(model: Any, side: Literal["image", "text"], **inputs: Tensor |
             "two-tower model, such as CLIP or SigLIP."
         )
     return vectors
+
+
+def tower_of(model: Any, side: str) -> nn.Module:
+    """The vision or text tower of a two-tower model.
+
+    Args:
+        model: A two-tower model.
+        side: "vision" or "text".
+
+    Raises:
+        NotTwoTowersError: If it has no tower of that name.
+    """
+    tower = getattr(model, f"{side}_model", None)
+    if not isinstance(tower, nn.Module):
+        raise NotTwoTowersError(
+            f"a {type(model).__name__} has no `{side}_model`: train it in full, or give another "
+            "two-tower model, such as CLIP or SigLIP."
+        )
+    return tower
+
+
+def freeze_tower(model: Any, side: str) -> None:
+    """Put a tower into eval mode, without gradients; what follows it is trained.
+
+    That is the projection of CLIP. SigLIP has none: there it is the head of the tower, its pooling
+    layer.
+
+    Args:
+        model: A two-tower model.
+        side: "vision" or "text".
+    """
+    tower = tower_of(model, side)
+    tower.eval().requires_grad_(False)
+    head = getattr(tower, "head", None)
+    projection = {"vision": "visual_projection", "text": "text_projection"}[side]
+    if isinstance(head, nn.Module) and not hasattr(model, projection):
+        head.train(model.training).requires_grad_(True)
 
 
 def inverse_temperature(model: Any) -> Tensor:

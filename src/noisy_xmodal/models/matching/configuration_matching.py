@@ -13,9 +13,14 @@ from ...modules.tower_outputs import vector_sizes
 from ...options import Rule
 from ..sharing import SharedConfig
 
+
+def _has_backbone(config: Any) -> bool:
+    return getattr(config, "backbone_config", None) is not None  # RCAR has some of these rules
+
+
 _OF_WORDS = Rule(
     lambda config: (
-        config.backbone_config is None and (config.text_config is None or config.words_beside)
+        not _has_backbone(config) and (config.text_config is None or config.words_beside)
     ),
     "the text encoder is a transformers model alone. Set words_beside, or leave it out.",
 )
@@ -40,7 +45,8 @@ class MatchingConfig(SharedConfig):
         vision_config: Configuration of a transformers vision model that reads pixels; None for
             region features.
         vision_training: What is trained of the vision model: "full", "lora" or "frozen", as in
-            `text_training`. The output of a frozen one is pooled to at most 4 x 4 cells.
+            `text_training`. The output of a frozen one is pooled to at most 4 x 4 cells. Of a
+            backbone it is the vision tower; the projection after it is trained.
         region_size: Size of a region's feature vector, if `vision_config` is None.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
         text_training: What is trained of the transformers text encoder: "full", all weights;
@@ -79,17 +85,19 @@ class MatchingConfig(SharedConfig):
 
     rules: ClassVar[Mapping[str, Rule]] = {
         "region_size": Rule(
-            lambda config: (
-                config.vision_config is None and getattr(config, "backbone_config", None) is None
-            ),
+            lambda config: config.vision_config is None and not _has_backbone(config),
             "the model reads pixels, which have no regions. Leave it out.",
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
         "vision_training": Rule(
-            lambda config: config.vision_config is not None,
+            lambda config: config.vision_config is not None or _has_backbone(config),
             "the model has no vision model (`vision_config`). Leave it out.",
         ),
-        **dict.fromkeys(("text_training", "words_beside"), _OF_TEXT_MODEL),
+        "text_training": replace(
+            _OF_TEXT_MODEL,
+            is_read=lambda config: config.text_config is not None or _has_backbone(config),
+        ),
+        "words_beside": _OF_TEXT_MODEL,
         "lora_rank": Rule(
             lambda config: "lora" in (config.vision_training, config.text_training),
             'no encoder is trained by adapters ("lora"). Leave it out.',

@@ -20,7 +20,13 @@ from ...modules.backbones import load_backbone
 from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
-from ...modules.tower_outputs import text_length_limit, tower_logits, tower_vectors
+from ...modules.tower_outputs import (
+    freeze_tower,
+    text_length_limit,
+    tower_logits,
+    tower_of,
+    tower_vectors,
+)
 from ..adapted import AdaptedModel
 from .configuration_matching import MatchingConfig
 
@@ -110,6 +116,16 @@ class MatchingModel(MatchingPreTrainedModel):
         )
         self.post_init()
         self.add_adapters()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "MatchingModel":
+        """Switch the mode; a frozen tower of a backbone stays in eval mode without gradients."""
+        super().train(mode)
+        if self.backbone is not None:
+            for side in ("vision", "text"):
+                if getattr(self.config, f"{side}_training") == "frozen":
+                    freeze_tower(self.backbone, side)
+        return self
 
     @classmethod
     def from_backbone(cls, backbone: PreTrainedModel) -> "MatchingModel":
@@ -143,7 +159,7 @@ class MatchingModel(MatchingPreTrainedModel):
         """The transformers models that are trained by adapters."""
         names = {"vision": "image_encoder.backbone", "text": "text_encoder.backbone"}
         return [
-            self.get_submodule(name)
+            self.get_submodule(name) if self.backbone is None else tower_of(self.backbone, side)
             for side, name in names.items()
             if getattr(self.config, f"{side}_training") == "lora"
         ]
