@@ -16,9 +16,9 @@ from transformers import (
 
 from example_scripts import script
 from noisy_xmodal import NcrModel
-from noisy_xmodal.arguments.matching import BACKBONE_LEARNING_RATE
+from noisy_xmodal.arguments.matching import ADAPTER_LEARNING_RATE, BACKBONE_LEARNING_RATE
 from noisy_xmodal.training.run import run_script
-from tiny_backbones import SIZES, VISION, picture_dataset, save_backbone
+from tiny_backbones import SIZES, VISION, picture_dataset, save_backbone, save_encoders
 from toy_pairs import toy_pairs
 
 DATA = ["--dataset_name", "data.parquet"]
@@ -72,6 +72,24 @@ def test_it_is_fine_tuned_and_evaluated(kind: str, options: list[str], place: Pa
         for peer in model.peers:  # both began from it, and moved by a few steps of 1e-5
             changes = [(start[k] - v).abs().max() for k, v in peer.backbone.state_dict().items()]
             assert 0 < max(changes) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["clip", "vision+text"])
+def test_adapters_beside_a_frozen_tower_are_saved_as_plain_weights(name: str, place: Path) -> None:
+    save_encoders(place)
+    out = f"adapted-{name}"
+    ways = ["--text_training", "lora", "--vision_training", "frozen", "--lora_rank", "2"]
+    train(name, "--output_dir", out, *ways, "--robust", "False", "--max_steps", "2")
+    rate = "learning_rate" if name == "clip" else "encoder_learning_rate"
+    assert json.loads(Path(out, "training_args.json").read_text())[rate] == ADAPTER_LEARNING_RATE
+    model = NcrModel.from_pretrained(out)
+    assert (model.config.text_training, model.config.vision_training) == ("full", "frozen")
+    start = AutoModel.from_pretrained("clip" if name == "clip" else "text").state_dict()
+    part = model.peer_a.backbone if name == "clip" else model.peer_a.backbone.text_model
+    found = part.state_dict()
+    changed = {weight for weight in start if not start[weight].equal(found[weight])}
+    assert any(".layer" in weight for weight in changed)
+    assert not any("embeddings" in weight or "vision_model" in weight for weight in changed)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], name: str, *further: str, **data: str) -> str:

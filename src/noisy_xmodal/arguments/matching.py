@@ -42,6 +42,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 #: Learning rate of a backbone: that of a recipe destroys pretrained weights.
 BACKBONE_LEARNING_RATE = 1e-5
+#: The same where low-rank adapters are trained in place of its weights.
+ADAPTER_LEARNING_RATE = 1e-4
 
 
 @dataclass

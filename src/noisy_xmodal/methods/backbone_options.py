@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedConfig
 
-from ..arguments.matching import BACKBONE_LEARNING_RATE
+from ..arguments.matching import ADAPTER_LEARNING_RATE, BACKBONE_LEARNING_RATE
 from ..entry.options import OptionError
 from ..models.encoder_pair.configuration_encoder_pair import EncoderPairConfig
 from ..models.encoder_pair.names import encoder_names, encoder_pair_parts
@@ -15,6 +15,7 @@ from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import MatchingProcessor
 from ..models.sharing import Installed
 from ..models.two_towers import two_tower_config, two_tower_path, two_tower_processor
+from ..modules.adapters import adapters_apart
 from ..modules.pretrained import encoder_path
 from ..modules.tower_outputs import NotTwoTowersError
 from ..training.script import Choice
@@ -41,7 +42,8 @@ class Backbone:
         if len(self.folders) == 1:
             network.load_backbones(both=self.folders[0])
         else:
-            network.get_submodule("backbone").load_encoders(*self.folders)
+            with adapters_apart(network):
+                network.get_submodule("backbone").load_encoders(*self.folders)
 
 
 def open_backbone(model: Any) -> Backbone | None:
@@ -124,8 +126,9 @@ def settle_backbone(model: Any, training: Any, choice: Choice) -> Any:
 def _settle_training(backbone: Backbone, model: Any, training: Any, typed: set[str]) -> None:
     """Set what is trained of a backbone, and how fast, where it was not typed.
 
-    A model that has learned a joint space is trained in full at a small rate. A new pair has
-    projections, which learn at the rate of the recipe, and so do the heads of frozen towers.
+    A model that has learned a joint space is trained in full at a small rate, and adapters at a
+    larger one. A new pair has projections, which learn at the rate of the recipe, and so do the
+    heads of frozen towers.
     """
     sides = ("vision_training", "text_training")
     is_new = len(backbone.folders) == 2
@@ -133,8 +136,10 @@ def _settle_training(backbone: Backbone, model: Any, training: Any, typed: set[s
         if not is_new and name not in typed:
             setattr(model, name, "full")
     rate = "encoder_learning_rate" if is_new else "learning_rate"
-    if rate not in typed and "full" in [getattr(model, name) for name in sides]:
-        setattr(training, rate, BACKBONE_LEARNING_RATE)
+    rates = {"full": BACKBONE_LEARNING_RATE, "lora": ADAPTER_LEARNING_RATE}
+    suited = [rates[way] for name in sides if (way := getattr(model, name)) in rates]
+    if rate not in typed and suited:
+        setattr(training, rate, min(suited))
 
 
 def backbone_fields(backbone: Backbone, model: Any) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def add_adapters(encoder: nn.Module, rank: int) -> None:
 
 
 def train_adapters_alone(encoder: nn.Module) -> None:
-    """Freeze all weights of an encoder that are not of its adapters."""
+    """Freeze all weights of an encoder but its adapters and, in a SigLIP, its pooling `head`."""
     for name, parameter in encoder.named_parameters():
-        parameter.requires_grad_(".lora_" in name)
+        parameter.requires_grad_(".lora_" in name or name.startswith("head."))
 
 
 def has_adapters(model: nn.Module) -> bool:
