@@ -141,7 +141,8 @@ class MatchingProcessor(SharedProcessor):
 
 
 def _are_cells(images: Any) -> bool:
-    return isinstance(images, list) and all(isinstance(image, GridCells) for image in images)
+    cells = isinstance(images, list) and [isinstance(image, GridCells) for image in images]
+    return bool(cells) and all(cells)
 
 
 def _check_tokens(attention_mask: Any) -> None:
