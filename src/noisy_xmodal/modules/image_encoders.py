@@ -11,24 +11,11 @@ from .grids import grid_cells
 
 
 class _ImageEncoder(nn.Module):
-    """Project vectors of image parts into the joint space.
+    """Projects vectors of image parts into the joint space."""
 
-    Source: SCAN (Lee et al., ECCV 2018), section 3.3; used unchanged by SGRAF and NCR.
-
-    Args:
-        region_size: Size of a vector, 2048 for bottom-up attention.
-        hidden_size: Size of the joint space.
-        dropout: Dropout before the projection; 0 in SCAN, SGRAF and NCR.
-        normalize: Whether every token is scaled to unit length.
-    """
-
-    def __init__(
-        self, region_size: int, hidden_size: int, dropout: float = 0.0, normalize: bool = True
-    ) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(region_size, hidden_size)
-        self.normalize = normalize
+    dropout: nn.Dropout
+    projection: nn.Linear
+    normalize: bool
 
     def project(self, regions: Tensor, region_mask: Tensor | None = None) -> Encoded:
         """Encode vectors (n, n_regions, region_size); the mask (n, n_regions) is True where real.
@@ -52,7 +39,24 @@ class _ImageEncoder(nn.Module):
 
 
 class RegionEncoder(_ImageEncoder):
-    """Project region features into the joint space, region by region."""
+    """Project region features into the joint space, region by region.
+
+    Source: SCAN (Lee et al., ECCV 2018), section 3.3; used unchanged by SGRAF and NCR.
+
+    Args:
+        region_size: Size of a region's feature vector, 2048 for bottom-up attention.
+        hidden_size: Size of the joint space.
+        dropout: Dropout before the projection; 0 in SCAN, SGRAF and NCR.
+        normalize: Whether every token is scaled to unit length.
+    """
+
+    def __init__(
+        self, region_size: int, hidden_size: int, dropout: float = 0.0, normalize: bool = True
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(region_size, hidden_size)
+        self.normalize = normalize
 
     def forward(self, regions: Tensor, region_mask: Tensor | None = None) -> Encoded:
         """Encode regions (n, n_regions, region_size); the mask (n, n_regions) is True where real.
@@ -86,8 +90,11 @@ class VisionEncoder(_ImageEncoder):
         normalize: bool = True,
         is_frozen: bool = False,
     ) -> None:
-        super().__init__(output_size(config), hidden_size, dropout, normalize)
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.backbone = AutoModel.from_config(config)
+        self.projection = nn.Linear(output_size(config), hidden_size)
+        self.normalize = normalize
         self.is_frozen = is_frozen
         self.train(self.training)
 

@@ -141,8 +141,9 @@ class MatchingProcessor(SharedProcessor):
 
 
 def _are_cells(images: Any) -> bool:
-    cells = isinstance(images, list) and [isinstance(image, GridCells) for image in images]
-    return bool(cells) and all(cells)
+    if not isinstance(images, list) or not images:
+        return False
+    return all(isinstance(image, GridCells) for image in images)
 
 
 def _check_tokens(attention_mask: Any) -> None:
