@@ -99,6 +99,12 @@ def test_a_model_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
             FrozenModels.of(AuditOptions(**{f"{side}_name_or_path": gone}))
 
 
+def test_a_text_model_is_no_encoder(tmp_path: Path) -> None:
+    save_bert(tmp_path / "ears")
+    with pytest.raises(ValueError, match=r"is a BertModel .* give a two-tower model"):
+        FrozenModels.of(AuditOptions(encoder_name_or_path=str(tmp_path / "ears")))
+
+
 def test_a_pair_of_encoders_is_no_encoder() -> None:
     with pytest.raises(ValueError, match="--text_model_name_or_path minilm instead"):
         FrozenModels.of(AuditOptions(encoder_name_or_path="imagenet+minilm"))

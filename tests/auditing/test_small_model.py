@@ -7,6 +7,7 @@ import torch
 from noisy_xmodal.auditing.features import CaptionVectors
 from noisy_xmodal.auditing.small_model import small_model, small_processor
 from noisy_xmodal.data import PairDataset
+from noisy_xmodal.data.pair_dataset import GridPairs
 from toy_pairs import toy_pairs
 
 
@@ -47,3 +48,20 @@ def test_words_alone_need_no_vectors(pairs: PairDataset, captions: CaptionVector
     assert inputs["input_ids"][:, 0].tolist() == [processor.tokenizer.bos_token_id] * 2
     model = small_model(processor, None)
     assert not any("projection" in name for name in model.text_encoder.state_dict())
+
+
+def test_with_the_vectors_of_two_towers_training_starts_from_their_scores(
+    pairs: PairDataset, captions: CaptionVectors
+) -> None:
+    rng = np.random.default_rng(1)
+    images = rng.standard_normal((6, 5))
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    grid = GridPairs(pairs.dataset, images[:, None])
+    joint = CaptionVectors(captions.texts, captions.vectors, scale=20.0)
+    processor = small_processor(grid, joint, None)
+    model = small_model(processor, joint).eval()
+    output = model(**processor(images=grid.images[:], text=joint.texts))
+    texts = captions.vectors.astype(np.float64)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    expected = 20 * images @ texts.T  # (n_images, n_texts)
+    np.testing.assert_allclose(output.logits_per_image.detach(), expected, atol=1e-4)

@@ -89,6 +89,7 @@ def measure(rows: int, epochs: int) -> dict[str, Any]:
                     str(Path(folder) / "rows.parquet"),
                     output=Path(folder) / "audit.parquet",
                     epochs=epochs,
+                    text_model_name_or_path="none",
                     disable_tqdm=True,
                 )
             )

@@ -48,6 +48,7 @@ def test_study_prints_a_line_a_way_and_runs_nothing_twice(concepts, tmp_path, ca
     argv = [
         *("--dataset_name", str(concepts), "--noise", "cmp_20", "--seeds", "0", "--folds", "2"),
         *("--rounds", "1", "--epochs", "1", "--output_dir", str(tmp_path / "study")),
+        *("--text_model_name_or_path", "none"),
     ]
     (row,) = study.main(argv)
     assert row["oracle"]["true_share"] == pytest.approx(0.2)

@@ -23,7 +23,12 @@ from ..evaluation.cache import cache_folder, complete_rows, stored_rows
 from ..evaluation.collection import Collection, Side
 from ..evaluation.grids import grid_pairs
 from ..models.encoder_pair.names import encoder_names
-from ..models.two_towers import load_two_towers
+from ..models.two_towers import (
+    load_two_towers,
+    logit_scale_of,
+    two_tower_config,
+    two_tower_path,
+)
 from ..modules.backbones import length_limit
 from ..modules.efficientnet_lite import has_efficientnet_lite
 from ..modules.pretrained import IMAGENET, MINILM, encoder_path, has_minilm, load_tokenizer
@@ -53,10 +58,13 @@ class CaptionVectors:
     Attributes:
         texts: The captions.
         vectors: (n_texts, size), mapped from a file.
+        scale: Inverse temperature of the two-tower model whose vectors they are; None if they are
+            of a text model.
     """
 
     texts: Sequence[str]
     vectors: np.ndarray
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class FrozenModels:
                     f"in one space: give --vision_model_name_or_path {names[0]} and "
                     f"--text_model_name_or_path {names[1]} instead, or a two-tower model."
                 )
-            load_part(AutoConfig, encoder)
+            two_tower_config(two_tower_path(encoder))
             return cls(encoder=encoder)
         if visual != IMAGE and options.vision_model_name_or_path is not None:
             raise ValueError(
@@ -240,7 +248,7 @@ def two_tower_vectors(
         ).encodings
         for side, items, content in sides
     )
-    return image, CaptionVectors(texts, text)
+    return image, CaptionVectors(texts, text, logit_scale_of(encoder[0]))
 
 
 def _distinct(captions: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The small two-tower model of a cross-fit: few weights, on top of what frozen models know."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,11 +105,16 @@ def small_processor(
 def small_model(processor: MatchingProcessor, captions: CaptionVectors | None) -> MatchingModel:
     """A two-tower model: words and regions, pooled and compared by cosine.
 
+    If the vectors of images and captions are of a two-tower model, its scores are those of that
+    model before training.
+
     Args:
         processor: From `small_processor`.
         captions: Likewise.
     """
-    region_size = getattr(processor.image_processor, "region_size", None)
+    region_size: Any = getattr(processor.image_processor, "region_size", None)
+    scale = None if captions is None else captions.scale
+    size = _HIDDEN if scale is None else region_size
     vision = ResNetConfig(
         embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic"
     )
@@ -119,18 +125,29 @@ def small_model(processor: MatchingProcessor, captions: CaptionVectors | None) -
             region_size=region_size or 2048,
             word_encoder="words",
             vocab_size=len(processor.tokenizer),
-            word_size=_HIDDEN,
-            hidden_size=_HIDDEN,
+            word_size=size,
+            hidden_size=size,
             dropout=_DROPOUT,
             image_dropout=image_dropout if region_size else 0.0,
             normalize_tokens=False,
             similarity="cosine",
-            similarity_options={"image_pooling": "attention", "projection": True},
+            similarity_options={"image_pooling": "attention", "projection": scale is None},
             method_options={"objective": "infonce"},  # times the weight of each pair
         )
     )
     if captions is not None:
         words, start = model.text_encoder, processor.tokenizer.bos_token_id
-        beside = CaptionEncoder(words, captions.vectors, start, _HIDDEN)
-        model.add_module("text_encoder", beside)
+        model.add_module("text_encoder", CaptionEncoder(words, captions.vectors, start, size))
+    if scale is not None:
+        _start_from_vectors(model, scale)
     return model
+
+
+@torch.no_grad()
+def _start_from_vectors(model: MatchingModel, scale: float) -> None:
+    """Make the scores of a model those of the vectors that it reads."""
+    for side in ("image", "text"):
+        nn.init.eye_(model.get_parameter(f"{side}_encoder.projection.weight"))
+        nn.init.zeros_(model.get_parameter(f"{side}_encoder.projection.bias"))
+    nn.init.zeros_(model.get_parameter("text_encoder.words.words.weight"))
+    model.logit_scale.fill_(math.log(scale))
