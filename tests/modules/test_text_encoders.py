@@ -29,7 +29,7 @@ def make_encoder(
     )
     kinds = {"words": WordEncoder, "bigru": BiGruEncoder}
     beside = kinds[words](16, 6, 4, 0.5, normalize=False) if words else None
-    return TransformerTextEncoder(config, 4, normalize, beside, 0.5, is_frozen).eval()
+    return TransformerTextEncoder(config, 4, normalize, beside, is_frozen).eval()
 
 
 def store(encoder: TransformerTextEncoder, ids: Tensor, mask: Tensor) -> None:
@@ -91,14 +91,14 @@ def test_what_is_stored_is_not_computed(monkeypatch):
     encoder = make_encoder("words")
     store(encoder, IDS, MASK)
     expected = encoder(IDS, MASK).tokens
-    monkeypatch.setattr(encoder, "backbone", None)
+    monkeypatch.setattr(encoder, "output_rows", None)
     assert torch.equal(encoder(IDS[:, :5], MASK).tokens, expected)
 
 
 def test_a_frozen_text_model_never_trains():
     encoder = make_encoder("words").train()
     assert encoder.words.training
-    assert encoder.dropout.training
+    assert encoder.words.dropout.training
     assert not any(module.training for module in encoder.backbone.modules())
     encoder(IDS, MASK).tokens.sum().backward()
     assert all(parameter.grad is None for parameter in encoder.backbone.parameters())

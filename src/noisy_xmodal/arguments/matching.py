@@ -85,7 +85,7 @@ class MatchingArguments:
     )
     hidden_size: int = field(default=256, metadata={"help": "Size of the joint space."})
     word_size: int = field(default=256, metadata={"help": "Size of a word's embedding."})
-    dropout: float = field(default=0.4, metadata={"help": "Dropout on words and sentence vectors."})
+    dropout: float = field(default=0.4, metadata={"help": "Dropout on the word embeddings."})
     image_dropout: float = field(
         default=0.0, metadata={"help": "Dropout on region features or the vision model's output."}
     )

@@ -105,7 +105,6 @@ class TransformerTextEncoder(nn.Module):
         hidden_size: Size of the joint space; None for tokens that are not projected.
         normalize: Whether every token is scaled to unit length.
         words: Word-level encoder of the same token ids, without normalisation.
-        dropout: Dropout on the sentence vector, if there are `words`.
         is_frozen: Whether the text model is frozen.
     """
 
@@ -115,7 +114,6 @@ class TransformerTextEncoder(nn.Module):
         hidden_size: int | None,
         normalize: bool = True,
         words: nn.Module | None = None,
-        dropout: float = 0.0,
         is_frozen: bool = False,
     ) -> None:
         super().__init__()
@@ -125,7 +123,6 @@ class TransformerTextEncoder(nn.Module):
             nn.Identity() if hidden_size is None else nn.Linear(self.size, hidden_size)
         )
         self.words = words
-        self.dropout = nn.Dropout(dropout)
         self.normalize = normalize
         self.is_frozen = is_frozen
         self.stored = StoredOutputs()
@@ -154,7 +151,7 @@ class TransformerTextEncoder(nn.Module):
         if self.words is None:
             tokens = self.projection(outputs)  # (n, length, hidden)
         else:
-            sentence = self.projection(self.dropout(functional.normalize(outputs, dim=-1)))
+            sentence = self.projection(functional.normalize(outputs, dim=-1))  # (n, 1, hidden)
             tokens = self.words(input_ids, attention_mask).tokens + sentence  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)

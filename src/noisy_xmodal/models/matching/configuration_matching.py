@@ -60,7 +60,7 @@ class MatchingConfig(SharedConfig):
         vocab_size: Number of its words or tokens.
         word_size: Size of a word's embedding.
         hidden_size: Size of the joint space.
-        dropout: Dropout on the word embeddings and on the sentence vector beside them.
+        dropout: Dropout on the word embeddings.
         image_dropout: Dropout on the region features or on the outputs of the vision model.
         normalize_tokens: Whether regions and words are scaled to unit length in the joint space.
         similarity: Name of the similarity head; see `SIMILARITY_HEADS`.

@@ -90,9 +90,7 @@ def _text_encoder(config: MatchingConfig) -> nn.Module:
         return words(normalize)
     beside = words(normalize=False) if config.words_beside else None
     is_frozen = config.text_training == "frozen"
-    return TransformerTextEncoder(
-        config.text_config, size, normalize, beside, config.dropout, is_frozen
-    )
+    return TransformerTextEncoder(config.text_config, size, normalize, beside, is_frozen)
 
 
 class MatchingModel(MatchingPreTrainedModel):
