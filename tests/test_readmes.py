@@ -25,6 +25,7 @@ from transformers import AutoModel, AutoProcessor, ResNetConfig, ViTImageProcess
 
 import noisy_xmodal
 from noisy_xmodal import (
+    MatchingProcessor,
     NcrConfig,
     NcrModel,
     NcrProcessor,
@@ -37,6 +38,7 @@ from noisy_xmodal import (
 from noisy_xmodal.cli import app
 from noisy_xmodal.modules.encoded import Encoded
 from noisy_xmodal.noise import NOISE_TYPES
+from tiny_backbones import CAPTIONS, WIDTHS, backbone_config, image_processor, word_tokenizer
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
@@ -272,10 +274,23 @@ def test_block_of_sentence_transformers_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     scope = networks()
     scope |= {"model": scope["ncr"], "processor": scope["ncr_processor"]}
-    exec(block_with(READMES[3], "SentenceTransformer"), scope)
+    exec(block_with(READMES[3], "export_sentence_transformers"), scope)
     encoded = scope["both"].encode(scope["pictures"])
     expected = scope["model"].get_image_features(**scope["processor"](images=scope["pictures"]))
     np.testing.assert_allclose(encoded, expected.detach(), atol=1e-5)
+
+
+def test_block_of_a_plain_clip_runs(monkeypatch, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    monkeypatch.chdir(tmp_path)
+    model = NcrModel(NcrConfig(backbone_config=backbone_config("clip"))).eval()
+    processor = MatchingProcessor(image_processor("clip"), word_tokenizer())
+    scope = {"model": model, "processor": processor}
+    scope["SentenceTransformer"] = sentence_transformers.SentenceTransformer
+    exec(block_with(READMES[3], "export_transformers("), scope)
+    weights = model.peer_b.backbone.state_dict()
+    assert all(torch.equal(w, weights[name]) for name, w in scope["clip"].state_dict().items())
+    assert scope["both"].encode(CAPTIONS[:2]).shape == (2, WIDTHS["clip"])
 
 
 def test_block_of_evaluate_runs():
