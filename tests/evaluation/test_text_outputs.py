@@ -79,7 +79,8 @@ def test_each_text_is_computed_once_for_both_peers_and_the_next_run(processor, c
     assert sum(read) == n_distinct
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
-    again = make_model(processor, **fields)
+    model.save_pretrained(cache / "model")
+    again = NcrModel.from_pretrained(cache / "model")
     read = count_texts(again)
     reverse = score_matrix(again, processor, DATA["regions"], TEXTS[::-1], 8)
     np.testing.assert_allclose(reverse[:, ::-1], scores, atol=1e-6)

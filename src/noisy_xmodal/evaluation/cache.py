@@ -57,7 +57,9 @@ def network_digest(network: Any, *inputs: Digests | str) -> str:
         for _, value in state
     )
     names = "\n".join(name for name, _ in state)
-    return combined_digest(_VERSION, *inputs, repr(network.config.to_diff_dict()), names, weights)
+    config = network.config.to_diff_dict()
+    config.pop("dtype", None)  # set when a model is saved
+    return combined_digest(_VERSION, *inputs, repr(config), names, weights)
 
 
 def stored_rows(
