@@ -1,5 +1,6 @@
 """Matching models whose network is a pretrained two-tower model of transformers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,9 @@ def test_the_ensemble_averages_the_logits_of_both_backbones(ncr: tuple[str, NcrM
     assert logit_scale_of(model) == pytest.approx(torch.tensor(1.5).exp().item())
 
 
-def test_it_is_saved_and_loaded_with_its_processor(ncr: tuple[str, NcrModel], tmp_path) -> None:
+def test_it_is_saved_and_loaded_with_its_processor(
+    ncr: tuple[str, NcrModel], tmp_path: Path
+) -> None:
     kind, model = ncr
     padding = "max_length" if "siglip" in kind else True
     MatchingProcessor(image_processor(kind), tokenizer(), padding).save_pretrained(tmp_path)
@@ -136,6 +139,25 @@ def test_frozen_towers_keep_their_weights_and_what_follows_is_trained(
     model(**batch(kind)).logits_per_image.log_softmax(1).diagonal().sum().backward()
     reached = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert reached == trained
+
+
+@pytest.mark.parametrize("kind", ["clip", "dual"])
+def test_pooled_outputs_of_a_frozen_tower_stand_for_the_pixels(kind: str, tmp_path: Path) -> None:
+    config = NcrConfig(backbone_config=backbone_config(kind), vision_training="frozen")
+    model = NcrModel(config).eval()
+    inputs = batch(kind)
+    assert model.peer_a.backbone.vision_model is model.peer_b.backbone.vision_model
+    with torch.no_grad():
+        kept = model.frozen_vision_encoder(inputs["pixel_values"]).last_hidden_state
+        expected = model(**inputs).scores
+        pixels = inputs.pop("pixel_values")
+        torch.testing.assert_close(model(**inputs, regions=kept).scores, expected)
+    assert kept.shape == (4, 1, 16)
+    model.save_pretrained(tmp_path)
+    loaded = NcrModel.from_pretrained(tmp_path)
+    assert loaded.peer_a.backbone.vision_model is loaded.peer_b.backbone.vision_model
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**inputs, pixel_values=pixels).scores, expected)
 
 
 def test_adapters_are_added_to_the_towers() -> None:

@@ -8,6 +8,7 @@ import math
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from .backbones import length_limit
 
@@ -83,6 +84,34 @@ def tower_of(model: Any, side: str) -> nn.Module:
     return tower
 
 
+class PooledTower(nn.Module):
+    """A frozen vision tower whose pooled output stands for a picture, in place of its pixels.
+
+    Args:
+        model: A two-tower model with a projection after its vision tower, such as CLIP.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.tower = tower_of(model, "vision")
+        self.config = self.tower.config
+
+    @property
+    def backbone(self) -> nn.Module:
+        """This module, as the frozen model of a vision encoder."""
+        return self
+
+    def forward(self, pixel_values: Tensor) -> BaseModelOutput:
+        """The pooled output of pictures, as a single token (n, 1, size) each."""
+        pooled = self.tower(pixel_values=pixel_values).pooler_output.flatten(1)  # (n, size)
+        return BaseModelOutput(last_hidden_state=pooled.unsqueeze(1))
+
+
+def has_projection(model: Any, side: str) -> bool:
+    """Whether a projection follows a tower, "vision" or "text", as in CLIP."""
+    return hasattr(model, {"vision": "visual_projection", "text": "text_projection"}[side])
+
+
 def freeze_tower(model: Any, side: str) -> None:
     """Put a tower into eval mode, without gradients; what follows it is trained.
 
@@ -96,8 +125,7 @@ def freeze_tower(model: Any, side: str) -> None:
     tower = tower_of(model, side)
     tower.eval().requires_grad_(False)
     head = getattr(tower, "head", None)
-    projection = {"vision": "visual_projection", "text": "text_projection"}[side]
-    if isinstance(head, nn.Module) and not hasattr(model, projection):
+    if isinstance(head, nn.Module) and not has_projection(model, side):
         head.train(model.training).requires_grad_(True)
 
 

@@ -21,7 +21,9 @@ from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
 from ...modules.tower_outputs import (
+    PooledTower,
     freeze_tower,
+    has_projection,
     text_length_limit,
     tower_logits,
     tower_of,
@@ -78,6 +80,9 @@ class MatchingPreTrainedModel(AdaptedModel):
             super()._init_weights(module)
 
 
+_SIDES = ("vision", "text")
+
+
 def _text_encoder(config: MatchingConfig) -> nn.Module:
     """A word-level encoder, a transformers model, or both."""
     size, normalize = config.hidden_size, config.normalize_tokens
@@ -120,7 +125,7 @@ class MatchingModel(MatchingPreTrainedModel):
         """Switch the mode; a frozen tower of a backbone stays in eval mode without gradients."""
         super().train(mode)
         if self.backbone is not None:
-            for side in ("vision", "text"):
+            for side in _SIDES:
                 if getattr(self.config, f"{side}_training") == "frozen":
                     freeze_tower(self.backbone, side)
         return self
@@ -175,10 +180,25 @@ class MatchingModel(MatchingPreTrainedModel):
         return getattr(self.text_encoder, "length_limit", None)
 
     @property
-    def frozen_vision_encoder(self) -> VisionEncoder | None:
-        """The image encoder, if its vision model is frozen."""
-        encoder = None if self.backbone is not None else self.image_encoder
+    def frozen_vision_encoder(self) -> VisionEncoder | PooledTower | None:
+        """The image encoder, if its vision model is frozen; of a backbone, the vision tower."""
+        if self.backbone is not None:
+            is_kept = "backbone.vision_model" in self.frozen_parts()
+            return PooledTower(self.backbone) if is_kept else None
+        encoder = self.image_encoder
         return encoder if isinstance(encoder, VisionEncoder) and encoder.is_frozen else None
+
+    def frozen_parts(self) -> list[str]:
+        """Names of the frozen models inside this one, as far as nothing in them is trained."""
+        if self.backbone is not None:
+            frozen = [s for s in _SIDES if getattr(self.config, f"{s}_training") == "frozen"]
+            return [f"backbone.{s}_model" for s in frozen if has_projection(self.backbone, s)]
+        encoders = {name: self.get_submodule(name) for name in ("image_encoder", "text_encoder")}
+        return [
+            f"{name}.backbone"
+            for name, encoder in encoders.items()
+            if isinstance(encoder, VisionEncoder | TransformerTextEncoder) and encoder.is_frozen
+        ]
 
     @property
     def frozen_text_encoder(self) -> TransformerTextEncoder | None:
@@ -210,6 +230,8 @@ class MatchingModel(MatchingPreTrainedModel):
         Raises:
             ValueError: If this model does not read inputs of this kind.
         """
+        if self.backbone is not None and regions is not None and self.frozen_vision_encoder:
+            return _single_tokens(self._project_kept(regions))
         if self.backbone is not None:
             if pixel_values is None:
                 raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
@@ -226,6 +248,11 @@ class MatchingModel(MatchingPreTrainedModel):
         if regions is None:
             raise ValueError("this model reads region features: pass `regions`, not pixels.")
         return self.image_encoder(regions, region_mask)
+
+    def _project_kept(self, regions: Tensor) -> Tensor:
+        """Project the pooled outputs of the frozen vision tower, (n_images, 1, size)."""
+        projection = self.get_submodule("backbone.visual_projection")
+        return projection(regions[:, 0].to(next(projection.parameters())))  # (n_images, hidden)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""

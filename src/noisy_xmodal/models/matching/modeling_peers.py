@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...modules import Encoded, TransformerTextEncoder, VisionEncoder
+from ...modules.tower_outputs import PooledTower
 from .configuration_peers import PeersConfig
 from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
 
@@ -45,14 +46,17 @@ class PeersModel(MatchingPreTrainedModel):
         self.peer_b = MatchingModel(config.peer_config())
         tied: dict[str, str] = {}
         shared: list[str] = []
-        for name in ("image_encoder", "text_encoder") if config.backbone_config is None else ():
-            first, second = (peer.get_submodule(name) for peer in self.peers)
-            if isinstance(first, VisionEncoder | TransformerTextEncoder) and first.is_frozen:
+        for part in self.peer_a.frozen_parts():
+            outer, _, name = part.rpartition(".")
+            first, second = (peer.get_submodule(outer) for peer in self.peers)
+            frozen = first.get_submodule(name)
+            if isinstance(second, VisionEncoder | TransformerTextEncoder):
                 cast(Any, second).share_backbone(first)
-                part = f"{name}.backbone"
-                weights = [f"{part}.{weight}" for weight, _ in first.backbone.named_parameters()]
-                tied |= {f"peer_b.{weight}": f"peer_a.{weight}" for weight in weights}
-                shared += [f"peer_b.{part}.{tensor}" for tensor in first.backbone.state_dict()]
+            else:  # a backbone
+                setattr(second, name, frozen)
+            weights = [f"{part}.{weight}" for weight, _ in frozen.named_parameters()]
+            tied |= {f"peer_b.{weight}": f"peer_a.{weight}" for weight in weights}
+            shared += [f"peer_b.{part}.{tensor}" for tensor in frozen.state_dict()]
         if tied:
             self._tied_weights_keys = tied
             self._keys_to_ignore_on_save = shared  # weights and statistics
@@ -78,7 +82,7 @@ class PeersModel(MatchingPreTrainedModel):
         return self.peer_a.text_length_limit
 
     @property
-    def frozen_vision_encoder(self) -> VisionEncoder | None:
+    def frozen_vision_encoder(self) -> VisionEncoder | PooledTower | None:
         """The image encoder of peer A, if its vision model is frozen; the peers share it."""
         return self.peer_a.frozen_vision_encoder
 
