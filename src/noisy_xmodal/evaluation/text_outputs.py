@@ -21,8 +21,8 @@ from .cache import cache_folder, complete_rows, network_digest, stored_rows
 
 #: Texts that are tokenized at once.
 _BLOCK_SIZE = 1024
-#: Rows that are computed at once; each sentence has one, each token as well.
-_ROWS = {"sentences": 64, "tokens": 1024}
+#: Rows that are computed at once; each text has one, or each of its tokens.
+_ROWS = {"sentences": 64, "pooled": 64, "tokens": 1024}
 _ENDING = ".texts.npy"
 
 
@@ -47,7 +47,7 @@ def store_text_outputs(
     encoder = getattr(model, "frozen_text_encoder", None)
     if encoder is None or not len(texts):
         return
-    stored, kind = encoder.stored, "tokens" if encoder.words is None else "sentences"
+    stored, kind = encoder.stored, encoder.stored_kind
     digests, lengths, order = _distinct(processor, texts)
     if stored.has(digests).all():
         return
@@ -57,7 +57,7 @@ def store_text_outputs(
     if not missing.any():
         return
     digests, lengths, order = digests[missing], lengths[missing], order[missing]
-    if kind == "sentences":
+    if kind != "tokens":
         lengths = np.ones_like(lengths)
     starts = np.cumsum(lengths) - lengths  # (n_texts,)
     device = encoder.backbone.device

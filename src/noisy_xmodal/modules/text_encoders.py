@@ -144,6 +144,11 @@ class TransformerTextEncoder(nn.Module):
         """Maximum number of tokens; None without a limit."""
         return length_limit(self.backbone)
 
+    @property
+    def stored_kind(self) -> str:
+        """What is stored of a text: "tokens", or "sentences" where there are `words`."""
+        return "tokens" if self.words is None else "sentences"
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode token ids (n, length); the mask is 1 for real tokens."""
         read = self._frozen_outputs if self.is_frozen else self.outputs

@@ -21,6 +21,7 @@ from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.text_encoders import TransformerTextEncoder
 from ...modules.tower_outputs import (
+    KeptTexts,
     PooledTower,
     freeze_tower,
     has_projection,
@@ -119,6 +120,7 @@ class MatchingModel(MatchingPreTrainedModel):
         )
         self.post_init()
         self.add_adapters()
+        self.kept_texts = None if self.backbone is None else KeptTexts(self.backbone)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MatchingModel":
@@ -139,7 +141,7 @@ class MatchingModel(MatchingPreTrainedModel):
         """
         with torch.device("meta"):
             model = cls(MatchingConfig(backbone_config=backbone.config))
-        model.backbone = backbone
+        model.backbone, model.kept_texts = backbone, KeptTexts(backbone)
         return model
 
     def _build_encoders(self, config: MatchingConfig) -> None:
@@ -201,9 +203,11 @@ class MatchingModel(MatchingPreTrainedModel):
         ]
 
     @property
-    def frozen_text_encoder(self) -> TransformerTextEncoder | None:
-        """The text encoder, if its transformers model is frozen."""
-        encoder = None if self.backbone is not None else self.text_encoder
+    def frozen_text_encoder(self) -> TransformerTextEncoder | KeptTexts | None:
+        """The text encoder, if its transformers model is frozen; of a backbone, the text tower."""
+        if self.backbone is not None:
+            return self.kept_texts if "backbone.text_model" in self.frozen_parts() else None
+        encoder = self.text_encoder
         if isinstance(encoder, TransformerTextEncoder) and encoder.is_frozen:
             return encoder
         return None
@@ -256,6 +260,9 @@ class MatchingModel(MatchingPreTrainedModel):
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""
+        kept = None if self.backbone is None else self.frozen_text_encoder
+        if isinstance(kept, KeptTexts) and attention_mask is not None:
+            return _single_tokens(kept.vectors(input_ids, attention_mask))
         if self.backbone is not None:
             return _single_tokens(
                 tower_vectors(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...modules import Encoded, TransformerTextEncoder, VisionEncoder
-from ...modules.tower_outputs import PooledTower
+from ...modules.tower_outputs import KeptTexts, PooledTower
 from .configuration_peers import PeersConfig
 from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
 
@@ -57,6 +57,8 @@ class PeersModel(MatchingPreTrainedModel):
             weights = [f"{part}.{weight}" for weight, _ in frozen.named_parameters()]
             tied |= {f"peer_b.{weight}": f"peer_a.{weight}" for weight in weights}
             shared += [f"peer_b.{part}.{tensor}" for tensor in frozen.state_dict()]
+        if self.peer_a.kept_texts is not None and self.peer_b.kept_texts is not None:
+            self.peer_b.kept_texts.stored = self.peer_a.kept_texts.stored
         if tied:
             self._tied_weights_keys = tied
             self._keys_to_ignore_on_save = shared  # weights and statistics
@@ -87,7 +89,7 @@ class PeersModel(MatchingPreTrainedModel):
         return self.peer_a.frozen_vision_encoder
 
     @property
-    def frozen_text_encoder(self) -> TransformerTextEncoder | None:
+    def frozen_text_encoder(self) -> TransformerTextEncoder | KeptTexts | None:
         """The text encoder of peer A, if its transformers model is frozen; the peers share it."""
         return self.peer_a.frozen_text_encoder
 
