@@ -17,11 +17,15 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..files import read_json, write_text
-from ..modules.pretrained import HUB_NAMES
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
 TEMPLATE = "model_card_template.md"
+#: Where the weights of packages are on the Hub; see `modules.pretrained`, which imports torch.
+_HUB_NAMES = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "imagenet": "timm/tf_efficientnet_lite0.in1k",
+}
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def render_model_card(
     terms = _embedded(results)
     license_name = terms.license if terms else results.get("data_license")
     bases = [results["arguments"].get(option) for option in _PRETRAINED]
-    bases = list(dict.fromkeys(HUB_NAMES.get(base, base) for base in bases if base))
+    bases = list(dict.fromkeys(_HUB_NAMES.get(base, base) for base in bases if base))
     data = ModelCardData(
         model_name=name,
         library_name="transformers",
@@ -296,7 +300,9 @@ def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if results.get("task") == "classes":
         backbone = results["arguments"].get("backbone_name_or_path")
         return "vectors" if backbone is None else "pictures"
-    reads_pictures = any(config.get(name) for name in ("vision_config", "backbone_config"))
+    reads_pictures = any(
+        config.get(name) is not None for name in ("vision_config", "backbone_config")
+    )
     return "regions" if config and not reads_pictures else "pictures"
 
 

@@ -32,11 +32,6 @@ from ..files import atomic_write
 from .efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 
 MINILM, IMAGENET = "minilm", "imagenet"
-#: Where the same weights are on the Hub.
-HUB_NAMES = {
-    MINILM: "sentence-transformers/all-MiniLM-L6-v2",
-    IMAGENET: "timm/tf_efficientnet_lite0.in1k",
-}
 
 _MINILM_PACKAGE = "all_minilm_l6_v2"
 #: SHA-256 of the files of MiniLM that matter; they are the official ones.
