@@ -25,7 +25,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
 from noisy_xmodal.hub.run import begin_run, label_results, publish_run, save_run
 from noisy_xmodal.methods.building import build_label_model
-from noisy_xmodal.methods.from_options import (
+from noisy_xmodal.methods.label_options import (
     build_label_processor,
     label_fields,
     load_label_backbone,

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoProcessor, BertModel
 
 from example_scripts import EXAMPLES, options_of, script
 from noisy_xmodal import LabelRetrievalEvaluator, inject_noise, noise_protocol
-from noisy_xmodal.methods.from_options import label_fields
+from noisy_xmodal.methods.label_options import label_fields
 from tiny_backbones import picture_dataset, save_encoders
 from toy_labels import IMAGE_SIZE, N_CLASSES, TEXT_SIZE, toy_labels
 
