@@ -368,6 +368,18 @@ def test_pickles_are_not_read_by_other_ways(tmp_path):
     assert not marker.exists()
 
 
+def test_an_adapter_in_the_folder_is_refused(tmp_path):
+    pytest.importorskip("peft")
+    folder, marker = saved(tmp_path / "model"), tmp_path / "executed"
+    (folder / "adapter_model.bin").write_bytes(executing(marker))
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": str(folder)}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    for kind in (AutoModel, MatchingModel):
+        with pytest.raises(ValueError, match=r"contains an adapter of peft"):
+            kind.from_pretrained(folder)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("climb", ["../secret.safetensors", "{root}/secret.safetensors"])
 def test_an_index_that_climbs_out_of_its_folder_is_refused(tmp_path, climb):
     folder = saved(tmp_path / "model")

@@ -192,7 +192,7 @@ def test_gradient_checkpointing_computes_layers_twice_and_changes_no_gradient(ti
     inputs["is_masked"] = inputs["attention_mask"].bool()
     runs: list[int] = []
     for layer in model.encoder.layers:
-        layer.attention_norm.register_forward_hook(lambda *_: runs.append(1))
+        layer.attention_output.register_forward_hook(lambda *_: runs.append(1))
     gradients, counts = [], []
     for checkpointing in (False, True):
         if checkpointing:

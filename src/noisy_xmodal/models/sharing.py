@@ -219,7 +219,10 @@ class SharedModel(Installed, PreTrainedModel):
                 "`use_safetensors=False` loads pickled weights, which can run any code when "
                 "they are read: leave it out."
             )
-        if pretrained_model_name_or_path is not None and kwargs.get("gguf_file") is None:
+        path = pretrained_model_name_or_path
+        if path is not None and os.path.isfile(path):
+            _check_files([os.fspath(path)], path)
+        elif path is not None and kwargs.get("gguf_file") is None:
             _refuse_pickles(str(pretrained_model_name_or_path), kwargs)
         try:
             return super().from_pretrained(
@@ -232,6 +235,19 @@ class SharedModel(Installed, PreTrainedModel):
                 f"the download of {pretrained_model_name_or_path} failed: {error.__cause__}. "
                 "No partial file is left; try again."
             ) from error
+
+    def load_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse adapters of peft in a folder, which may be pickles.
+
+        transformers calls this for a folder with an adapter_config.json, if peft is installed.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "the folder contains an adapter of peft (adapter_config.json), which is not loaded: "
+            "merge it into the weights with peft, or remove that file."
+        )
 
     @staticmethod
     def _load_pretrained_model(
