@@ -52,6 +52,11 @@ CASES = [
         "--text_training full",
     ),
     ("train_rcar", "--vision_training full", "--vision_model_name_or_path resnet"),
+    (
+        "train_rcar",
+        "--encoder_learning_rate 1e-4 --vision_model_name_or_path resnet",
+        "--vision_training full",
+    ),
     ("train_rcar", "--stream_start text", "--text_model_name_or_path bert"),
     (
         "train_rcar",

@@ -220,7 +220,7 @@ _STREAM_RULES = {
 _TRAINING_RULES = {
     "encoder_learning_rate": Rule(
         lambda options: (
-            options.vision_model_name_or_path is not None
+            (options.vision_model_name_or_path is not None and options.vision_training == "full")
             or options.stream_start == "text"
             or (options.text_model_name_or_path is not None and options.text_training == "full")
         ),
