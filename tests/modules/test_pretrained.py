@@ -16,7 +16,6 @@ from transformers import (
     T5Config,
 )
 
-import noisy_xmodal  # noqa: F401
 from noisy_xmodal.modules import pretrained
 from noisy_xmodal.modules.efficientnet_lite import (
     EfficientNetLiteModel,
