@@ -169,7 +169,13 @@ def build_evaluator(
     retriever, reads = load_two_towers(shortlists, device)
     sizes = args.shortlist_size, args.block_size
     return RerankEvaluator(
-        processor, retriever, reads, *sizes, progress=True, weight=args.shortlist_weight
+        processor,
+        retriever,
+        reads,
+        *sizes,
+        progress=True,
+        weight=args.shortlist_weight,
+        fold_size=args.fold_size,
     )
 
 

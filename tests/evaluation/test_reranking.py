@@ -249,14 +249,14 @@ def recalls_by_hand(scores: np.ndarray, k: int) -> dict[str, float]:
 
 def metrics_by_hand(scores: np.ndarray, rescored: np.ndarray, k: int) -> dict[str, float]:
     """Recalls by sorting the answers to each query, image after image and text after text."""
-    image_ranks, text_ranks = [], []
-    for image in range(N_IMAGES):
+    (n_images, n_texts), image_ranks, text_ranks = scores.shape, [], []
+    for image in range(n_images):
         keys = keys_by_hand(scores[image], rescored[image], k)
-        order = sorted(range(N_TEXTS), key=lambda item: keys[item], reverse=True)
+        order = sorted(range(n_texts), key=lambda item: keys[item], reverse=True)
         image_ranks.append(min(order.index(image * PER_IMAGE + n) for n in range(PER_IMAGE)))
-    for text in range(N_TEXTS):
+    for text in range(n_texts):
         keys = keys_by_hand(scores[:, text], rescored[:, text], k)
-        order = sorted(range(N_IMAGES), key=lambda item: keys[item], reverse=True)
+        order = sorted(range(n_images), key=lambda item: keys[item], reverse=True)
         text_ranks.append(order.index(text // PER_IMAGE))
     return {
         f"{way}_r{cutoff}": 100 * float(np.mean(np.array(ranks) < cutoff))
@@ -298,6 +298,26 @@ def test_the_evaluator_ranks_like_a_sort(pairs, model, retriever, tiny_processor
     assert list(found) == [*own(model, pairs), *ADDED]
     assert model.training
     assert retriever.training
+
+
+def test_shortlists_of_folds_hold_texts_of_their_own_images(
+    pairs, model, retriever, tiny_processor
+):
+    options = {"k": 2, "block_size": 4, "fold_size": 3}
+    found = RerankEvaluator(tiny_processor, retriever, tiny_processor, **options)(model, pairs)
+    n_scored = sum(model.n_scored)
+    scores = score_matrix(retriever, tiny_processor, *material(pairs))
+    rescored = score_matrix(model, tiny_processor, *material(pairs))
+    blocks = [
+        (slice(start, start + 3), slice(2 * start, 2 * start + 6))
+        for start in range(0, N_IMAGES, 3)
+    ]
+    parts = [metrics_by_hand(scores[block], rescored[block], 2) for block in blocks]
+    for name in parts[0]:
+        assert found[name] == pytest.approx(np.mean([part[name] for part in parts]))
+    chosen = [np.logical_or(*shortlist(scores[block], 2)).sum() for block in blocks]
+    assert found["scored_pairs"] == pytest.approx(np.mean(chosen))
+    assert n_scored == sum(chosen)
 
 
 @pytest.mark.parametrize("k", [N_TEXTS, 1000])

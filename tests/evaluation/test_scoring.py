@@ -185,14 +185,30 @@ def test_the_evaluator_ranks_like_a_sort(
     assert evaluator.primary_metric in found
 
 
-def test_folds_are_averaged(tiny_regions_dataset, tiny_config, tiny_processor):
+def test_folds_are_averaged_and_score_their_own_pairs_alone(
+    tiny_regions_dataset, tiny_config, tiny_processor, monkeypatch
+):
     dataset = tiny_regions_dataset(12, 2)
-    model = MatchingModel(tiny_config())
+    model = MatchingModel(tiny_config(similarity="scan_t2i"))
+    images, texts = material(dataset)
+    scores = score_matrix(model, tiny_processor, images, texts)
+    score, counts = model.score, []
+
+    def counting(image, text):
+        counts.append(len(image.tokens) * len(text.tokens))
+        return score(image, text)
+
+    monkeypatch.setattr(model, "score", counting)
     found = RetrievalEvaluator(tiny_processor, fold_size=4)(model, dataset)
-    whole = RetrievalEvaluator(tiny_processor)
-    parts = [whole(model, dataset.select(range(start, start + 4))) for start in (0, 4, 8)]
+    assert sum(counts) == 3 * 4 * 8
+    parts = [
+        metrics_by_sorting(scores[start : start + 4, 2 * start : 2 * start + 8], np.arange(8) // 2)
+        for start in (0, 4, 8)
+    ]
     expected = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
     assert found == pytest.approx(expected)
+    with pytest.raises(ValueError, match="fold_size is 5 for 12 images"):
+        RetrievalEvaluator(tiny_processor, fold_size=5)(model, dataset)
 
 
 def test_a_perfect_model_gets_600(tiny_regions_dataset, tiny_processor):

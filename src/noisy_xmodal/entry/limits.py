@@ -44,7 +44,7 @@ EVALUATE = {
     "block_size": _COUNT,
     "shortlist_size": Limits(needs=("shortlist_model_name_or_path",), least=1),
     "shortlist_weight": Limits(needs=("shortlist_model_name_or_path",), least=0),
-    "fold_size": Limits(excludes=("shortlist_model_name_or_path",), least=1),
+    "fold_size": Limits(least=1),
 }
 
 DRAW = {

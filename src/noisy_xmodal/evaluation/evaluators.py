@@ -13,6 +13,7 @@ import torch
 from ..data import DatasetError, LabelDataset, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
+from ..metrics.retrieval import fold_starts
 from .processes import share_blocks
 from .scoring import ScoringModel, eval_mode, score_matrix
 
@@ -61,16 +62,29 @@ class RetrievalEvaluator:
             dataset: A split by the column contract.
 
         Returns:
-            `i2t_r1` to `t2i_r10` in percent, `i2t_medr`, `t2i_medr` and `rsum`.
+            `i2t_r1` to `t2i_r10` in percent, `i2t_medr`, `t2i_medr` and `rsum`. With folds, the
+            means over the folds; the images of a fold are compared with its own texts alone.
 
         Raises:
             DatasetError: If the split breaks the column contract.
+            ValueError: If the number of images is not a multiple of the fold size.
         """
         pairs = dataset if isinstance(dataset, PairDataset) else PairDataset(dataset)
+        if self.fold_size is None:
+            return self.measure(model, pairs)
+        starts = fold_starts(pairs.n_images, self.fold_size)
+        folds = [
+            self.measure(model, pairs.select(np.arange(start, start + self.fold_size)))
+            for start in starts
+        ]
+        return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
+
+    def measure(self, model: ScoringModel, pairs: PairDataset) -> dict[str, float]:
+        """Score all images of some pairs against all their texts, and rank."""
         scores = score_matrix(
             model, self.processor, pairs.images, pairs.captions(), self.block_size, self.progress
         )
-        return retrieval_metrics(scores, pairs.row_of_pair, self.fold_size)
+        return retrieval_metrics(scores, pairs.row_of_pair)
 
 
 class LabelRetrievalEvaluator:

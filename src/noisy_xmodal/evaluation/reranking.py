@@ -8,7 +8,6 @@ order of the retriever.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -187,6 +186,7 @@ class RerankEvaluator(RetrievalEvaluator):
         block_size: Images and texts per block, see `rerank`.
         progress: Whether to show a progress bar.
         weight: Factor of the retriever's scores, which are added to the model's.
+        fold_size: See `RetrievalEvaluator`.
     """
 
     def __init__(
@@ -198,20 +198,21 @@ class RerankEvaluator(RetrievalEvaluator):
         block_size: int = 64,
         progress: bool = False,
         weight: float = 0.0,
+        fold_size: int | None = None,
     ) -> None:
-        super().__init__(processor, block_size, progress=progress)
+        super().__init__(processor, block_size, fold_size, progress)
         self.weight = weight
         self.retriever = retriever
         self.retriever_processor = retriever_processor
         self.k = k
         self._scores: dict[str, np.ndarray] = {}
 
-    def __call__(self, model: Any, dataset: datasets.Dataset | PairDataset) -> dict[str, float]:
-        """Score the shortlists and rank.
+    def measure(self, model: Any, pairs: PairDataset) -> dict[str, float]:
+        """Score the shortlists of some pairs, and rank.
 
         Args:
             model: A model that scores in joint forward passes.
-            dataset: A split by the column contract.
+            pairs: Images with their captions.
 
         Returns:
             The metrics of `RetrievalEvaluator`; `shortlist_i2t_recall` and `shortlist_t2i_recall`,
@@ -220,10 +221,8 @@ class RerankEvaluator(RetrievalEvaluator):
             the number of pairs that the model scored.
 
         Raises:
-            DatasetError: If the split breaks the column contract.
             TypeError: If the model does not score single pairs.
         """
-        pairs = dataset if isinstance(dataset, PairDataset) else PairDataset(dataset)
         images, captions, rows = pairs.images, pairs.captions(), pairs.row_of_pair
         scores = self._retriever_scores(pairs, model.device)
         texts_of_image, images_of_text = shortlist(scores, self.k)

@@ -87,16 +87,10 @@ def retrieval_metrics(
             number of images is not a multiple of the fold size.
     """
     rows = _checked_rows(scores, image_of_text)  # (n_texts,)
-    n_images = scores.shape[0]
     if fold_size is None:
         return metrics_of_ranks(*retrieval_ranks(scores, rows))
-    if fold_size < 1 or n_images % fold_size:
-        raise ValueError(
-            f"fold_size is {fold_size} for {n_images} images: give a divisor of the number of "
-            "images, or no fold size"
-        )
     folds = []
-    for start in range(0, n_images, fold_size):
+    for start in fold_starts(len(scores), fold_size):
         texts = np.flatnonzero((rows >= start) & (rows < start + fold_size))  # (n_fold_texts,)
         fold = np.asarray(scores[start : start + fold_size][:, texts])  # (fold_size, n_fold_texts)
         try:
@@ -104,6 +98,24 @@ def retrieval_metrics(
         except ValueError as error:
             raise ValueError(f"In the fold that starts at image {start}: {error}") from error
     return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
+
+
+def fold_starts(n_images: int, fold_size: int) -> range:
+    """The first image of each of consecutive folds.
+
+    Args:
+        n_images: Number of images.
+        fold_size: Number of images per fold.
+
+    Raises:
+        ValueError: If the number of images is not a multiple of the fold size.
+    """
+    if fold_size < 1 or n_images % fold_size:
+        raise ValueError(
+            f"fold_size is {fold_size} for {n_images} images: give a divisor of the number of "
+            "images, or no fold size"
+        )
+    return range(0, n_images, fold_size)
 
 
 def metrics_of_ranks(
