@@ -24,7 +24,7 @@ from noisy_xmodal import (
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation import score_matrix
 from noisy_xmodal.metrics import retrieval_metrics
-from noisy_xmodal.models.rcar import modeling_rcar
+from noisy_xmodal.modules import joint_sequences
 from tiny_rcar import REGION_SIZE, TEXT_SIZES, pair_inputs, rcar_config
 
 IMAGE_INPUTS = ("regions", "region_mask", "pixel_values")
@@ -98,7 +98,7 @@ def same_weights(a: nn.Module, b: nn.Module) -> bool:
 @pytest.mark.parametrize("budget", [1, 25, 4096])
 def test_scores_are_those_of_every_pair_alone(make_inputs, monkeypatch, kind, budget):
     """Whatever stands together in a joint pass: 1 pair, 2 pairs or all."""
-    monkeypatch.setitem(modeling_rcar.SCORE_TOKENS, "cpu", budget)
+    monkeypatch.setitem(joint_sequences.SCORE_TOKENS, "cpu", budget)
     model = RcarModel(make_config(kind)).eval()
     inputs = make_inputs(model.config)
     expected = one_by_one(model, inputs)
@@ -137,7 +137,7 @@ def test_chosen_pairs_have_the_logits_of_all_pairs(make_inputs, kind):
 
 @pytest.mark.parametrize("budget", [1, 25, 4096])
 def test_score_pairs_gives_entries_of_score(make_inputs, monkeypatch, budget):
-    monkeypatch.setitem(modeling_rcar.SCORE_TOKENS, "cpu", budget)
+    monkeypatch.setitem(joint_sequences.SCORE_TOKENS, "cpu", budget)
     model = RcarModel(rcar_config()).eval()
     image, text = encode(model, make_inputs(model.config))
     scores = model.score(image, text)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
+from torch import nn
 from transformers import Trainer, TrainerCallback
 
 from label_trainers import make_label_trainer
 from noisy_xmodal.training import checkpoint
+from noisy_xmodal.training.checkpoint import CheckpointTrainer
 from noisy_xmodal.training.identity import RunIdentity
 from noisy_xmodal.training.integrity import (
     CheckpointError,
@@ -193,3 +195,18 @@ def test_everything_is_on_the_disk_before_a_checkpoint_gets_its_name(tmp_path, m
         assert ("sync", str(aside)) in before
         assert after[0] == ("sync", str(tmp_path))
         assert before[-1][0] == "sync"
+
+
+def test_shared_weights_that_a_checkpoint_never_contains_are_not_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr("transformers.trainer.logger.warning", warnings.append)
+    trainer = CheckpointTrainer.__new__(CheckpointTrainer)
+    trainer.model = nn.Module()
+    trainer.model._keys_to_ignore_on_save = {"b.weight", "b.num_batches_tracked"}
+    keys = type(trainer.model.load_state_dict({}))
+    trainer._issue_warnings_after_load(keys(["b.weight"], []))  # not the statistics: as in torch
+    assert not warnings
+    trainer._issue_warnings_after_load(keys(["b.weight", "a.weight"], []))
+    assert "['a.weight']" in warnings[0]

@@ -286,6 +286,12 @@ class CheckpointTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self.load_state(Path(resume_from_checkpoint))
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Warn of missing weights, except those that a checkpoint never contains."""
+        ignored = set(self.model._keys_to_ignore_on_save or ())  # the copies of shared weights
+        missing = [name for name in load_result.missing_keys if name not in ignored]
+        super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
+
     def _load_optimizer_and_scheduler(self, folder: str | None) -> None:
         if folder is not None:
             load_optimizer(self.optimizer, folder)

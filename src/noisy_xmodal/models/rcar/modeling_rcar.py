@@ -27,13 +27,11 @@ from transformers.utils import ModelOutput
 from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone, pretrained_backbone
 from ...modules.gathering import gather_encoded
+from ...modules.joint_sequences import all_pairs, joint_mask, sequences, similar_lengths
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
 from ...modules.text_encoders import TransformerTextEncoder
 from ..sharing import SharedModel
 from .configuration_rcar import RcarConfig
-
-#: Tokens per joint pass of scoring; more are slower on a CPU because its caches are small.
-SCORE_TOKENS = {"cpu": 4096, "default": 131072}
 
 
 @dataclass
@@ -260,7 +258,7 @@ class RcarModel(SharedModel):
         more. Computed in blocks, so memory does not grow with the number of pairs.
         """
         n_images, n_texts = len(image.tokens), len(text.tokens)
-        pairs = _all_pairs(n_images, n_texts)
+        pairs = all_pairs(n_images, n_texts)
         return self.score_pairs(image, text, pairs).view(n_images, n_texts)
 
     @torch.no_grad()
@@ -341,7 +339,7 @@ class RcarModel(SharedModel):
             image, text = gather_encoded(image), gather_encoded(text)
         positions = pairs
         if positions is None:
-            positions = _all_pairs(len(image.tokens), n_texts).to(input_ids.device)
+            positions = all_pairs(len(image.tokens), n_texts).to(input_ids.device)
         features = self._features(image, text, positions)
         logits = self.matching_head(features).float()  # (n_pairs, 2)
         if pairs is not None:
@@ -357,14 +355,14 @@ class RcarModel(SharedModel):
         sides = (self.class_token[None], image.tokens, text.tokens)
         projected = tuple(self.encoder.first.project(side) for side in sides)
         places, parts = [], [sides[0][:0]]  # (0, hidden)
-        for block, n_regions, n_words in _similar_lengths(image.mask, text.mask, pairs):
+        for block, n_regions, n_words in similar_lengths(image.mask, text.mask, pairs):
             i, t = pairs[block.to(pairs.device)].to(image.tokens.device).unbind(dim=1)
-            mask = _joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
+            mask = joint_mask(image.mask[i, :n_regions], text.mask[t, :n_words])
             states = self.encoder(
-                _sequences(sides, i, t, n_regions, n_words),
+                sequences(sides, i, t, n_regions, n_words),
                 None if mask.all() else mask,
                 n_outputs=1,
-                projected=_sequences(projected, i, t, n_regions, n_words),
+                projected=sequences(projected, i, t, n_regions, n_words),
             )  # (n_block, 1, hidden)
             places.append(block)
             parts.append(states[:, 0])
@@ -375,8 +373,8 @@ class RcarModel(SharedModel):
         """Logits of the masked words of each text with its own image, (n_masked, vocab_size)."""
         rows = torch.arange(len(text.tokens), device=text.tokens.device)
         sides = (self.class_token[None], image.tokens, text.tokens)
-        sequences = _sequences(sides, rows, rows)  # (n, length, hidden)
-        states = self.encoder(sequences, _joint_mask(image.mask, text.mask))
+        tokens = sequences(sides, rows, rows)  # (n, length, hidden)
+        states = self.encoder(tokens, joint_mask(image.mask, text.mask))
         states = states[:, 1 + image.tokens.shape[1] :]  # (n, n_words, hidden)
         return self.word_head(states[is_masked], self.word_embeddings.weight).float()
 
@@ -422,47 +420,3 @@ def _text_config(config: RcarConfig) -> PreTrainedConfig:
 def _log_odds(logits: Tensor) -> Tensor:
     """Log-odds of "aligned", (n,), float32, from logits (n, 2)."""
     return logits[:, 1].float() - logits[:, 0].float()
-
-
-def _all_pairs(n_images: int, n_texts: int) -> Tensor:
-    """Positions of every image with every text, (n_images * n_texts, 2)."""
-    return torch.cartesian_prod(torch.arange(n_images), torch.arange(n_texts)).view(-1, 2)
-
-
-def _sequences(
-    sides: tuple[Tensor, ...],
-    i: Tensor,
-    t: Tensor,
-    n_regions: int | None = None,
-    n_words: int | None = None,
-) -> Tensor:
-    """Concatenate the start token, image i and text t, (n_pairs, length, size)."""
-    start, images, texts = sides
-    parts = [start.expand(len(i), 1, -1), images[i, :n_regions], texts[t, :n_words]]
-    return torch.cat(parts, dim=1)
-
-
-def _joint_mask(image_mask: Tensor, text_mask: Tensor) -> Tensor:
-    """Mask of [CLS], image tokens and text tokens, (n_pairs, 1 + n_regions + n_words)."""
-    return torch.cat([torch.ones_like(text_mask[:, :1]), image_mask, text_mask], dim=1)
-
-
-def _lengths(mask: Tensor) -> Tensor:
-    """One more than the position of the last real token, (n,), on the CPU."""
-    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1).cpu()
-
-
-def _similar_lengths(
-    image_mask: Tensor, text_mask: Tensor, pairs: Tensor
-) -> list[tuple[Tensor, int, int]]:
-    """Positions in `pairs` per joint pass, with the lengths of its longest image and text."""
-    pairs = pairs.cpu()
-    regions, words = _lengths(image_mask)[pairs[:, 0]], _lengths(text_mask)[pairs[:, 1]]
-    order = torch.argsort(words * (image_mask.shape[1] + 1) + regions, stable=True)
-    budget = SCORE_TOKENS.get(image_mask.device.type, SCORE_TOKENS["default"])
-    longest = 1 + image_mask.shape[1] + text_mask.shape[1]
-    return [
-        (block, int(regions[block].max()), int(words[block].max()))
-        for block in order.split(max(1, budget // longest))
-        if len(block)
-    ]
