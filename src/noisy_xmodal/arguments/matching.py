@@ -56,7 +56,7 @@ class MatchingArguments:
     )
     similarity: str = field(
         default="cosine",
-        metadata={"help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr or sgraf."},
+        metadata={"help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf or imram."},
     )
     similarity_options: str = field(
         default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}

@@ -13,7 +13,7 @@ from .dscmr import Dscmr
 from .lcn import Lcn
 from .mrl import Mrl, MrlWarmup
 from .ncr import Ncr
-from .plain import Plain, Saf, Scan, Sgr, SgrClean, SgrStar, Vse, VsePlusPlus
+from .plain import Imram, Plain, Saf, Scan, Sgr, SgrClean, SgrStar, Vse, VsePlusPlus
 from .rcar import Rcar
 from .sdml import Sdml
 
@@ -27,6 +27,7 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "scan": Scan,
     "saf": Saf,
     "sgr": Sgr,
+    "imram": Imram,
     "sgr*": SgrStar,
     "sgr-c": SgrClean,
 }

@@ -7,6 +7,7 @@
 | scan   | cross-attention, text to image | hardest                     | Lee et al., ECCV 2018    |
 | saf    | attention filtration           | hardest                     | Diao et al., AAAI 2021   |
 | sgr    | graph reasoning                | hardest                     | the same                 |
+| imram  | recurrent attention            | hardest                     | Chen et al., CVPR 2020   |
 | sgr*   | graph reasoning                | hardest, all in a warm-up   | NCR's comparison         |
 | sgr-c  | the same, right pairs only     | the same                    | NCR's comparison         |
 
@@ -157,6 +158,17 @@ class Sgr(Saf):
 
     title = "SGR"
     shape: ClassVar[Fields] = {"similarity": "sgr"}
+
+
+class Imram(Plain):
+    """Attention in steps, each of which remembers what the step before attended to."""
+
+    title = "IMRAM"
+    citation = (
+        "Chen, Ding, Liu, Lin, Liu, Han. IMRAM: Iterative Matching with Recurrent Attention Memory "
+        "for Cross-Modal Image-Text Retrieval. CVPR 2020."
+    )
+    shape: ClassVar[Fields] = {"similarity": "imram"}
 
 
 class SgrStar(Sgr):

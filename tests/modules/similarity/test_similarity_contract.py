@@ -15,6 +15,8 @@ VARIANTS = [(name, {}) for name in SIMILARITY_HEADS] + [
     ("cosine", {"image_pooling": "max", "text_pooling": "attention"}),
     ("scan_t2i", {"aggregation": "mean"}),
     ("scan_i2t", {"aggregation": "mean"}),
+    ("imram", {"directions": "text"}),
+    ("imram", {"directions": "image"}),
 ]
 every_head = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=["-".join([n, *o.values()]) for n, o in VARIANTS]
@@ -170,7 +172,9 @@ def test_only_the_cosine_is_two_tower():
 
 
 def test_unknown_head_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf"):
+    with pytest.raises(
+        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf, imram"
+    ):
         build_similarity("scan", hidden_size=SIZE)
 
 

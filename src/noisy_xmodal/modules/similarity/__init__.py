@@ -10,6 +10,7 @@ from typing import Any
 from ...options import refuse_unread
 from .base import SimilarityHead, TwoTowerHead
 from .cosine import CosineSimilarity
+from .imram import ImramSimilarity
 from .scan import ScanImageToText, ScanTextToImage
 from .sgraf import SafSimilarity, SgrafSimilarity, SgrSimilarity
 
@@ -20,6 +21,7 @@ SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
     "saf": SafSimilarity,
     "sgr": SgrSimilarity,
     "sgraf": SgrafSimilarity,
+    "imram": ImramSimilarity,
 }
 
 
@@ -73,6 +75,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 __all__ = [
     "SIMILARITY_HEADS",
     "CosineSimilarity",
+    "ImramSimilarity",
     "SafSimilarity",
     "ScanImageToText",
     "ScanTextToImage",

@@ -13,7 +13,8 @@ The paper clips affinities at zero; its published code, followed here, uses a le
 0.1.
 
 The norm of an attended vector follows from the Gram matrix G = C C' of the context,
-|v_j|^2 = a_j' G a_j, so the scores of SCAN need no (pairs, tokens, hidden_size) tensor.
+|v_j|^2 = a_j' G a_j, so the scores of SCAN need no (pairs, tokens, hidden_size) tensor. IMRAM has
+queries that differ from context to context, and weighs the context by their affinities.
 """
 
 from typing import NamedTuple
@@ -63,16 +64,24 @@ def cross_attention(query: Tensor, context: Encoded, smoothing: float) -> CrossA
     # Always in full precision: the squares below could cancel half of the mantissa.
     dtype = torch.promote_types(torch.promote_types(query.dtype, context.tokens.dtype), torch.float)
     with torch.autocast(query.device.type, enabled=False):
-        return _attend(query.to(dtype), context.tokens.to(dtype), context.mask, smoothing)
+        query, real = query.to(dtype), Encoded(context.tokens.to(dtype), context.mask)
+        flat = real.tokens @ query.flatten(0, 1).T  # (n_contexts, length, n_queries * query_length)
+        return weigh_context(flat.unflatten(-1, query.shape[:2]), real, smoothing)
 
 
-def _attend(query: Tensor, context: Tensor, mask: Tensor, smoothing: float) -> CrossAttention:
-    n_queries, query_length, _ = query.shape
-    flat = context @ query.flatten(0, 1).T  # (n_contexts, context_length, n_queries * query_length)
-    affinity = flat.unflatten(-1, (n_queries, query_length))
+def weigh_context(affinity: Tensor, context: Encoded, smoothing: float) -> CrossAttention:
+    """The attention that follows from affinities.
+
+    Args:
+        affinity: s_ij before the leaky ReLU, (n_contexts, context_length, n_queries, query_length),
+            zeros for padded query tokens.
+        context: See `cross_attention`.
+        smoothing: Inverse temperature of the softmax.
+    """
+    tokens, mask = context
     scaled = l2_normalize(functional.leaky_relu(affinity, NEGATIVE_SLOPE), dim=-1)
     weights = masked_softmax(smoothing * scaled, mask[:, :, None, None], dim=1)
-    gram = context @ context.transpose(1, 2)  # (n_contexts, context_length, context_length)
+    gram = tokens @ tokens.transpose(1, 2)  # (n_contexts, context_length, context_length)
     mixed = (gram @ weights.flatten(2)).view_as(weights)
     squares = (weights * mixed).sum(1)  # (n_contexts, n_queries, query_length)
     # The square of a zero vector can be negative after rounding, and the root has an infinite
