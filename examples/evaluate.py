@@ -120,6 +120,7 @@ from noisy_xmodal.evaluation import (
     LabelRetrievalEvaluator,
     RerankEvaluator,
     RetrievalEvaluator,
+    query_cost,
 )
 from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.models.two_towers import load_two_towers
@@ -213,6 +214,14 @@ def texts_of(rows: Dataset, of_classes: bool) -> list[str]:
     return [caption for captions in rows["captions"] for caption in captions]
 
 
+def gallery_of(rows: Dataset, config: PreTrainedConfig, of_classes: bool) -> Any:
+    """The rows as a model of pairs, or one of classes, reads them."""
+    if not of_classes:
+        return PairDataset(rows)
+    pairs = LabelDataset(rows)
+    return pairs if config.backbone_config is None else pairs.without_features()
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     args = read_options(EvaluationArguments, EVALUATE, argv)
@@ -255,7 +264,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         print(cut.message())
     metrics = evaluator(model, rows)
     found = {"cut_texts": cut.to_dict()} if cut is not None and cut.n_cut else {}
-    write_json(args.results_file, metrics | found)
+    cost = query_cost(model, processor, gallery_of(rows, config, of_classes))
+    write_json(args.results_file, metrics | found | {"cost": cost})
     if of_classes and args.precision_recall_file is not None:
         write_json(args.precision_recall_file, evaluator.curves(model, rows))
     for name, value in metrics.items():

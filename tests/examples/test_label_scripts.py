@@ -90,6 +90,7 @@ def test_evaluate_gives_what_training_measured(data, trained, tmp_path):
     argv += ["--results_file", tmp_path / "r.json", "--precision_recall_file", tmp_path / "pr.json"]
     script("evaluate").main([str(word) for word in argv])
     measured = json.loads((tmp_path / "r.json").read_text())
+    assert measured.pop("cost")["seconds_per_text_query"] > 0
     assert {"i2t_map", "t2i_map"} <= set(measured)
     assert measured == pytest.approx(results["best"]["test"])
     curves = json.loads((tmp_path / "pr.json").read_text())
@@ -310,5 +311,6 @@ def test_region_features_with_captions_and_labels_train_as_they_are(tmp_path):
     argv += ["--dataset_config_name", "clean", "--results_file", str(tmp_path / "r.json")]
     script("evaluate").main(argv)
     measured = json.loads((tmp_path / "r.json").read_text())
+    assert measured.pop("cost")["seconds_per_text_query"] > 0
     assert measured == pytest.approx(results["best"]["test"])
     assert measured["map"] > 0.4

@@ -104,6 +104,7 @@ def test_evaluate_gives_what_training_measured(data, trained, tmp_path, reranks,
         argv += ["--shortlist_model_name_or_path", data / "towers", "--shortlist_size", 5]
     script("evaluate").main([str(word) for word in argv])
     measured = json.loads((tmp_path / "r.json").read_text())
+    assert measured.pop("cost")["seconds_per_text_query"] > 0
     assert set(measured) >= RECALLS
     assert "captions have more than" not in capsys.readouterr().out, "none is cut"
     if reranks:

@@ -159,6 +159,7 @@ def test_evaluate_gives_what_training_measured(world):
     options += ["--results_file", root / "r.json"]
     script("evaluate").main([str(option) for option in options])
     measured = json.loads((root / "r.json").read_text())
+    assert measured.pop("cost")["seconds_per_text_query"] > 0
     recalls = {f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)}
     assert recalls | {"rsum"} <= set(measured)
     trained = json.loads((root / "ncr/results.json").read_text())["best"]["test"]

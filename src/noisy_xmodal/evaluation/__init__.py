@@ -4,6 +4,7 @@ from .calibration import calibrate, calibrate_on, fit_match_probability
 from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
 from .processes import shared_evaluation
+from .query_cost import machine_facts, query_cost
 from .reranking import RerankEvaluator, rerank, shortlist
 from .retrieval_examples import plot_retrieval_examples, retrieval_examples
 from .scoring import ScoringModel, pair_scores, score_matrix
@@ -18,8 +19,10 @@ __all__ = [
     "calibrate_on",
     "extract_features",
     "fit_match_probability",
+    "machine_facts",
     "pair_scores",
     "plot_retrieval_examples",
+    "query_cost",
     "rerank",
     "retrieval_examples",
     "score_matrix",

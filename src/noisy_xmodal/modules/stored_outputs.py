@@ -1,6 +1,8 @@
 """Outputs of a frozen text encoder, computed once and looked up by the token ids of a text."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +74,15 @@ class StoredOutputs:
             outputs: Their outputs.
         """
         self._parts[name] = outputs
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Within this context nothing is stored, so that the encoder computes."""
+        parts, self._parts = self._parts, {}
+        try:
+            yield
+        finally:
+            self._parts = parts
 
     def clear(self) -> None:
         """Forget all outputs, because the encoder has other weights."""

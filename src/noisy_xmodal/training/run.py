@@ -1,7 +1,6 @@
 """A whole run of a training script: train or resume, then measure the last and the best epoch."""
 
 import gc
-import platform
 import re
 import shlex
 import time
@@ -14,7 +13,7 @@ from accelerate.utils import broadcast
 
 from ..data.messages import script_spelling
 from ..entry.door import enter
-from ..evaluation import shared_evaluation
+from ..evaluation import machine_facts, query_cost, shared_evaluation
 from .failures import explain_failures
 from .interruption import stop_on_signals
 from .trainer import RobustTrainer
@@ -78,7 +77,8 @@ def train_and_evaluate(
         Facts of the run, ready for JSON: what was trained in truth (`epochs`, `steps`, the number
         of `divisions`) and what was `asked`; `last` and `best` hold the metrics by split, equal
         ones where `best_epoch` is None, as no checkpoint was chosen on validation. `train_seconds`
-        are those since `resumed_at`, the step that this process went on from.
+        are those since `resumed_at`, the step that this process went on from. `cost` is that of a
+        query of the last split, see `query_cost`.
 
     Raises:
         RunError: If the output folder could not be written, or another process died.
@@ -91,6 +91,7 @@ def train_and_evaluate(
     seconds = time.perf_counter() - started
     with explain_failures(args.output_dir):
         metrics = _evaluate(trainer, splits)
+        cost = _cost(trainer, splits) if args.should_save else None
     epochs = round(float(trainer.state.epoch or 0), 4)
     options = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
     return {
@@ -106,13 +107,16 @@ def train_and_evaluate(
         "cut_texts": None if trainer.cut_texts is None else trainer.cut_texts.to_dict(),
         "train_seconds": round(seconds, 1),
         "resumed_at": trainer._initial_global_step or None,
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "device": str(args.device),
-        },
+        "machine": machine_facts(args.device),
+        "cost": cost,
         "command": command,
     }
+
+
+def _cost(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters, and seconds of a query of the last split."""
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    return query_cost(model, trainer.saved_processor(), splits[list(splits)[-1]])
 
 
 def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
