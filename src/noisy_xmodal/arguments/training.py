@@ -36,6 +36,13 @@ class RobustOptions:
             "from the batch of the own process."
         },
     )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={
+            "help": "Decay of an exponential moving average of the weights, such as 0.998, which "
+            "judges the pairs, is evaluated and is saved; 0 for the weights as they are."
+        },
+    )
     plot_divisions: bool = field(
         default=True,
         metadata={"help": "Draw the losses and the fitted mixture of every division as PNG."},

@@ -22,7 +22,7 @@ _COURSE_OPTIONS = (
     *("learning_rate", "encoder_learning_rate", "layer_decay"),
     *("weight_decay", "max_grad_norm", "optim", "optim_args"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
-    *("warmup_steps", "bf16", "fp16", "metric_for_best_model"),
+    *("warmup_steps", "bf16", "fp16", "metric_for_best_model", "ema_decay"),
 )
 
 #: Smallest values of numbers that transformers does not check.
@@ -79,6 +79,10 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
                 raise ValueError(f"`{name}` is {value!r}: give a number of at least {least}.")
         if not isinstance(self.layer_decay, int | float) or not 0 < self.layer_decay <= 1:
             raise ValueError(f"`layer_decay` is {self.layer_decay!r}: give a number in (0, 1].")
+        if not isinstance(self.ema_decay, int | float) or not 0 <= self.ema_decay < 1:
+            raise ValueError(
+                f"`ema_decay` is {self.ema_decay!r}: give a number in (0, 1), or 0 for no average."
+            )
 
     def _check_machine(self) -> None:
         """Refuse settings that the machine would silently ignore."""

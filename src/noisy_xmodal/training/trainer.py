@@ -20,10 +20,10 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
 from .arguments import RobustTrainingArguments
+from .averaging import AveragingTrainer
 from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
 from .encoders import check_encoder_arguments, encoder_rates, parameter_groups, rate_option
 from .epochs import epoch_of
-from .evaluating_trainer import EvaluatingTrainer
 from .identity import RunIdentity, config_differences, identity_of_run, option_differences
 from .loss_pass import pass_over_pairs
 from .memory import keep_freed_memory
@@ -33,7 +33,7 @@ from .reports import report_divisions
 from .samplers import PeerBatchSampler
 
 
-class RobustTrainer(EvaluatingTrainer):
+class RobustTrainer(AveragingTrainer):
     """Trains a model on pairs that cannot be trusted.
 
     Args:
@@ -225,7 +225,7 @@ class RobustTrainer(EvaluatingTrainer):
         """What a network makes of a batch in eval mode, without gradients."""
         model = self.networks()[network]
         model.eval()
-        with self.accelerator.autocast():
+        with self.averaged(), self.accelerator.autocast():
             output = model(**batch.inputs, **self.forward_options)
         model.train()
         return output
@@ -240,7 +240,9 @@ class RobustTrainer(EvaluatingTrainer):
         for start in range(0, n_pairs, batch_size):
             rows = range(n_pairs)[start : start + batch_size]
             inputs = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__(rows)))
-            yield model(**self.task.make_batch(inputs).inputs)
+            with self.averaged():
+                output = model(**self.task.make_batch(inputs).inputs)
+            yield output
         model.train(was_training)
 
     def draws(self, pair_id: Tensor) -> torch.Generator | None:
@@ -284,12 +286,15 @@ class RobustTrainer(EvaluatingTrainer):
         schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
         schedule.last_epoch = -1
         schedule.step()
+        if self.averages is not None:
+            self.start_average()
 
     # The pass over the pairs and the division
 
     def loss_pass(self) -> dict[str, np.ndarray]:
         """Pass over the pairs in eval mode: what the method keeps of each, (n_rows, n_pairs)."""
-        return pass_over_pairs(self)
+        with self.averaged():
+            return pass_over_pairs(self)
 
     def over_processes(self, rows: np.ndarray) -> np.ndarray:
         """The sum over all processes, where each has its own pairs and zeros for the others'."""
@@ -425,9 +430,11 @@ class RobustTrainer(EvaluatingTrainer):
 
     def save_state(self, folder: Path) -> None:
         """Add the pair state and the identity of the run to a checkpoint."""
+        super().save_state(folder)
         self.pair_state.save(folder)
         self.identity.save(folder)
 
     def load_state(self, folder: Path) -> None:
         """Restore the pair state."""
+        super().load_state(folder)
         self.pair_state.load(folder)
