@@ -30,6 +30,7 @@ from noisy_xmodal.methods.from_options import (
     build_matching_model,
     build_pair_processor,
     check_encoders,
+    fit_region_norm,
     settle_matching_options,
 )
 from noisy_xmodal.training import train_and_evaluate
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> dict:
     method = choice.method()
     drops = data.drop_noisy_pairs or method.drops_noisy_pairs
     train = drop_noisy_pairs(dataset["train"]) if drops else dataset["train"]
+    fit_region_norm(train, model_args, choice)
     processor = build_pair_processor(train, choice, data, model_args)
     model = build_matching_model(processor, choice, model_args)
     trainer = RobustTrainer(

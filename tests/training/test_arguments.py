@@ -171,3 +171,10 @@ def test_every_own_argument_has_a_help_text():
     own = RobustTrainingArguments.__dataclass_fields__
     for name in own.keys() - inherited.keys():
         assert own[name].metadata["help"].endswith("."), name
+
+
+def test_a_step_in_a_schedule_that_falls_by_itself_is_refused(tmp_path):
+    message = r"^`lr_decay_epoch` is 3: the schedule in `lr_scheduler_type` lowers the rate"
+    with pytest.raises(ValueError, match=message):
+        arguments(tmp_path, lr_decay_epoch=3, lr_scheduler_type="cosine")
+    assert arguments(tmp_path, lr_decay_epoch=3, lr_scheduler_type="constant").lr_decay_epoch == 3

@@ -93,6 +93,26 @@ def test_without_clipping_gradients_are_left_alone(tmp_path):
     )
 
 
+def test_the_rate_is_a_tenth_after_the_epochs_of_the_recipe(tmp_path):
+    options = {"lr_scheduler_type": "constant", "lr_decay_epoch": 2, "num_train_epochs": 3}
+    options |= {"learning_rate": 1e-3, "gradient_accumulation_steps": 2}
+    trainer = make_trainer(tmp_path, **options, logging_strategy="steps", logging_steps=1)
+    trainer.train()
+    rates = [row["learning_rate"] for row in trainer.state.log_history if "learning_rate" in row]
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 2)
+
+
+def test_summed_losses_are_the_mean_times_the_pairs(tmp_path):
+    losses = {}
+    for sums in (False, True):
+        trainer = make_trainer(tmp_path, sum_losses=sums)
+        trainer.batch_sampler.set_epoch(0)
+        inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        trainer.model.eval()
+        losses[sums] = float(trainer.compute_loss(trainer.model, inputs).detach())
+    assert losses[True] == pytest.approx(4 * losses[False])
+
+
 class NoDoubles(TorchDispatchMode):
     """Fails where a float64 tensor is made on the device.
 

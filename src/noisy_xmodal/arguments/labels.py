@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..options import Rule, field_defaults, refuse_unread
+from .published import published_recipes
 
-#: Defaults of the options below: "small" suits a laptop, "paper" is the one of MRL and DMCM. What a
-#: method says of itself (its `recipe`) comes on top of "paper".
+#: Defaults of the options below: "small" is for small models and short runs, the others are the
+#: published ones of the script's first method.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {"hidden_size": 256, "num_train_epochs": 60.0, "learning_rate": 1e-3},
-    "paper": {"num_train_epochs": 100.0, "learning_rate": 1e-4},
+    **published_recipes("dmcm"),
 }
 
 _OF_A_DATASET = Rule(

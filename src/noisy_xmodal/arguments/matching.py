@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Defaults of the options below: "small" suits a laptop, "paper" is NCR's own.
+from .published import published_recipes
+
+#: Defaults of the options below: "small" is for small models and short runs, the others are the
+#: published ones of the script's first method.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {
         "similarity": "cosine",
@@ -23,21 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "lr_scheduler_type": "cosine",
     },
-    "paper": {
-        "similarity": "sgr",
-        "objective": "triplet",
-        "vision_training": "full",
-        "text_training": "full",
-        "words_beside": False,
-        "word_encoder": "bigru",
-        "word_size": 300,
-        "hidden_size": 1024,
-        "min_word_frequency": 4,
-        "warmup_epochs": 5,
-        "num_train_epochs": 45.0,
-        "learning_rate": 2e-4,
-        "lr_scheduler_type": "constant",
-    },
+    **published_recipes("ncr"),
 }
 
 #: Learning rate of a backbone: that of a recipe destroys pretrained weights.

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Defaults of the options below: "small" suits a laptop, "paper" is RCAR's own.
+from .published import published_recipes
+
+#: Defaults of the options below: "small" is for small models and short runs, the others are the
+#: published ones of the script's first method.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {
         "hidden_size": 128,
@@ -27,7 +30,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "validation_images": 100,
     },
-    "paper": {},
+    **published_recipes("rcar"),
 }
 
 

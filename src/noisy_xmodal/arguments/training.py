@@ -68,6 +68,20 @@ class RobustOptions:
         default=45.0, metadata={"help": "Epochs in total, with the warm-up."}
     )
     learning_rate: float = field(default=2e-4, metadata={"help": "Initial learning rate of Adam."})
+    lr_decay_epoch: int = field(
+        default=0,
+        metadata={
+            "help": "Number of epochs, with the warm-up, after which the learning rate is a tenth "
+            "of the initial one; 0 for never. It needs --lr_scheduler_type constant."
+        },
+    )
+    sum_losses: bool = field(
+        default=False,
+        metadata={
+            "help": "Sum the losses of a mini-batch, as published code often does, in place of "
+            "their mean. Only --max_grad_norm tells the difference."
+        },
+    )
     encoder_learning_rate: float | None = field(
         default=None,
         metadata={

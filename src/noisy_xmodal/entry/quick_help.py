@@ -37,7 +37,7 @@ def answer_help(
         kinds: Dataclasses of the script's options.
         training: A last dataclass, which gets the options of transformers' TrainingArguments too.
         recipes: Choices of the option --recipe, if the script has it.
-        defaults: Further defaults that differ from those of the dataclasses.
+        defaults: Defaults that differ from those of the dataclasses, where a recipe has none.
         description: First lines of the help.
 
     Raises:
@@ -53,12 +53,12 @@ def answer_help(
         except SourceError:
             return  # the script's own parser prints the help, some seconds later
     parser = argument_parser(kinds, description=description)
+    parser.set_defaults(**(defaults or {}))
     if recipes is not None:
         first = ArgumentParser(add_help=False, allow_abbrev=False)
         for each in (first, parser):
             add_recipe(each, recipes)
         parser.set_defaults(**recipes[first.parse_known_args(words)[0].recipe])
-    parser.set_defaults(**(defaults or {}))
     enter(parser.print_help)
     sys.exit(0)
 
@@ -74,7 +74,8 @@ def add_recipe(parser: ArgumentParser, recipes: Recipes) -> None:
         "--recipe",
         choices=list(recipes),
         default=next(iter(recipes)),
-        help="Defaults of the other options: small for a laptop, paper for the method's own.",
+        help="Defaults of the other options: small for a laptop, paper for the method's own as "
+        "published, paper-DATASET for those of another dataset.",
     )
 
 

@@ -134,7 +134,7 @@ PICTURES = {
 TRAINING_OPTIONS = (
     *("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
     *("lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "max_grad_norm"),
-    *("bf16", "fp16"),
+    *("lr_decay_epoch", "sum_losses", "bf16", "fp16"),
 )
 
 _NOISE_TITLES = {"clean": "none", "natural": "natural: the data as it was collected"}

@@ -1,6 +1,7 @@
 """Processors and models of the training scripts for pairs, by their options and their data."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import (
     ResNetConfig,
     ViTImageProcessorPil,
 )
+from transformers.utils import logging
 
 from ..data import DatasetError
 from ..data.columns import REGIONS
@@ -31,6 +33,8 @@ from ..options import Rule, settle_unread, unread
 from ..training.script import Choice
 from .backbone_options import backbone_fields, open_backbone, settle_backbone, try_backbone
 from .building import PARTS, build_pair_model, network_config
+
+logger = logging.get_logger(__name__)
 
 
 def constant_fields(choice: Choice, values: Mapping[str, Any], args: Any) -> dict[str, Any]:
@@ -179,6 +183,27 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         idle = unread(vars(model) | beside, {}, MatchingConfig.rules)
         for name in idle.keys() & vars(model).keys():
             setattr(model, name, None)  # the record of a run lists what was read
+
+
+def fit_region_norm(train: Dataset, model: Any, choice: Choice) -> None:
+    """Leave out a recipe's batch norm over region positions where the data have other regions.
+
+    Args:
+        train: The training split.
+        model: `MatchingArguments`; `similarity_options` may change.
+        choice: The method, and which options were typed.
+    """
+    if model.similarity_options is None or "similarity_options" in choice.typed:
+        return
+    options = json_option("similarity_options", model.similarity_options)
+    expected = options.pop("num_regions", None)
+    found = len(train.with_format("numpy")[0][REGIONS]) if REGIONS in train.column_names else "no"
+    if expected not in (None, found):
+        model.similarity_options = json.dumps(options)
+        logger.warning(
+            f"--recipe {choice.recipe} has a batch norm over {expected} regions, and the first "
+            f"image has {found} regions: a layer norm takes its place."
+        )
 
 
 _MASKS = Rule(

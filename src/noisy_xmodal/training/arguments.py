@@ -19,17 +19,22 @@ from .supported_arguments import refuse_accelerator, refuse_arguments
 _COURSE_OPTIONS = (
     *("robust", "warmup_epochs", "gather_negatives", "seed", "data_seed"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "dataloader_drop_last"),
-    *("learning_rate", "encoder_learning_rate", "layer_decay"),
+    *("learning_rate", "lr_decay_epoch", "sum_losses", "encoder_learning_rate", "layer_decay"),
     *("weight_decay", "max_grad_norm", "optim", "optim_args"),
     *("adam_beta1", "adam_beta2", "adam_epsilon", "lr_scheduler_type", "lr_scheduler_kwargs"),
     *("warmup_steps", "bf16", "fp16", "metric_for_best_model", "ema_decay"),
 )
 
+_OF_CONSTANT = Rule(
+    lambda args: args.lr_scheduler_type == "constant",
+    "the schedule in `lr_scheduler_type` lowers the rate by itself. Set that to constant, or leave "
+    "this out.",
+)
 #: Smallest values of numbers that transformers does not check.
 _LEAST = {
     **dict.fromkeys(("gradient_accumulation_steps", "score_block_size"), 1),
     **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "num_train_epochs"), 0),
-    **dict.fromkeys(("seed", "dataloader_num_workers", "image_cache_mb"), 0),
+    **dict.fromkeys(("seed", "dataloader_num_workers", "image_cache_mb", "lr_decay_epoch"), 0),
 }
 
 
@@ -67,8 +72,8 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
             )
 
     def own_rules(self) -> Mapping[str, Rule]:
-        """Rules that a subclass adds to those of `supported_arguments`, or changes."""
-        return {}
+        """Rules beside those of `supported_arguments`; a subclass adds or changes some."""
+        return {"lr_decay_epoch": _OF_CONSTANT}
 
     def _check_numbers(self) -> None:
         """Refuse small numbers, and other types such as the string "1e-3" of a YAML file."""
@@ -210,6 +215,7 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
     def own_rules(self) -> Mapping[str, Rule]:
         """Rules of arguments that only apply to captions."""
         return {
+            **super().own_rules(),
             "image_cache_mb": never_read(
                 "features of pictures are computed once, or by a trained backbone. Leave it out."
             ),

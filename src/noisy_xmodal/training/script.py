@@ -1,13 +1,21 @@
 """The options of a training script, and what its command line chooses."""
 
-from argparse import ArgumentParser
+import json
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments.published import recipe_options
 from ..entry.options import typed_options
 from ..entry.quick_help import Recipes, add_recipe, argument_parser
 from .method import Method
+
+#: Options of a recipe that suit only its own value of another option.
+_SUIT = {
+    "similarity": ("similarity_options", "normalize_tokens"),
+    "lr_scheduler_type": ("lr_decay_epoch",),
+}
 
 
 @dataclass(frozen=True)
@@ -38,33 +46,49 @@ def read_options(
     Args:
         argv: What was typed.
         kinds: Dataclasses of the options; one has the field `method`.
-        recipes: Defaults of options by the name of a recipe; the first one is the default.
+        recipes: Defaults of options by the name of a recipe; the first one, `small`, is the default
+            and for all methods, the others are those of the first method.
         methods: The methods that the script trains, by name; the first one is the default.
 
     Returns:
         The options, one instance of each class, and the `Choice`.
 
     Raises:
+        NoRecipeError: If the method has no such recipe.
         SystemExit: With 2 if the command line cannot be read.
     """
     first = ArgumentParser(add_help=False, allow_abbrev=False)
     add_recipe(first, recipes)
     first.add_argument("--method", choices=list(methods), default=next(iter(methods)))
-    first.add_argument("--similarity")
+    for name in _SUIT:
+        first.add_argument(f"--{name}")
     early = first.parse_known_args(argv)[0]
-    method = methods[early.method]
     parser = argument_parser(kinds)
     add_recipe(parser, recipes)
-    options = {action.dest for action in parser._actions}
-    defaults = dict(recipes[early.recipe])
-    similarity = early.similarity or method.shape.get("similarity")
-    if similarity not in (None, defaults.get("similarity")):
-        # These suit the recipe's own head; another one begins from its own defaults.
-        for name in ("similarity_options", "normalize_tokens"):
-            defaults.pop(name, None)
-    if "similarity" in options and similarity is not None:
-        defaults["similarity"] = similarity
-    parser.set_defaults(**defaults | dict(method.recipe))
+    names = {action.dest for action in parser._actions}
+    parser.set_defaults(**_defaults(early, recipes["small"], methods[early.method], names))
     *values, _ = parser.parse_args_into_dataclasses(list(argv))
-    choice = Choice(early.recipe, early.method, method, typed_options(parser, argv))
-    return (*values, choice)
+    typed = typed_options(parser, argv)
+    return (*values, Choice(early.recipe, early.method, methods[early.method], typed))
+
+
+def _defaults(
+    early: Namespace, small: Mapping[str, Any], method: type[Method], names: set[str]
+) -> dict[str, Any]:
+    """The defaults of the options `names`, by what was typed of recipe, method and `_SUIT`."""
+    shape = {name: _typed_form(value) for name, value in method.shape.items() if name in names}
+    recipe = recipe_options(small, early.method, early.recipe)
+    is_small = early.recipe == "small"
+    layers = (recipe, method.recipe, shape) if is_small else (method.recipe, shape, recipe)
+    typed = {name: value for name in _SUIT if (value := getattr(early, name)) is not None}
+    defaults: dict[str, Any] = {}
+    for layer in (*layers, typed):
+        for name, suited in _SUIT.items():
+            if name in layer and layer[name] != defaults.get(name):
+                defaults = {other: defaults[other] for other in defaults if other not in suited}
+        defaults |= layer
+    return {name: value for name, value in defaults.items() if name in names}
+
+
+def _typed_form(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict) else value

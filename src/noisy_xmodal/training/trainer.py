@@ -6,6 +6,7 @@ with a caption, or a pair with classes (see `task`).
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers.optimization import get_wsd_schedule
 
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
@@ -336,11 +338,12 @@ class RobustTrainer(AveragingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean loss of each network's pairs, summed over the networks."""
+        """Mean (or sum) of the losses of each network's pairs, summed over the networks."""
         outputs, batches = self._run_networks(model, dict(inputs))
         in_warm_up = self.epoch < self.args.warmup_epochs
         ask = self.method.warm_up_loss if in_warm_up else self.method.loss
-        losses = [ask(*asked).mean() for asked in zip(outputs, batches, strict=True)]
+        reduce = torch.sum if self.args.sum_losses else torch.mean
+        losses = [reduce(ask(*asked)) for asked in zip(outputs, batches, strict=True)]
         loss = torch.stack(losses).sum()
         return (loss, outputs) if return_outputs else loss
 
@@ -368,6 +371,23 @@ class RobustTrainer(AveragingTrainer):
             groups = parameter_groups(model, self.args, self.get_decay_parameter_names(model))
             self.optimizer_cls_and_kwargs = (kind, options | {"params": groups})
         return super().create_optimizer(model)
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        """Create the schedule: a step where `lr_decay_epoch` is set, else one of transformers."""
+        args = self.args
+        if args.lr_decay_epoch and self.lr_scheduler is None:
+            n_steps = math.ceil(len(self.batch_sampler) / args.gradient_accumulation_steps)
+            self.lr_scheduler: Any = get_wsd_schedule(
+                optimizer or self.optimizer,
+                num_warmup_steps=0,
+                num_stable_steps=args.lr_decay_epoch * n_steps,
+                num_decay_steps=0,
+                min_lr_ratio=0.1,
+            )
+            self._created_lr_scheduler = True  # so that another training creates its own
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _get_learning_rate(self) -> float:
         """The learning rate of a step, asked for before the schedule moves on."""

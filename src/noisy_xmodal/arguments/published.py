@@ -1,0 +1,270 @@
+"""The recipes that papers and their published code train by, as data.
+
+`--recipe paper` of a training script takes the first dataset of the method, and `--recipe
+paper-coco` the one that it names. A recipe is a dict of options of that script; an option that it
+leaves out has its default. `python -m noisy_xmodal.arguments.published` prints the tables of
+`examples/README.md`.
+
+Sources: VSE++ (github.com/fartashf/vsepp), SCAN (github.com/kuanghuei/SCAN), SAF and SGR
+(github.com/Paranioar/SGRAF) and NCR (github.com/XLearning-SCU/2021-NeurIPS-NCR) by the commands of
+their README and the defaults of their code; RCAR, DMCM and the fine-tuned CLIP of NCR's Table 3 by
+the text of the papers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Options = dict[str, Any]
+
+#: Titles of the datasets, by the name in a recipe.
+DATASETS = {
+    "flickr30k": "Flickr30K",
+    "coco": "MS-COCO",
+    "cc152k": "CC152K",
+    "wikipedia": "Wikipedia",
+    "pascal": "Pascal Sentence",
+    "xmedianet": "XMediaNet",
+}
+
+
+def _schedule(epochs: int, decay: int, warmup: int = 0, rate: float = 2e-4) -> Options:
+    """Epochs after the warm-up, and the one of them from which the rate is a tenth."""
+    return {
+        "num_train_epochs": float(warmup + epochs),
+        "warmup_epochs": warmup,
+        "learning_rate": rate,
+        "lr_scheduler_type": "constant",
+        "lr_decay_epoch": warmup + decay,
+    }
+
+
+def _each(network: Options, schedules: Mapping[str, Options]) -> dict[str, Options]:
+    return {dataset: network | schedule for dataset, schedule in schedules.items()}
+
+
+_PAIRS: Options = {
+    "per_device_train_batch_size": 128,
+    "sum_losses": True,
+    "word_encoder": "bigru",
+    "word_size": 300,
+    "hidden_size": 1024,
+    "min_word_frequency": 4,
+}
+_SGR = _PAIRS | {"similarity": "sgr", "similarity_options": '{"num_regions": 36}'}
+_SAF = _SGR | {"similarity": "saf"}
+_SCAN = _PAIRS | {"similarity": "scan_t2i", "dropout": 0.0}
+
+_OF_SGR = {"flickr30k": _schedule(40, 30), "coco": _schedule(20, 10)}
+_OF_SAF = {"flickr30k": _schedule(30, 20), "coco": _schedule(20, 10)}
+_OF_SCAN = {"flickr30k": _schedule(30, 15), "coco": _schedule(20, 10, rate=5e-4)}
+_OF_NCR = {
+    "flickr30k": _schedule(40, 30, warmup=5),
+    "coco": _schedule(20, 10, warmup=10),
+    "cc152k": _schedule(40, 30, warmup=10),
+}
+
+_RCAR: Options = {
+    "per_device_train_batch_size": 64,
+    "num_train_epochs": 30.0,
+    "mlm_epochs": 10,
+    "warmup_epochs": 7,
+    "learning_rate": 3e-5,
+    "lr_scheduler_type": "cosine",
+    "hidden_size": 768,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "negatives_per_positive": 1,
+}
+
+
+def _labels(epochs: int, batch: int) -> Options:
+    return {
+        "num_train_epochs": float(epochs),
+        "per_device_train_batch_size": batch,
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "cosine",
+        "feature_scaling": "none",
+    }
+
+
+def _dmcm(epochs: int, batch: int, warmup: int, beta: float) -> Options:
+    own = {"warmup_epochs": warmup, "beta": beta, "noise_rate": "known"}
+    return _labels(epochs, batch) | own
+
+
+_OF_DMCM = {
+    "wikipedia": _dmcm(100, 100, 3, 0.85),
+    "pascal": _dmcm(150, 100, 5, 0.7),
+    "xmedianet": _dmcm(250, 200, 3, 0.3),
+}
+
+_DCCA: Options = {
+    "num_train_epochs": 100.0,
+    "per_device_train_batch_size": 800,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+}
+
+#: Recipes by the name of a method and of a dataset; the first dataset is that of `paper`.
+PUBLISHED: dict[str, dict[str, Options]] = {
+    "ncr": _each(_SGR | {"objective": "triplet"}, _OF_NCR),
+    "plain": _each(_SGR, _OF_SGR),
+    "scan": _each(_SCAN, _OF_SCAN),
+    "saf": _each(_SAF, _OF_SAF),
+    "sgr": _each(_SGR, _OF_SGR),
+    "sgr*": _each(_SGR, _OF_NCR),
+    "sgr-c": _each(_SGR, {name: _OF_NCR[name] for name in ("flickr30k", "coco")}),
+    "rcar": {"flickr30k": _RCAR, "coco": _RCAR},
+    "dmcm": _OF_DMCM,
+    "mrl": {"wikipedia": _labels(100, 100)},
+    "mrl_warmup": {"wikipedia": _labels(100, 100) | {"warmup_epochs": 3}},
+    "lcn": {"wikipedia": _labels(100, 100)},
+    "ce": {"wikipedia": _labels(100, 100)},
+    "sdml": {"wikipedia": _labels(200, 100)},
+    "dscmr": {"wikipedia": _labels(500, 100)},
+    "dcca": {"wikipedia": _DCCA},
+    "dccae": {"wikipedia": _DCCA},
+}
+
+#: What still differs from the published code, and why, by method or script.
+DEPARTURES: dict[str, tuple[str, ...]] = {
+    "train_ncr.py": (
+        "The other captions of an image, and repeated captions, are no negatives of it: they are "
+        "right. The published losses push them away.",
+        "Words are split by the tokenizer of this library, not by NLTK, and the vocabulary is that "
+        "of the training captions, not of training and validation: nothing else is read of the "
+        "validation split.",
+        "With pictures, or another number of regions than 36, a layer norm takes the place of the "
+        "batch norm over region positions, which needs the same number in every image.",
+        "All validation images choose the checkpoint. NCR's code takes the first 1,000 captions, "
+        "which are those of 200 images.",
+    ),
+    "ncr": (
+        "An epoch visits every pair once. The code stops with the last clean pair, so that an "
+        "epoch is shorter the more pairs count as noisy; the paper does not say.",
+        "Noisy pairs train from the first epoch after the warm-up, in the batch of the clean ones, "
+        "as in Algorithm 1. The code trains them in the second half of the epochs, in steps of "
+        "their own.",
+        "Targets are rectified once an epoch, so that they are logged and saved. "
+        "`--rectification batch` does it for every mini-batch, as the paper and the code.",
+        "Targets are one for each pair, and both directions of the loss use the margin of the "
+        "anchor's pair, as in Eq. 4 and 6. The code makes a matrix of targets, and takes the "
+        "margin of the negative's pair in one direction.",
+        "Eq. 5 averages the negatives before it clamps, as printed; the code clamps first. Where "
+        "no pair beats its negatives the code divides 0 by 0; here nothing is predicted to match.",
+        "Losses are computed over fixed chunks of pairs, so that they do not depend on a draw. The "
+        "code draws the chunks anew.",
+        "A pair is clean from a posterior of .5 on, as printed. The code asks for more than .5, "
+        "and calls 1 % of the pairs noisy if none is.",
+        "The joint space has 1,024 dimensions, as in the code; the paper says 2,048.",
+    ),
+    "sgr*": ("The epochs on all negatives are those of NCR's warm-up; the paper gives no number.",),
+    "rcar": (
+        "There is no published code: `methods/rcar.py` lists what the paper leaves open.",
+        "The text encoder is a BERT only where `--text_model_name_or_path` names one, because "
+        "nothing is downloaded without being named.",
+    ),
+    "dmcm": (
+        "The warm-up has the paper's 3 and 5 epochs; the code trains 2 and 4.",
+        "One beta mixture of all pairs divides each epoch, as the text says; "
+        "`--mixture_scope batch` divides each mini-batch, as the code.",
+        "Texts are judged by the mixture of the texts; the code takes that of the images.",
+        "The per-sample loss is the sum of both parts; in the code one part is a mean over the "
+        "batch.",
+        "The checkpoint is the best one on validation; the code takes the best one on test, which "
+        "`curve.json` has too.",
+    ),
+    "lcn": ("LCN is as the authors of DMCM implemented it; its own code is not public.",),
+    "ce": ("The schedule is that of MRL; no paper has this row.",),
+    "sdml": ("The rate is 1e-4 for both sides; the code trains the second one at 2e-4.",),
+    "dscmr": ("Pairs are shuffled; the code reads them in order.",),
+    "dcca": ("The schedule is ours: DMCM's paper gives none.",),
+}
+
+_COLUMNS = {
+    "num_train_epochs": "epochs",
+    "warmup_epochs": "warm-up",
+    "per_device_train_batch_size": "batch",
+    "learning_rate": "learning rate",
+    "lr_decay_epoch": "x .1 after",
+}
+
+
+class NoRecipeError(ValueError):
+    """A method has no published recipe, or none for a dataset."""
+
+
+def published_recipes(method: str) -> dict[str, Options]:
+    """The published recipes of a method, by the name that `--recipe` takes.
+
+    Args:
+        method: A key of `PUBLISHED`; others have none.
+    """
+    named = {f"paper-{dataset}": options for dataset, options in PUBLISHED.get(method, {}).items()}
+    return {"paper": next(iter(named.values())), **named} if named else {}
+
+
+def recipe_options(small: Mapping[str, Any], method: str, recipe: str) -> Options:
+    """The options that a recipe sets for a method.
+
+    Args:
+        small: The recipe `small`, which is for all methods of a script.
+        method: Name of the method.
+        recipe: Name of the recipe.
+
+    Raises:
+        NoRecipeError: If the method has no such recipe.
+    """
+    recipes = {"small": small, **published_recipes(method)}
+    if recipe not in recipes:
+        raise NoRecipeError(
+            f"--recipe {recipe}: --method {method} has {', '.join(recipes)}. Take one of them and "
+            "set further options."
+        )
+    return dict(recipes[recipe])
+
+
+def markdown() -> str:
+    """The tables of the recipes and of the departures, for `examples/README.md`."""
+    schedules, others = [], []
+    for method, recipes in PUBLISHED.items():
+        is_alike = len({_further(options) for options in recipes.values()}) == 1
+        for dataset, options in recipes.items():
+            values = [_text(options.get(name, 0)) for name in _COLUMNS]
+            row = (f"`paper-{dataset}`", *values, options["lr_scheduler_type"])
+            schedules.append((f"`{method}`", *row))
+            label = f"`{method}`" if is_alike else f"`{method}` {DATASETS[dataset]}"
+            others.append((label, _further(options)))
+    differences = [(f"`{name}`", text) for name, texts in DEPARTURES.items() for text in texts]
+    return "\n\n".join(
+        [
+            _table(("`--method`", "`--recipe`", *_COLUMNS.values(), "schedule"), schedules),
+            _table(("`--method`", "further options"), others),
+            "What still differs from the published code, and why:",
+            _table(("`--method`", "difference"), differences),
+        ]
+    )
+
+
+def _further(options: Options) -> str:
+    """The options that have no column of their own."""
+    names = [name for name in options if name not in (*_COLUMNS, "lr_scheduler_type")]
+    return ", ".join(f"`{name}` {_text(options[name])}" for name in names)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and value is not True else f"`{value}`"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table; rows that differ by their first cell alone are one."""
+    labels: dict[tuple[str, ...], list[str]] = {}
+    for label, *row in rows:
+        labels.setdefault(tuple(row), []).append(label)
+    merged = [(", ".join(dict.fromkeys(names)), *row) for row, names in labels.items()]
+    cells = [head, ("---",) * len(head), *merged]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -1,0 +1,109 @@
+"""Published recipes: every option reaches its script, and the README prints the data."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from example_scripts import script
+from noisy_xmodal.arguments.published import (
+    DATASETS,
+    DEPARTURES,
+    PUBLISHED,
+    NoRecipeError,
+    markdown,
+    published_recipes,
+)
+from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
+from noisy_xmodal.methods.from_options import fit_region_norm
+from noisy_xmodal.training.script import Choice, read_options
+
+README = Path(__file__).parents[2] / "examples" / "README.md"
+RECIPES = [(method, dataset) for method, recipes in PUBLISHED.items() for dataset in recipes]
+SCRIPTS = {name: script(name) for name in ("train_ncr", "train_rcar", "train_dmcm")}
+
+
+def typed(method: str, *words: str) -> dict[str, Any]:
+    """The values of all options of the script that trains a method."""
+    of_labels = method in LABEL_METHODS
+    of_pairs = "train_rcar" if method == "rcar" else "train_ncr"
+    module = SCRIPTS["train_dmcm" if of_labels else of_pairs]
+    methods = LABEL_METHODS if of_labels else CAPTION_METHODS
+    argv = ["--output_dir", "out", "--method", method, *words]
+    *parts, _ = read_options(argv, module.KINDS, module.RECIPES, methods)
+    return {name: value for part in parts for name, value in vars(part).items()}
+
+
+@pytest.mark.parametrize(("method", "dataset"), RECIPES)
+def test_every_option_of_a_recipe_reaches_the_script(method, dataset):
+    found = typed(method, "--recipe", f"paper-{dataset}")
+    for name, value in PUBLISHED[method][dataset].items():
+        assert found[name] == value, name
+
+
+def test_recipes_are_of_methods_and_datasets():
+    assert PUBLISHED.keys() <= CAPTION_METHODS.keys() | LABEL_METHODS.keys()
+    assert {dataset for _, dataset in RECIPES} == DATASETS.keys()
+    assert DEPARTURES.keys() <= PUBLISHED.keys() | {"train_ncr.py"}
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "epochs", "warmup", "decay", "rate"),
+    [
+        ("ncr", "flickr30k", 5 + 40, 5, 5 + 30, 2e-4),
+        ("ncr", "coco", 10 + 20, 10, 10 + 10, 2e-4),
+        ("ncr", "cc152k", 10 + 40, 10, 10 + 30, 2e-4),
+        ("saf", "flickr30k", 30, 0, 20, 2e-4),
+        ("scan", "coco", 20, 0, 10, 5e-4),
+    ],
+)
+def test_schedules_are_those_of_the_published_commands(
+    method, dataset, epochs, warmup, decay, rate
+):
+    recipe = PUBLISHED[method][dataset]
+    names = ("num_train_epochs", "warmup_epochs", "lr_decay_epoch", "learning_rate")
+    assert tuple(recipe[name] for name in names) == (epochs, warmup, decay, rate)
+
+
+def test_paper_is_the_recipe_of_the_first_dataset():
+    assert list(published_recipes("ncr")) == [
+        *("paper", "paper-flickr30k", "paper-coco", "paper-cc152k")
+    ]
+    assert published_recipes("ncr")["paper"] == PUBLISHED["ncr"]["flickr30k"]
+    assert published_recipes("rcl") == {}
+
+
+def test_a_recipe_that_a_method_lacks_is_refused():
+    message = re.escape("--recipe paper-cc152k: --method scan has small, paper, paper-flickr30k")
+    with pytest.raises(NoRecipeError, match=message):
+        typed("scan", "--recipe", "paper-cc152k")
+
+
+def test_what_suits_a_recipe_alone_goes_with_it():
+    found = typed(
+        "ncr", "--recipe", "paper", "--similarity", "saf", "--lr_scheduler_type", "cosine"
+    )
+    assert (found["similarity"], found["similarity_options"]) == ("saf", "{}")
+    assert (found["lr_scheduler_type"], found["lr_decay_epoch"]) == ("cosine", 0)
+    assert typed("ncr")["similarity_options"] != "{}"
+
+
+def test_the_readme_prints_the_recipes():
+    assert markdown() in README.read_text()
+
+
+@pytest.mark.parametrize(("size", "kept"), [(3, True), (4, False), (None, False)])
+def test_the_batch_norm_of_a_recipe_needs_its_number_of_regions(size, kept):
+    row = {"image_id": "a"} if size is None else {"regions": [[0.0, 1.0]] * size}
+    options = '{"num_regions": 3, "steps": 2}'
+    args = SimpleNamespace(similarity_options=options)
+    choice = Choice("paper", "sgr", CAPTION_METHODS["sgr"], set())
+    fit_region_norm(Dataset.from_list([row]), args, choice)
+    assert args.similarity_options == (options if kept else '{"steps": 2}')
+    args = SimpleNamespace(similarity_options=options)
+    fit_region_norm(Dataset.from_list([row]), args, replace(choice, typed={"similarity_options"}))
+    assert args.similarity_options == options
