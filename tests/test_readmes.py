@@ -210,7 +210,7 @@ def test_similarity_head_of_the_readme():
 
 def test_noise_type_of_the_readme(monkeypatch):
     scope: dict = {}
-    exec(block_with(READMES[0], "(CaptionNoise)"), scope)
+    exec(block_with(ROOT / "dataset_scripts/README.md", "(CaptionNoise)"), scope)
     monkeypatch.setitem(NOISE_TYPES, "rotation", scope["Rotation"])
     clean = toy_pairs(50)
     noisy = inject_noise(clean, "rotate_40", seed=0)
