@@ -1,5 +1,6 @@
 """Published recipes: every option reaches its script, and the README prints the data."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from datasets import Dataset
 
 from example_scripts import script
@@ -19,7 +21,10 @@ from noisy_xmodal.arguments.published import (
     published_recipes,
 )
 from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
+from noisy_xmodal.methods.building import build_pair_model
 from noisy_xmodal.methods.from_options import fit_region_norm
+from noisy_xmodal.modules.similarity import build_similarity
+from noisy_xmodal.modules.similarity.scan import AGGREGATIONS
 from noisy_xmodal.training.script import Choice, read_options
 
 README = Path(__file__).parents[2] / "examples" / "README.md"
@@ -107,3 +112,45 @@ def test_the_batch_norm_of_a_recipe_needs_its_number_of_regions(size, kept):
     args = SimpleNamespace(similarity_options=options)
     fit_region_norm(Dataset.from_list([row]), args, replace(choice, typed={"similarity_options"}))
     assert args.similarity_options == options
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe", "lambdas"),
+    [
+        ("scan", "small", (9, 6)),
+        ("scan", "paper-coco", (9, 6)),
+        ("scan-t2i-avg", "small", (9, None)),
+        ("scan-t2i-avg", "paper", (9, None)),
+        ("scan-i2t-lse", "small", (4, 5)),
+        ("scan-i2t-lse", "paper", (4, 5)),
+        ("scan-i2t-lse", "paper-coco", (4, 20)),
+        ("scan-i2t-avg", "paper-coco", (4, None)),
+    ],
+)
+def test_variants_of_scan_have_their_constants(method, recipe, lambdas):
+    found = typed(method, "--recipe", recipe)
+    head = build_similarity(
+        found["similarity"], hidden_size=4, **json.loads(found["similarity_options"])
+    )
+    assert found["similarity"][:8] == ("scan_i2t" if "i2t" in method else "scan_t2i")
+    assert head.aggregate is AGGREGATIONS["mean" if lambdas[1] is None else "lse"]
+    assert (head.lambda_softmax, lambdas[1] and head.lambda_lse) == lambdas
+
+
+def test_vse_is_the_mean_region_and_the_last_state_of_a_gru():
+    found = typed("vse++", "--recipe", "paper")
+    fields = {name: found[name] for name in ("similarity", "normalize_tokens", "word_encoder")}
+    options = json.loads(found["similarity_options"])
+    sizes = {"region_size": 5, "hidden_size": 4, "word_size": 3, "vocab_size": 9}
+    model = build_pair_model("vse++", **fields, similarity_options=options, **sizes).eval()
+    assert not list(model.head.parameters())
+    regions, ids = torch.randn(2, 3, 5), torch.tensor([[1, 4, 2, 0], [1, 5, 6, 2]])
+    with torch.no_grad():
+        scores = model(input_ids=ids, attention_mask=(ids > 0).long(), regions=regions).scores
+        images = model.image_encoder.projection(regions.mean(dim=1))
+        texts = []
+        for row in ids:
+            words = model.text_encoder.words(row[row > 0])
+            texts.append(model.text_encoder.gru(words)[1][0])
+        expected = torch.cosine_similarity(images[:, None], torch.stack(texts)[None], dim=-1)
+    torch.testing.assert_close(scores, expected)

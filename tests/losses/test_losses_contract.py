@@ -10,6 +10,7 @@ from noisy_xmodal.losses import (
     info_nce_loss,
     mean_triplet_loss,
     soft_info_nce_loss,
+    sum_triplet_loss,
 )
 
 MARGINS = torch.tensor([0.1, 0.5, 0.0, 0.3, 0.2, 0.4])
@@ -18,6 +19,7 @@ TARGETS = torch.tensor([1.0, 0.5, 0.0, 0.3, 0.2, 0.9])
 # name -> (loss(scores, per-pair values, negatives), per-pair values)
 LOSSES = {
     "mean triplet": (mean_triplet_loss, MARGINS),
+    "sum triplet": (sum_triplet_loss, MARGINS),
     "hardest triplet": (hardest_triplet_loss, MARGINS),
     "info nce": (lambda scores, _, negatives=None: info_nce_loss(scores, negatives), MARGINS),
     "soft info nce": (soft_info_nce_loss, TARGETS),

@@ -8,10 +8,12 @@ from noisy_xmodal.losses import (
     exponential_soft_margin,
     hardest_triplet_loss,
     mean_triplet_loss,
+    sum_triplet_loss,
 )
 
 REDUCTIONS = {
     mean_triplet_loss: lambda costs: sum(costs) / len(costs),
+    sum_triplet_loss: sum,
     hardest_triplet_loss: max,
 }
 

@@ -15,6 +15,7 @@ from noisy_xmodal.losses import (
     mean_triplet_loss,
     sine_soft_margin,
     soft_info_nce_loss,
+    sum_triplet_loss,
 )
 from noisy_xmodal.methods.objectives import OBJECTIVES, bend
 
@@ -126,6 +127,7 @@ def test_recipes_are_the_loss_functions_put_together():
     composed = {
         "triplet": hardest_triplet_loss(output.scores, margins, NEGATIVES),
         "mean_triplet": mean_triplet_loss(output.scores, margins, NEGATIVES),
+        "sum_triplet": sum_triplet_loss(output.scores, margins, NEGATIVES),
         "infonce": weights * info_nce_loss(output.logits_per_image, NEGATIVES),
         "soft_infonce": soft_info_nce_loss(output.logits_per_image, TARGETS, NEGATIVES),
     }
@@ -140,6 +142,7 @@ def test_full_targets_are_plain_training(soft_margin):
     plain = {
         "triplet": hardest_triplet_loss(output.scores, MARGIN, NEGATIVES),
         "mean_triplet": mean_triplet_loss(output.scores, MARGIN, NEGATIVES),
+        "sum_triplet": sum_triplet_loss(output.scores, MARGIN, NEGATIVES),
         "infonce": info_nce_loss(output.logits_per_image, NEGATIVES),
         "soft_infonce": info_nce_loss(output.logits_per_image, NEGATIVES),
     }
@@ -185,6 +188,7 @@ def test_only_a_margin_is_a_ceiling_of_predictions():
     assert ceilings == {
         "triplet": MARGIN,
         "mean_triplet": MARGIN,
+        "sum_triplet": MARGIN,
         "infonce": None,
         "soft_infonce": None,
     }

@@ -51,7 +51,11 @@ def test_each_caption_method_belongs_to_one_script():
     assert not matching.keys() & stream.keys()
 
 
-@pytest.mark.parametrize("name", methods_for(MatchingConfig))
+#: Without the variants of SCAN, which differ by options of the head alone.
+TRAINED = [name for name in methods_for(MatchingConfig) if not name.startswith("scan-")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_matching_method_trains_and_loads(name, data, tmp_path):
     options = "--num_train_epochs 2 --warmup_epochs 1 --per_device_train_batch_size 24 "
     options += "--hidden_size 8 --word_size 8 --learning_rate 1e-2 --use_cpu True "

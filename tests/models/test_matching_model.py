@@ -176,7 +176,7 @@ def test_an_unknown_head_is_refused_with_the_known_ones(tiny_config):
         ({"word_size": 0}, "`word_size` must be at least 1, found 0"),
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\), found 1.0"),
         ({"dropout": -0.1}, r"`dropout` must be in \[0, 1\), found -0.1"),
-        ({"word_encoder": "lstm"}, r"(?s)'word_encoder'.*'bigru', 'words'.*lstm"),
+        ({"word_encoder": "lstm"}, r"(?s)'word_encoder'.*'bigru', 'gru', 'words'.*lstm"),
         ({"hidden_size": "8"}, "'hidden_size' expected int, got str"),
     ],
 )

@@ -37,7 +37,7 @@ def text_encoder(name: str, **options) -> nn.Module:
     return TransformerTextEncoder(config, 8, **options)
 
 
-every_text_encoder = pytest.mark.parametrize("name", ["bigru", "words", "bert"])
+every_text_encoder = pytest.mark.parametrize("name", ["bigru", "gru", "words", "bert"])
 
 
 def test_regions_are_projected_one_by_one_and_scaled():

@@ -51,7 +51,7 @@ class MatchingArguments:
         default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}
     )
     word_encoder: str = field(
-        default="bigru", metadata={"help": "Word-level text encoder: bigru or words."}
+        default="bigru", metadata={"help": "Word-level text encoder: bigru, gru or words."}
     )
     vision_training: str = field(
         default="full",
@@ -105,7 +105,10 @@ class MatchingArguments:
     )
     objective: str = field(
         default="infonce",
-        metadata={"help": "Loss that targets enter: triplet, mean_triplet, infonce, soft_infonce."},
+        metadata={
+            "help": "Loss that targets enter: triplet, mean_triplet, sum_triplet, infonce, "
+            "soft_infonce."
+        },
     )
     margin: float = field(default=0.2, metadata={"help": "alpha of NCR's Eq. 2 and 7."})
     soft_margin: str = field(

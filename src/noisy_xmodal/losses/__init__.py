@@ -23,6 +23,7 @@ from .negatives import legitimate_negatives
 from .ranking import (
     hardest_triplet_loss,
     mean_triplet_loss,
+    sum_triplet_loss,
 )
 from .soft_margin import (
     SOFT_MARGINS,
@@ -58,5 +59,6 @@ __all__ = [
     "robust_clustering_loss",
     "sine_soft_margin",
     "soft_info_nce_loss",
+    "sum_triplet_loss",
     "symmetric_cross_entropy_loss",
 ]

@@ -46,6 +46,27 @@ def mean_triplet_loss(
     return image_costs.sum(dim=1) / n_texts + text_costs.sum(dim=0) / n_images  # (b,)
 
 
+def sum_triplet_loss(
+    scores: Tensor, margin: float | Tensor = 0.2, negatives: Tensor | None = None
+) -> Tensor:
+    """Hinge cost summed over the negatives of each pair (Eq. 2 as printed; VSE).
+
+    Args:
+        scores: Score of each image with each text, (b, b); pairs on the diagonal.
+        margin: Margin of all pairs, or one per pair, (b,), in units of the scores.
+        negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
+            entries off the diagonal.
+
+    Returns:
+        Loss of each pair, (b,).
+
+    Raises:
+        ValueError: If a shape does not fit.
+    """
+    image_costs, text_costs, _ = _hinge_costs(scores, margin, negatives)
+    return image_costs.sum(dim=1) + text_costs.sum(dim=0)  # (b,)
+
+
 def hardest_triplet_loss(
     scores: Tensor, margin: float | Tensor = 0.2, negatives: Tensor | None = None
 ) -> Tensor:

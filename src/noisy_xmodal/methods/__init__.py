@@ -13,7 +13,20 @@ from .dscmr import Dscmr
 from .lcn import Lcn
 from .mrl import Mrl, MrlWarmup
 from .ncr import Ncr
-from .plain import Imram, Plain, Saf, Scan, Sgr, SgrClean, SgrStar, Vse, VsePlusPlus
+from .plain import (
+    Imram,
+    Plain,
+    Saf,
+    Scan,
+    ScanI2t,
+    ScanI2tAverage,
+    ScanT2iAverage,
+    Sgr,
+    SgrClean,
+    SgrStar,
+    Vse,
+    VsePlusPlus,
+)
 from .rcar import Rcar
 from .sdml import Sdml
 
@@ -25,6 +38,9 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "vse": Vse,
     "vse++": VsePlusPlus,
     "scan": Scan,
+    "scan-t2i-avg": ScanT2iAverage,
+    "scan-i2t-lse": ScanI2t,
+    "scan-i2t-avg": ScanI2tAverage,
     "saf": Saf,
     "sgr": Sgr,
     "imram": Imram,

@@ -17,6 +17,7 @@ from ..losses import (
     info_nce_loss,
     mean_triplet_loss,
     soft_info_nce_loss,
+    sum_triplet_loss,
 )
 
 
@@ -93,6 +94,19 @@ class MeanTripletObjective(TripletObjective):
         return mean_triplet_loss(output.scores, margins, negatives)
 
 
+class SumTripletObjective(MeanTripletObjective):
+    """The same with sums over all negatives, in the warm-up and after it, as in VSE."""
+
+    def warm_up(self, output: Any, negatives: Tensor) -> Tensor:
+        """Eq. 2 as printed."""
+        return sum_triplet_loss(output.scores, self.margin, negatives)
+
+    def robust(self, output: Any, targets: Tensor, negatives: Tensor) -> Tensor:
+        """The sum over the negatives with the margins of Eq. 7."""
+        margins = bend(targets, self.margin, self.soft_margin, self.curve)
+        return sum_triplet_loss(output.scores, margins, negatives)
+
+
 class InfoNceObjective(Objective):
     """Symmetric cross-entropy whose pairs are weighted by their bent targets.
 
@@ -129,6 +143,7 @@ def bend(targets: Tensor, margin: float, soft_margin: str, curve: float) -> Tens
 OBJECTIVES: dict[str, type[Objective]] = {
     "triplet": TripletObjective,
     "mean_triplet": MeanTripletObjective,
+    "sum_triplet": SumTripletObjective,
     "infonce": InfoNceObjective,
     "soft_infonce": SoftInfoNceObjective,
 }

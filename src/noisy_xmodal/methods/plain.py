@@ -4,16 +4,17 @@
 |--------|--------------------------------|-----------------------------|--------------------------|
 | vse    | cosine of one vector a side    | all                         | Kiros et al., 2014       |
 | vse++  | the same                       | hardest                     | Faghri et al., BMVC 2018 |
-| scan   | cross-attention, text to image | hardest                     | Lee et al., ECCV 2018    |
+| scan   | cross-attention, four variants | hardest                     | Lee et al., ECCV 2018    |
 | saf    | attention filtration           | hardest                     | Diao et al., AAAI 2021   |
 | sgr    | graph reasoning                | hardest                     | the same                 |
 | imram  | recurrent attention            | hardest                     | Chen et al., CVPR 2020   |
 | sgr*   | graph reasoning                | hardest, all in a warm-up   | NCR's comparison         |
 | sgr-c  | the same, right pairs only     | the same                    | NCR's comparison         |
 
-The loss is the triplet loss with margin alpha (`margin`), averaged over the negatives where all
-count. Hardest negatives from the first step do not get far on noisy pairs or small models; the
-warm-up of sgr* is NCR's remedy.
+The loss is the triplet loss with margin alpha (`margin`), averaged or summed over the negatives
+where all count. Hardest negatives from the first step do not get far on noisy pairs or small
+models; the warm-up of sgr* is NCR's remedy. The published networks and schedules are in
+`arguments/published.py`.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ from ..options import Rule, never_read
 from ..training import Constant, Method, PairBatch, PairTask
 from ..training.method import Fields
 from .objectives import OBJECTIVES
+
+#: Those whose targets do not spread.
+_OBJECTIVES = ("triplet", "mean_triplet", "sum_triplet", "infonce")
 
 
 class Plain(Method):
@@ -66,10 +70,10 @@ class Plain(Method):
         """Choose the objective by the constants."""
         super().attach(engine, model, args, processor)
         name = self.constants.objective
-        if name not in ("triplet", "mean_triplet", "infonce"):
+        if name not in _OBJECTIVES:
             raise ValueError(
-                f"{self.title}: `objective` in `method_options` is {name!r}: give triplet, "
-                "mean_triplet or infonce."
+                f"{self.title}: `objective` in `method_options` is {name!r}: give one of "
+                f"{', '.join(_OBJECTIVES)}."
             )
         self.objective = OBJECTIVES[name](self.constants.margin)
 
@@ -109,7 +113,7 @@ class Plain(Method):
 
 
 class Vse(Plain):
-    """The sum over all negatives in VSE's loss is a mean here."""
+    """All negatives: their mean, or their sum as in the paper by the published recipe."""
 
     title = "VSE"
     citation = (
@@ -135,11 +139,38 @@ class VsePlusPlus(Plain):
 
 
 class Scan(Plain):
-    """Words attend to regions."""
+    """Words attend to regions; a smooth maximum over the words."""
 
-    title = "SCAN"
+    title = "SCAN t-i LSE"
     citation = "Lee, Chen, Hua, Hu, He. Stacked Cross Attention for Image-Text Matching. ECCV 2018."
     shape: ClassVar[Fields] = {"similarity": "scan_t2i"}
+
+
+class ScanT2iAverage(Scan):
+    """Words attend to regions; the mean over the words."""
+
+    title = "SCAN t-i AVG"
+    shape: ClassVar[Fields] = {
+        "similarity": "scan_t2i",
+        "similarity_options": {"aggregation": "mean"},
+    }
+
+
+class ScanI2t(Scan):
+    """Regions attend to words; a smooth maximum over the regions."""
+
+    title = "SCAN i-t LSE"
+    shape: ClassVar[Fields] = {"similarity": "scan_i2t"}
+
+
+class ScanI2tAverage(Scan):
+    """Regions attend to words; the mean over the regions."""
+
+    title = "SCAN i-t AVG"
+    shape: ClassVar[Fields] = {
+        "similarity": "scan_i2t",
+        "similarity_options": {"aggregation": "mean"},
+    }
 
 
 class Saf(Plain):

@@ -2,13 +2,20 @@
 
 from .encoded import Encoded
 from .image_encoders import RegionEncoder, VisionEncoder
-from .text_encoders import WORD_ENCODERS, BiGruEncoder, TransformerTextEncoder, WordEncoder
+from .text_encoders import (
+    WORD_ENCODERS,
+    BiGruEncoder,
+    GruEncoder,
+    TransformerTextEncoder,
+    WordEncoder,
+)
 from .word_tokenizer import train_word_tokenizer
 
 __all__ = [
     "WORD_ENCODERS",
     "BiGruEncoder",
     "Encoded",
+    "GruEncoder",
     "RegionEncoder",
     "TransformerTextEncoder",
     "VisionEncoder",

@@ -1,4 +1,6 @@
-"""Text encoders: a bi-GRU over words, word embeddings, or any transformers text model."""
+"""Text encoders: a GRU over words, word embeddings, or any transformers text model."""
+
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,10 +14,10 @@ from .encoded import Encoded
 from .stored_outputs import StoredOutputs, token_digests
 
 
-class BiGruEncoder(nn.Module):
-    """Word embeddings and a bidirectional GRU whose two outputs are averaged.
+class GruEncoder(nn.Module):
+    """Word embeddings and a GRU; its state after the last word has read the whole text.
 
-    Source: SCAN (Lee et al., ECCV 2018), section 3.3; dropout on the words as in SGRAF.
+    Source: VSE++ (Faghri et al., BMVC 2018), section 3.1; dropout on the words as in SGRAF.
 
     Args:
         vocab_size: Number of words of the tokenizer.
@@ -24,6 +26,8 @@ class BiGruEncoder(nn.Module):
         dropout: Dropout on the word embeddings.
         normalize: Whether every token is scaled to unit length.
     """
+
+    is_bidirectional: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -36,7 +40,9 @@ class BiGruEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(vocab_size, word_size)
         self.dropout = nn.Dropout(dropout)
-        self.gru = nn.GRU(word_size, hidden_size, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(
+            word_size, hidden_size, batch_first=True, bidirectional=self.is_bidirectional
+        )
         self.normalize = normalize
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
@@ -45,14 +51,24 @@ class BiGruEncoder(nn.Module):
         lengths = attention_mask.sum(dim=1).clamp(min=1).cpu()  # (n,)
         packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
         output, _ = self.gru(packed)
-        both, _ = pad_packed_sequence(
+        tokens, _ = pad_packed_sequence(
             output, batch_first=True, total_length=input_ids.shape[1]
-        )  # (n, length, 2 * hidden)
-        forward, backward = both.chunk(2, dim=-1)
-        tokens = (forward + backward) / 2  # (n, length, hidden)
+        )  # (n, length, hidden or 2 * hidden)
+        if self.is_bidirectional:
+            forward, backward = tokens.chunk(2, dim=-1)
+            tokens = (forward + backward) / 2  # (n, length, hidden)
         if self.normalize:
             tokens = functional.normalize(tokens, dim=-1)
         return Encoded(tokens, attention_mask.bool())
+
+
+class BiGruEncoder(GruEncoder):
+    """Word embeddings and a bidirectional GRU whose two outputs are averaged.
+
+    Source: SCAN (Lee et al., ECCV 2018), section 3.3. For the arguments see `GruEncoder`.
+    """
+
+    is_bidirectional = True
 
 
 class WordEncoder(nn.Module):
@@ -209,7 +225,8 @@ class TransformerTextEncoder(nn.Module):
 
 
 #: Text encoders over a word-level vocabulary, by the name that a config uses.
-WORD_ENCODERS: dict[str, type[BiGruEncoder | WordEncoder]] = {
+WORD_ENCODERS: dict[str, type[GruEncoder | WordEncoder]] = {
     "bigru": BiGruEncoder,
+    "gru": GruEncoder,
     "words": WordEncoder,
 }

@@ -56,7 +56,7 @@ class MatchingConfig(SharedConfig):
         words_beside: Whether a word-level encoder reads the tokens of the transformers text
             encoder, too. A token is then its vector by that encoder plus a projection of the
             sentence vector.
-        word_encoder: Word-level text encoder, "bigru" or "words", alone or beside.
+        word_encoder: Word-level text encoder, "bigru", "gru" or "words", alone or beside.
         vocab_size: Number of its words or tokens.
         word_size: Size of a word's embedding.
         hidden_size: Size of the joint space.
@@ -127,7 +127,7 @@ class MatchingConfig(SharedConfig):
     text_training: Literal["full", "lora", "frozen"] = "full"
     words_beside: bool = False
     lora_rank: int = 8
-    word_encoder: Literal["bigru", "words"] = "bigru"
+    word_encoder: Literal["bigru", "gru", "words"] = "bigru"
     vocab_size: int = 10000
     word_size: int = 300
     hidden_size: int = 1024

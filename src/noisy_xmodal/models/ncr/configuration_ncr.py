@@ -25,8 +25,9 @@ class NcrConfig(PeersConfig):
     Args:
         objective: The loss, and what a rectified target sets in it. "triplet": the soft margin of
             the hardest negatives (Eq. 6-7). "mean_triplet": the same with all negatives, more
-            stable for small models. "infonce": the weight of the pair's symmetric cross-entropy.
-            "soft_infonce": the pair's mass in the target distribution of the cross-entropy.
+            stable for small models. "sum_triplet": with their sum. "infonce": the weight of the
+            pair's symmetric cross-entropy. "soft_infonce": the pair's mass in the target
+            distribution of the cross-entropy.
         margin: alpha of Eq. 2 and 7.
         soft_margin: Curve of Eq. 7, "exponential", "linear" or "sine". It also applies to the
             weights of "infonce".
@@ -44,8 +45,8 @@ class NcrConfig(PeersConfig):
     rules: ClassVar[Mapping[str, Rule]] = {
         **PeersConfig.rules,
         "margin": Rule(
-            lambda config: config.objective in ("triplet", "mean_triplet"),
-            "only the objectives triplet and mean_triplet have a margin. Leave it out.",
+            lambda config: "infonce" not in config.objective,
+            "only the triplet objectives have a margin. Leave it out.",
         ),
         "soft_margin": Rule(
             lambda config: config.co_rectify and config.objective != "soft_infonce",
@@ -63,7 +64,9 @@ class NcrConfig(PeersConfig):
         "rectification": _RECTIFIES,
     }
 
-    objective: Literal["triplet", "mean_triplet", "infonce", "soft_infonce"] = "triplet"
+    objective: Literal["triplet", "mean_triplet", "sum_triplet", "infonce", "soft_infonce"] = (
+        "triplet"
+    )
     margin: float | int = 0.2
     soft_margin: Literal["exponential", "linear", "sine"] = "exponential"
     curve: float | int = 10
