@@ -1,7 +1,7 @@
 """Methods and a similarity head that are not part of the library, each as a user would add it.
 
 As a script it trains some of them, one after another:
-`python new_methods.py train_ncr --method rcl --output_dir A then train_dmcm --method hinge ...`.
+`python new_methods.py train_ncr --method gce --output_dir A then train_dmcm --method hinge ...`.
 It kills itself as the step KILL_AT_STEP begins, if there is such a variable.
 """
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from example_scripts import script
+from noisy_xmodal.losses import log_match_probabilities
 from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
 from noisy_xmodal.methods.class_loss import LabelMethod
 from noisy_xmodal.modules import Encoded
@@ -32,24 +33,21 @@ from noisy_xmodal.training import (
 from noisy_xmodal.training.run import leave_processes
 
 
-class Rcl(Method):
-    """Complementary contrastive learning: every negative is pushed away, no pair is pulled."""
+class Gce(Method):
+    """Generalised cross-entropy: a pair that looks wrong has less influence."""
 
-    title = "RCL"
-    citation = "Hu et al. Cross-Modal Retrieval with Partially Mismatched Pairs. TPAMI 2023."
+    title = "GCE"
+    citation = "Zhang, Sabuncu. Generalized Cross Entropy Loss. NeurIPS 2018."
     task = PairTask
-    options: ClassVar[dict[str, Constant]] = {"temperature": Constant(0.05, 1e-3, 10)}
+    options: ClassVar[dict[str, Constant]] = {"q": Constant(0.7, 1e-3, 1)}
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
-        logits = output.scores / self.constants.temperature  # (n_pairs, n_pairs)
-        losses = torch.zeros(len(logits), device=logits.device)
-        for side, negatives in ((logits, batch.negatives), (logits.T, batch.negatives.T)):
-            complement = torch.log1p(-side.softmax(dim=1).clamp(max=1 - 1e-6))
-            losses = losses - complement.masked_fill(~negatives, 0).sum(dim=1)
-        return losses
+        log_match = log_match_probabilities(output.logits_per_image, batch.negatives)
+        match = log_match.diagonal(dim1=1, dim2=2).exp()  # (2, n_pairs)
+        return ((1 - match**self.constants.q) / self.constants.q).sum(dim=0)
 
 
-class Believing(Rcl):
+class Believing(Gce):
     """Cross-entropy of pairs that count as much as a mixture of their losses believes them."""
 
     title = "Believing"
@@ -97,7 +95,7 @@ class BestRegion(SimilarityHead):
 
 #: What a user writes into the tables, one line each.
 LINES = (
-    (CAPTION_METHODS, "rcl", Rcl),
+    (CAPTION_METHODS, "gce", Gce),
     (CAPTION_METHODS, "believing", Believing),
     (LABEL_METHODS, "hinge", Hinge),
     (SIMILARITY_HEADS, "best_region", BestRegion),

@@ -171,18 +171,21 @@ def test_caption_method_of_the_readme():
     """Against loops over pairs and negatives."""
     scope: dict = {}
     exec(block_with(READMES[0], "(Method)"), scope)
-    method = scope["Rcl"]()
-    method.constants = method.read_constants(SimpleNamespace(method_options={"temperature": 0.5}))
-    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    method = scope["Gce"]()
+    method.constants = method.read_constants(SimpleNamespace(method_options={"q": 0.5}))
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     negatives = ~torch.eye(4, dtype=bool)
     negatives[0, 2] = False
     expected = []
     for i in range(4):
-        match = [math.exp(scores[i, j] / 0.5) for j in range(4)]
-        terms = [math.log(1 - match[j] / sum(match)) for j in range(4) if negatives[i, j]]
-        expected.append(-sum(terms))
+        losses = 0.0
+        for side, mask in ((logits, negatives), (logits.T, negatives.T)):
+            others = sum(math.exp(side[i, j]) for j in range(4) if mask[i, j])
+            match = math.exp(side[i, i]) / (math.exp(side[i, i]) + others)
+            losses += (1 - math.sqrt(match)) / 0.5
+        expected.append(losses)
     batch = SimpleNamespace(negatives=negatives)
-    losses = method.loss(SimpleNamespace(scores=scores), batch)
+    losses = method.loss(SimpleNamespace(logits_per_image=logits), batch)
     torch.testing.assert_close(losses, torch.tensor(expected))
 
 

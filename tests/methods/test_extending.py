@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 from transformers import AutoModel
 
 import noisy_xmodal  # noqa: F401  registers the classes
 from example_scripts import script
-from new_methods import LINES, Believing, Hinge, Rcl
+from new_methods import LINES, Believing, Gce, Hinge
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training.integrity import checkpoint_folders
 from toy_labels import toy_labels
@@ -29,7 +28,7 @@ OPTIONS = {
     "--embedding_size 6",
 }
 COMMON = "--disable_tqdm True --use_cpu True --plot_divisions False --learning_rate 1e-2 --seed 3"
-METHODS = {"rcl": ("train_ncr", Rcl), "believing": ("train_ncr", Believing)}
+METHODS = {"gce": ("train_ncr", Gce), "believing": ("train_ncr", Believing)}
 METHODS["hinge"] = ("train_dmcm", Hinge)
 
 
@@ -153,38 +152,21 @@ def test_two_processes_train_what_one_trains(data, two_processes, method, tmp_pa
         np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_rcl_is_its_formula():
-    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
-    negatives = ~torch.eye(5, dtype=torch.bool)
-    method, output = Rcl(), type("Output", (), {"scores": scores})
-    method.constants = type("Constants", (), {"temperature": 0.5})
-    losses = method.loss(output, type("Batch", (), {"negatives": negatives}))
-    for i in range(5):
-        rows, columns = (scores / 0.5).exp(), (scores.T / 0.5).exp()
-        expected = sum(
-            -torch.log(1 - side[i, j] / side[i].sum())
-            for side in (rows, columns)
-            for j in range(5)
-            if j != i
-        )
-        torch.testing.assert_close(losses[i], expected)
-
-
 def test_its_constants_are_read_and_checked(data, tmp_path):
-    changed = ("--method_options", '{"temperature": 0.5}', "--num_train_epochs", "2")
-    script("train_ncr").main(argv(data, "rcl", tmp_path / "out", *changed))
+    changed = ("--method_options", '{"q": 0.5}', "--num_train_epochs", "2")
+    script("train_ncr").main(argv(data, "gce", tmp_path / "out", *changed))
     config = AutoModel.from_pretrained(tmp_path / "out").config
-    assert config.method_options == {"temperature": 0.5}
-    wrong = ("--method_options", '{"temperature": 50}')
-    with pytest.raises(ValueError, match=r"RCL: `temperature` .* \[0.001, 10\], found 50"):
-        script("train_ncr").main(argv(data, "rcl", tmp_path / "wrong", *wrong))
-    with pytest.raises(ValueError, match="--margin is no option of --method rcl"):
-        script("train_ncr").main(argv(data, "rcl", tmp_path / "wrong", "--margin", "0.3"))
+    assert config.method_options == {"q": 0.5}
+    wrong = ("--method_options", '{"q": 50}')
+    with pytest.raises(ValueError, match=r"GCE: `q` .* \[0.001, 1\], found 50"):
+        script("train_ncr").main(argv(data, "gce", tmp_path / "wrong", *wrong))
+    with pytest.raises(ValueError, match="--margin is no option of --method gce"):
+        script("train_ncr").main(argv(data, "gce", tmp_path / "wrong", "--margin", "0.3"))
 
 
 def test_a_head_trains_by_its_name_and_loads(data, tmp_path):
     options = ("--similarity", "best_region", "--num_train_epochs", "2")
-    script("train_ncr").main(argv(data, "rcl", tmp_path / "out", *options))
+    script("train_ncr").main(argv(data, "gce", tmp_path / "out", *options))
     model = AutoModel.from_pretrained(tmp_path / "out")
     assert type(model.head).__name__ == "BestRegion"
     results = json.loads((tmp_path / "out/results.json").read_text())

@@ -57,12 +57,16 @@ TRAINED = [name for name in methods_for(MatchingConfig) if not name.startswith("
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_matching_method_trains_and_loads(name, data, tmp_path):
-    options = "--num_train_epochs 2 --warmup_epochs 1 --per_device_train_batch_size 24 "
+    kind = METHODS[name]
+    options = f"--num_train_epochs {4 if kind.is_restarting else 2} "
+    options += "--per_device_train_batch_size 24 "
+    if "warmup_epochs" not in kind.argument_rules:
+        options += "--warmup_epochs 1 "
     options += "--hidden_size 8 --word_size 8 --learning_rate 1e-2 --use_cpu True "
     options += f"--disable_tqdm True --plot_divisions False --dataset_name {data}"
     argv = ["--method", name, *options.split(), "--output_dir", str(tmp_path)]
     script("train_ncr").main(argv)
-    kind, results = METHODS[name], json.loads((tmp_path / "results.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text())
     assert (results["method"], results["method_name"]) == (kind.title, name)
     assert np.isfinite(results["last"]["validation"]["rsum"])
     n_wrong = sum(map(sum, load_dataset(str(data), split="train")["is_noisy"]))

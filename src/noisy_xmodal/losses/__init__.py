@@ -17,7 +17,12 @@ from .classification import (
     robust_clustering_loss,
     symmetric_cross_entropy_loss,
 )
-from .contrastive import info_nce_loss, multimodal_contrastive_loss, soft_info_nce_loss
+from .contrastive import (
+    info_nce_loss,
+    log_match_probabilities,
+    multimodal_contrastive_loss,
+    soft_info_nce_loss,
+)
 from .correlation import LinearCca, canonical_correlations, correlation_loss, fit_linear_cca
 from .negatives import legitimate_negatives
 from .ranking import (
@@ -49,6 +54,7 @@ __all__ = [
     "info_nce_loss",
     "legitimate_negatives",
     "linear_soft_margin",
+    "log_match_probabilities",
     "mean_absolute_error_loss",
     "mean_triplet_loss",
     "multimodal_contrastive_loss",

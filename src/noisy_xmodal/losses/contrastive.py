@@ -23,6 +23,26 @@ from torch import Tensor
 from .negatives import legitimate_negatives
 
 
+def log_match_probabilities(logits: Tensor, negatives: Tensor | None = None) -> Tensor:
+    """Log-probability that each text is the one of an image, and each image the one of a text.
+
+    Args:
+        logits: Score of each image with each text over the temperature, (b, b); pairs on the
+            diagonal.
+        negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
+            entries off the diagonal.
+
+    Returns:
+        (2, b, b): first of the texts (columns) of each image, then of the images (columns) of each
+        text. Pairs are on both diagonals; what is neither a pair nor a negative is -inf.
+
+    Raises:
+        ValueError: If a shape does not fit.
+    """
+    mask = legitimate_negatives(logits, negatives)  # (b, b)
+    return torch.stack([_log_softmax(logits, mask, dim=1), _log_softmax(logits, mask, dim=0).T])
+
+
 def info_nce_loss(logits: Tensor, negatives: Tensor | None = None) -> Tensor:
     """Symmetric cross-entropy of each pair against its negatives.
 

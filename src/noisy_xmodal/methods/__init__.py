@@ -6,10 +6,13 @@ anywhere, and a line in one of them.
 
 from ..training import Method
 from .class_loss import ClassLoss
+from .crcl import Crcl
 from .dcca import Dcca
 from .dccae import Dccae
+from .decl import Decl
 from .dmcm import Dmcm
 from .dscmr import Dscmr
+from .gsc import Gsc
 from .lcn import Lcn
 from .mrl import Mrl, MrlWarmup
 from .ncr import Ncr
@@ -28,6 +31,7 @@ from .plain import (
     VsePlusPlus,
 )
 from .rcar import Rcar
+from .rcl import Rcl
 from .sdml import Sdml
 
 #: Methods for pairs with captions.
@@ -46,6 +50,10 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "imram": Imram,
     "sgr*": SgrStar,
     "sgr-c": SgrClean,
+    "rcl": Rcl,
+    "decl": Decl,
+    "crcl": Crcl,
+    "gsc": Gsc,
 }
 
 #: Methods for pairs with classes.

@@ -20,8 +20,8 @@ parameter and gradients are clipped for each peer.
 |----------------------|-----------|------------------------------------------------|
 | 1                    | 2         | `warm_up_loss`                                 |
 | 3-4                  | 1, 2, 3   | `loss_pass`, `divide`                          |
-| 6-7                  |           | `judge_of`: division by the other peer         |
-| 9                    |           | `batch_mask`: clean and noisy pairs in a batch |
+| 6-7                  |           | `PeerMethod`: division by the other peer       |
+| 9                    |           | `PeerMethod`: clean and noisy pairs in a batch |
 | 10                   | 5, 4      | `adaptive_prediction`, `targets`               |
 | 11                   | 6, 7      | `loss`, by `objectives.TripletObjective`       |
 
@@ -50,11 +50,12 @@ from torch import Tensor
 
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..noise import Division, co_rectify, divide
-from ..training import Method, PairBatch, PairTask
+from ..training import PairBatch, PairTask
 from .objectives import OBJECTIVES
+from .peers import PeerMethod
 
 
-class Ncr(Method):
+class Ncr(PeerMethod):
     """NCR; with `args.robust = False`, the same two networks without division and rectification."""
 
     title = "NCR"
@@ -69,10 +70,6 @@ class Ncr(Method):
     task = PairTask
     config_class = NcrConfig
     constants_in_config = True
-    n_networks = 2
-    row_kind = "peer"
-    row_names = ("a", "b")
-    is_dividing = True
 
     def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
         """Choose the objective by the config."""
@@ -101,16 +98,6 @@ class Ncr(Method):
         """A pair is clean from a posterior of `clean_threshold` on, for each peer."""
         threshold = self.constants.clean_threshold
         return [divide(row, threshold=threshold, seed=self.args.seed) for row in losses]
-
-    def judge_of(self, peer: int) -> int:
-        """The network whose division trains a peer: the other one."""
-        return 1 - peer
-
-    def batch_mask(self, network: int) -> np.ndarray | None:
-        """Every mini-batch holds clean and noisy pairs as the division has them."""
-        if "is_clean" not in self.engine.pair_state:
-            return None
-        return self.engine.pair_state["is_clean"][self.judge_of(network)].astype(bool)
 
     # Eq. 4-5
 

@@ -70,6 +70,10 @@ class Engine(Protocol):
     def n_epochs(self) -> float:
         """Epochs in all."""
 
+    @property
+    def step(self) -> int:
+        """Steps of the optimiser so far."""
+
     def networks(self) -> tuple[nn.Module, ...]:
         """The networks that train side by side, without wrappers."""
 

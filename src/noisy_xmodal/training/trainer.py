@@ -201,6 +201,11 @@ class RobustTrainer(AveragingTrainer):
         """Epochs in all."""
         return self.state.num_train_epochs or self.args.num_train_epochs
 
+    @property
+    def step(self) -> int:
+        """Steps of the optimiser so far."""
+        return self.state.global_step
+
     def networks(self) -> tuple[nn.Module, ...]:
         """The networks that train side by side, without wrappers."""
         model = self.accelerator.unwrap_model(self.model)

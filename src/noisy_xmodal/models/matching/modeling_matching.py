@@ -19,6 +19,7 @@ from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
 from ...modules.gathering import gather_encoded
 from ...modules.similarity import TwoTowerHead, build_similarity
+from ...modules.similarity.base import l2_normalize, masked_mean
 from ...modules.text_encoders import TransformerTextEncoder
 from ...modules.tower_outputs import (
     KeptTexts,
@@ -45,6 +46,8 @@ class MatchingOutput(ModelOutput):
         logits_per_text: Its transpose, (n_texts, n_images).
         image_embeds: Unit vectors of the images, (n_images, hidden), for two-tower heads only.
         text_embeds: Unit vectors of the texts, (n_texts, hidden), for two-tower heads only.
+        image_means: For other heads, unit vectors of the images' mean tokens, (n_images, hidden).
+        text_means: The same of the texts, (n_texts, hidden).
     """
 
     scores: Tensor | None = None
@@ -52,6 +55,8 @@ class MatchingOutput(ModelOutput):
     logits_per_text: Tensor | None = None
     image_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
+    image_means: Tensor | None = None
+    text_means: Tensor | None = None
 
 
 class MatchingPreTrainedModel(AdaptedModel):
@@ -325,7 +330,7 @@ class MatchingModel(MatchingPreTrainedModel):
         text = self.encode_text(input_ids, attention_mask)
         if gather:
             image, text = gather_encoded(image), gather_encoded(text)
-        image_embeds = text_embeds = None
+        image_embeds = text_embeds = image_means = text_means = None
         if isinstance(self.head, TwoTowerHead):
             image_embeds = self.head.embed_image(image)  # (n_images, hidden)
             text_embeds = self.head.embed_text(text)  # (n_texts, hidden)
@@ -333,6 +338,7 @@ class MatchingModel(MatchingPreTrainedModel):
         else:
             score = self.head.sparse_gradient_scores if few_pairs else self.score
             scores = score(image, text)  # (n_images, n_texts)
+            image_means, text_means = _unit_mean(image), _unit_mean(text)
         scores = scores.float()
         logits = tower_logits(self if self.backbone is None else self.backbone, scores)
         return MatchingOutput(
@@ -341,6 +347,8 @@ class MatchingModel(MatchingPreTrainedModel):
             logits_per_text=logits.T,
             image_embeds=image_embeds,
             text_embeds=text_embeds,
+            image_means=image_means,
+            text_means=text_means,
         )
 
     def load_backbones(
@@ -371,3 +379,8 @@ def _single_tokens(vectors: Tensor) -> Encoded:
     """Vectors (n, size) as one token (n, 1, size) each."""
     mask = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
     return Encoded(vectors.unsqueeze(1), mask)
+
+
+def _unit_mean(encoded: Encoded) -> Tensor:
+    """Unit vectors of the mean of the real tokens, (n, size)."""
+    return l2_normalize(masked_mean(encoded.tokens, encoded.mask.unsqueeze(-1), dim=1))
