@@ -4,8 +4,10 @@
     python examples/evaluate.py --model_name_or_path openai/clip-vit-base-patch32
     python examples/evaluate.py --model_name_or_path runs/rcar --split test \
         --shortlist_model_name_or_path runs/ncr --results_file r.json
+    python examples/evaluate.py --model_name_or_path runs/saf runs/sgr
 
-A CLIP, a SigLIP or another two-tower model of transformers is evaluated as it is.
+A CLIP, a SigLIP or another two-tower model of transformers is evaluated as it is. The scores of
+several models of pairs are averaged: SAF and SGR are SGRAF.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +19,11 @@ from noisy_xmodal.entry.quick_help import answer_help
 class EvaluationArguments:
     """The model and the data."""
 
-    model_name_or_path: str = field(
-        metadata={"help": "Hub id or folder of a model of this library, or a CLIP or SigLIP."}
+    model_name_or_path: list[str] = field(
+        metadata={
+            "help": "Hub id or folder of a model of this library, or a CLIP or SigLIP. Of several, "
+            "the scores are averaged."
+        }
     )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder of a dataset; OpenMoji by default."}
@@ -117,6 +122,7 @@ from noisy_xmodal.entry.limits import EVALUATE
 from noisy_xmodal.entry.options import OptionError, read_options
 from noisy_xmodal.entry.outputs import check_output
 from noisy_xmodal.evaluation import (
+    AverageEvaluator,
     LabelRetrievalEvaluator,
     RerankEvaluator,
     RetrievalEvaluator,
@@ -159,14 +165,17 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
 
 
 def build_evaluator(
-    args: EvaluationArguments, config: PreTrainedConfig, processor: Any, device: str
+    args: EvaluationArguments, config: PreTrainedConfig, processors: list[Any], device: str
 ) -> Any:
-    """The evaluator of a model with this config."""
-    shortlists = args.shortlist_model_name_or_path
+    """The evaluator of a model with this config, or of several."""
+    shortlists, processor = args.shortlist_model_name_or_path, processors[0]
     if isinstance(config, CommonSpaceConfig):
         return LabelRetrievalEvaluator(processor, block_size=args.block_size)
+    folds: dict[str, Any] = {"block_size": args.block_size, "fold_size": args.fold_size}
+    if len(processors) > 1:
+        return AverageEvaluator(processors, **folds, progress=True)
     if shortlists is None:
-        return RetrievalEvaluator(processor, args.block_size, args.fold_size, progress=True)
+        return RetrievalEvaluator(processor, **folds, progress=True)
     retriever, reads = load_two_towers(shortlists, device)
     sizes = args.shortlist_size, args.block_size
     return RerankEvaluator(
@@ -222,6 +231,36 @@ def gallery_of(rows: Dataset, config: PreTrainedConfig, of_classes: bool) -> Any
     return pairs if config.backbone_config is None else pairs.without_features()
 
 
+def check_options(args: EvaluationArguments, configs: list[PreTrainedConfig]) -> None:
+    """Refuse options that do nothing for models with these configs."""
+    of_classes = isinstance(configs[0], CommonSpaceConfig)
+    names = ", ".join(args.model_name_or_path)
+    for option in OF_PAIRS if of_classes else OF_CLASSES:
+        if getattr(args, option) is not None:
+            kind = "learned classes" if of_classes else "compares pairs"
+            raise OptionError(f"--{option} does nothing for {names}, which {kind}: leave it out")
+    is_average = len(configs) > 1
+    if is_average and any(isinstance(config, CommonSpaceConfig) for config in configs):
+        raise OptionError(
+            f"--model_name_or_path {names}: scores of models of pairs are averaged, and one of "
+            "these learned classes: give it alone"
+        )
+    has_shortlists = args.shortlist_model_name_or_path is not None
+    if has_shortlists and (is_average or not isinstance(configs[0], RcarConfig)):
+        raise OptionError(
+            f"--shortlist_model_name_or_path does nothing for {names}: it is for one cross-encoder "
+            "such as RCAR, so leave it out"
+        )
+
+
+def cost_of(members: list[tuple[Any, Any]], gallery: Any) -> dict[str, Any]:
+    """What a query costs, see `query_cost`; parameters and seconds of all models."""
+    first, *others = [query_cost(model, processor, gallery) for model, processor in members]
+    for name in ("parameters", "seconds_per_image_query", "seconds_per_text_query"):
+        first[name] += sum(other[name] for other in others)
+    return first
+
+
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Evaluate, print and write."""
     args = read_options(EvaluationArguments, EVALUATE, argv)
@@ -229,19 +268,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if args.precision_recall_file is not None:
         check_output(args.precision_recall_file, "--precision_recall_file", ".json", is_curves)
     device = device_of(args.device)
-    name = args.model_name_or_path
-    config = load_part(AutoConfig, name)
-    of_classes = isinstance(config, CommonSpaceConfig)
-    for option in OF_PAIRS if of_classes else OF_CLASSES:
-        if getattr(args, option) is not None:
-            kind = "learned classes" if of_classes else "compares pairs"
-            raise OptionError(f"--{option} does nothing for {name}, which {kind}: leave it out")
-    if args.shortlist_model_name_or_path is not None and not isinstance(config, RcarConfig):
-        raise OptionError(
-            f"--shortlist_model_name_or_path does nothing for {name}: it is for a cross-encoder "
-            "such as RCAR, so leave it out"
-        )
-    model, processor = load_model(name, of_classes, device)
+    names = args.model_name_or_path
+    configs = [load_part(AutoConfig, name) for name in names]
+    config, of_classes = configs[0], isinstance(configs[0], CommonSpaceConfig)
+    check_options(args, configs)
+    members = [load_model(name, of_classes, device) for name in names]
+    models, processors = [model for model, _ in members], [processor for _, processor in members]
     dataset = load_data(args, of_classes)
     if args.split not in dataset:
         raise DatasetError(f"there is no --split {args.split}; there are: {', '.join(dataset)}.")
@@ -250,24 +282,26 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         rows = rows if config.backbone_config is not None else with_vectors(rows, args.split)
         validate_label_pairs(rows, split=args.split)
     else:
-        if getattr(config, "box_size", 0):
+        if any(getattr(config, "box_size", 0) for config in configs):
             rows = append_boxes(rows, args.split)
         validate_pairs(rows, split=args.split)
-        check_judge(processor, PairDataset(rows), name)
-    evaluator = build_evaluator(args, config, processor, device)
-    cut = (
-        None
-        if processor.tokenizer is None
-        else count_truncated(processor, texts_of(rows, of_classes))
-    )
+        for name, processor in zip(names, processors, strict=True):
+            check_judge(processor, PairDataset(rows), name)
+    evaluator = build_evaluator(args, config, processors, device)
+    cuts = [
+        count_truncated(processor, texts_of(rows, of_classes))
+        for processor in processors
+        if processor.tokenizer is not None
+    ]
+    cut = max(cuts, key=lambda cut: cut.n_cut, default=None)
     if cut is not None and cut.n_cut:
         print(cut.message())
-    metrics = evaluator(model, rows)
+    metrics = evaluator(models if len(models) > 1 else models[0], rows)
     found = {"cut_texts": cut.to_dict()} if cut is not None and cut.n_cut else {}
-    cost = query_cost(model, processor, gallery_of(rows, config, of_classes))
+    cost = cost_of(members, gallery_of(rows, config, of_classes))
     write_json(args.results_file, metrics | found | {"cost": cost})
     if of_classes and args.precision_recall_file is not None:
-        write_json(args.precision_recall_file, evaluator.curves(model, rows))
+        write_json(args.precision_recall_file, evaluator.curves(models[0], rows))
     for name, value in metrics.items():
         print(f"{name:21}{value:8.4f}" if of_classes else f"{name:21}{value:8.2f}")
     return metrics

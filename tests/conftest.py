@@ -118,7 +118,7 @@ def tiny_config() -> Callable[..., Any]:
         texts: str = "bigru",
         **options: Any,
     ) -> Any:
-        if similarity in ("saf", "sgr", "sgraf"):
+        if similarity in ("saf", "sgr", "sgraf_joint"):
             options.setdefault("similarity_options", {"similarity_size": 6})
         if images in ("pixels", "frozen"):
             options["vision_training"] = "frozen" if images == "frozen" else "full"

@@ -62,10 +62,25 @@ def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
     for way, rank in zip(("i2t", "t2i"), ranks, strict=True):
         assert found[f"{way}_r1"] == pytest.approx(100 * (rank == 1).mean())
         assert found[f"{way}_medr"] == np.floor(np.median(rank))
-    assert json.loads(Path("results.json").read_text()) == found
+    written = json.loads(Path("results.json").read_text())
+    assert written.pop("cost")["parameters"] > 0
+    assert written == found
     assert script("evaluate").main(argv) == found  # over its own file
     with pytest.raises(DatasetError, match="takes images, but the dataset has the column"):
         script("evaluate").main([*argv, "--dataset_name", "regions.parquet"])
+
+
+def test_scores_of_several_models_are_averaged(place):
+    kinds = ("clip", "siglip")
+    found = script("evaluate").main(["--model_name_or_path", *kinds, *EVALUATE])
+    images = list(picture_dataset(5)["image"])
+    models = [load_two_towers(kind) for kind in kinds]
+    scores = sum(score_matrix(*model, images, CAPTIONS) for model in models)
+    ranks = 1 + (scores > np.diag(scores)[:, None]).sum(axis=1)
+    for k in (1, 5, 10):
+        assert found[f"i2t_r{k}"] == pytest.approx(100 * (ranks <= k).mean())
+    cost = json.loads(Path("results.json").read_text())["cost"]
+    assert cost["parameters"] == sum(model.num_parameters() for model, _ in models)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +96,7 @@ def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
         (["--results_file", "clip"], "a folder"),
         (["--fold_size", "0"], "--fold_size is 0"),
         (["--block_size", "-3"], "--block_size is -3"),
-        (["--shortlist_model_name_or_path", "clip"], "is for a cross-encoder"),
+        (["--shortlist_model_name_or_path", "clip"], "is for one cross-encoder"),
     ],
 )
 def test_evaluate_refuses_what_does_nothing_or_does_not_fit_at_once(

@@ -194,7 +194,7 @@ def test_trained_model_loads_in_a_fresh_process(world):
     assert printed.strip() == "NcrModel (1, 1)"
 
 
-@pytest.mark.parametrize("head", ["scan_t2i", "scan_i2t", "saf", "sgr", "sgraf"])
+@pytest.mark.parametrize("head", ["scan_t2i", "scan_i2t", "saf", "sgr", "sgraf_joint"])
 def test_any_head_trains_with_the_same_command(world, tmp_path, head):
     small = "{}" if head.startswith("scan") else '{"similarity_size": 8}'
     root, _ = world

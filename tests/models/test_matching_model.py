@@ -162,7 +162,7 @@ def test_head_options_reach_the_head(tiny_config):
 
 def test_an_unknown_head_is_refused_with_the_known_ones(tiny_config):
     with pytest.raises(
-        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf, imram"
+        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram"
     ):
         MatchingModel(tiny_config(similarity="scan"))
 

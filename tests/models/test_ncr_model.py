@@ -221,7 +221,7 @@ def test_impossible_configs_are_refused(options: dict[str, Any], message: str):
 
 def test_an_unknown_head_is_refused_with_the_known_ones(tiny_config):
     with pytest.raises(
-        ValueError, match=r"'clip'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf, imram"
+        ValueError, match=r"'clip'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram"
     ):
         NcrModel(tiny_config(NcrConfig, similarity="clip"))
 

@@ -45,7 +45,9 @@ class MatchingArguments:
     )
     similarity: str = field(
         default="cosine",
-        metadata={"help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf or imram."},
+        metadata={
+            "help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint or imram."
+        },
     )
     similarity_options: str = field(
         default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}

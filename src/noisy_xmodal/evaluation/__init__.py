@@ -1,7 +1,7 @@
 """Scoring with any matching model, evaluators, calibration and re-ranking."""
 
 from .calibration import calibrate, calibrate_on, fit_match_probability
-from .evaluators import LabelRetrievalEvaluator, RetrievalEvaluator
+from .evaluators import AverageEvaluator, LabelRetrievalEvaluator, RetrievalEvaluator
 from .features import extract_features
 from .processes import shared_evaluation
 from .query_cost import machine_facts, query_cost
@@ -11,6 +11,7 @@ from .scoring import ScoringModel, pair_scores, score_matrix
 from .text_outputs import store_text_outputs
 
 __all__ = [
+    "AverageEvaluator",
     "LabelRetrievalEvaluator",
     "RerankEvaluator",
     "RetrievalEvaluator",

@@ -3,7 +3,7 @@
 Within `shared_evaluation` the processes share the work, and all get the same metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -52,9 +52,7 @@ class RetrievalEvaluator:
         self.fold_size = fold_size
         self.progress = progress
 
-    def __call__(
-        self, model: ScoringModel, dataset: datasets.Dataset | PairDataset
-    ) -> dict[str, float]:
+    def __call__(self, model: Any, dataset: datasets.Dataset | PairDataset) -> dict[str, float]:
         """Score and rank.
 
         Args:
@@ -79,12 +77,41 @@ class RetrievalEvaluator:
         ]
         return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
 
-    def measure(self, model: ScoringModel, pairs: PairDataset) -> dict[str, float]:
+    def measure(self, model: Any, pairs: PairDataset) -> dict[str, float]:
         """Score all images of some pairs against all their texts, and rank."""
-        scores = score_matrix(
+        return retrieval_metrics(self.scores(model, pairs), pairs.row_of_pair)
+
+    def scores(self, model: Any, pairs: PairDataset) -> np.ndarray:
+        """Scores of all images with all texts, (n_images, n_texts)."""
+        return score_matrix(
             model, self.processor, pairs.images, pairs.captions(), self.block_size, self.progress
         )
-        return retrieval_metrics(scores, pairs.row_of_pair)
+
+
+class AverageEvaluator(RetrievalEvaluator):
+    """Retrieval by the mean score of several models, as SGRAF averages SAF and SGR.
+
+    Scores are averaged as they are, so the models should have scores of one scale. The evaluator is
+    called with the list of the models.
+
+    Source: Diao et al., "Similarity Reasoning and Filtration for Image-Text Matching", AAAI 2021,
+    and its published code; SCAN (Lee et al., ECCV 2018) averages a model of each direction.
+
+    Args:
+        processors: The processor of each model.
+        options: Further arguments of `RetrievalEvaluator`.
+    """
+
+    def __init__(self, processors: Sequence[Any], **options: Any) -> None:
+        super().__init__(processors[0], **options)
+        self.members = [RetrievalEvaluator(processor, **options) for processor in processors]
+
+    def scores(self, model: Sequence[ScoringModel], pairs: PairDataset) -> np.ndarray:
+        """Mean scores of the models, (n_images, n_texts)."""
+        total = np.zeros((pairs.n_images, len(pairs)), dtype=np.float32)
+        for member, own in zip(self.members, model, strict=True):
+            total += member.scores(own, pairs)
+        return total / len(self.members)
 
 
 class LabelRetrievalEvaluator:

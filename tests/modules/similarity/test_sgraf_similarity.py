@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noisy_xmodal.modules.encoded import Encoded
-from noisy_xmodal.modules.similarity import SafSimilarity, SgrafSimilarity, SgrSimilarity
+from noisy_xmodal.modules.similarity import JointSgrafSimilarity, SafSimilarity, SgrSimilarity
 
 SIZE, SIMILARITY_SIZE, SMOOTHING = 6, 4, 7.0
 TEXT_LENGTHS = [3, 5, 1, 2]
@@ -130,7 +130,7 @@ def test_sgr_scores(image_lengths, num_regions, steps):
 
 @torch.no_grad()
 def test_sgraf_is_the_mean_of_two_heads_with_their_own_weights():
-    head = randomised(SgrafSimilarity(SIZE, **OPTIONS))
+    head = randomised(JointSgrafSimilarity(SIZE, **OPTIONS))
     image, text = ragged([4, 2, 1], 1), ragged(TEXT_LENGTHS, 2)
     saf = score_all_slowly(saf_slowly, head.saf, image, text)
     sgr = score_all_slowly(sgr_slowly, head.sgr, image, text)
@@ -158,7 +158,7 @@ def test_batch_statistics_of_saf_count_every_real_node_once():
 
 
 @pytest.mark.parametrize(("lengths", "found"), [([3, 3], "3 to 3"), ([4, 2], "2 to 4")])
-@pytest.mark.parametrize("head_class", [SafSimilarity, SgrSimilarity, SgrafSimilarity])
+@pytest.mark.parametrize("head_class", [SafSimilarity, SgrSimilarity, JointSgrafSimilarity])
 def test_other_region_counts_are_refused(head_class, lengths, found):
     head = head_class(SIZE, num_regions=4, **OPTIONS).double()
     with pytest.raises(ValueError, match=rf"num_regions=4, found images with {found} regions"):

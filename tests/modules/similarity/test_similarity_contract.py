@@ -173,7 +173,7 @@ def test_only_the_cosine_is_two_tower():
 
 def test_unknown_head_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf, imram"
+        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram"
     ):
         build_similarity("scan", hidden_size=SIZE)
 

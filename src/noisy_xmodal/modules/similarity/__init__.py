@@ -12,7 +12,7 @@ from .base import SimilarityHead, TwoTowerHead
 from .cosine import CosineSimilarity
 from .imram import ImramSimilarity
 from .scan import ScanImageToText, ScanTextToImage
-from .sgraf import SafSimilarity, SgrafSimilarity, SgrSimilarity
+from .sgraf import JointSgrafSimilarity, SafSimilarity, SgrSimilarity
 
 SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
     "cosine": CosineSimilarity,
@@ -20,7 +20,7 @@ SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
     "scan_i2t": ScanImageToText,
     "saf": SafSimilarity,
     "sgr": SgrSimilarity,
-    "sgraf": SgrafSimilarity,
+    "sgraf_joint": JointSgrafSimilarity,
     "imram": ImramSimilarity,
 }
 
@@ -76,11 +76,11 @@ __all__ = [
     "SIMILARITY_HEADS",
     "CosineSimilarity",
     "ImramSimilarity",
+    "JointSgrafSimilarity",
     "SafSimilarity",
     "ScanImageToText",
     "ScanTextToImage",
     "SgrSimilarity",
-    "SgrafSimilarity",
     "SimilarityHead",
     "TwoTowerHead",
     "build_similarity",

@@ -1,4 +1,4 @@
-"""SGRAF: similarity graph reasoning (SGR), attention filtration (SAF), and their ensemble.
+"""SGRAF: similarity graph reasoning (SGR), attention filtration (SAF), and both in one network.
 
 Diao et al., "Similarity Reasoning and Filtration for Image-Text Matching", AAAI 2021, sections
 "Similarity Graph Reasoning" and "Similarity Attention Filtration"; the backbone of NCR (Huang et
@@ -296,8 +296,11 @@ class SgrSimilarity(_AlignmentHead):
         return self.reasoning[-1](nodes, maps[-1], only_global=True).squeeze(2)
 
 
-class SgrafSimilarity(SimilarityHead):
-    """Mean of an SGR and an SAF score with separate weights ("independent" in the paper).
+class JointSgrafSimilarity(SimilarityHead):
+    """Mean of an SGR and an SAF score with separate weights, trained together.
+
+    The published SGRAF is not this head: it averages the scores of two networks that were trained
+    apart, see `evaluation.AverageEvaluator`. Here both share the encoders and the loss.
 
     Args:
         hidden_size: Width of the tokens.
