@@ -10,6 +10,10 @@ METHODS = {
     "decl": {},
     "crcl": {"run_epochs": 2, "n_restarts": 1},
     "gsc": {},
+    "cream": {},
+    "bicro": {"objective": "infonce"},
+    "l2rm": {"objective": "infonce"},
+    "sps": {},
 }
 
 

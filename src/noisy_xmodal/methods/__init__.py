@@ -5,14 +5,17 @@ anywhere, and a line in one of them.
 """
 
 from ..training import Method
+from .bicro import Bicro
 from .class_loss import ClassLoss
 from .crcl import Crcl
+from .cream import Cream
 from .dcca import Dcca
 from .dccae import Dccae
 from .decl import Decl
 from .dmcm import Dmcm
 from .dscmr import Dscmr
 from .gsc import Gsc
+from .l2rm import L2rm
 from .lcn import Lcn
 from .mrl import Mrl, MrlWarmup
 from .ncr import Ncr
@@ -33,6 +36,7 @@ from .plain import (
 from .rcar import Rcar
 from .rcl import Rcl
 from .sdml import Sdml
+from .sps import Sps
 
 #: Methods for pairs with captions.
 CAPTION_METHODS: dict[str, type[Method]] = {
@@ -54,6 +58,10 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "decl": Decl,
     "crcl": Crcl,
     "gsc": Gsc,
+    "cream": Cream,
+    "bicro": Bicro,
+    "l2rm": L2rm,
+    "sps": Sps,
 }
 
 #: Methods for pairs with classes.

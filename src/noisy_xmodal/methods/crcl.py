@@ -4,20 +4,20 @@ Source: Qin, Sun, Peng, Zhou, Peng and Hu, "Cross-modal Active Complementary Lea
 Self-refining Correspondence", NeurIPS 2023. Training is a sequence of runs, each of which begins
 with the first weights; the belief in each pair goes on from one to the next.
 
-| symbol | here                  | meaning                                                         |
-|--------|-----------------------|-----------------------------------------------------------------|
-| S, tau | output.scores,        | similarities (b, b), temperature                                |
-|        | constants.temperature |                                                                 |
-| P, Q   | match                 | softmax of S / tau over the texts of an image, and over the     |
-|        |                       | images of a text, (2, b, b)                                     |
-| y      | pair_state["target"]  | belief in each pair; 1 at first                                 |
-| L_d    | pull                  | -log P_ii - log Q_ii                                            |
-| L_r    | push                  | sum_{j != i} tan P_ij / (sum_j tan P_ij)^(1 - y), and of Q      |
-| L      | loss                  | y L_d + lambda L_r, lambda = `push_weight`                      |
-| p      | prediction            | (P_ii + Q_ii) / 2                                               |
-| alpha  | constants.memory      | y = alpha y + (1 - alpha) p, at once p the first time           |
-| e_f    | warmup_epochs         | first epochs of a run, in which y is frozen                     |
-| epsilon| constants.least_belief| smaller y become 0                                              |
+| symbol  | here                   | meaning                                                     |
+|---------|------------------------|-------------------------------------------------------------|
+| S, tau  | output.scores,         | similarities (b, b), temperature                            |
+|         | constants.temperature  |                                                             |
+| P, Q    | match                  | softmax of S / tau over the texts of an image, and over the |
+|         |                        | images of a text, (2, b, b)                                 |
+| y       | pair_state["target"]   | belief in each pair; 1 at first                             |
+| L_d     | pull                   | -log P_ii - log Q_ii                                        |
+| L_r     | push                   | sum_{j != i} tan P_ij / (sum_j tan P_ij)^(1 - y), and of Q  |
+| L       | loss                   | y L_d + lambda L_r, lambda = `push_weight`                  |
+| p       | prediction             | (P_ii + Q_ii) / 2                                           |
+| alpha   | constants.memory       | y = alpha y + (1 - alpha) p, at once p the first time       |
+| e_f     | warmup_epochs          | first epochs of a run, in which y is frozen                 |
+| epsilon | constants.least_belief | smaller y become 0                                          |
 
 Decisions:
 

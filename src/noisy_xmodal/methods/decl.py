@@ -5,19 +5,19 @@ Cross-modal Retrieval", ACM Multimedia 2022. The similarities of an image with t
 are evidence for a Dirichlet distribution over these texts, and the same from texts to images. A
 pair is believed if its text has the most evidence of both directions in a batch.
 
-| symbol   | here                  | meaning                                                       |
-|----------|-----------------------|---------------------------------------------------------------|
-| S        | output.scores         | similarity of each image and text, (b, b)                     |
-| tau      | constants.temperature | scale of the evidence                                         |
-| E        | evidence[0]           | exp(tanh(S) / tau); E' in evidence[1] has texts as rows       |
-| alpha, A | alpha, strength       | E + 1, and its sum over a row                                 |
-| y        | labels                | identity, 0 for pairs that are not believed                   |
-| L_edl    | evidential_losses     | sum_j (y - alpha / A)^2 + alpha (A - alpha) / (A^2 (A + 1))   |
-|          |                       | + lambda2 KL(Dir(E (1 - y) + 1), Dir(1)), of E and of E'      |
-| k        | n_negatives           | max(b - eta step, mu): negatives of the hinge                 |
-| L_rdh    | hinges                | mean of the k largest [m + tanh(S_ij) - tanh(S_ii)]+, both    |
-|          |                       | directions, of believed pairs                                 |
-| lambda1  | constants.hinge_weight| weight of the sum of L_rdh over a batch beside the mean L_edl |
+| symbol   | here                   | meaning                                                     |
+|----------|------------------------|-------------------------------------------------------------|
+| S        | output.scores          | similarity of each image and text, (b, b)                   |
+| tau      | constants.temperature  | scale of the evidence                                       |
+| E        | evidence[0]            | exp(tanh(S) / tau); E' in evidence[1] has texts as rows     |
+| alpha, A | alpha, strength        | E + 1, and its sum over a row                               |
+| y        | labels                 | identity, 0 for pairs that are not believed                 |
+| L_edl    | evidential_losses      | sum_j (y - alpha / A)^2 + alpha (A - alpha) / (A^2 (A + 1)) |
+|          |                        | + lambda2 KL(Dir(E (1 - y) + 1), Dir(1)), of E and of E'    |
+| k        | n_negatives            | max(b - eta step, mu): negatives of the hinge               |
+| L_rdh    | hinges                 | mean of the k largest [m + tanh(S_ij) - tanh(S_ii)]+, both  |
+|          |                        | directions, of believed pairs                               |
+| lambda1  | constants.hinge_weight | weight of the sum of L_rdh in a batch beside the mean L_edl |
 
 Decisions:
 

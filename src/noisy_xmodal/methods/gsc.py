@@ -5,22 +5,22 @@ Structure Consistency Learning", CVPR 2024. Two beliefs are kept of each pair, o
 and one by how alike the rows of its image and of its text are in the similarities inside their
 modalities. The smaller one is its target.
 
-| symbol | here                  | meaning                                                         |
-|--------|-----------------------|-----------------------------------------------------------------|
-| S, tau | output.scores,        | similarities (b, b), temperature                                |
-|        | constants.temperature |                                                                 |
-| CE     | info_nce_loss         | (-log P_ii - log Q_ii) / 2, softmax of S / tau over the texts   |
-|        |                       | of an image (P) and over the images of a text (Q)               |
-| G_I,   | structures            | sigmoid of the cosines among the images and among the texts of  |
-| G_T    |                       | a batch, times y in each column, (b, b) each                    |
-| L_g    | structure_losses      | -log of the softmax of G_I G_T' over j, at (i, i)               |
-| gamma  | constants.structure_  | weight of L_g                                                   |
-|        | weight                |                                                                 |
-| L      | loss                  | y (CE + gamma L_g)                                              |
-| y_CM   | match_belief          | (P_ii + Q_ii) / 2, averaged over the epochs                     |
-| y_IM   | structure_belief      | posterior of a mixture over cos(G_I[i], G_T[i]), averaged       |
-| beta   | constants.novelty     | weight of an epoch in these averages; both begin with 1         |
-| y      | pair_state["target"]  | min(y_CM, y_IM)                                                 |
+| symbol | here                  | meaning                                                        |
+|--------|-----------------------|----------------------------------------------------------------|
+| S, tau | output.scores,        | similarities (b, b), temperature                               |
+|        | constants.temperature |                                                                |
+| CE     | info_nce_loss         | (-log P_ii - log Q_ii) / 2, softmax of S / tau over the texts  |
+|        |                       | of an image (P) and over the images of a text (Q)              |
+| G_I,   | structures            | sigmoid of the cosines among the images and among the texts of |
+| G_T    |                       | a batch, times y in each column, (b, b) each                   |
+| L_g    | structure_losses      | -log of the softmax of G_I G_T' over j, at (i, i)              |
+| gamma  | constants.structure_  | weight of L_g                                                  |
+|        | weight                |                                                                |
+| L      | loss                  | y (CE + gamma L_g)                                             |
+| y_CM   | match_belief          | (P_ii + Q_ii) / 2, averaged over the epochs                    |
+| y_IM   | structure_belief      | posterior of a mixture over cos(G_I[i], G_T[i]), averaged      |
+| beta   | constants.novelty     | weight of an epoch in these averages; both begin with 1        |
+| y      | pair_state["target"]  | min(y_CM, y_IM)                                                |
 
 Decisions:
 

@@ -147,3 +147,17 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "infonce": InfoNceObjective,
     "soft_infonce": SoftInfoNceObjective,
 }
+
+
+def objective_named(name: str, title: str) -> type[Objective]:
+    """The objective of a name, for a method whose title an error has.
+
+    Raises:
+        ValueError: If there is no such objective.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(
+            f"{title}: `objective` in `method_options` is {name!r}: give one of "
+            f"{', '.join(OBJECTIVES)}."
+        )
+    return OBJECTIVES[name]

@@ -24,3 +24,8 @@ class PeerMethod(Method):
         if "is_clean" not in self.engine.pair_state:
             return None
         return self.engine.pair_state["is_clean"][self.judge_of(network)].astype(bool)
+
+    def progress(self) -> float:
+        """Share of the epochs after the warm-up that are over, 0 to 1."""
+        first = self.args.warmup_epochs
+        return (self.engine.epoch - first) / max(1.0, self.engine.n_epochs - first)

@@ -4,15 +4,15 @@ Source: Hu, Huang, Peng, Wang and Peng, "Cross-Modal Retrieval with Partially Mi
 TPAMI 2023. A pair may be wrong, but an image and a text that are drawn at random hardly ever belong
 together, so RCL learns from the negatives alone. It divides nothing and keeps nothing of a pair.
 
-| symbol   | here                   | meaning                                                      |
-|----------|------------------------|--------------------------------------------------------------|
-| S        | output.scores          | similarity of each image and text, (b, b)                    |
-| tau      | constants.temperature  | temperature                                                  |
-| P, Q     | match[0], match[1]     | softmax of S / tau over the texts of an image, and over the  |
-|          |                        | images of a text                                             |
-| 1 - P_ij |                        | probability that text j is not the one of image i            |
-| f        | COMPLEMENTS            | -log(1 - x), or a bounded variant, by `complement`           |
-| L_i      | loss                   | sum over j != i of f(P_ij) + f(Q_ij)                         |
+| symbol   | here                  | meaning                                                     |
+|----------|-----------------------|-------------------------------------------------------------|
+| S        | output.scores         | similarity of each image and text, (b, b)                   |
+| tau      | constants.temperature | temperature                                                 |
+| P, Q     | match[0], match[1]    | softmax of S / tau over the texts of an image, and over the |
+|          |                       | images of a text                                            |
+| 1 - P_ij |                       | probability that text j is not the one of image i           |
+| f        | COMPLEMENTS           | -log(1 - x), or a bounded variant, by `complement`          |
+| L_i      | loss                  | sum over j != i of f(P_ij) + f(Q_ij)                        |
 
 Departure from the published code: the other captions of an image, and equal captions, are no
 negatives.
