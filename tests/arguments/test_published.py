@@ -79,7 +79,7 @@ def test_paper_is_the_recipe_of_the_first_dataset():
         *("paper", "paper-flickr30k", "paper-coco", "paper-cc152k")
     ]
     assert published_recipes("ncr")["paper"] == PUBLISHED["ncr"]["flickr30k"]
-    assert published_recipes("rcl") == {}
+    assert published_recipes("hinge") == {}
 
 
 def test_a_recipe_that_a_method_lacks_is_refused():

@@ -6,9 +6,12 @@ leaves out has its default. `python -m noisy_xmodal.arguments.published` prints 
 `examples/README.md`.
 
 Sources: VSE++ (github.com/fartashf/vsepp), SCAN (github.com/kuanghuei/SCAN), SAF and SGR
-(github.com/Paranioar/SGRAF) and NCR (github.com/XLearning-SCU/2021-NeurIPS-NCR) by the commands of
-their README and the defaults of their code; RCAR, DMCM and the fine-tuned CLIP of NCR's Table 3 by
-the text of the papers.
+(github.com/Paranioar/SGRAF), NCR (github.com/XLearning-SCU/2021-NeurIPS-NCR), RCL
+(github.com/penghu-cs/RCL), DECL and CRCL (github.com/QinYang79), GSC
+(github.com/MediaBrain-SJTU/GSC), CREAM (github.com/XLearning-SCU/2024-TIP-CREAM), BiCro
+(github.com/xu5zhao/BiCro), L2RM (github.com/hhc1997/L2RM) and SPS (github.com/C-TeaRanger/SPS) by
+the commands of their repositories and the defaults of their code; RCAR, DMCM and the fine-tuned
+CLIP of NCR's Table 3 by the text of the papers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,6 +78,29 @@ _OF_NCR = {
     "cc152k": _schedule(40, 30, warmup=10),
 }
 
+# Methods after NCR, whose losses are means.
+_LATER = _SGR | {"sum_losses": False, "method_options": "{}"}
+_OF_RCL = {"flickr30k": _schedule(30, 15), "coco": _schedule(20, 10, rate=5e-4)}
+_OF_DECL = {
+    "flickr30k": _schedule(40, 20, warmup=5),
+    "coco": _schedule(20, 10, warmup=5, rate=5e-4),
+    "cc152k": _schedule(40, 20, warmup=5),
+}
+_OF_CRCL = {
+    "num_train_epochs": 3 * 7 + 32.0,
+    "warmup_epochs": 2,
+    "learning_rate": 5e-4,
+    "lr_scheduler_type": "constant",
+    "lr_decay_epoch": 15,
+    "weight_decay": 0.01,
+}
+_OF_CREAM = {"flickr30k": _schedule(40, 10, warmup=5), "coco": _schedule(20, 10, warmup=5)}
+_OF_L2RM = {
+    "flickr30k": _schedule(35, 15, warmup=5),
+    "coco": _schedule(20, 10, warmup=10) | {"method_options": '{"entropy": 0.07}'},
+    "cc152k": _schedule(40, 20, warmup=10) | {"method_options": '{"entropy": 0.07}'},
+}
+
 _RCAR: Options = {
     "per_device_train_batch_size": 64,
     "num_train_epochs": 30.0,
@@ -134,6 +160,14 @@ PUBLISHED: dict[str, dict[str, Options]] = {
     "sgr": _each(_SGR, _OF_SGR),
     "sgr*": _each(_SGR, _OF_NCR),
     "sgr-c": _each(_SGR, {name: _OF_NCR[name] for name in ("flickr30k", "coco")}),
+    "rcl": _each(_LATER, _OF_RCL),
+    "decl": _each(_LATER, _OF_DECL),
+    "crcl": _each(_LATER, {"flickr30k": _OF_CRCL}),
+    "gsc": _each(_LATER, {"flickr30k": _schedule(59, 14, warmup=1)}),
+    "cream": _each(_LATER, _OF_CREAM),
+    "bicro": _each(_LATER, {"flickr30k": _schedule(40, 30, warmup=10)}),
+    "l2rm": _each(_LATER, _OF_L2RM),
+    "sps": _each(_LATER, {"flickr30k": _schedule(40, 10, warmup=5)}),
     "rcar": {"flickr30k": _RCAR, "coco": _RCAR},
     "dmcm": _OF_DMCM,
     "mrl": {"wikipedia": _labels(100, 100)},
@@ -145,6 +179,8 @@ PUBLISHED: dict[str, dict[str, Options]] = {
     "dcca": {"wikipedia": _DCCA},
     "dccae": {"wikipedia": _DCCA},
 }
+
+_ONE_DECAY = "The rate falls once. The code lowers it again after as many epochs."
 
 #: What still differs from the published code, and why, by method or script.
 DEPARTURES: dict[str, tuple[str, ...]] = {
@@ -187,6 +223,16 @@ DEPARTURES: dict[str, tuple[str, ...]] = {
         "train the vision model and crop pictures at random.",
     ),
     "sgr*": ("The epochs on all negatives are those of NCR's warm-up; the paper gives no number.",),
+    "decl": ("`methods/decl.py` lists the differences.",),
+    "crcl": (
+        "The rate falls once, 15 epochs after the last restart; the code lowers it again at 30.",
+        "`methods/crcl.py` lists the other differences.",
+    ),
+    "gsc": (_ONE_DECAY, "`methods/gsc.py` lists the other differences."),
+    "cream": (_ONE_DECAY, "`methods/cream.py` lists the other differences."),
+    "bicro": ("`methods/bicro.py` lists the differences.",),
+    "l2rm": (_ONE_DECAY, "`methods/l2rm.py` lists the other differences."),
+    "sps": (_ONE_DECAY, "`methods/sps.py` lists the other differences."),
     "rcar": (
         "There is no published code: `methods/rcar.py` lists what the paper leaves open.",
         "The text encoder is a BERT only where `--text_model_name_or_path` names one, because "
