@@ -33,6 +33,7 @@ CASES = [
     ("train_ncr", "--curve 5 --objective soft_infonce", "--objective triplet"),
     ("train_ncr", "--rectification epoch --co_rectify False", "--co_rectify True"),
     ("train_ncr", "--co_rectify False --robust False", "--robust True"),
+    ("train_ncr", "--co_divide False --robust False", "--robust True"),
     ("train_rcar", "--noise_seed 3", "--inject_noise cmp_40"),
     ("train_rcar", "--mask_weight 2 --mlm_epochs 0", "--mlm_epochs 2"),
     ("train_rcar", "--masking bert --mlm_epochs 0", "--mlm_epochs 2"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
 from noisy_xmodal import (
@@ -346,6 +347,33 @@ def test_division_alone_leaves_noisy_pairs_as_negatives(tmp_path):
         expected = weights * info_nce_loss(output.logits_per_image, batch.negatives).numpy()
         assert 0 < weights.sum() < len(weights)
         np.testing.assert_allclose(trainer.method.loss(output, batch), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rectification", ["epoch", "batch"])
+def test_rectification_alone_aims_at_the_mean_prediction_of_both_peers(tmp_path, rectification):
+    method = {"co_divide": False, "rectification": rectification}
+    trainer = make_trainer(tmp_path, method=method, num_train_epochs=3)
+    trainer.train()
+    state = trainer.pair_state
+    assert (state.divided_at, "is_clean" in state) == ([], False)
+    assert not (tmp_path / "divisions/divisions.json").exists()
+    assert trainer.method.batch_mask(0) is None
+    for k in range(2):
+        np.testing.assert_allclose(state["target"][k], (sum(state["prediction"]) / 2))
+    rows = [pair for pair, of in next(iter(trainer.batch_sampler)) if of == 0]
+    items = trainer.data_collator([trainer.train_dataset[pair] for pair in rows])
+    batch = trainer.task.make_batch(items, 0)
+    outputs = [trainer.judge(peer, batch) for peer in (0, 1)]
+    targets = sum(trainer.method.predict(output, batch) for output in outputs) / 2
+    if rectification == "epoch":
+        targets = torch.from_numpy(state["target"][0][rows]).to(targets)
+    expected = trainer.method.objective.robust(outputs[0], targets, batch.negatives)
+    torch.testing.assert_close(trainer.method.loss(outputs[0], batch), expected)
+
+
+def test_without_both_parts_nothing_is_left():
+    with pytest.raises(StrictDataclassClassValidationError, match="nothing of NCR is left"):
+        NcrConfig(co_divide=False, co_rectify=False)
 
 
 def test_without_progress_bars_every_epoch_is_reported_in_words(tmp_path, capsys):

@@ -190,6 +190,7 @@ def test_a_peers_config_is_the_shape_alone(variant, tiny_config):
     assert type(peer) is MatchingConfig
     own = peer.to_dict()
     method = {"objective", "margin", "soft_margin", "curve", "clean_threshold", "co_rectify"}
+    method |= {"co_divide"}
     assert not method & set(own)
     ignored = {"model_type", "transformers_version", "architectures"}
     whole = config.to_dict()

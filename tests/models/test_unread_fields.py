@@ -45,6 +45,7 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (NcrConfig, {"curve": 5, "soft_margin": "linear"}, {"soft_margin": "exponential"}),
     (NcrConfig, {"rectification": "batch", "co_rectify": False}, {"co_rectify": True}),
     (NcrConfig, {"anchor_share": 0.3, "co_rectify": False}, {"co_rectify": True}),
+    (NcrConfig, {"clean_threshold": 0.3, "co_divide": False}, {"co_divide": True}),
     (CommonSpaceConfig, {"freeze_backbone": False}, {"backbone_config": CLIP}),
     (CommonSpaceConfig, {"image_size": 3, "backbone_config": CLIP}, {"backbone_config": None}),
     (

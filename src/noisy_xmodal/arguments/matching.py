@@ -123,6 +123,9 @@ class MatchingArguments:
     co_rectify: bool = field(
         default=True, metadata={"help": "False: co-divide alone, the paper's ablation."}
     )
+    co_divide: bool = field(
+        default=True, metadata={"help": "False: co-rectify alone, the paper's ablation."}
+    )
     method_options: str = field(
         default="{}",
         metadata={"help": 'Further constants of the method as JSON, such as {"margin": 0.3}.'},

@@ -149,7 +149,8 @@ _OF_WORDS = Rule(
     "the text encoder is a pretrained one, which has words of its own. Leave it out.",
 )
 _OF_TARGETS = Rule(
-    lambda options: options.robust, "without --robust no target is rectified. Leave it out."
+    lambda options: options.robust,
+    "without --robust no pair is divided and no target rectified. Leave it out.",
 )
 
 
@@ -174,7 +175,7 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     settle_unread(data, vars(model), type(data), {"min_word_frequency": _OF_WORDS}, choice.typed)
     config_class: Any = network_config(choice.method)
     if config_class is NcrConfig:
-        targets = ("co_rectify", "rectification", "soft_margin", "curve")
+        targets = ("co_rectify", "co_divide", "rectification", "soft_margin", "curve")
         settle_unread(model, beside, NcrConfig, dict.fromkeys(targets, _OF_TARGETS), choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
     if "lora" in (model.vision_training, model.text_training):

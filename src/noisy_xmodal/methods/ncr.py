@@ -38,6 +38,8 @@ Departures from the paper:
 * Clean and noisy pairs share a mini-batch, its negatives and its tau ("the data have at least 10 %
   clean pairs" is true of the data, not of its noisy side). The code scores them apart, so that the
   best tenth of the noisy pairs counts as matching by construction.
+* Table 4's row without co-divide is not explained. Without a division no pair has a posterior and
+  none is known to be clean, so `co_divide=False` takes the second line of Eq. 4 for every pair.
 * "Theta(s) / tau ... otherwise [0, 1]" means that P is cut at 1.
 * With a cross-entropy there is no alpha at which training stops pushing, so Theta has no ceiling.
 """
@@ -94,6 +96,14 @@ class Ncr(PeerMethod):
         prediction = self.predict(output, batch)
         return {"loss": self.warm_up_loss(output, batch), "prediction": prediction}
 
+    def passes_at(self, epoch: int) -> bool:
+        """Predictions are needed without a division, too."""
+        return super().divides_at(epoch)
+
+    def divides_at(self, epoch: int) -> bool:
+        """After the warm-up, unless the ablation leaves it out."""
+        return self.constants.co_divide and super().divides_at(epoch)
+
     def divide(self, losses: np.ndarray) -> list[Division]:
         """A pair is clean from a posterior of `clean_threshold` on, for each peer."""
         threshold = self.constants.clean_threshold
@@ -116,6 +126,8 @@ class Ncr(PeerMethod):
             return None
         state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
         prediction = state["prediction"]
+        if not self.constants.co_divide:
+            return np.broadcast_to(prediction.mean(axis=0), prediction.shape)
         return co_rectify(
             given=1.0,
             predicted=prediction,
@@ -130,6 +142,8 @@ class Ncr(PeerMethod):
             self.predict(self.engine.judge(peer, batch), batch)
             for peer in (batch.peer, 1 - batch.peer)
         )
+        if not self.constants.co_divide:
+            return (own + other) / 2
         judge = self.judge_of(batch.peer)
         probability = self.look_up("clean_probability", batch, judge).to(own)
         is_clean = self.look_up("is_clean", batch, judge).to(own)

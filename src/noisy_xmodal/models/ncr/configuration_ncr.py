@@ -38,6 +38,8 @@ class NcrConfig(PeersConfig):
             "batch": for every mini-batch, as in Algorithm 1, with one more forward pass per step.
         co_rectify: False uses only the division (clean pairs have full weight, noisy ones serve as
             negatives only), the paper's ablation "co-divide".
+        co_divide: False divides nothing: the target of every pair is the mean prediction of both
+            peers (the second line of Eq. 4), the paper's ablation "co-rectify".
     """
 
     model_type = "noisy_xmodal_ncr"
@@ -60,6 +62,9 @@ class NcrConfig(PeersConfig):
             ),
             f"the exponential soft margin applies {_CONDITION}",
         ),
+        "clean_threshold": Rule(
+            lambda config: config.co_divide, "without co-divide no pair is divided. Leave it out."
+        ),
         "anchor_share": _RECTIFIES,
         "rectification": _RECTIFIES,
     }
@@ -74,11 +79,17 @@ class NcrConfig(PeersConfig):
     anchor_share: float | int = 0.1
     rectification: Literal["epoch", "batch"] = "epoch"
     co_rectify: bool = True
+    co_divide: bool = True
 
     def validate_method(self) -> None:
         """Reject constants outside the range of the equations."""
         if self.margin <= 0:
             raise ValueError(f"`margin` must be positive, found {self.margin}.")
+        if not (self.co_rectify or self.co_divide):
+            raise ValueError(
+                "`co_rectify` and `co_divide` are both False: nothing of NCR is left. Set one of "
+                "them, or `robust` to False in the training arguments."
+            )
         if self.curve <= 0 or self.curve == 1:
             raise ValueError(f"`curve` must be positive and not 1, found {self.curve}.")
         if not 0 <= self.clean_threshold <= 1:
