@@ -24,6 +24,8 @@ if __name__ == "__main__":  # before the imports that take seconds
 
 from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
 from noisy_xmodal.data import drop_noisy_pairs
+from noisy_xmodal.evaluation.pair_features import has_pair_features
+from noisy_xmodal.hub.pictures import draw_features
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
 from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
@@ -58,6 +60,11 @@ def main(argv: list[str] | None = None) -> dict:
     fit_region_norm(train, model_args, choice)
     processor = build_pair_processor(train, choice, data, model_args)
     model = build_matching_model(processor, choice, model_args)
+    if model_args.draw_features and not has_pair_features(model):
+        raise ValueError(
+            f"--draw_features: --method {choice.name} with --similarity {model_args.similarity} "
+            "has no vector for each pair. Train one network with cosine or scan, or leave it out."
+        )
     trainer = RobustTrainer(
         model,
         training,
@@ -82,6 +89,8 @@ def main(argv: list[str] | None = None) -> dict:
     with explain_failures(training.output_dir):
         save_run(trainer, results)
         print_retrieval_table(results)
+        if model_args.draw_features:
+            draw_features(trainer)
         publish_run(trainer, results)
     return results
 

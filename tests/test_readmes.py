@@ -50,8 +50,8 @@ READMES = [
 ]
 #: A file that is named, but only saved models have.
 WRITTEN = "noisy_xmodal_shim.py"
-#: Options of a study that are not its own are those of the script that it runs.
-STUDIED = {"study_rcar.py": "train_rcar.py", "study_labels.py": "train_dmcm.py"}
+#: Options of paper.py that are not its own are those of the script that the paper's rows run.
+TRAINED = {"ncr": "train_ncr.py", "rcar": "train_rcar.py", "dmcm": "train_dmcm.py"}
 
 each_readme = pytest.mark.parametrize(
     "readme", READMES, ids=lambda path: str(path.relative_to(ROOT))
@@ -131,7 +131,7 @@ def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]
 
     def parse_and_stop(parser, args=None, namespace=None):
         namespace, rest = parse_known_args(parser, args, namespace)
-        if not rest or script.name in STUDIED:
+        if not rest or script.name == "paper.py":
             raise ParsedError(rest)
         return namespace, rest
 
@@ -141,8 +141,8 @@ def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]
         patch.setattr(sys, "path", [str(script.parent), *sys.path])
         with pytest.raises(ParsedError) as ended:
             runpy.run_path(str(script), run_name="__main__")
-    if script.name in STUDIED and ended.value.args[0]:
-        trained = script.with_name(STUDIED[script.name])
+    if script.name == "paper.py" and ended.value.args[0]:
+        trained = script.with_name(TRAINED[words[0].split("-")[0]])
         parse_script(monkeypatch, trained, [*ended.value.args[0], "--output_dir", "out"])
 
 

@@ -30,7 +30,7 @@ COMMANDS = [["-m", "noisy_xmodal.cli", *words] for words in ([], ["audit"], ["se
 DATASETS = [
     path for path in sorted((ROOT / "dataset_scripts").glob("*.py")) if "measure" not in path.stem
 ]
-SCRIPTS = [path for path in sorted((ROOT / "examples").glob("*.py")) if path.stem != "study"]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 COMMANDS += [[str(path)] for path in (*SCRIPTS, *(ROOT / "dataset_scripts").glob("*.py"))]
 
 

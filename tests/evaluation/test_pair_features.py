@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from noisy_xmodal import RcarModel, RcarProcessor, RegionFeatureProcessor, train_word_tokenizer
+from noisy_xmodal import (
+    MatchingModel,
+    RcarModel,
+    RcarProcessor,
+    RegionFeatureProcessor,
+    train_word_tokenizer,
+)
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation import pair_features as pair_features_module
-from noisy_xmodal.evaluation.pair_features import draw_pair_features, pair_features
+from noisy_xmodal.evaluation import score_matrix
+from noisy_xmodal.evaluation.pair_features import (
+    draw_pair_features,
+    has_pair_features,
+    pair_features,
+)
 from tiny_rcar import REGION_SIZE, rcar_config
 
 RIGHT, WRONG = "right pairs (oracle)", "wrong pairs (oracle)"
@@ -43,6 +54,22 @@ def layout(monkeypatch) -> dict:
 
     monkeypatch.setattr(pair_features_module, "pair_features", spy)
     return seen
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "scan_t2i", "scan_i2t"])
+def test_the_vector_of_a_pair_sums_up_to_its_score(
+    tiny_regions_dataset, tiny_config, tiny_processor, similarity
+):
+    pairs = PairDataset(tiny_regions_dataset(5, 2))
+    options = {} if similarity == "cosine" else {"similarity_options": {"aggregation": "mean"}}
+    model = MatchingModel(tiny_config(similarity=similarity, **options))
+    image_rows, pair_ids = np.array([0, 3, 3, 1, 4]), np.array([9, 6, 0, 2, 2])
+    found = pair_features(model, tiny_processor, pairs, image_rows, pair_ids, block_size=3)
+    scores = score_matrix(model, tiny_processor, pairs.images, pairs.captions())
+    assert found.shape == (5, model.config.hidden_size)
+    np.testing.assert_allclose(found.sum(axis=1), scores[image_rows, pair_ids], atol=1e-5)
+    assert has_pair_features(model)
+    assert not has_pair_features(MatchingModel(tiny_config(similarity="sgr")))
 
 
 @pytest.mark.parametrize("training", [True, False])

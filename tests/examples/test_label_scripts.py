@@ -3,9 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -203,54 +200,6 @@ def test_bad_options_end_in_a_message_before_training(data, tmp_path, options, m
     with pytest.raises(Exception, match=message):
         train(data, tmp_path / "out", *options)
     assert not list(tmp_path.glob("out/checkpoint-*"))
-
-
-def test_a_study_goes_on_where_it_was_and_tells_the_spread(data, tmp_path, monkeypatch):
-    study = script("study_labels").STUDY
-    rows = ["--rows", "MRL", "DCCA"]
-    argv = ["--dataset_name", str(data / "noisy"), "--output_dir", str(tmp_path), *rows]
-    argv += ["--noise", "40", "60", "--seeds", "0", "1", *SMALL, "--num_train_epochs", "2"]
-    args, passed_on = study.read_options([*argv, "--worker", "0"])
-    # The folder has one configuration, which serves as both.
-    recorder = Recorder(script(study.train).main)
-    monkeypatch.setitem(sys.modules, "recorder", SimpleNamespace(main=recorder))
-    study = replace(study, train="recorder")
-    study.work(args, passed_on)
-    assert recorder.calls == 2 * 2 + 2  # DCCA reads no label: one noise rate stands for all
-    study.work(args, passed_on)
-    assert recorder.calls == 6
-    cells = study.collect(args)
-    assert [(cell["row"], cell["noise"]) for cell in cells] == [
-        *(("MRL", "40"), ("MRL", "60"), ("DCCA", "40"), ("DCCA", "60"))
-    ]
-    found = cells[0]["last i2t_map"]
-    runs = [
-        json.loads((study.folder_of(args, "MRL", "40", seed) / "results.json").read_text())
-        for seed in "01"
-    ]
-    values = [run["last"]["test"]["i2t_map"] for run in runs]
-    assert found["values"] == values
-    assert found["mean"] == pytest.approx(sum(values) / 2)
-    assert found["spread"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
-    table = study.as_markdown(args, cells)
-    assert f"{found['mean']:.3f} ± {found['spread']:.3f}" in table
-    study.draw(study, args, cells)
-    assert {path.name for path in tmp_path.glob("*.png")} == {"methods_40.png", "methods_60.png"}
-
-
-class Recorder:
-    """Calls a function without its configuration name, and counts the calls."""
-
-    def __init__(self, function):
-        self.function, self.calls = function, 0
-
-    def __call__(self, argv):
-        self.calls += 1
-        at = argv.index("--dataset_config_name")
-        self.function(argv[:at] + argv[at + 2 :])
-        path = Path(argv[argv.index("--output_dir") + 1]) / "results.json"
-        command = "python examples/train_dmcm.py " + " ".join(argv)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
 
 
 def test_sizes_of_the_world_are_those_of_the_model(trained):

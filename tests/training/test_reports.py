@@ -12,7 +12,11 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from noisy_xmodal.metrics import detection_metrics
 from noisy_xmodal.noise import BetaMixture, Division, divide
 from noisy_xmodal.training.plots import plot_curve, plot_divisions, plot_tsne
-from noisy_xmodal.training.reports import report_divisions, report_refurbishment
+from noisy_xmodal.training.reports import (
+    report_divisions,
+    report_refurbishment,
+    report_targets,
+)
 
 N_PAIRS = 200
 NAMES = ("image", "text")
@@ -391,4 +395,24 @@ def test_features_without_a_layout_are_refused(tmp_path, features, message):
         plot_tsne(tmp_path / "a.png", features, np.zeros(len(features), dtype=int), ["a"])
     with pytest.raises(ValueError, match="a group number for each"):
         plot_tsne(tmp_path / "a.png", features, np.zeros(50, dtype=int), ["a"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("oracle", [True, False])
+def test_predictions_and_targets_are_counted_and_drawn(tmp_path, oracle):
+    values = {"prediction": np.array([0.0, 0.04, 0.5, 1.0]), "target": np.array([0.3, 0.3, 1, 1])}
+    is_noisy = np.array([True, False, False, True]) if oracle else None
+    report_targets(tmp_path, values, is_noisy)
+    found = json.loads((tmp_path / "targets.json").read_text())
+    assert len(found["edges"]) == 21
+    groups = found["counts"]["prediction"]
+    assert {name: np.flatnonzero(bins).tolist() for name, bins in groups.items()} == (
+        {"right pairs": [0, 10], "wrong pairs": [0, 19]} if oracle else {"all pairs": [0, 10, 19]}
+    )
+    assert sum(map(sum, found["counts"]["target"].values())) == 4
+    assert is_drawn(tmp_path / "targets.png", panels=2)
+
+
+def test_without_a_pair_nothing_is_counted(tmp_path):
+    report_targets(tmp_path, {"target": np.zeros(0)})
     assert not list(tmp_path.iterdir())

@@ -130,3 +130,10 @@ class MatchingArguments:
         default="{}",
         metadata={"help": 'Further constants of the method as JSON, such as {"margin": 0.3}.'},
     )
+    draw_features: bool = field(
+        default=False,
+        metadata={
+            "help": "Draw training pairs and constructed negatives by t-SNE, for one network whose "
+            "head is cosine or scan: features.png."
+        },
+    )

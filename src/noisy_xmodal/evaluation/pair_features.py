@@ -1,7 +1,8 @@
-"""[CLS] features of the training pairs and of constructed negatives, drawn in two dimensions.
+"""Features of the training pairs and of constructed negatives, drawn in two dimensions.
 
-Source: Guo and Ding, FITEE 2023, Fig. 5b. If a model has not fitted the noise, its features of
-wrong pairs are near those of the negatives and not near those of the right pairs.
+The feature of a pair is [CLS] of a cross-encoder, or the vector that a similarity head compares it
+by (`pair_vectors`). If a model has not fitted the noise, its features of wrong pairs are near those
+of the negatives and not near those of the right pairs. Source: Guo and Ding, FITEE 2023, Fig. 5.
 """
 
 from pathlib import Path
@@ -24,10 +25,10 @@ def pair_features(
     pair_ids: np.ndarray,
     block_size: int = 64,
 ) -> np.ndarray:
-    """[CLS] features of images with captions, in eval mode.
+    """Features of images with captions, in eval mode.
 
     Args:
-        model: An `RcarModel`; its mode is restored afterwards.
+        model: A model that `has_pair_features`; its mode is restored afterwards.
         processor: Its processor.
         pairs: The dataset of the images and captions.
         image_rows: Row of each image, (n,).
@@ -43,11 +44,23 @@ def pair_features(
             block = slice(start, start + block_size)
             texts = [captions[pair_id] for pair_id in pair_ids[block].tolist()]
             images = pairs.visuals(image_rows[block].tolist())
-            inputs = image_inputs(processor, images) | text_inputs(processor, texts)
-            own = torch.arange(len(texts), device=model.device)
-            output = model(**to_device(inputs, model.device), pairs=torch.stack([own, own], dim=1))
-            features.append(output.pair_features.float().cpu().numpy())
+            sides = image_inputs(processor, images), text_inputs(processor, texts)
+            image, text = (to_device(side, model.device) for side in sides)
+            if hasattr(model, "score_pairs"):
+                own = torch.arange(len(texts), device=model.device)
+                pairs_of_all = torch.stack([own, own], dim=1)
+                own_features = model(**image, **text, pairs=pairs_of_all).pair_features
+            else:
+                encoded = model.encode_image(**image), model.encode_text(**text)
+                own_features = model.head.pair_vectors(*encoded)
+            features.append(own_features.float().cpu().numpy())
     return np.concatenate(features)
+
+
+def has_pair_features(model: Any) -> bool:
+    """Whether a model has one feature vector for each pair."""
+    head = getattr(model, "head", None)
+    return hasattr(model, "score_pairs") or hasattr(head, "pair_vectors")
 
 
 def draw_pair_features(
@@ -58,11 +71,11 @@ def draw_pair_features(
     seed: int = 0,
     n_of_each: int = 500,
 ) -> None:
-    """Draw the [CLS] features of right pairs, wrong pairs and constructed negatives by t-SNE.
+    """Draw the features of right pairs, wrong pairs and constructed negatives by t-SNE.
 
     Args:
         path: PNG to write; the points are written to the JSON file of the same name.
-        model: An `RcarModel`.
+        model: A model that `has_pair_features`.
         processor: Its processor.
         pairs: The training pairs; without an oracle, right and wrong pairs are one group.
         seed: Seed of the sample and of t-SNE.

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from .arguments import RobustTrainingArguments
 from .epochs import epoch_of, is_between_epochs
-from .reports import report_refurbishment
+from .reports import report_refurbishment, report_targets
 
 
 class RobustCallback(TrainerCallback):
@@ -85,6 +86,23 @@ class RefurbishmentCallback(RobustCallback):
             folder = Path(args.output_dir) / "divisions"
             oracle, first_epoch = self.trainer.oracle(), args.warmup_epochs
             self.trainer.log(report_refurbishment(folder, epoch, targets, oracle, first_epoch))
+
+    def on_train_end(
+        self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Draw the predictions and the targets of the last epoch."""
+        trainer, pair_state = self.trainer, self.trainer.pair_state
+        if not (args.should_save and args.plot_divisions and "target" in pair_state):
+            return
+        masks = [trainer.method.batch_mask(n) for n in range(trainer.method.n_networks)]
+        judged_noisy = np.stack(
+            [np.ones(pair_state.shape[1], bool) if mask is None else ~mask for mask in masks]
+        )
+        names = [name for name in ("prediction", "target") if name in pair_state]
+        values = {name: np.asarray(pair_state[name])[judged_noisy] for name in names}
+        oracle = trainer.oracle()
+        is_noisy = None if oracle is None else oracle[judged_noisy]
+        report_targets(Path(args.output_dir) / "divisions", values, is_noisy)
 
 
 class ReportCallback(TrainerCallback):

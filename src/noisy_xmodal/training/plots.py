@@ -73,6 +73,29 @@ def _draw_histogram(axes: Axes, losses: np.ndarray, is_noisy: np.ndarray | None)
         baseline = top
 
 
+def plot_histograms(
+    path: str | Path, edges: np.ndarray, counts: Mapping[str, Mapping[str, Sequence[int]]]
+) -> None:
+    """Draw histograms of pairs, one panel for each value and a line for each group of pairs.
+
+    Args:
+        path: PNG to write.
+        edges: Edges of the bins, (n_bins + 1,).
+        counts: Pairs in each bin, (n_bins,), by value and group.
+    """
+    figure = Figure(figsize=(4.2 * len(counts), 3.2))
+    panels = figure.subplots(1, len(counts), squeeze=False)[0]
+    figure.subplots_adjust(0.2 / len(counts), 0.16, 0.97, 0.9, wspace=0.3)
+    colors = {"right pairs": RIGHT_COLOR, "wrong pairs": WRONG_COLOR}
+    for axes, (name, groups) in zip(panels, counts.items(), strict=True):
+        for group, bins in groups.items():
+            color = colors.get(group, ALL_COLOR)
+            axes.stairs(bins, edges, fill=True, color=color, alpha=0.6, label=group)
+        axes.set(xlabel=name, ylabel="pairs")
+        axes.legend(fontsize=7)
+    save_figure(figure, path)
+
+
 def plot_curve(
     path: str | Path,
     rows: Sequence[Mapping[str, Any]],

@@ -3,7 +3,7 @@
 The oracle, if the data has one, is only used for these reports.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 from ..files import read_json, write_json
 from ..metrics import detection_metrics
 from ..noise import Division
-from .plots import plot_divisions
+from .plots import plot_divisions, plot_histograms
 
 DIVISIONS_NAME = "divisions.json"
 REFURBISHMENTS_NAME = "refurbishments.json"
+TARGETS_NAME = "targets.json"
 
 
 def write_rows(
@@ -121,3 +122,29 @@ def report_refurbishment(
     row = {"epoch": epoch, **metrics}
     write_rows(Path(folder) / REFURBISHMENTS_NAME, epoch, [row], first_epoch)
     return metrics
+
+
+def report_targets(
+    folder: str | Path, values: Mapping[str, np.ndarray], is_noisy: np.ndarray | None = None
+) -> None:
+    """Write and draw histograms of predictions and targets, `targets.json` and `targets.png`.
+
+    Source: Huang et al., NeurIPS 2021, Fig. 3c.
+
+    Args:
+        folder: Folder to write to.
+        values: Values in [0, 1] by name, (n_pairs,) each; nothing is written of no pair.
+        is_noisy: The oracle, (n_pairs,), or None.
+    """
+    groups: dict[str, Any] = {"all pairs": slice(None)}
+    if is_noisy is not None:
+        groups = {"right pairs": ~is_noisy, "wrong pairs": is_noisy}
+    edges = np.linspace(0, 1, 21)
+    counts = {
+        name: {group: np.histogram(own[mask], edges)[0].tolist() for group, mask in groups.items()}
+        for name, own in values.items()
+    }
+    if any(len(own) for own in values.values()):
+        path = Path(folder) / TARGETS_NAME
+        write_json(path, {"edges": edges.tolist(), "counts": counts})
+        plot_histograms(path.with_suffix(".png"), edges, counts)

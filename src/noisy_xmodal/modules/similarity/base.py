@@ -171,3 +171,7 @@ class TwoTowerHead(SimilarityHead):
 
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         return self.embed_image(image) @ self.embed_text(text).T  # (n_images, n_texts)
+
+    def pair_vectors(self, image: Encoded, text: Encoded) -> Tensor:
+        """A vector of image i with text i whose sum is their score, (n_pairs, hidden_size)."""
+        return self.embed_image(image) * self.embed_text(text)

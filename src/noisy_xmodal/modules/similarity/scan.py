@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...options import Rule
 from ..encoded import Encoded
-from .base import EPSILON, SimilarityHead, masked_mean, split_for_cache
+from .base import EPSILON, SimilarityHead, l2_normalize, masked_mean, split_for_cache
 from .cross_attention import cross_attention
 from .text_groups import group_by_length, ungroup
 
@@ -106,6 +106,27 @@ class _Scan(SimilarityHead):
         return torch.cat(parts)  # (n_images, n_texts)
 
     @abstractmethod
+    def pair_vectors(self, image: Encoded, text: Encoded) -> Tensor:
+        """A vector of image i with text i whose sum is the AVG score, (n_pairs, hidden_size).
+
+        It is the mean over the query tokens of q_j * v_j, entry by entry, at unit lengths.
+
+        Args:
+            image: Tokens (n_pairs, n_regions, hidden_size) and their mask.
+            text: Tokens (n_pairs, n_words, hidden_size) and their mask.
+        """
+
+    def query_vectors(self, query: Encoded, context: Encoded) -> Tensor:
+        """The mean over the tokens of query i of q_j * v_j with context i, (n_pairs, hidden)."""
+        tokens = Encoded(self.real_tokens(context), context.mask)
+        queries = self.real_tokens(query)  # (n_pairs, query_length, hidden_size)
+        attention = cross_attention(queries, tokens, self.lambda_softmax)
+        own = attention.weights.diagonal(dim1=0, dim2=2)  # (context_length, query_length, n_pairs)
+        attended = torch.einsum("cqn,nch->nqh", own, tokens.tokens.to(own.dtype))
+        products = l2_normalize(queries) * l2_normalize(attended)  # (n_pairs, query_length, hidden)
+        return masked_mean(products, query.mask.unsqueeze(-1), dim=1)
+
+    @abstractmethod
     def score(self, image: Encoded, words: Tensor) -> Tensor:
         """Score all images against texts of one length.
 
@@ -146,6 +167,9 @@ class ScanTextToImage(_Scan):
             lambda_lse=lambda_lse,
         )
 
+    def pair_vectors(self, image: Encoded, text: Encoded) -> Tensor:
+        return self.query_vectors(text, image)
+
     def score(self, image: Encoded, words: Tensor) -> Tensor:
         relevance = self.relevance(words, image)  # (n_images, n_texts, n_words)
         real = words.new_ones(words.shape[:2], dtype=torch.bool)
@@ -179,6 +203,9 @@ class ScanImageToText(_Scan):
             lambda_softmax=lambda_softmax,
             lambda_lse=lambda_lse,
         )
+
+    def pair_vectors(self, image: Encoded, text: Encoded) -> Tensor:
+        return self.query_vectors(image, text)
 
     def score(self, image: Encoded, words: Tensor) -> Tensor:
         real = words.new_ones(words.shape[:2], dtype=torch.bool)

@@ -1,0 +1,43 @@
+"""Run a table or figure of the NCR, RCAR and DMCM papers, and write it beside the published one.
+
+    python examples/paper.py ncr-table1 --data_dir data --output_dir runs/paper
+    python examples/paper.py ncr-table1 --scale small --output_dir runs/small --cells ncr scan
+    python examples/paper.py rcar-fig3 --scale small --dataset_name photos --output_dir runs/photos
+    python examples/paper.py dmcm-table2 --scale small --seeds 0 1 2 --workers 2 \
+        --output_dir runs/labels
+
+Every cell (a system, a dataset, a noise and a seed) is a run of a training script. Finished cells
+are not run again, interrupted ones go on, and several of these commands on one folder share the
+cells. A cell that fails does not stop the others. Further options go to every training run.
+"""
+
+from noisy_xmodal.arguments.papers import PaperOptions
+from noisy_xmodal.entry.quick_help import answer_help
+
+if __name__ == "__main__":
+    answer_help(PaperOptions)  # the imports below take seconds
+
+import sys
+from pathlib import Path
+
+from noisy_xmodal.entry.quick_help import argument_parser
+from noisy_xmodal.papers.command import list_cells, run_table
+from noisy_xmodal.training.run import run_script
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is missing of a table, and write it."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and not argv[0].startswith("-"):
+        argv = ["--table", *argv]
+    options, further = argument_parser([PaperOptions]).parse_args_into_dataclasses(
+        argv, return_remaining_strings=True
+    )
+    if options.list_cells:
+        list_cells(options, further)
+    else:
+        run_table(options, further, Path(__file__).parent)
+
+
+if __name__ == "__main__":
+    run_script(main, PaperOptions)
