@@ -29,6 +29,7 @@ from noisy_xmodal.hub.pictures import draw_features
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
 from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
+    append_read_boxes,
     build_matching_model,
     build_pair_processor,
     check_encoders,
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> dict:
     check_encoders(model_args)
 
     dataset = load_training_pairs(data)
+    append_read_boxes(dataset, model_args, choice)
     method = choice.method()
     drops = data.drop_noisy_pairs or method.drops_noisy_pairs
     train = drop_noisy_pairs(dataset["train"]) if drops else dataset["train"]

@@ -83,7 +83,7 @@ def test_masks_are_all_real_by_default(tiny_config, tiny_inputs):
 def test_two_towers_have_embeddings_and_others_say_why_not(model, tiny_inputs):
     inputs = tiny_inputs(model.config)
     output = model(**inputs)
-    assert model.is_two_tower == (model.config.similarity == "cosine")
+    assert model.is_two_tower == (model.config.similarity in ("cosine", "vsrn"))
     if not model.is_two_tower:
         assert output.image_embeds is None
         assert output.text_embeds is None
@@ -162,7 +162,8 @@ def test_head_options_reach_the_head(tiny_config):
 
 def test_an_unknown_head_is_refused_with_the_known_ones(tiny_config):
     with pytest.raises(
-        ValueError, match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram"
+        ValueError,
+        match=r"'scan'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram, vsrn, teran",
     ):
         MatchingModel(tiny_config(similarity="scan"))
 

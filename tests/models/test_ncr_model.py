@@ -54,7 +54,7 @@ def test_two_towers_have_joint_embeddings_and_others_say_why_not(model, tiny_inp
     inputs = tiny_inputs(model.config)
     images, texts = split(inputs)
     output = model(**inputs)
-    assert model.is_two_tower == (model.config.similarity == "cosine")
+    assert model.is_two_tower == (model.config.similarity in ("cosine", "vsrn"))
     if not model.is_two_tower:
         assert output.image_embeds is None
         assert output.text_embeds is None
@@ -222,7 +222,8 @@ def test_impossible_configs_are_refused(options: dict[str, Any], message: str):
 
 def test_an_unknown_head_is_refused_with_the_known_ones(tiny_config):
     with pytest.raises(
-        ValueError, match=r"'clip'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram"
+        ValueError,
+        match=r"'clip'.*cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram, vsrn, teran",
     ):
         NcrModel(tiny_config(NcrConfig, similarity="clip"))
 

@@ -27,6 +27,8 @@ CLIP = backbone_config("clip")
 #: Config, fields of which the first one is not read, and what makes it read.
 CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (MatchingConfig, {"word_size": 100, "text_config": BERT}, {"text_config": None}),
+    (MatchingConfig, {"word_size": 100, "text_config": BERT}, {"captioner_size": 4}),
+    (MatchingConfig, {"captioner_size": 4, "backbone_config": CLIP}, {"backbone_config": None}),
     (MatchingConfig, {"word_encoder": "words", "text_config": BERT}, {"text_config": None}),
     (MatchingConfig, {"vocab_size": 77, "text_config": BERT}, {"text_config": None}),
     (NcrConfig, {"dropout": 0.1, "text_config": BERT}, {"words_beside": True}),
@@ -37,6 +39,8 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
     (MatchingConfig, {"lora_rank": 4, "text_config": BERT}, {"text_training": "lora"}),
     (MatchingConfig, {"region_size": 7, "vision_config": RESNET}, {"vision_config": None}),
     (RcarConfig, {"region_size": 7, "vision_config": RESNET}, {"vision_config": None}),
+    (MatchingConfig, {"region_layers": 1, "vision_config": RESNET}, {"vision_config": None}),
+    (MatchingConfig, {"box_geometry": "5d"}, {"region_layers": 1}),
     (NcrConfig, {"margin": 0.3, "objective": "infonce"}, {"objective": "mean_triplet"}),
     (NcrConfig, {"margin": 0.3, "objective": "soft_infonce"}, {"objective": "triplet"}),
     (NcrConfig, {"soft_margin": "sine", "objective": "soft_infonce"}, {"objective": "infonce"}),

@@ -8,6 +8,7 @@ from transformers import BertConfig, ResNetConfig, ViTConfig
 from noisy_xmodal.modules import (
     WORD_ENCODERS,
     BiGruEncoder,
+    GruEncoder,
     RegionEncoder,
     TransformerTextEncoder,
     VisionEncoder,
@@ -177,6 +178,15 @@ def test_bigru_is_the_mean_of_two_grus():
         forward = directions[0](words)[0]
         backward = directions[1](words.flip(1))[0].flip(1)
         torch.testing.assert_close(tokens[i : i + 1, :length], (forward + backward) / 2)
+
+
+def test_a_token_of_the_gru_is_its_state_after_the_word():
+    encoder = GruEncoder(20, 5, 8, normalize=False).eval()
+    ids, mask = texts()
+    tokens = encoder(ids, mask).tokens
+    for i, length in enumerate(LENGTHS):
+        states = encoder.gru(encoder.words(ids[i : i + 1, :length]))[0]
+        torch.testing.assert_close(tokens[i : i + 1, :length], states)
 
 
 @pytest.mark.parametrize("word_size", [5, 8])

@@ -46,7 +46,8 @@ class MatchingArguments:
     similarity: str = field(
         default="cosine",
         metadata={
-            "help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint or imram."
+            "help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram, "
+            "vsrn or teran."
         },
     )
     similarity_options: str = field(
@@ -82,6 +83,21 @@ class MatchingArguments:
     )
     normalize_tokens: bool = field(
         default=True, metadata={"help": "Give every region and word unit length before the head."}
+    )
+    region_layers: int = field(
+        default=0,
+        metadata={
+            "help": "Transformer layers over region features, as in TERAN, whose size 4 divides."
+        },
+    )
+    box_geometry: str = field(
+        default="none",
+        metadata={"help": "What these layers read of the regions' boxes: none, 5d or 7d."},
+    )
+    box_column: str = field(default="boxes", metadata={"help": "Column of the boxes."})
+    captioner_size: int = field(
+        default=0,
+        metadata={"help": "Size of the states of the captioner that --method vsrn trains."},
     )
     backbone_name_or_path: str | None = field(
         default=None,

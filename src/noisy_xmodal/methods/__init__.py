@@ -30,6 +30,7 @@ from .plain import (
     Sgr,
     SgrClean,
     SgrStar,
+    Teran,
     Vse,
     VsePlusPlus,
 )
@@ -37,6 +38,7 @@ from .rcar import Rcar
 from .rcl import Rcl
 from .sdml import Sdml
 from .sps import Sps
+from .vsrn import Vsrn
 
 #: Methods for pairs with captions.
 CAPTION_METHODS: dict[str, type[Method]] = {
@@ -52,6 +54,8 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "saf": Saf,
     "sgr": Sgr,
     "imram": Imram,
+    "vsrn": Vsrn,
+    "teran": Teran,
     "sgr*": SgrStar,
     "sgr-c": SgrClean,
     "rcl": Rcl,

@@ -15,7 +15,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..data import DatasetError
+from ..data import DatasetError, append_boxes
+from ..data.boxes import BOX_SIZE
 from ..data.columns import REGIONS
 from ..entry.errors import load_part
 from ..entry.options import json_option
@@ -177,6 +178,12 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     if config_class is NcrConfig:
         targets = ("co_rectify", "co_divide", "rectification", "soft_margin", "curve")
         settle_unread(model, beside, NcrConfig, dict.fromkeys(targets, _OF_TARGETS), choice.typed)
+    captioner = Rule(
+        lambda _: "captioner_size" in choice.method.shape,
+        f"--method {choice.name} trains no captioner. Leave it out.",
+    )
+    own = {"captioner_size": captioner, "box_column": _OF_BOXES}
+    settle_unread(model, beside, type(model), own, choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
     if "lora" in (model.vision_training, model.text_training):
         check_peft()
@@ -221,6 +228,10 @@ _OF_A_TEXT_MODEL = Rule(
     lambda options: options.text_model_name_or_path is not None,
     "there is no pretrained text encoder. Give --text_model_name_or_path too, or leave it out.",
 )
+_OF_BOXES = Rule(
+    lambda options: options.box_geometry != "none",
+    "no boxes are read. Give --box_geometry too, or leave it out.",
+)
 _STREAM_SIZES = ("hidden_size", "num_attention_heads", "intermediate_size")
 _OF_SHORTLISTS = Rule(
     lambda options: options.shortlist_model_name_or_path is not None,
@@ -238,10 +249,7 @@ _STREAM_RULES = {
     ),
     **dict.fromkeys(("masking", "mask_probability", "mask_weight"), _MASKS),
     **dict.fromkeys(("refurbishment", "prediction", "mixture"), _REFURBISHES),
-    "box_column": Rule(
-        lambda options: options.box_geometry != "none",
-        "no boxes are read. Give --box_geometry too, or leave it out.",
-    ),
+    "box_column": _OF_BOXES,
 }
 _TRAINING_RULES = {
     "encoder_learning_rate": Rule(
@@ -279,6 +287,30 @@ def settle_stream_options(
         (training, _TRAINING_RULES),
     ):
         settle_unread(options, beside, type(options), rules, choice.typed)
+
+
+def append_read_boxes(dataset: Any, model: Any, choice: Choice) -> None:
+    """Append the boxes that a matching model reads to the region features of every split.
+
+    A recipe with layers over regions, or with boxes, does without them where the data has none.
+
+    Args:
+        dataset: The splits by name; changed in place.
+        model: `MatchingArguments`; changed in place.
+        choice: The method, and which options were typed.
+
+    Raises:
+        DatasetError: If boxes were asked for and are missing, or do not match the regions.
+    """
+    columns = dataset["train"].column_names
+    if REGIONS not in columns and "region_layers" not in choice.typed:
+        model.region_layers = 0
+    is_read = model.region_layers > 0 and model.box_column in columns
+    if not is_read and "box_geometry" not in choice.typed:
+        model.box_geometry = "none"
+    if model.box_geometry != "none":
+        for split, rows in dataset.items():
+            dataset[split] = append_boxes(rows, split, model.box_column)
 
 
 def _options_in(args: Any, names: set[str]) -> dict[str, Any]:
@@ -323,7 +355,8 @@ def _encoder_fields(processor: Any, args: Any, names: tuple[str | None, ...]) ->
     if not isinstance(processor.image_processor, RegionFeatureProcessor):
         vision = _vision_config(processor, names[0], [32, 64, 128])
     text = load_text_config(names[1]) if names[1] else None
-    sizes = {} if vision else {"region_size": processor.image_processor.region_size}
+    boxes = 0 if args.box_geometry == "none" else BOX_SIZE
+    sizes = {} if vision else {"region_size": processor.image_processor.region_size - boxes}
     has_words = text is None or args.words_beside
     sizes |= {"vocab_size": len(processor.tokenizer)} if has_words else {}
     fields = _options_in(args, _field_names(MatchingConfig) - {"method", "method_options"})
@@ -358,7 +391,7 @@ def build_single_stream_model(processor: Any, choice: Choice, args: Any) -> Any:
             eos_token_id=words.eos_token_id,
         )
     )
-    boxes = 0 if args.box_geometry == "none" else 4
+    boxes = 0 if args.box_geometry == "none" else BOX_SIZE
     sizes = {} if vision else {"region_size": processor.image_processor.region_size - boxes}
     constants = set(RcarConfig.constants)
     shape = _field_names(RcarConfig) - constants - {"method", "method_options"}

@@ -8,6 +8,8 @@
 | saf    | attention filtration           | hardest                     | Diao et al., AAAI 2021   |
 | sgr    | graph reasoning                | hardest                     | the same                 |
 | imram  | recurrent attention            | hardest                     | Chen et al., CVPR 2020   |
+| vsrn   | reasoning over regions         | hardest                     | see `vsrn.py`            |
+| teran  | best region of each word       | hardest                     | Messina et al., 2021     |
 | sgr*   | graph reasoning                | hardest, all in a warm-up   | NCR's comparison         |
 | sgr-c  | the same, right pairs only     | the same                    | NCR's comparison         |
 
@@ -200,6 +202,17 @@ class Imram(Plain):
         "for Cross-Modal Image-Text Retrieval. CVPR 2020."
     )
     shape: ClassVar[Fields] = {"similarity": "imram"}
+
+
+class Teran(Plain):
+    """The best region of every word, after transformers on both sides."""
+
+    title = "TERAN"
+    citation = (
+        "Messina, Amato, Esuli, Falchi, Gennaro, Marchand-Maillet. Fine-grained Visual Textual "
+        "Alignment for Cross-Modal Retrieval using Transformer Encoders. ACM TOMM 2021."
+    )
+    shape: ClassVar[Fields] = {"similarity": "teran"}
 
 
 class SgrStar(Sgr):

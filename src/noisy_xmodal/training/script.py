@@ -9,6 +9,7 @@ from typing import Any
 from ..arguments.published import recipe_options
 from ..entry.options import typed_options
 from ..entry.quick_help import Recipes, add_recipe, argument_parser
+from ..modules.similarity import SIMILARITY_HEADS
 from .method import Method
 
 #: Options of a recipe that suit only its own value of another option.
@@ -86,6 +87,9 @@ def _defaults(
         for name, suited in _SUIT.items():
             if name in layer and layer[name] != defaults.get(name):
                 defaults = {other: defaults[other] for other in defaults if other not in suited}
+        head = layer.get("similarity")
+        if head != defaults.get("similarity") and head in SIMILARITY_HEADS:
+            defaults |= SIMILARITY_HEADS[head].config_fields
         defaults |= layer
     return {name: value for name, value in defaults.items() if name in names}
 

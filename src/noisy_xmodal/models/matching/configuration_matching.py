@@ -47,7 +47,11 @@ class MatchingConfig(SharedConfig):
         vision_training: What is trained of the vision model: "full", "lora" or "frozen", as in
             `text_training`. The output of a frozen one is pooled to at most 4 x 4 cells. Of a
             backbone it is the vision tower; the projection after it is trained.
-        region_size: Size of a region's feature vector, if `vision_config` is None.
+        region_size: Size of a region's feature vector, without its box, if `vision_config` is None.
+        region_layers: Transformer layers over the region features, as in TERAN, see
+            `RegionTransformer`; 0 for none.
+        box_geometry: What these layers read of a region's box: "none"; "5d", the corners and area;
+            "7d", the width and height too.
         text_config: Configuration of a transformers text encoder; None for a word-level one.
         text_training: What is trained of the transformers text encoder: "full", all weights;
             "lora", low-rank adapters in its layers; "frozen", none; the peers then share it. A
@@ -64,6 +68,8 @@ class MatchingConfig(SharedConfig):
         image_dropout: Dropout on the region features or on the outputs of the vision model.
         normalize_tokens: Whether regions and words are scaled to unit length in the joint space.
         similarity: Name of the similarity head; see `SIMILARITY_HEADS`.
+        captioner_size: Size of the states of a captioner, which reads the image's tokens and whose
+            loss a method may add to its own; 0 for none.
         similarity_options: Further arguments of the head, such as `{"lambda_softmax": 9.0}`.
         logit_scale_init: Initial natural logarithm of the inverse temperature of the logits.
         match_scale: Factor of a score in the calibrated probability of a match, see
@@ -84,11 +90,22 @@ class MatchingConfig(SharedConfig):
     }
 
     rules: ClassVar[Mapping[str, Rule]] = {
-        "region_size": Rule(
-            lambda config: config.vision_config is None and not _has_backbone(config),
-            "the model reads pixels, which have no regions. Leave it out.",
+        **dict.fromkeys(
+            ("region_size", "region_layers"),
+            Rule(
+                lambda config: config.vision_config is None and not _has_backbone(config),
+                "the model reads pixels, which have no regions. Leave it out.",
+            ),
+        ),
+        "box_geometry": Rule(
+            lambda config: config.region_layers > 0,
+            "no layer reads boxes. Set region_layers, or leave it out.",
         ),
         **dict.fromkeys(("word_encoder", "vocab_size", "word_size", "dropout"), _OF_WORDS),
+        "word_size": replace(
+            _OF_WORDS,
+            is_read=lambda config: _OF_WORDS.is_read(config) or config.captioner_size > 0,
+        ),
         "vision_training": Rule(
             lambda config: config.vision_config is not None or _has_backbone(config),
             "the model has no vision model (`vision_config`). Leave it out.",
@@ -105,7 +122,7 @@ class MatchingConfig(SharedConfig):
         **dict.fromkeys(
             (
                 *("vision_config", "text_config", "image_dropout", "normalize_tokens"),
-                *("similarity_options", "logit_scale_init"),
+                *("similarity_options", "captioner_size", "logit_scale_init"),
             ),
             _OF_PARTS,
         ),
@@ -123,6 +140,8 @@ class MatchingConfig(SharedConfig):
     vision_config: PreTrainedConfig | dict | None = None
     vision_training: Literal["full", "lora", "frozen"] = "full"
     region_size: int = 2048
+    region_layers: int = 0
+    box_geometry: Literal["none", "5d", "7d"] = "none"
     text_config: PreTrainedConfig | dict | None = None
     text_training: Literal["full", "lora", "frozen"] = "full"
     words_beside: bool = False
@@ -136,6 +155,7 @@ class MatchingConfig(SharedConfig):
     normalize_tokens: bool = True
     similarity: str = "sgr"
     similarity_options: dict[str, Any] | None = None
+    captioner_size: int = 0
     logit_scale_init: float | int = 2.6592
     match_scale: float | int | None = None
     match_bias: float | int | None = None
@@ -151,6 +171,11 @@ class MatchingConfig(SharedConfig):
             self.similarity = "cosine"
             self.hidden_size = vector_sizes(self.backbone_config)[0]
 
+    @property
+    def box_size(self) -> int:
+        """Number of box values at the end of each region."""
+        return 0 if self.box_geometry == "none" else 4
+
     def check_fields(self, further: Mapping[str, Any]) -> None:
         """Reject unused fields of a new config and unused options of its head."""
         super().check_fields(further)
@@ -161,6 +186,9 @@ class MatchingConfig(SharedConfig):
         for name in ("region_size", "lora_rank", "vocab_size", "word_size", "hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
+        for name in ("region_layers", "captioner_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be at least 0, found {getattr(self, name)}.")
         for name in ("dropout", "image_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), found {getattr(self, name)}.")

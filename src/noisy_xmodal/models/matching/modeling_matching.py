@@ -1,13 +1,14 @@
 """A matching model: two separate encoders and a similarity head that compares their outputs.
 
-Methods for image-caption pairs train this model. The head makes it VSE++, SCAN, SAF or SGR. Or the
-model is a pretrained two-tower model, the backbone, such as CLIP. The output has CLIP's field
-names.
+Methods for image-caption pairs train this model. The head makes it VSE++, SCAN, SAF, SGR, IMRAM,
+VSRN or TERAN. Or the model is a pretrained two-tower model, the backbone, such as CLIP. The output
+has CLIP's field names.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from transformers.utils import ModelOutput
 
 from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone
-from ...modules.gathering import gather_encoded
+from ...modules.captioner import Captioner
+from ...modules.gathering import gather_batch, gather_encoded
+from ...modules.region_transformer import RegionTransformer
 from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.similarity.base import l2_normalize, masked_mean
+from ...modules.similarity.vsrn import RegionReasoning
 from ...modules.text_encoders import TransformerTextEncoder
 from ...modules.tower_outputs import (
     KeptTexts,
@@ -48,6 +52,8 @@ class MatchingOutput(ModelOutput):
         text_embeds: Unit vectors of the texts, (n_texts, hidden), for two-tower heads only.
         image_means: For other heads, unit vectors of the images' mean tokens, (n_images, hidden).
         text_means: The same of the texts, (n_texts, hidden).
+        caption_loss: Negative log-likelihood of caption i by the captioner for image i, (n_pairs,),
+            if it was asked for.
     """
 
     scores: Tensor | None = None
@@ -57,6 +63,7 @@ class MatchingOutput(ModelOutput):
     text_embeds: Tensor | None = None
     image_means: Tensor | None = None
     text_means: Tensor | None = None
+    caption_loss: Tensor | None = None
 
 
 class MatchingPreTrainedModel(AdaptedModel):
@@ -80,6 +87,8 @@ class MatchingPreTrainedModel(AdaptedModel):
             bound = 1 / math.sqrt(module.hidden_size)
             for parameter in module.parameters():
                 init.uniform_(parameter, -bound, bound)
+        elif isinstance(module, RegionReasoning):
+            init.zeros_(module.norm.weight)
         elif isinstance(module, MatchingModel) and module.backbone is None:
             init.constant_(module.logit_scale, module.config.logit_scale_init)
         else:
@@ -87,6 +96,18 @@ class MatchingPreTrainedModel(AdaptedModel):
 
 
 _SIDES = ("vision", "text")
+
+
+def _image_encoder(config: MatchingConfig) -> nn.Module:
+    """An encoder of region features, or a vision model."""
+    size, options = config.hidden_size, (config.image_dropout, config.normalize_tokens)
+    if config.vision_config is not None:
+        is_frozen = config.vision_training == "frozen"
+        return VisionEncoder(config.vision_config, size, *options, is_frozen)
+    if config.region_layers:
+        layers = config.region_layers, config.box_geometry
+        return RegionTransformer(config.region_size, size, *layers, *options)
+    return RegionEncoder(config.region_size, size, *options)
 
 
 def _text_encoder(config: MatchingConfig) -> nn.Module:
@@ -123,6 +144,7 @@ class MatchingModel(MatchingPreTrainedModel):
         self.head = build_similarity(
             config.similarity, hidden_size=config.hidden_size, **(config.similarity_options or {})
         )
+        self.head.has_class_token = config.region_layers > 0
         self.post_init()
         self.add_adapters()
         self.kept_texts = None if self.backbone is None else KeptTexts(self.backbone)
@@ -150,19 +172,13 @@ class MatchingModel(MatchingPreTrainedModel):
         return model
 
     def _build_encoders(self, config: MatchingConfig) -> None:
-        size, normalize = config.hidden_size, config.normalize_tokens
-        self.image_encoder = (
-            RegionEncoder(config.region_size, size, config.image_dropout, normalize)
-            if config.vision_config is None
-            else VisionEncoder(
-                config.vision_config,
-                size,
-                config.image_dropout,
-                normalize,
-                config.vision_training == "frozen",
+        self.image_encoder, self.text_encoder = _image_encoder(config), _text_encoder(config)
+        if config.captioner_size:
+            text: Any = config.text_config
+            n_words = config.vocab_size if text is None or config.words_beside else text.vocab_size
+            self.captioner = Captioner(
+                config.hidden_size, n_words, config.word_size, config.captioner_size
             )
-        )
-        self.text_encoder = _text_encoder(config)
         self.logit_scale = nn.Parameter(torch.empty(()))
 
     def adapted_encoders(self) -> list[nn.Module]:
@@ -253,10 +269,10 @@ class MatchingModel(MatchingPreTrainedModel):
             )
             return _single_tokens(vectors)
         if self.config.vision_config is not None:
-            return self.image_encoder(pixel_values, regions, region_mask)
+            return self.head.encode_image(self.image_encoder(pixel_values, regions, region_mask))
         if regions is None:
             raise ValueError("this model reads region features: pass `regions`, not pixels.")
-        return self.image_encoder(regions, region_mask)
+        return self.head.encode_image(self.image_encoder(regions, region_mask))
 
     def _project_kept(self, regions: Tensor) -> Tensor:
         """Project the pooled outputs of the frozen vision tower, (n_images, 1, size)."""
@@ -276,7 +292,7 @@ class MatchingModel(MatchingPreTrainedModel):
             )
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        return self.text_encoder(input_ids, attention_mask)
+        return self.head.encode_text(self.text_encoder(input_ids, attention_mask))
 
     def score(self, image: Encoded, text: Encoded) -> Tensor:
         """Compare all encoded images with all encoded texts, (n_images, n_texts)."""
@@ -315,6 +331,7 @@ class MatchingModel(MatchingPreTrainedModel):
         region_mask: Tensor | None = None,
         gather: bool = False,
         few_pairs: bool = False,
+        captions: bool = False,
         pixel_attention_mask: Tensor | None = None,
         spatial_shapes: Tensor | None = None,
     ) -> MatchingOutput:
@@ -322,12 +339,18 @@ class MatchingModel(MatchingPreTrainedModel):
 
         With `gather`, the scores cover the whole batch of all processes. `few_pairs` is for a loss
         whose gradient reaches few of the pairs: some heads are then faster, with the same scores
-        and gradients.
+        and gradients. With `captions`, the output has the loss of the captioner.
+
+        Raises:
+            ValueError: If `captions` is true and the model has no captioner.
         """
         image = self.encode_image(
             pixel_values, regions, region_mask, pixel_attention_mask, spatial_shapes
         )
         text = self.encode_text(input_ids, attention_mask)
+        caption_loss = self._caption_loss(image, input_ids, attention_mask) if captions else None
+        if gather and caption_loss is not None:
+            caption_loss = gather_batch(caption_loss)
         if gather:
             image, text = gather_encoded(image), gather_encoded(text)
         image_embeds = text_embeds = image_means = text_means = None
@@ -349,6 +372,15 @@ class MatchingModel(MatchingPreTrainedModel):
             text_embeds=text_embeds,
             image_means=image_means,
             text_means=text_means,
+            caption_loss=caption_loss,
+        )
+
+    def _caption_loss(self, image: Encoded, input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Negative log-likelihood of caption i for image i, (n_pairs,)."""
+        if not self.config.captioner_size:
+            raise ValueError("the model has no captioner: set `captioner_size` in its config.")
+        return self.captioner(
+            image, input_ids, torch.ones_like(input_ids) if mask is None else mask
         )
 
     def load_backbones(

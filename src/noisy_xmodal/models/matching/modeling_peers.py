@@ -134,6 +134,7 @@ class PeersModel(MatchingPreTrainedModel):
         peer: Tensor | None = None,
         gather: bool = False,
         few_pairs: bool = False,
+        captions: bool = False,
         pixel_attention_mask: Tensor | None = None,
         spatial_shapes: Tensor | None = None,
     ) -> PeersOutput:
@@ -150,6 +151,8 @@ class PeersModel(MatchingPreTrainedModel):
                 whole model, so that gradients synchronise under data parallelism.
             gather: Whether each peer scores its pairs of all processes together.
             few_pairs: For a loss whose gradient reaches few of the pairs; see `MatchingModel`.
+            captions: Whether the outputs of the peers have the loss of their captioners; only with
+                `peer`.
             pixel_attention_mask: (n_images, n_patches); see `MatchingModel.encode_image`.
             spatial_shapes: (n_images, 2); likewise.
 
@@ -170,7 +173,7 @@ class PeersModel(MatchingPreTrainedModel):
                 {key: None if value is None else value[peer == k] for key, value in batch.items()}
                 for k in range(2)
             ]
-            options = {"gather": gather, "few_pairs": few_pairs}
+            options = {"gather": gather, "few_pairs": few_pairs, "captions": captions}
             a, b = self.peer_a(**own[0], **options), self.peer_b(**own[1], **options)
             return PeersOutput(peers=(a, b))
         a, b = self.peer_a(**batch, gather=gather), self.peer_b(**batch, gather=gather)

@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 
 from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone, pretrained_backbone
+from ...modules.box_geometry import GEOMETRY_SIZES, box_geometry
 from ...modules.gathering import gather_encoded
 from ...modules.joint_sequences import all_pairs, joint_mask, sequences, similar_lengths
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
@@ -111,7 +112,7 @@ class RcarModel(SharedModel):
             )
         )
         if config.box_size:
-            self.box_projection = nn.Linear({"5d": 5, "7d": 7}[config.box_geometry], size)
+            self.box_projection = nn.Linear(GEOMETRY_SIZES[config.box_geometry], size)
         self.image_norm = nn.LayerNorm(size, eps=eps)
         self.text_encoder = TransformerTextEncoder(
             _text_config(config),
@@ -217,13 +218,9 @@ class RcarModel(SharedModel):
                 f"{self.config.region_size} numbers and a box, found {tuple(regions.shape)}: "
                 "append the boxes to the features, with noisy_xmodal.data.append_boxes."
             )
-        boxes = regions[..., -box_size:]  # (n_images, n_regions, 4)
-        sides = boxes[..., 2:] - boxes[..., :2]  # (n_images, n_regions, 2)
-        parts = [boxes, sides.prod(dim=-1, keepdim=True)]
-        parts += [sides] if self.config.box_geometry == "7d" else []
+        geometry = box_geometry(regions[..., -box_size:], self.config.box_geometry)
         tokens, mask = self.image_encoder(regions[..., :-box_size], mask)
-        geometry = torch.cat(parts, dim=-1).to(tokens.dtype)
-        return Encoded(tokens + self.box_projection(geometry), mask)
+        return Encoded(tokens + self.box_projection(geometry.to(tokens.dtype)), mask)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Compute the text tokens of the sequence, (n_texts, length, hidden).

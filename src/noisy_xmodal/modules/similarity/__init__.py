@@ -13,6 +13,8 @@ from .cosine import CosineSimilarity
 from .imram import ImramSimilarity
 from .scan import ScanImageToText, ScanTextToImage
 from .sgraf import JointSgrafSimilarity, SafSimilarity, SgrSimilarity
+from .teran import TeranSimilarity
+from .vsrn import VsrnSimilarity
 
 SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
     "cosine": CosineSimilarity,
@@ -22,6 +24,8 @@ SIMILARITY_HEADS: dict[str, type[SimilarityHead]] = {
     "sgr": SgrSimilarity,
     "sgraf_joint": JointSgrafSimilarity,
     "imram": ImramSimilarity,
+    "vsrn": VsrnSimilarity,
+    "teran": TeranSimilarity,
 }
 
 
@@ -82,7 +86,9 @@ __all__ = [
     "ScanTextToImage",
     "SgrSimilarity",
     "SimilarityHead",
+    "TeranSimilarity",
     "TwoTowerHead",
+    "VsrnSimilarity",
     "build_similarity",
     "check_options",
 ]

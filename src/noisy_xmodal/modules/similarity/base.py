@@ -10,7 +10,7 @@ A head scores every (image, text) pair of a batch. Its scores must be
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -93,23 +93,43 @@ class SimilarityHead(nn.Module, ABC):
         is_two_tower: Whether the score is an inner product of an image embedding and a text
             embedding, so that a gallery can be embedded once and indexed.
         hidden_size: Width of the tokens.
+        has_class_token: Whether the first token of an image is no region, but the class token of a
+            `RegionTransformer`. A model sets it.
     """
 
     is_two_tower: bool = False
+    has_class_token: bool = False
     #: Rules for constructor arguments that only have an effect in some configurations.
     rules: ClassVar[Mapping[str, Rule]] = {}
+    #: Fields of a `MatchingConfig` that the scripts set for the head.
+    config_fields: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
+
+    def encode_image(self, image: Encoded) -> Encoded:
+        """What the head does to each image before it meets a text; by default nothing.
+
+        `MatchingModel.encode_image` ends with it, so it runs once for an image, where `forward`
+        runs once for each block of images and texts.
+
+        Args:
+            image: Tokens (n_images, n_regions, hidden_size) and their mask.
+        """
+        return image
+
+    def encode_text(self, text: Encoded) -> Encoded:
+        """The same for each text; tokens (n_texts, n_words, hidden_size) and their mask."""
+        return text
 
     @abstractmethod
     def forward(self, image: Encoded, text: Encoded) -> Tensor:
         """Score all pairs.
 
         Args:
-            image: Tokens (n_images, n_regions, hidden_size) and their mask.
-            text: Tokens (n_texts, n_words, hidden_size) and their mask.
+            image: Output of `encode_image`: tokens (n_images, n_regions, hidden_size) and mask.
+            text: Output of `encode_text`: tokens (n_texts, n_words, hidden_size) and mask.
 
         Returns:
             Scores, (n_images, n_texts), higher where more similar.

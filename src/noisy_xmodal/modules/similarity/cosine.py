@@ -81,7 +81,12 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
-def _build_pooling(argument: str, name: str, hidden_size: int) -> Pooling:
+def build_pooling(argument: str, name: str, hidden_size: int) -> Pooling:
+    """Build the pooling of a name that the argument of a head has.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
     if name not in POOLINGS:
         raise ValueError(f"{argument} must be one of {', '.join(POOLINGS)}, found {name!r}.")
     return POOLINGS[name](hidden_size)
@@ -116,8 +121,8 @@ class CosineSimilarity(TwoTowerHead):
         projection: bool = False,
     ) -> None:
         super().__init__(hidden_size)
-        self.image_pooling = _build_pooling("image_pooling", image_pooling, hidden_size)
-        self.text_pooling = _build_pooling("text_pooling", text_pooling, hidden_size)
+        self.image_pooling = build_pooling("image_pooling", image_pooling, hidden_size)
+        self.text_pooling = build_pooling("text_pooling", text_pooling, hidden_size)
         self.image_projection = _perceptron(hidden_size) if projection else nn.Identity()
         self.text_projection = _perceptron(hidden_size) if projection else nn.Identity()
 
