@@ -21,8 +21,8 @@ class EvaluationArguments:
 
     model_name_or_path: list[str] = field(
         metadata={
-            "help": "Hub id or folder of a model of this library, or a CLIP or SigLIP. Of several, "
-            "the scores are averaged."
+            "help": "Hub id or folder of a model of this library, or a CLIP or SigLIP, such as "
+            "clip-vit-b32. Of several, the scores are averaged."
         }
     )
     dataset_name: str | None = field(
@@ -130,6 +130,7 @@ from noisy_xmodal.evaluation import (
 )
 from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.models.two_towers import load_two_towers
+from noisy_xmodal.modules.pretrained import encoder_path
 from noisy_xmodal.modules.text_limits import count_truncated
 from noisy_xmodal.training.run import run_script
 
@@ -269,7 +270,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         check_output(args.precision_recall_file, "--precision_recall_file", ".json", is_curves)
     device = device_of(args.device)
     names = args.model_name_or_path
-    configs = [load_part(AutoConfig, name) for name in names]
+    configs = [load_part(AutoConfig, encoder_path(name)) for name in names]
     config, of_classes = configs[0], isinstance(configs[0], CommonSpaceConfig)
     check_options(args, configs)
     members = [load_model(name, of_classes, device) for name in names]

@@ -15,9 +15,15 @@ from transformers import (
     VisionTextDualEncoderConfig,
 )
 
-from example_scripts import script
+from example_scripts import options_of, script
 from noisy_xmodal import NcrModel
-from noisy_xmodal.arguments.matching import ADAPTER_LEARNING_RATE, BACKBONE_LEARNING_RATE
+from noisy_xmodal.arguments.matching import (
+    ADAPTER_LEARNING_RATE,
+    BACKBONE_LEARNING_RATE,
+    FROZEN_LEARNING_RATE,
+)
+from noisy_xmodal.models.two_towers import two_tower_path
+from noisy_xmodal.modules.pretrained import HUB_NAMES, encoder_path
 from noisy_xmodal.training.run import run_script
 from tiny_backbones import SIZES, VISION, picture_dataset, save_backbone, save_encoders
 from toy_pairs import toy_pairs
@@ -72,6 +78,23 @@ def test_it_is_fine_tuned_and_evaluated(kind: str, place: Path) -> None:
         ["--model_name_or_path", f"{kind}-out", *DATA, "--split", "train"]
     )
     assert 0 <= found["rsum"] <= 600
+
+
+def test_a_trained_joint_space_divides_at_once_and_learns_slowly(place: Path) -> None:
+    def settled(*words: str) -> tuple[int, float]:
+        options = ["--output_dir", "out", "--backbone_name_or_path", "clip", *words]
+        _, _, training, _ = options_of("train_ncr", options)
+        return training.warmup_epochs, training.learning_rate
+
+    frozen = [*FROZEN, "--text_training", "frozen"]
+    assert settled() == (0, BACKBONE_LEARNING_RATE)
+    assert settled(*frozen) == (0, FROZEN_LEARNING_RATE)
+    assert settled(*frozen, "--warmup_epochs", "1", "--learning_rate", "0.1") == (1, 0.1)
+
+
+def test_models_of_openai_have_short_names() -> None:
+    for name, hub_name in HUB_NAMES.items():
+        assert encoder_path(name) == two_tower_path(name) == hub_name
 
 
 @pytest.mark.parametrize("name", ["clip", "vision+text"])

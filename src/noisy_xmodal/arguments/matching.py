@@ -31,6 +31,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 #: Learning rate of a backbone: that of a recipe destroys pretrained weights.
 BACKBONE_LEARNING_RATE = 1e-5
+#: The same where both towers are frozen and their projections are trained.
+FROZEN_LEARNING_RATE = 3e-4
 #: The same where low-rank adapters are trained in place of its weights.
 ADAPTER_LEARNING_RATE = 1e-4
 
@@ -103,8 +105,9 @@ class MatchingArguments:
         default=None,
         metadata={
             "help": "Pretrained two-tower model, such as CLIP or SigLIP, as the network: its own "
-            "encoders, projections and temperature. By default it is trained in full at "
-            "--learning_rate 1e-5. Or VISION+TEXT, such as imagenet+minilm, with new projections."
+            "encoders, projections and temperature; clip-vit-b32 and clip-vit-l14 are OpenAI's. By "
+            "default it is trained in full at --learning_rate 1e-5, without a warm-up. Or "
+            "VISION+TEXT, such as imagenet+minilm, with new projections."
         },
     )
     vision_model_name_or_path: str | None = field(

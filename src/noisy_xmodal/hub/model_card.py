@@ -17,12 +17,14 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..files import read_json, write_text
+from ..modules.pretrained import HUB_NAMES
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
 TEMPLATE = "model_card_template.md"
 #: Where the weights of packages are on the Hub; see `modules.pretrained`, which imports torch.
 _HUB_NAMES = {
+    **HUB_NAMES,
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     "imagenet": "timm/tf_efficientnet_lite0.in1k",
 }

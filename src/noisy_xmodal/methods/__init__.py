@@ -20,6 +20,7 @@ from .lcn import Lcn
 from .mrl import Mrl, MrlWarmup
 from .ncr import Ncr
 from .plain import (
+    Clip,
     Imram,
     Plain,
     Saf,
@@ -47,6 +48,7 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "plain": Plain,
     "vse": Vse,
     "vse++": VsePlusPlus,
+    "clip": Clip,
     "scan": Scan,
     "scan-t2i-avg": ScanT2iAverage,
     "scan-i2t-lse": ScanI2t,

@@ -7,7 +7,11 @@ import torch
 from PIL import Image
 from transformers import PreTrainedConfig
 
-from ..arguments.matching import ADAPTER_LEARNING_RATE, BACKBONE_LEARNING_RATE
+from ..arguments.matching import (
+    ADAPTER_LEARNING_RATE,
+    BACKBONE_LEARNING_RATE,
+    FROZEN_LEARNING_RATE,
+)
 from ..entry.options import OptionError
 from ..models.encoder_pair.configuration_encoder_pair import EncoderPairConfig
 from ..models.encoder_pair.names import encoder_names, encoder_pair_parts
@@ -126,9 +130,9 @@ def settle_backbone(model: Any, training: Any, choice: Choice) -> Any:
 def _settle_training(backbone: Backbone, model: Any, training: Any, typed: set[str]) -> None:
     """Set what is trained of a backbone, and how fast, where it was not typed.
 
-    A model that has learned a joint space is trained in full at a small rate, and adapters at a
-    larger one. A new pair has projections, which learn at the rate of the recipe, and so do the
-    heads of frozen towers.
+    A model that has learned a joint space is trained in full at a small rate; adapters, and the
+    projections of frozen towers, at a larger one. It tells right pairs from wrong ones already, so
+    there is no warm-up. A new pair has projections, which learn at the rate of the recipe.
     """
     sides = ("vision_training", "text_training")
     is_new = len(backbone.folders) == 2
@@ -137,6 +141,10 @@ def _settle_training(backbone: Backbone, model: Any, training: Any, typed: set[s
             setattr(model, name, "full")
     rate = "encoder_learning_rate" if is_new else "learning_rate"
     rates = {"full": BACKBONE_LEARNING_RATE, "lora": ADAPTER_LEARNING_RATE}
+    if not is_new:
+        rates["frozen"] = FROZEN_LEARNING_RATE
+        if "warmup_epochs" not in typed:
+            training.warmup_epochs = 0
     suited = [rates[way] for name in sides if (way := getattr(model, name)) in rates]
     if rate not in typed and suited:
         setattr(training, rate, min(suited))

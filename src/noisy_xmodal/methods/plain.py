@@ -4,6 +4,7 @@
 |--------|--------------------------------|-----------------------------|--------------------------|
 | vse    | cosine of one vector a side    | all                         | Kiros et al., 2014       |
 | vse++  | the same                       | hardest                     | Faghri et al., BMVC 2018 |
+| clip   | the same                       | all, by cross-entropy       | Radford et al., 2021     |
 | scan   | cross-attention, four variants | hardest                     | Lee et al., ECCV 2018    |
 | saf    | attention filtration           | hardest                     | Diao et al., AAAI 2021   |
 | sgr    | graph reasoning                | hardest                     | the same                 |
@@ -138,6 +139,21 @@ class VsePlusPlus(Plain):
         "Negatives. BMVC 2018."
     )
     shape: ClassVar[Fields] = {"similarity": "cosine"}
+
+
+class Clip(Plain):
+    """The symmetric cross-entropy of CLIP: a pretrained CLIP, or any network from scratch."""
+
+    title = "CLIP"
+    citation = (
+        "Radford et al. Learning Transferable Visual Models From Natural Language Supervision. "
+        "ICML 2021."
+    )
+    shape: ClassVar[Fields] = {"similarity": "cosine"}
+    options: ClassVar[Mapping[str, Constant]] = {
+        **Plain.options,
+        "objective": Constant("infonce"),
+    }
 
 
 class Scan(Plain):

@@ -19,7 +19,7 @@ from transformers import (
 
 from ..entry.errors import load_part
 from ..files import read_json
-from ..modules.pretrained import load_tokenizer
+from ..modules.pretrained import HUB_NAMES, load_tokenizer
 from ..modules.tower_outputs import NotTwoTowersError, inverse_temperature
 from .matching.modeling_matching import MatchingModel
 from .matching.processing_matching import MatchingProcessor
@@ -33,15 +33,16 @@ def two_tower_path(name_or_path: str | os.PathLike[str]) -> str:
     """The folder or Hub id of a model as transformers loads it.
 
     Args:
-        name_or_path: Folder or Hub id. Of a folder of sentence-transformers with a CLIP, it is the
-            subfolder of that.
+        name_or_path: Folder, Hub id or a key of `HUB_NAMES`. Of a folder of sentence-transformers
+            with a CLIP, it is the subfolder of that.
 
     Raises:
         NotTwoTowersError: If the folder has no model.
     """
-    path = Path(name_or_path).expanduser()
+    name = HUB_NAMES.get(os.fspath(name_or_path), os.fspath(name_or_path))
+    path = Path(name).expanduser()
     if not path.is_dir():
-        return str(name_or_path)
+        return name
     folders = [path]
     if (path / "modules.json").is_file():
         modules = read_json(path / "modules.json")

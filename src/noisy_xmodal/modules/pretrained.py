@@ -32,6 +32,11 @@ from ..files import atomic_write
 from .efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 
 MINILM, IMAGENET = "minilm", "imagenet"
+#: Short names of models of the Hub.
+HUB_NAMES = {
+    "clip-vit-b32": "openai/clip-vit-base-patch32",
+    "clip-vit-l14": "openai/clip-vit-large-patch14",
+}
 
 _MINILM_PACKAGE = "all_minilm_l6_v2"
 #: SHA-256 of the files of MiniLM that matter; they are the official ones.
@@ -53,7 +58,7 @@ def encoder_path(name: str | os.PathLike[str]) -> str:
     """The folder or Hub id of an encoder.
 
     Args:
-        name: `minilm`, `imagenet`, a folder, or a name of the Hub.
+        name: `minilm`, `imagenet`, a key of `HUB_NAMES`, a folder, or a name of the Hub.
 
     Returns:
         A folder with the files of the encoder, or the name itself if it is no name of a package.
@@ -61,8 +66,9 @@ def encoder_path(name: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: If the package is missing, or its files have other checksums.
     """
-    unpack = _PACKAGES.get(os.fspath(name))
-    return os.fspath(name) if unpack is None else str(unpack())
+    text = os.fspath(name)
+    unpack = _PACKAGES.get(text)
+    return HUB_NAMES.get(text, text) if unpack is None else str(unpack())
 
 
 def load_text_config(name: str | os.PathLike[str]) -> PreTrainedConfig:
