@@ -137,6 +137,12 @@ class Plan:
     methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     configs_of: Callable[[str], list[str]] = lambda name: []
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows at this scale, also those that cannot be run."""
+        at_all = self.table.rows
+        return at_all if self.scale == "small" else tuple(r for r in at_all if r.paper is not None)
+
     def data(self) -> tuple[Data, ...]:
         """The datasets, with the noise that is run."""
         given = self.table.data
@@ -150,7 +156,11 @@ class Plan:
         return tuple(Data(data.key, data.title, self.configs, data.fold_size) for data in given)
 
     def source(self, row: Row, data: Data) -> str | None:
-        """What a dataset is loaded by for a row; None for the embedded one."""
+        """What a dataset is loaded by for a row; None for the embedded one.
+
+        Raises:
+            ValueError: If no option names the table's datasets.
+        """
         if self.dataset_name is not None or self.scale == "small":
             return self.dataset_name
         if self.data_dir is None:
@@ -159,13 +169,16 @@ class Plan:
                 f"{', '.join(dict.fromkeys(data.key for data in self.table.data))}; or give "
                 "--dataset_name, or --scale small for the embedded data."
             )
-        folder = self.data_dir / f"{data.key}{row.features}"
-        if not folder.is_dir():
-            raise ValueError(
-                f"--data_dir {self.data_dir} has no folder {folder.name}: write it with the script "
-                "of dataset_scripts/, leave its cells out by --cells, or give --dataset_name."
-            )
-        return str(folder)
+        return str(self.data_dir / f"{data.key}{row.features}")
+
+    def lacks(self, row: Row, data: Data) -> str | None:
+        """Why a row cannot be run on a dataset, or None."""
+        if row.key in self.unavailable:
+            return f"not available: {self.unavailable[row.key]}"
+        source = self.source(row, data)
+        if source is None or self.dataset_name is not None or Path(source).is_dir():
+            return None
+        return f"no data: {source} is missing, which a script of dataset_scripts/ writes"
 
     def cells(self) -> list[Cell]:
         """All cells, in the order in which they are run."""
@@ -174,7 +187,7 @@ class Plan:
             for seed in self.seeds
             for data in self.data()
             for config in data.configs
-            for row in self.table.rows
+            for row in self.rows
             if self.is_run(row, data, config)
         ]
 
@@ -182,7 +195,7 @@ class Plan:
     def unavailable(self) -> dict[str, str]:
         """The rows that cannot be run, by their keys, each with the reason."""
         reasons = {}
-        for row in self.table.rows:
+        for row in self.rows:
             for part in row.parts or (row,):
                 if self.scale == "small" and part.small is None:
                     reasons[row.key] = "it needs models or features that --scale small has not"
@@ -194,7 +207,7 @@ class Plan:
 
     def is_run(self, row: Row, data: Data, config: str) -> bool:
         """Whether a row has a cell of its own here."""
-        if row.key in self.unavailable:
+        if self.lacks(row, data) is not None:
             return False
         return row.runs_on(config) and (row.reads_labels or config == self.first_noise(data))
 
@@ -224,7 +237,7 @@ class Plan:
             file = "folds.json" if data.fold_size else "results.json"
             outputs += ["--results_file", str(folder / file)]
             return (*before, step("evaluate", evaluated, outputs, file))
-        own = row.options + ((row.small or ()) if self.scale == "small" else row.paper)
+        own = row.options + ((row.small if self.scale == "small" else row.paper) or ())
         if row.script == "evaluate":
             outputs = ["--results_file", str(folder / "results.json")]
             return (step("evaluate", (*own, *evaluated), outputs, "results.json"),)

@@ -63,14 +63,15 @@ def chosen_cells(plan: Plan, patterns: Sequence[str] | None) -> list[Cell]:
         ValueError: If a pattern selects none.
     """
     cells = plan.cells()
+    if not cells:
+        reasons = [plan.lacks(row, data) for data in plan.data() for row in plan.rows]
+        raise ValueError(f"{plan.table.name} has no cell that can be run: {reasons[0]}.")
     for pattern in patterns or ():
         if not any(cell.is_chosen([pattern]) for cell in cells):
             rows = ", ".join(dict.fromkeys(cell.row.key for cell in cells))
             raise ValueError(
                 f"--cells {pattern} selects no cell of {plan.table.name}. Its rows are {rows}; a "
                 f"cell is named like {cells[0].name}."
-                if cells
-                else f"{plan.table.name} has no cell that can be run."
             )
     return [cell for cell in cells if cell.is_chosen(patterns)]
 
@@ -87,8 +88,8 @@ def list_cells(options: PaperOptions, further: Sequence[str]) -> None:
     for step in dict.fromkeys(steps):
         if not step.is_done:
             print(f"# {step.name}\npython {step.command} {shlex.join(step.outputs)}")
-    for key, reason in plan.unavailable.items():
-        print(f"# {key} is not available: {reason}")
+    for line in _left_out(plan):
+        print(f"# {line}")
 
 
 def run_table(options: PaperOptions, further: Sequence[str], scripts: Path) -> Path:
@@ -108,8 +109,8 @@ def run_table(options: PaperOptions, further: Sequence[str], scripts: Path) -> P
     """
     plan = plan_of(options, further)
     cells = chosen_cells(plan, options.cells)
-    for key, reason in plan.unavailable.items():
-        print(f"{key} is not available: {reason}")
+    for line in _left_out(plan):
+        print(line)
     runner = Runner(cells, scripts, options.workers, _told)
     runner.run()
     found = entries(plan, runner.failures)
@@ -123,6 +124,16 @@ def run_table(options: PaperOptions, further: Sequence[str], scripts: Path) -> P
         logs = "; ".join(f"{name}: {log}" for name, log in runner.failures.items())
         raise CellsFailedError(f"{len(runner.failures)} of {len(cells)} cells failed. {logs}")
     return path
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """The rows that cannot be run on a dataset, each with the reason."""
+    return [
+        f"{row.key}/{data.name}: {reason}"
+        for data in plan.data()
+        for row in plan.rows
+        if (reason := plan.lacks(row, data)) is not None
+    ]
 
 
 def _told(line: str) -> None:

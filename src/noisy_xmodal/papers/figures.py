@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..evaluation.figures import save_figure
 from ..files import read_json
+from .results import HEADS, UNITS
 from .table import CHOICES, Drawing, Table
 
 Entries = Sequence[Mapping[str, Any]]
@@ -59,8 +60,8 @@ def over_noise(table: Table, drawing: Drawing, entries: Entries) -> Figure:
                 if metric in entry.get("theirs", {})
             ]
             if theirs:
-                axes.plot(*zip(*theirs, strict=True), "--", lw=0.8, color=color, alpha=0.6)
-        axes.set(xlabel="noise", ylabel=metric, title=f"{name} (dashed: published)")
+                axes.plot(*zip(*theirs, strict=True), "x--", ms=4, lw=0.8, color=color, alpha=0.6)
+        axes.set(xlabel="noise", ylabel=HEADS[metric], title=f"{name} (dashed: published)")
         axes.set_xticks(range(len(configs)), configs, fontsize=8)
     _legend(panels[-1])
     return figure
@@ -82,7 +83,7 @@ def over_rows(table: Table, drawing: Drawing, entries: Entries) -> Figure:
             theirs = [entry["theirs"][metric] for entry in own if "theirs" in entry]
             if theirs and len(theirs) == len(own):
                 axes.plot(x, theirs, "--", lw=0.8, color="k", label="published")
-        axes.set(xlabel=entries[0]["title"].split(" =")[0], ylabel=metric)
+        axes.set(xlabel=entries[0]["title"].split(" =")[0], ylabel=HEADS[metric])
     _legend(panels[-1])
     return figure
 
@@ -98,7 +99,7 @@ def over_epochs(table: Table, drawing: Drawing, entries: Entries) -> Figure:
             label = f"{entry['title']}, {entry['data']} {entry['config']}"
             means = np.mean(values, axis=0)  # (n_epochs,)
             axes.plot(epochs, means, lw=1.2, color=_COLORS(number % 10), label=label)
-            axes.set(xlabel="epoch", ylabel=f"{metric} on test")
+            axes.set(xlabel="epoch", ylabel=f"{HEADS[metric]} on test")
     _legend(panels[-1])
     return figure
 
@@ -134,11 +135,12 @@ def bars(table: Table, drawing: Drawing, entries: Entries) -> Figure:
     figure, panels = _panels(len(drawing.metrics))
     labels = [f"{entry['title']}, {entry['data']}" for entry in entries]
     for axes, metric in zip(panels, drawing.metrics, strict=True):
-        values = [entry[table.choices[0]][metric]["mean"] for entry in entries]
+        means = [entry[table.choices[0]][metric]["mean"] for entry in entries]
+        values = [mean * UNITS.get(metric, 1) for mean in means]
         axes.barh(range(len(values)), values, color="0.6")
         axes.set_yticks(range(len(values)), labels if axes is panels[0] else [""] * len(labels))
         axes.invert_yaxis()
-        axes.set(xlabel=metric)
+        axes.set(xlabel=HEADS[metric])
     return figure
 
 

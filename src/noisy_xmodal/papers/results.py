@@ -9,7 +9,8 @@ from ..files import read_json, write_json, write_text
 from .cells import Cell, Plan
 from .table import CHOICES, Data, Row, Table
 
-_HEADS = {
+#: The metrics in print.
+HEADS = {
     "i2t_r1": "i2t R@1",
     "i2t_r5": "R@5",
     "i2t_r10": "R@10",
@@ -25,7 +26,7 @@ _HEADS = {
     "seconds_per_text_query": "text query, ms",
 }
 #: Units of print for what has another one in the results.
-_UNITS = {
+UNITS = {
     "parameters": 1e-6,
     "train_seconds": 1 / 3600,
     "seconds_per_image_query": 1e3,
@@ -68,7 +69,7 @@ def entries(plan: Plan, failures: Mapping[str, Path]) -> list[dict[str, Any]]:
         _entry(plan, row, data, config, by_place, failures)
         for data in plan.data()
         for config in data.configs
-        for row in plan.table.rows
+        for row in plan.rows
         if row.runs_on(config)
     ]
 
@@ -89,8 +90,7 @@ def _entry(
         status = "done"
     if any(cell.name in failures for cell in cells):
         status = "failed"
-    if row.key in plan.unavailable:
-        status = f"not available: {plan.unavailable[row.key]}"
+    status = plan.lacks(row, data) or status
     read = [readings(cell) for cell in done]
     entry: dict[str, Any] = {
         "row": row.key,
@@ -183,15 +183,16 @@ def as_markdown(plan: Plan, found: list[dict[str, Any]], failures: Mapping[str, 
 
 def _part(table: Table, found: list[dict[str, Any]], choice: str, with_theirs: bool) -> str:
     with_theirs = with_theirs and any("theirs" in entry for entry in found)
-    metrics = [metric for metric in table.metrics if metric in _HEADS]
-    heads = [_HEADS[metric] for metric in metrics]
+    metrics = [metric for metric in table.metrics if metric in HEADS]
+    heads = [HEADS[metric] for metric in metrics]
     lines = [["data", "noise", "system", "seeds", *heads]]
     lines[0] += [f"theirs: {head}" for head in heads] if with_theirs else []
     lines.append(["---"] * len(lines[0]))
     for entry in found:
         if choice not in entry and not (with_theirs and "theirs" in entry):
             continue
-        cells = [entry["data"], entry["config"], entry["title"], str(len(entry["seeds"]))]
+        n_seeds = str(len(entry["seeds"]) or "")
+        cells = [entry["data"], entry["config"], entry["title"], n_seeds]
         own = entry.get(choice, {})
         cells += [_text(own.get(metric), metric, table.digits) for metric in metrics]
         if with_theirs:
@@ -207,6 +208,6 @@ def _part(table: Table, found: list[dict[str, Any]], choice: str, with_theirs: b
 def _text(value: Mapping[str, Any] | None, metric: str, digits: int) -> str:
     if value is None:
         return ""
-    unit = _UNITS.get(metric, 1)
+    unit = UNITS.get(metric, 1)
     numbers = [value["mean"]] + ([] if value["spread"] is None else [value["spread"]])
     return " ± ".join(f"{number * unit:.{digits}f}" for number in numbers)

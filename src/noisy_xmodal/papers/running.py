@@ -21,6 +21,8 @@ from .step import BUSY
 
 #: Seconds between two looks for a cell that has become free.
 _PATIENCE = 2.0
+#: Seconds after which the progress of the runs is told.
+_TELLS_AFTER = 60.0
 
 
 class Runner:
@@ -75,10 +77,24 @@ class Runner:
         with self._stopping():
             for thread in threads:
                 thread.start()
+            told = time.monotonic()
             while any(thread.is_alive() for thread in threads):
                 time.sleep(0.1)  # a signal is seen here
+                if time.monotonic() - told > _TELLS_AFTER:
+                    told = time.monotonic()
+                    self._tell_progress()
             if self._error is not None:
                 raise self._error
+
+    def _tell_progress(self) -> None:
+        """Tell the last line that each run wrote."""
+        with self._lock:
+            folders = list(self._running)
+        for step in {step.folder: step for cell in self.cells for step in cell.steps}.values():
+            log = step.beside(".log")
+            if step.folder in folders and log.is_file():
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                self.tell(f"  {step.name}: {next(filter(None, reversed(lines)), '')[:100]}")
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

@@ -52,7 +52,7 @@ class Row:
         script: The script, without its ending.
         options: What is typed for it at any scale.
         small: Further options at the scale `small`; None if it cannot be run at it.
-        paper: Further options at the scale `paper`.
+        paper: Further options at the scale `paper`; None if it has no row at it.
         noise: Whether it is run on all configs, on `clean` alone, or on all others.
         parts: Systems that are trained apart and whose scores are averaged, in place of a script.
         reads_labels: False if label noise does not reach it: one config stands for all.
@@ -64,7 +64,7 @@ class Row:
     script: str = "train_ncr"
     options: Words = ()
     small: Words | None = ()
-    paper: Words = ()
+    paper: Words | None = ()
     noise: str = "all"
     parts: "tuple[Row, ...]" = ()
     reads_labels: bool = True
