@@ -4,8 +4,10 @@ import shlex
 
 import pytest
 
+from example_scripts import options_of
 from noisy_xmodal.papers import TABLES
 from noisy_xmodal.papers.cells import Plan
+from noisy_xmodal.papers.command import methods_of_scripts
 from noisy_xmodal.papers.table import COSTS, RECALLS, Data, Drawing, Row, Table, read_published
 
 each_table = pytest.mark.parametrize("name", list(TABLES))
@@ -68,6 +70,21 @@ def test_the_commands_of_a_table(name, tmp_path):
             assert step.script == "evaluate" or words[words.index("--recipe") + 1] == "small"
             assert str(tmp_path / "runs") in " ".join(step.outputs)
     assert len({cell.name for cell in cells}) == len(cells)
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_training_scripts_take_the_options_of_every_row(scale, tmp_path):
+    done = set()
+    for name in TABLES:
+        some = plan(tmp_path, name, scale, dataset_name="data", methods=methods_of_scripts())
+        for cell in some.cells():
+            is_of_the_hub = scale == "paper" and cell.row.method == "clip"
+            for step in () if is_of_the_hub else cell.steps:
+                what = (step.script, cell.row.options, cell.row.small, cell.row.paper)
+                if step.script != "evaluate" and what not in done:
+                    done.add(what)
+                    options_of(step.script, [*step.options, "--output_dir", "out"])
+    assert len(done) > 40
 
 
 def test_a_row_whose_method_is_missing_is_named(tmp_path):
