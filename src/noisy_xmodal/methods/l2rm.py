@@ -24,6 +24,8 @@ least cost, and the plan is what their similarities aim at.
 
 Decisions:
 
+* The loss of a batch is the sum of the triplet losses of its clean pairs and the mean L_n of its
+  noisy ones, times `rematch_weight`, as in the published code.
 * The published cost is relu(W S + b), a linear layer over the places of a batch that begins with
   W = -I and b = 1 and learns at a rate of 2e-6 from pairs that are planted. Places of a batch mean
   nothing, and at this rate W stays near its start, so the cost is the start itself.
@@ -72,6 +74,7 @@ class L2rm(Method):
         "temperature": Constant(0.05, 1e-3, 10),
         "mass": Constant(0.1, 1e-3, 1 - 1e-3),
         "entropy": Constant(0.01, 1e-4, 10),
+        "rematch_weight": Constant(1.0, 0, 1e4),
     }
     recipe: ClassVar[Fields] = {"method_options": json.dumps({"objective": "infonce"})}
 
@@ -107,7 +110,10 @@ class L2rm(Method):
         return self.engine.pair_state["is_clean"][0].astype(bool)
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """The objective of clean pairs, and L_n of noisy ones, (n_pairs,)."""
+        """The objective of clean pairs, and L_n of noisy ones, (n_pairs,).
+
+        Clean pairs are to be summed, and L_n is to be a mean, so a noisy pair has a share of it.
+        """
         ones = torch.ones(len(batch.pair_id), device=batch.pair_id.device)
         losses = self.objective.robust(output, ones, batch.negatives)
         if not self.args.robust:
@@ -118,7 +124,8 @@ class L2rm(Method):
             return losses
         negatives = batch.negatives[noisy][:, noisy]  # (n_noisy, n_noisy)
         rematched = self.rematching(output.scores[noisy][:, noisy], negatives)
-        return losses.index_add(0, noisy, rematched.to(losses))
+        weight = self.constants.rematch_weight / len(noisy)
+        return losses.index_add(0, noisy, weight * rematched.to(losses))
 
     def rematching(self, scores: Tensor, negatives: Tensor) -> Tensor:
         """L_n, (n_noisy,), for the scores and negatives of noisy pairs, (n_noisy, n_noisy)."""

@@ -14,10 +14,15 @@ together, so RCL learns from the negatives alone. It divides nothing and keeps n
 | f        | COMPLEMENTS           | -log(1 - x), or a bounded variant, by `complement`          |
 | L_i      | loss                  | sum over j != i of f(P_ij) + f(Q_ij)                        |
 
-Departure from the published code: the other captions of an image, and equal captions, are no
-negatives.
+Decisions:
+
+* The other captions of an image, and equal captions, are no negatives. The published code pushes
+  them away.
+* With a low temperature the loss is flat until the negatives differ, which takes thousands of
+  steps. The small recipe has .2.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -65,7 +70,10 @@ class Rcl(Method):
         ),
         "warmup_epochs": never_read("the method has one loss for all epochs. Leave it out."),
     }
-    recipe: ClassVar[Fields] = {"warmup_epochs": 0}
+    recipe: ClassVar[Fields] = {
+        "warmup_epochs": 0,
+        "method_options": json.dumps({"temperature": 0.2}),
+    }
 
     def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
         """Choose the complement by its name."""
