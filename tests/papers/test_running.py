@@ -221,6 +221,9 @@ def test_a_folder_of_another_run_is_refused(scripts, tmp_path):
     other = Row("one", "One", options=("--method", "a", "--size", "9"))
     with pytest.raises(ValueError, match=r"is of another run .*--method a --recipe .*--size 9"):
         Runner(plan(tmp_path, other).cells(), scripts).run()
+    entry = entries(plan(tmp_path, other), {})[0]
+    assert entry["status"].startswith("done with other options")
+    assert "--size" not in entry["commands"][0]
 
 
 def test_size_and_time_are_a_table(scripts, tmp_path):

@@ -58,17 +58,21 @@ class Step:
         path = self.beside(".json")
         return read_json(path) if path.is_file() else {}
 
+    @property
+    def begun(self) -> str:
+        """The command by which it was begun, or would be."""
+        return self.record().get(self.result.name, {}).get("command", self.command)
+
     def check_same(self) -> None:
         """Refuse a folder in which another run was begun.
 
         Raises:
             ValueError: If there is one.
         """
-        recorded = self.record().get(self.result.name)
-        if recorded is not None and recorded["command"] != self.command:
+        if self.begun != self.command:
             raise ValueError(
-                f"{self.folder} is of another run ({recorded['command']}, now {self.command}): "
-                "give another --output_dir, or remove it."
+                f"{self.folder} is of another run ({self.begun}, now {self.command}): give another "
+                "--output_dir, or remove it."
             )
 
 

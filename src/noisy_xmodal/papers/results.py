@@ -87,7 +87,9 @@ def _entry(
     done = [cell for cell in cells if cell.is_done]
     status = f"{len(done)} of {len(cells)} seeds" if done else "not run"
     if done and len(done) == len(cells):
-        status = "done"
+        steps = [step for cell in done for step in cell.steps]
+        is_same = all(step.begun == step.command for step in steps)
+        status = "done" if is_same else "done with other options, see `commands` in the JSON file"
     if any(cell.name in failures for cell in cells):
         status = "failed"
     status = plan.lacks(row, data) or status
@@ -99,7 +101,7 @@ def _entry(
         "config": config,
         "status": status,
         "seeds": [cell.seed for cell in done],
-        "commands": [step.command for cell in done[:1] for step in cell.steps],
+        "commands": [step.begun for cell in done[:1] for step in cell.steps],
         "folders": [str(cell.steps[-1].folder) for cell in done],
     }
     for choice in (*CHOICES, "cost"):
