@@ -53,6 +53,8 @@ DRAW = {
     "seed": _SEED,
 }
 
+MRL_VECTORS = {"text_size": _COUNT, "text_epochs": _COUNT, "seed": _SEED}
+
 #: Options of the scripts in dataset_scripts/.
 WRITE = {
     "seed": _SEED,
