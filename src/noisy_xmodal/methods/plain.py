@@ -210,18 +210,29 @@ class Sgr(Saf):
 
 
 class Imram(Plain):
-    """Attention in steps, each of which remembers what the step before attended to."""
+    """Attention in steps, each of which remembers what the step before attended to.
+
+    The recommended shape is Text-IMRAM with two steps, which two cores can train. The options `{}`
+    of the head are Full-IMRAM with three steps, six times as slow. The recipe `small` warms up.
+    """
 
     title = "IMRAM"
     citation = (
         "Chen, Ding, Liu, Lin, Liu, Han. IMRAM: Iterative Matching with Recurrent Attention Memory "
         "for Cross-Modal Image-Text Retrieval. CVPR 2020."
     )
-    shape: ClassVar[Fields] = {"similarity": "imram"}
+    shape: ClassVar[Fields] = {
+        "similarity": "imram",
+        "similarity_options": {"directions": "text", "steps": 2},
+    }
+    recipe: ClassVar[Fields] = {}
 
 
 class Teran(Plain):
-    """The best region of every word, after transformers on both sides."""
+    """The best region of every word, after transformers on both sides.
+
+    The recipe `small` warms up on all negatives.
+    """
 
     title = "TERAN"
     citation = (
@@ -229,6 +240,7 @@ class Teran(Plain):
         "Alignment for Cross-Modal Retrieval using Transformer Encoders. ACM TOMM 2021."
     )
     shape: ClassVar[Fields] = {"similarity": "teran"}
+    recipe: ClassVar[Fields] = {}
 
 
 class SgrStar(Sgr):

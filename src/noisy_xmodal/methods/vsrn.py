@@ -19,13 +19,17 @@ from .plain import Plain
 
 
 class Vsrn(Plain):
-    """Every pair is taken for right, by the triplet loss and by the loss of its caption."""
+    """Every pair is taken for right, by the triplet loss and by the loss of its caption.
+
+    The recipe `small` warms up on all negatives.
+    """
 
     title = "VSRN"
     citation = (
         "Li, Zhang, Li, Li, Fu. Visual Semantic Reasoning for Image-Text Matching. ICCV 2019."
     )
     shape: ClassVar[Fields] = {"similarity": "vsrn", "captioner_size": 256}
+    recipe: ClassVar[Fields] = {}
     options: ClassVar[Mapping[str, Constant]] = {
         **Plain.options,
         "caption_weight": Constant(1 / 128, 0, 1e6),
