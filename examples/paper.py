@@ -8,7 +8,8 @@
 
 Every cell (a system, a dataset, a noise and a seed) is a run of a training script. Finished cells
 are not run again, interrupted ones go on, and several of these commands on one folder share the
-cells. A cell that fails does not stop the others. Further options go to every training run.
+cells. A cell that fails does not stop the others. Further options go to the training runs whose
+scripts have them.
 """
 
 from noisy_xmodal.arguments.papers import PaperOptions

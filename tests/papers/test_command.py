@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from example_scripts import script
+from noisy_xmodal.papers.command import options_by_script
 from toy_pairs import toy_pairs
 
 TINY = ("--num_train_epochs", "1", "--use_cpu", "True", "--per_device_train_batch_size", "8")
@@ -30,6 +31,17 @@ def test_a_table_of_a_real_run(data, tmp_path, capsys):
     assert cells["ncr"]["status"] == "not run"
     assert (tmp_path / "out/ncr-table1.png").is_file()
     assert "| world.parquet | cmp_40 | SCAN | 1 | " in capsys.readouterr().out
+
+
+def test_options_go_to_the_scripts_that_have_them():
+    words = ["--mlm_epochs", "2", "--seed", "3", "--beta=0.7", "--margin", "0.3"]
+    assert options_by_script(words) == {
+        "train_ncr": ("--seed", "3", "--margin", "0.3"),
+        "train_rcar": ("--mlm_epochs", "2", "--seed", "3"),
+        "train_dmcm": ("--seed", "3", "--beta=0.7"),
+    }
+    with pytest.raises(ValueError, match="--sede is no option of paper"):
+        options_by_script(["--sede", "3"])
 
 
 def test_commands_are_listed(data, tmp_path, capsys):

@@ -125,7 +125,7 @@ class Plan:
         data_dir: Folder of the table's datasets, by their keys.
         dataset_name: One dataset in place of all of them.
         configs: Noise in place of the table's.
-        further: Options for all training runs.
+        further: Further options for the runs of each training script.
         methods: The methods that each training script takes.
         configs_of: Config names of a dataset.
     """
@@ -137,7 +137,7 @@ class Plan:
     data_dir: Path | None = None
     dataset_name: str | None = None
     configs: Words | None = None
-    further: Words = ()
+    further: Mapping[str, Words] = field(default_factory=dict)
     methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     configs_of: Callable[[str], list[str]] = lambda name: []
 
@@ -273,7 +273,7 @@ class Plan:
             options += ["--inject_noise", config] if is_injected else []
             needs_objects = is_injected and config.startswith("part_")
         options += ["--objects_from", objects] if needs_objects else []
-        return (*options, *self.further)
+        return (*options, *self.further.get(row.script, ()))
 
     def evaluation_options(self, source: str | None, config: str) -> Words:
         """The data of an evaluation, whose splits have no noise."""

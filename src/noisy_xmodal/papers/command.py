@@ -3,18 +3,40 @@
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from ..arguments.labels import LabelDataArguments, LabelMethodArguments
+from ..arguments.matching import MatchingArguments
+from ..arguments.pairs import PairArguments
 from ..arguments.papers import PaperOptions
+from ..arguments.single_stream import ScoringArguments, SingleStreamArguments
 from ..data.any_dataset import config_names
+from ..entry.quick_help import argument_parser
 from ..methods import LABEL_METHODS
 from ..methods.building import methods_for
 from ..models.matching.configuration_matching import MatchingConfig
 from ..models.rcar.configuration_rcar import RcarConfig
+from ..training import (
+    LabelTrainingArguments,
+    RcarTrainingArguments,
+    RobustTrainingArguments,
+)
 from . import TABLES
 from .cells import Cell, Plan
 from .figures import draw
 from .results import as_markdown, entries, write_table
 from .running import Runner
+from .table import Words
+
+#: The options of each training script.
+_KINDS = {
+    "train_ncr": (PairArguments, MatchingArguments, RobustTrainingArguments),
+    "train_rcar": (
+        *(PairArguments, SingleStreamArguments, ScoringArguments),
+        RcarTrainingArguments,
+    ),
+    "train_dmcm": (LabelDataArguments, LabelMethodArguments, LabelTrainingArguments),
+}
 
 
 class CellsFailedError(RuntimeError):
@@ -26,10 +48,10 @@ def plan_of(options: PaperOptions, further: Sequence[str] = ()) -> Plan:
 
     Args:
         options: What was asked for.
-        further: Options for all training runs.
+        further: Options for the training runs whose scripts take them.
 
     Raises:
-        ValueError: If there is no such table.
+        ValueError: If there is no such table, or no script takes an option.
     """
     if options.table not in TABLES:
         raise ValueError(f"there is no table {options.table!r}; there are: {', '.join(TABLES)}.")
@@ -41,7 +63,7 @@ def plan_of(options: PaperOptions, further: Sequence[str] = ()) -> Plan:
         None if options.data_dir is None else Path(options.data_dir),
         options.dataset_name,
         None if options.configs is None else tuple(options.configs),
-        tuple(further),
+        options_by_script(further),
         methods_of_scripts(),
         _remembered(config_names),
     )
@@ -54,6 +76,36 @@ def methods_of_scripts() -> dict[str, list[str]]:
         "train_rcar": list(methods_for(RcarConfig)),
         "train_dmcm": list(LABEL_METHODS),
     }
+
+
+def options_by_script(words: Sequence[str]) -> dict[str, Words]:
+    """The options that each training script takes.
+
+    Args:
+        words: Options with their values.
+
+    Raises:
+        ValueError: If no script takes one of them.
+    """
+    groups: list[list[str]] = []
+    for word in words:
+        if word.startswith("--") or not groups:
+            groups.append([])
+        groups[-1].append(word)
+    taken: dict[str, list[str]] = {}
+    known = {script: _option_names(kinds) for script, kinds in _KINDS.items()} if groups else {}
+    for group in groups:
+        name = group[0].partition("=")[0]
+        scripts = [script for script, names in known.items() if name in names]
+        if not scripts:
+            raise ValueError(f"{name} is no option of paper.py, and no training script has it.")
+        for script in scripts:
+            taken.setdefault(script, []).extend(group)
+    return {script: tuple(own) for script, own in taken.items()}
+
+
+def _option_names(kinds: Sequence[Any]) -> set[str]:
+    return {name for action in argument_parser(kinds)._actions for name in action.option_strings}
 
 
 def chosen_cells(plan: Plan, patterns: Sequence[str] | None) -> list[Cell]:
@@ -81,7 +133,7 @@ def list_cells(options: PaperOptions, further: Sequence[str]) -> None:
 
     Args:
         options: What was asked for.
-        further: Options for all training runs.
+        further: See `plan_of`.
     """
     plan = plan_of(options, further)
     steps = [step for cell in chosen_cells(plan, options.cells) for step in cell.steps]
@@ -97,7 +149,7 @@ def run_table(options: PaperOptions, further: Sequence[str], scripts: Path) -> P
 
     Args:
         options: What was asked for.
-        further: Options for all training runs.
+        further: See `plan_of`.
         scripts: Folder of the scripts.
 
     Returns:

@@ -44,15 +44,13 @@ def readings(cell: Cell) -> dict[str, dict[str, Any]]:
     found = read_json(last.result)
     if last.script == "evaluate":  # the saved model is the best one on validation
         return {"best": found, "cost": found["cost"]}
-    choices = {
-        choice: found[choice].get("test", next(reversed(found[choice].values())))
-        for choice in CHOICES
-        if found.get(choice)
-    }
+    split = "test" if "test" in found["last"] else next(reversed(found["last"]))
+    choices = {choice: found[choice][split] for choice in CHOICES if found.get(choice)}
     train = found["train_seconds"]
     if found["resumed_at"] is not None:  # the record has the seconds of all its processes
         train = last.record().get(last.result.name, {}).get("seconds", train)
-    return {**choices, "cost": {**found["cost"], "train_seconds": train}}
+    cost = {**found["cost"], "train_seconds": train}
+    return {**choices, "cost": cost, "split": {"name": split}}
 
 
 def entries(plan: Plan, failures: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -109,6 +107,7 @@ def _entry(
             entry[choice] = _means([each[choice] for each in read])
     if read:
         entry["machine"] = read[0]["cost"]["machine"]
+        entry["split"] = read[0].get("split", {"name": "test"})["name"]
     theirs = _published(plan, row, data, config)
     return entry | ({"theirs": theirs} if theirs else {})
 
@@ -166,6 +165,11 @@ def as_markdown(plan: Plan, found: list[dict[str, Any]], failures: Mapping[str, 
         about += f" **Theirs**: as published, {table.protocol}."
         if plan.dataset_name is not None or plan.scale == "small":
             about += " Ours are on other data, so the levels cannot be compared."
+    others = sorted({entry["split"] for entry in found if entry.get("split", "test") != "test"})
+    if others:
+        about += (
+            f" **Measured on {', '.join(others)}**, which chose the best epoch: there is no test."
+        )
     parts.append(" ".join(filter(None, (about, table.note))))
     for number, choice in enumerate(table.choices):
         parts.append(f"## {CHOICES.get(choice, 'Size and time').capitalize()}")
