@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -20,9 +21,10 @@ from noisy_xmodal.arguments.published import (
     markdown,
     published_recipes,
 )
+from noisy_xmodal.data import DatasetError
 from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
 from noisy_xmodal.methods.building import build_pair_model
-from noisy_xmodal.methods.from_options import fit_region_norm
+from noisy_xmodal.methods.from_options import append_read_boxes, fit_region_norm
 from noisy_xmodal.modules.similarity import build_similarity
 from noisy_xmodal.modules.similarity.scan import AGGREGATIONS
 from noisy_xmodal.training.script import Choice, read_options
@@ -112,6 +114,44 @@ def test_the_batch_norm_of_a_recipe_needs_its_number_of_regions(size, kept):
     args = SimpleNamespace(similarity_options=options)
     fit_region_norm(Dataset.from_list([row]), args, replace(choice, typed={"similarity_options"}))
     assert args.similarity_options == options
+
+
+@pytest.mark.parametrize(
+    ("columns", "words", "layers", "geometry"),
+    [
+        (("regions", "boxes"), (), 4, "5d"),
+        (("regions",), (), 4, "none"),
+        (("boxes",), (), 0, "none"),
+        (("regions",), ("box_geometry",), 4, None),
+    ],
+)
+def test_terans_recipe_does_without_the_boxes_that_are_not_there(columns, words, layers, geometry):
+    values = {"regions": [[0.0] * 8] * 2, "boxes": [[0.0, 0.0, 1.0, 1.0]] * 2}
+    dataset = {"train": Dataset.from_list([{name: values[name] for name in columns}])}
+    found = typed("teran", "--recipe", "paper")
+    names = ("region_layers", "box_geometry", "box_column")
+    args = SimpleNamespace(**{name: found[name] for name in names})
+    choice = Choice("paper", "teran", CAPTION_METHODS["teran"], set(words))
+    if geometry is None:
+        with pytest.raises(DatasetError, match="'boxes'"):
+            append_read_boxes(dataset, args, choice)
+        return
+    append_read_boxes(dataset, args, choice)
+    assert (args.region_layers, args.box_geometry) == (layers, geometry)
+    if geometry == "5d":
+        assert dataset["train"].column_names == ["regions"]
+        assert np.shape(dataset["train"][0]["regions"]) == (2, 12)
+
+
+def test_a_head_sets_the_options_that_suit_it():
+    options = "word_encoder", "normalize_tokens"
+    found = typed("ncr", "--similarity", "vsrn")
+    assert [found[name] for name in options] == ["gru", False]
+    assert (
+        typed("ncr", "--similarity", "vsrn", "--word_encoder", "words")["word_encoder"] == "words"
+    )
+    assert typed("ncr")["word_encoder"] == "words"
+    assert (typed("vsrn")["captioner_size"], typed("ncr")["captioner_size"]) == (256, 0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class RegionTransformer(RegionEncoder):
         hidden_size: Size of the joint space.
         layers: Layers of the transformer; 4 in TERAN.
         geometry: What is read of the boxes, "none", "5d" or "7d"; 5d in TERAN.
-        dropout: Dropout on the features.
+        dropout: Dropout before the projection.
         normalize: Whether every token is scaled to unit length.
     """
 
