@@ -97,6 +97,7 @@ def test_what_suits_a_recipe_alone_goes_with_it():
     assert (found["similarity"], found["similarity_options"]) == ("saf", "{}")
     assert (found["lr_scheduler_type"], found["lr_decay_epoch"]) == ("cosine", 0)
     assert typed("ncr")["similarity_options"] != "{}"
+    assert typed("dmcm", "--recipe", "paper", "--clean_threshold", "0.3")["noise_rate"] is None
 
 
 def test_the_readme_prints_the_recipes():

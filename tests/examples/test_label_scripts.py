@@ -175,10 +175,11 @@ def test_the_known_rate_is_what_the_protocol_asked_for():
     def rate(option, train):
         argv = ["--output_dir", "unused", "--use_cpu", "True", "--noise_rate", option]
         args, choice = options_of("train_dmcm", argv)
-        return label_fields(choice, args, train)["noise_rate"]
+        return label_fields(choice, args, train).get("noise_rate")
 
     assert rate("known", noisy) == 0.6
     assert rate("0.25", clean) == 0.25
+    assert rate("estimated", noisy) is None
     with pytest.raises(ValueError, match="carries no noise protocol"):
         rate("known", clean)
     with pytest.raises(ValueError, match="'half'"):

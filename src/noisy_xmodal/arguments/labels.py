@@ -126,7 +126,7 @@ class LabelMethodArguments:
         default=None,
         metadata={
             "help": "DMCM: share of wrong labels, a number, or known for the one that the data's "
-            "noise protocol asked for; estimated by the mixture when left out."
+            "noise protocol asked for, or estimated, by the mixture, the default of --recipe small."
         },
     )
     clean_threshold: float | None = field(

@@ -105,7 +105,9 @@ def label_fields(choice: Choice, args: Any, train: Dataset, backbone: Any = None
     values = {name: getattr(args, name) for name in LABEL_CONSTANTS}
     values = {name: value for name, value in values.items() if value is not None}
     if choice.method is Dmcm:
-        if "noise_rate" in values:
+        if values.get("noise_rate") == "estimated":
+            del values["noise_rate"]
+        elif "noise_rate" in values:
             values["noise_rate"] = _noise_rate(args.noise_rate, train)
         if "clean_threshold" in values:
             values["selection"] = "threshold"
@@ -118,13 +120,13 @@ def _noise_rate(option: str, train: Dataset) -> float:
         protocol = noise_protocol(train)
         if protocol is None or protocol.get("ratio") is None:
             raise DatasetError(
-                "--noise_rate known: the data carries no noise protocol. Give a number, or leave "
-                "it out to have it estimated."
+                "--noise_rate known: the data carries no noise protocol. Give a number, or "
+                "estimated."
             )
         return float(protocol["ratio"])
     try:
         return float(option)
     except ValueError as error:
         raise DatasetError(
-            f"--noise_rate is {option!r}: give a share such as 0.4, or known."
+            f"--noise_rate is {option!r}: give a share such as 0.4, known or estimated."
         ) from error

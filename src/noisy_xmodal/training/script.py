@@ -16,6 +16,7 @@ from .method import Method
 _SUIT = {
     "similarity": ("similarity_options", "normalize_tokens"),
     "lr_scheduler_type": ("lr_decay_epoch",),
+    "clean_threshold": ("noise_rate",),
 }
 
 
