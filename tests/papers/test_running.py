@@ -144,7 +144,9 @@ def test_a_cell_that_fails_does_not_stop_the_others(scripts, tmp_path):
 def test_parts_are_averaged_by_the_evaluation(scripts, tmp_path):
     some = plan(tmp_path, Row("both", "Both", parts=(ONE, TWO)))
     run_here(some, scripts)
-    assert [entry["best"]["rsum"]["mean"] for entry in entries(some, {})] == [99.0, 99.0]
+    found = entries(some, {})
+    assert [entry["best"]["rsum"]["mean"] for entry in found] == [99.0, 99.0]
+    assert found[0]["cost"]["train_seconds"]["mean"] == 2 * 7200
 
 
 def test_an_error_of_a_worker_ends_the_run(scripts, tmp_path, monkeypatch):

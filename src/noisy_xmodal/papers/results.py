@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..files import read_json, write_json, write_text
-from .cells import Cell, Plan
+from .cells import Cell, Plan, Step
 from .table import CHOICES, Data, Row, Table
 
 #: The metrics in print.
@@ -40,17 +40,23 @@ def readings(cell: Cell) -> dict[str, dict[str, Any]]:
     Args:
         cell: A cell that is done.
     """
-    *_, last = cell.steps
+    *before, last = cell.steps
     found = read_json(last.result)
-    if last.script == "evaluate":  # the saved model is the best one on validation
-        return {"best": found, "cost": found["cost"]}
+    if last.script == "evaluate":  # the saved models are the best ones on validation
+        train = sum(_train_seconds(step, read_json(step.result)) for step in before)
+        return {"best": found, "cost": {**found["cost"], "train_seconds": train}}
     split = "test" if "test" in found["last"] else next(reversed(found["last"]))
     choices = {choice: found[choice][split] for choice in CHOICES if found.get(choice)}
-    train = found["train_seconds"]
-    if found["resumed_at"] is not None:  # the record has the seconds of all its processes
-        train = last.record().get(last.result.name, {}).get("seconds", train)
-    cost = {**found["cost"], "train_seconds": train}
+    cost = {**found["cost"], "train_seconds": _train_seconds(last, found)}
     return {**choices, "cost": cost, "split": {"name": split}}
+
+
+def _train_seconds(step: Step, found: Mapping[str, Any]) -> float:
+    """The seconds of a training; of one that was resumed, those of all its processes."""
+    seconds = found["train_seconds"]
+    if found["resumed_at"] is None:
+        return seconds
+    return step.record().get(step.result.name, {}).get("seconds", seconds)
 
 
 def entries(plan: Plan, failures: Mapping[str, Path]) -> list[dict[str, Any]]:
