@@ -31,3 +31,12 @@ def test_a_resumed_run_ends_the_same(name, tmp_path):
     for key, value in again.model.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), weights[key].numpy(), err_msg=key)
     assert np.isfinite(np.concatenate([value.ravel() for value in expected._arrays.values()])).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_that_believes_every_pair_is_called_so_and_keeps_nothing(name, tmp_path):
+    options = {"robust": False, "warmup_epochs": 0, "num_train_epochs": 1, "save_strategy": "no"}
+    trainer = make_caption_trainer(name, tmp_path, METHODS[name], **options)
+    assert trainer.method.run_title() == f"{trainer.method.title} without division"
+    trainer.train()
+    assert not trainer.pair_state._arrays

@@ -219,7 +219,7 @@ class Method:
 
     def run_title(self) -> str:
         """What tables and cards call a run with these constants and arguments."""
-        return self.title
+        return self.title if self.args.robust else f"{self.title} without division"
 
     def callbacks(self) -> list[TrainerCallback]:
         """Callbacks of the method's own."""
