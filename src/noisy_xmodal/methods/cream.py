@@ -105,10 +105,10 @@ class Cream(PeerMethod):
     def weights(self, batch: PairBatch) -> Tensor:
         """1 for pairs that take part, 0 for those that do not yet, (n_pairs,)."""
         first, second = (self.look_up("is_clean", batch, peer) for peer in (0, 1))
-        sure = first + second  # 2 for clean, 1 for hard, 0 for noisy pairs
+        votes = first + second  # 2 for clean, 1 for hard, 0 for noisy pairs
         starts = self.constants.hard_start, self.constants.noisy_start
         least = 2 - sum(self.progress() >= start for start in starts)
-        return (sure >= least).float()
+        return (votes >= least).float()
 
     def distributions(self, scores: Tensor, targets: Tensor, batch: PairBatch) -> Tensor:
         """T over the texts of each image, and over the images of each text, (2, n_pairs, n_pairs).
@@ -130,6 +130,7 @@ class Cream(PeerMethod):
         if not self.args.robust:
             return self.warm_up_loss(output, batch)
         targets = self.look_up("target", batch).to(output.scores)
-        wanted = self.distributions(output.scores, targets, batch)
-        log_match = self.log_match(output, batch).masked_fill(wanted == 0, 0)  # no 0 times -inf
-        return self.weights(batch) * -(wanted * log_match).sum(dim=(0, 2))
+        distribution = self.distributions(output.scores, targets, batch)
+        log_match = self.log_match(output, batch)
+        log_match = log_match.masked_fill(distribution == 0, 0)  # no 0 times -inf
+        return self.weights(batch) * -(distribution * log_match).sum(dim=(0, 2))

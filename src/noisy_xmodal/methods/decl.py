@@ -76,17 +76,17 @@ class Decl(Method):
         evidence, counts = torch.stack([scaled, scaled.T]), torch.stack([counts, counts.T])
         return evidence * counts, counts
 
-    def evidential_losses(self, output: Any, batch: PairBatch, believed: Tensor) -> Tensor:
-        """L_edl of both directions, (n_pairs,); `believed` is 1 or 0 for each pair."""
+    def evidential_losses(self, output: Any, batch: PairBatch, belief: Tensor) -> Tensor:
+        """L_edl of both directions, (n_pairs,); `belief` is 1 or 0 for each pair."""
         evidence, counts = self.evidence(output, batch)  # (2, n_pairs, n_pairs)
-        labels = believed.to(evidence).diag()  # (n_pairs, n_pairs)
+        labels = belief.to(evidence).diag()  # (n_pairs, n_pairs)
         alpha = evidence + 1
         strength = (alpha * counts).sum(dim=2, keepdim=True)  # (2, n_pairs, 1)
         share = alpha / strength
         terms = (labels - share) ** 2 + share * (1 - share) / (strength + 1)
         losses = (terms * counts).sum(dim=2)  # (2, n_pairs)
-        misled = _divergence(evidence * (1 - labels) + 1, counts)  # (2, n_pairs)
-        return (losses + self.constants.divergence_weight * misled).sum(dim=0)
+        divergence = _divergence(evidence * (1 - labels) + 1, counts)  # (2, n_pairs)
+        return (losses + self.constants.divergence_weight * divergence).sum(dim=0)
 
     def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
         """The share of a pair in the evidence, and whether it has the most."""
@@ -121,12 +121,12 @@ class Decl(Method):
         hardest = (torch.stack(costs) * masks).topk(k, dim=2).values  # (2, n_pairs, k)
         return hardest.mean(dim=2).sum(dim=0)
 
-    def both_losses(self, output: Any, batch: PairBatch, believed: Tensor) -> Tensor:
+    def both_losses(self, output: Any, batch: PairBatch, belief: Tensor) -> Tensor:
         """L_edl, and L_rdh of believed pairs, (n_pairs,)."""
         # The trainer takes the mean over the pairs, and hinges are to be summed.
-        weight = self.constants.hinge_weight * len(believed)
-        hinges = believed * self.hinges(output, batch)
-        return self.evidential_losses(output, batch, believed) + weight * hinges
+        weight = self.constants.hinge_weight * len(belief)
+        hinges = belief * self.hinges(output, batch)
+        return self.evidential_losses(output, batch, belief) + weight * hinges
 
     def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
         """The loss with every pair believed, (n_pairs,)."""

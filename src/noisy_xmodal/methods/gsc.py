@@ -82,13 +82,13 @@ class Gsc(Method):
     def targets(self) -> np.ndarray:
         """The smaller belief in each pair, (1, n_pairs)."""
         state = self.engine.pair_state
-        judged = divide(1 - state["structure"][0], seed=self.args.seed).clean_probability
-        seen = {"structure_belief": judged[None], "match_belief": state["prediction"]}
+        posterior = divide(1 - state["structure"][0], seed=self.args.seed).clean_probability
+        latest = {"structure_belief": posterior[None], "match_belief": state["prediction"]}
         novelty = self.constants.novelty
-        for name, values in seen.items():
+        for name, values in latest.items():
             last = state[name] if name in state else np.ones(state.shape)
             state[name] = novelty * values + (1 - novelty) * last
-        return np.minimum(*(state[name] for name in seen))
+        return np.minimum(*(state[name] for name in latest))
 
     def beliefs(self, output: Any, batch: PairBatch) -> Tensor:
         """y, (n_pairs,)."""

@@ -18,7 +18,7 @@ least cost, and the plan is what their similarities aim at.
 | epsilon | constants.entropy     | weight of the entropy                                         |
 | pi      | partial_transport     | plan of least cost with uniform marginals; a pair keeps its   |
 |         |                       | own text in no plan                                           |
-| T       | wanted                | pi divided by the sums of its rows, and of its columns        |
+| T       | target                | pi divided by the sums of its rows, and of its columns        |
 | L_n     | rematching            | [KL(T, P) + KL(P, T)] / 2 of noisy images, and of noisy texts |
 | L_w     | warm_up_loss          | [CE + reverse CE] / 2 against the identity plus 1e-7          |
 
@@ -123,9 +123,9 @@ class L2rm(Method):
         if len(noisy) < 2:
             return losses
         negatives = batch.negatives[noisy][:, noisy]  # (n_noisy, n_noisy)
-        rematched = self.rematching(output.scores[noisy][:, noisy], negatives)
+        noisy_losses = self.rematching(output.scores[noisy][:, noisy], negatives)
         weight = self.constants.rematch_weight / len(noisy)
-        return losses.index_add(0, noisy, weight * rematched.to(losses))
+        return losses.index_add(0, noisy, weight * noisy_losses.to(losses))
 
     def rematching(self, scores: Tensor, negatives: Tensor) -> Tensor:
         """L_n, (n_noisy,), for the scores and negatives of noisy pairs, (n_noisy, n_noisy)."""
@@ -134,13 +134,13 @@ class L2rm(Method):
         plan = plan.to(scores).clamp(min=_PLAN_FLOOR)
         own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         counts = torch.stack([negatives | own, negatives.T | own])  # (2, n_noisy, n_noisy)
-        wanted = torch.stack([plan, plan.T]) * counts
-        wanted = wanted / wanted.sum(dim=2, keepdim=True)
+        target = torch.stack([plan, plan.T]) * counts
+        target = target / target.sum(dim=2, keepdim=True)
         log_match = self.log_match(scores, negatives).masked_fill(~counts, 0)
-        log_wanted = wanted.masked_fill(~counts, 1).log()
+        log_target = target.masked_fill(~counts, 1).log()
         match = log_match.exp() * counts
         # KL(T, P) + KL(P, T) is the sum of (T - P) (log T - log P).
-        return 0.5 * ((wanted - match) * (log_wanted - log_match)).sum(dim=(0, 2))
+        return 0.5 * ((target - match) * (log_target - log_match)).sum(dim=(0, 2))
 
 
 @torch.no_grad()

@@ -113,7 +113,7 @@ class Sps(PeerMethod):
         noisy = (~is_clean).nonzero().flatten()
         if progress < self.constants.noisy_start or len(noisy) < 2 or not is_strict.any():
             return losses
-        return losses.index_add(0, noisy, self.borrowed(output, batch, noisy, is_strict))
+        return losses.index_add(0, noisy, self.proxy_losses(output, batch, noisy, is_strict))
 
     def stability(self, output: Any, is_strict: Tensor) -> Tensor:
         """L_c, (n_pairs,); 0 for pairs that are not strictly clean."""
@@ -124,7 +124,9 @@ class Sps(PeerMethod):
         means = ((across + within) @ strict) / strict.sum().clamp(min=1)  # (n_pairs,)
         return self.constants.stability_weight * strict * means
 
-    def borrowed(self, output: Any, batch: PairBatch, noisy: Tensor, is_strict: Tensor) -> Tensor:
+    def proxy_losses(
+        self, output: Any, batch: PairBatch, noisy: Tensor, is_strict: Tensor
+    ) -> Tensor:
         """y CE of noisy images with the texts of their proxies, (n_noisy,).
 
         Args:
