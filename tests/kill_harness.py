@@ -234,7 +234,7 @@ def state_of(out: Path) -> dict[str, Any]:
             found[name].append(Path(state["best_model_checkpoint"]).name)
         elif path.name == "results.json":
             facts = json.loads(path.read_text())
-            own = ("train_seconds", "resumed_at", "machine", "command")
+            own = ("train_seconds", "resumed_at", "machine", "cost", "command")
             found[name] = {key: value for key, value in facts.items() if key not in own}
         elif path.suffix == ".json" and path.name not in ("training_args.json", "manifest.json"):
             found[name] = json.loads(path.read_text())

@@ -22,8 +22,9 @@ from noisy_xmodal.arguments.matching import (
     BACKBONE_LEARNING_RATE,
     FROZEN_LEARNING_RATE,
 )
+from noisy_xmodal.arguments.model_names import HUB_NAMES
 from noisy_xmodal.models.two_towers import two_tower_path
-from noisy_xmodal.modules.pretrained import HUB_NAMES, encoder_path
+from noisy_xmodal.modules.pretrained import encoder_path
 from noisy_xmodal.training.run import run_script
 from tiny_backbones import SIZES, VISION, picture_dataset, save_backbone, save_encoders
 from toy_pairs import toy_pairs

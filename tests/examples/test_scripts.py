@@ -129,6 +129,7 @@ def test_what_was_trained_is_published(world):
         *("config.json", "model.safetensors", "processor_config.json", "tokenizer.json"),
         *("tokenizer_config.json", "noisy_xmodal_shim.py", "README.md", "results.json"),
         *("divisions/divisions.json", "divisions/refurbishments.json"),
+        *("divisions/targets.json", "divisions/targets.png"),
     }
     for name in published:
         assert (root / "hub" / name).read_bytes() == (root / "ncr" / name).read_bytes()

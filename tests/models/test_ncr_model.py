@@ -209,7 +209,7 @@ def test_a_peers_config_is_the_shape_alone(variant, tiny_config):
         ({"clean_threshold": 1.5}, r"`clean_threshold` must be in \[0, 1\], found 1.5"),
         ({"anchor_share": 0}, r"`anchor_share` must be in \(0, 1\], found 0"),
         ({"anchor_share": 1.1}, r"`anchor_share` must be in \(0, 1\], found 1.1"),
-        ({"objective": "hinge"}, r"(?s)'objective'.*'triplet', 'mean_triplet', 'infonce'.*hinge"),
+        ({"objective": "hinge"}, r"(?s)'objective'.*'sum_triplet', 'infonce'.*hinge"),
         ({"soft_margin": "cubic"}, r"(?s)'soft_margin'.*'exponential', 'linear', 'sine'.*cubic"),
         ({"rectification": "step"}, r"(?s)'rectification'.*'epoch', 'batch'.*step"),
         ({"hidden_size": 0}, "`hidden_size` must be at least 1, found 0"),

@@ -16,18 +16,13 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..arguments.model_names import HUB_NAMES, PACKAGED_NAMES
 from ..files import read_json, write_text
-from ..modules.pretrained import HUB_NAMES
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
 
 TEMPLATE = "model_card_template.md"
-#: Where the weights of packages are on the Hub; see `modules.pretrained`, which imports torch.
-_HUB_NAMES = {
-    **HUB_NAMES,
-    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
-    "imagenet": "timm/tf_efficientnet_lite0.in1k",
-}
+_ON_THE_HUB = HUB_NAMES | PACKAGED_NAMES
 
 
 @dataclass(frozen=True)
@@ -177,7 +172,7 @@ def render_model_card(
     terms = _embedded(results)
     license_name = terms.license if terms else results.get("data_license")
     bases = [results["arguments"].get(option) for option in _PRETRAINED]
-    bases = list(dict.fromkeys(_HUB_NAMES.get(base, base) for base in bases if base))
+    bases = list(dict.fromkeys(_ON_THE_HUB.get(base, base) for base in bases if base))
     data = ModelCardData(
         model_name=name,
         library_name="transformers",

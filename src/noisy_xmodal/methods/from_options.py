@@ -302,6 +302,8 @@ def append_read_boxes(dataset: Any, model: Any, choice: Choice) -> None:
     Raises:
         DatasetError: If boxes were asked for and are missing, or do not match the regions.
     """
+    if model.region_layers is None:  # a backbone has layers of its own
+        return
     columns = dataset["train"].column_names
     if REGIONS not in columns and "region_layers" not in choice.typed:
         model.region_layers = 0

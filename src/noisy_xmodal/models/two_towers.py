@@ -17,9 +17,10 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from ..arguments.model_names import HUB_NAMES
 from ..entry.errors import load_part
 from ..files import read_json
-from ..modules.pretrained import HUB_NAMES, load_tokenizer
+from ..modules.pretrained import load_tokenizer
 from ..modules.tower_outputs import NotTwoTowersError, inverse_temperature
 from .matching.modeling_matching import MatchingModel
 from .matching.processing_matching import MatchingProcessor

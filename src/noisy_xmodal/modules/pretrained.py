@@ -27,16 +27,12 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
+from ..arguments.model_names import HUB_NAMES
 from ..entry.errors import ModelFilesError, load_part
 from ..files import atomic_write
 from .efficientnet_lite import has_efficientnet_lite, load_efficientnet_lite
 
 MINILM, IMAGENET = "minilm", "imagenet"
-#: Short names of models of the Hub.
-HUB_NAMES = {
-    "clip-vit-b32": "openai/clip-vit-base-patch32",
-    "clip-vit-l14": "openai/clip-vit-large-patch14",
-}
 
 _MINILM_PACKAGE = "all_minilm_l6_v2"
 #: SHA-256 of the files of MiniLM that matter; they are the official ones.

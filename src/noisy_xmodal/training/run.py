@@ -91,7 +91,7 @@ def train_and_evaluate(
     seconds = time.perf_counter() - started
     with explain_failures(args.output_dir):
         metrics = _evaluate(trainer, splits)
-        cost = _cost(trainer, splits) if args.should_save else None
+        cost = _cost(trainer, splits) if splits and args.should_save else None
     epochs = round(float(trainer.state.epoch or 0), 4)
     options = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
     return {
