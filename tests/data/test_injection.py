@@ -214,13 +214,11 @@ def test_another_process_draws_the_same() -> None:
         f"{inject_noise(own_pairs(), name, object_column='things')['captions'][:]}\n"
         for name in ("cmp_40", "cmp_image_40", "part_40")
     )
-    for hash_seed in ("1", "2"):
-        process = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ
-            | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent)},
-        )
-        assert process.stdout == expected
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert process.stdout == expected

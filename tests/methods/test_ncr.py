@@ -86,7 +86,6 @@ def test_every_objective_and_rectification_trains(tmp_path):
     for index, method in enumerate(
         [
             {"objective": "triplet"},
-            {"objective": "triplet", "similarity": "sgr", "normalize_tokens": True},
             {"objective": "mean_triplet", "soft_margin": "sine"},
             {"objective": "soft_infonce"},
             {"rectification": "batch"},

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
+from noisy_xmodal.training import memory
 from noisy_xmodal.training.memory import CHOICES, keep_freed_memory
 
 PROGRAM = """
-import ctypes, resource, sys
-from noisy_xmodal.training.memory import keep_freed_memory
+import ctypes, resource, runpy, sys
+keep_freed_memory = runpy.run_path(sys.argv[2])["keep_freed_memory"]  # without torch
 print(keep_freed_memory() if sys.argv[1] == "keep" else None)
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -29,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def page_faults(choice: str) -> tuple[str, int]:
     free = {k: v for k, v in os.environ.items() if k not in CHOICES and not k.startswith("MALLOC_")}
-    command = [sys.executable, "-c", PROGRAM, choice]
+    command = [sys.executable, "-c", PROGRAM, choice, memory.__file__]
     said, faults = subprocess.run(
         command, env=free, capture_output=True, text=True, check=True
     ).stdout.split()
