@@ -17,7 +17,10 @@ from noisy_xmodal.losses import (
     soft_info_nce_loss,
     sum_triplet_loss,
 )
+from noisy_xmodal.methods.bicro import Bicro
+from noisy_xmodal.methods.l2rm import L2rm
 from noisy_xmodal.methods.objectives import OBJECTIVES, bend
+from noisy_xmodal.methods.plain import Plain
 
 MARGIN, CURVE = 0.3, 6.0
 IMAGE_ROW = torch.tensor([0, 0, 1, 2, 3, 3])
@@ -196,3 +199,12 @@ def test_only_a_margin_is_a_ceiling_of_predictions():
 
 def test_the_config_offers_exactly_the_recipes():
     assert set(get_args(NcrConfig.__annotations__["objective"])) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("method", [Plain, Bicro, L2rm])
+def test_a_margin_that_no_loss_reads_is_refused(method):
+    config = SimpleNamespace(method_options={"objective": "infonce", "margin": 0.3})
+    with pytest.raises(ValueError, match="only the triplet objectives have a margin"):
+        method().read_constants(config)
+    config.method_options["objective"] = "triplet"
+    assert method().read_constants(config).margin == 0.3

@@ -58,10 +58,8 @@ def info_nce_loss(logits: Tensor, negatives: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: If a shape does not fit.
     """
-    mask = legitimate_negatives(logits, negatives)  # (b, b)
-    image_terms = _log_softmax(logits, mask, dim=1).diagonal()  # (b,)
-    text_terms = _log_softmax(logits, mask, dim=0).diagonal()  # (b,)
-    return -0.5 * (image_terms + text_terms)
+    terms = log_match_probabilities(logits, negatives).diagonal(dim1=1, dim2=2)  # (2, b)
+    return -terms.mean(dim=0)
 
 
 def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None = None) -> Tensor:

@@ -45,7 +45,7 @@ from torch import Tensor
 from ..noise import BetaMixture, Division, divide
 from ..training import Constant, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import objective_named
+from .objectives import MARGIN, objective_named
 from .peers import PeerMethod
 from .vectors import pair_vectors
 
@@ -65,7 +65,7 @@ class Bicro(PeerMethod):
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
         "objective": Constant("triplet"),
-        "margin": Constant(0.2, 1e-6, 1e6),
+        "margin": MARGIN,
         "curve": Constant(10.0, 1e-6, 1e6),
         "warmup_share": Constant(0.3, 1e-3, 1),
         "anchor_share": Constant(0.1, 1e-3, 1),

@@ -50,7 +50,7 @@ from ..losses import log_match_probabilities
 from ..noise import BetaMixture, Division, divide
 from ..training import Constant, Method, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import objective_named
+from .objectives import MARGIN, objective_named
 
 _WARM_FLOOR = 1e-7  # added to the identity, whose logarithm the reverse cross-entropy takes
 _PLAN_FLOOR = 1e-10  # least entry of a plan, whose logarithm the divergence takes
@@ -70,7 +70,7 @@ class L2rm(Method):
     is_dividing = True
     options: ClassVar[Mapping[str, Constant]] = {
         "objective": Constant("triplet"),
-        "margin": Constant(0.2, 1e-6, 1e6),
+        "margin": MARGIN,
         "temperature": Constant(0.05, 1e-3, 10),
         "mass": Constant(0.1, 1e-3, 1 - 1e-3),
         "entropy": Constant(0.01, 1e-4, 10),

@@ -19,6 +19,8 @@ from ..losses import (
     soft_info_nce_loss,
     sum_triplet_loss,
 )
+from ..options import Rule
+from ..training import Constant
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,17 @@ def bend(targets: Tensor, margin: float, soft_margin: str, curve: float) -> Tens
     options = {"curve": curve} if soft_margin == "exponential" else {}
     return function(targets, margin, **options)
 
+
+#: The constant of the methods that have an objective and a margin.
+MARGIN = Constant(
+    0.2,
+    1e-6,
+    1e6,
+    Rule(
+        lambda options: options.objective not in ("infonce", "soft_infonce"),
+        "only the triplet objectives have a margin. Leave it out.",
+    ),
+)
 
 #: Objectives by the name that a config uses.
 OBJECTIVES: dict[str, type[Objective]] = {

@@ -31,7 +31,7 @@ from ..data.digests import Digests, array_digests
 from ..options import Rule, never_read
 from ..training import Constant, Method, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import OBJECTIVES
+from .objectives import MARGIN, OBJECTIVES
 
 #: Those whose targets do not spread.
 _OBJECTIVES = ("triplet", "mean_triplet", "sum_triplet", "infonce")
@@ -49,15 +49,7 @@ class Plain(Method):
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
         "objective": Constant("triplet"),
-        "margin": Constant(
-            0.2,
-            1e-6,
-            1e6,
-            Rule(
-                lambda options: options.objective != "infonce",
-                "only the triplet objectives have a margin. Leave it out.",
-            ),
-        ),
+        "margin": MARGIN,
     }
     argument_rules: ClassVar[Mapping[str, Rule]] = {
         "robust": never_read(

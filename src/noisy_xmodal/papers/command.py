@@ -1,7 +1,8 @@
 """The work of `examples/paper.py`: run what is missing of a table, then write it."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def plan_of(options: PaperOptions, further: Sequence[str] = ()) -> Plan:
         None if options.configs is None else tuple(options.configs),
         options_by_script(further),
         methods_of_scripts(),
-        _remembered(config_names),
+        cache(config_names),
     )
 
 
@@ -163,7 +164,7 @@ def run_table(options: PaperOptions, further: Sequence[str], scripts: Path) -> P
     cells = chosen_cells(plan, options.cells)
     for line in _left_out(plan):
         print(line)
-    runner = Runner(cells, scripts, options.workers, _told)
+    runner = Runner(cells, scripts, options.workers, partial(print, flush=True))
     runner.run()
     found = entries(plan, runner.failures)
     path = write_table(plan, found, runner.failures)
@@ -186,12 +187,3 @@ def _left_out(plan: Plan) -> list[str]:
         for row in plan.rows
         if (reason := plan.lacks(row, data)) is not None
     ]
-
-
-def _told(line: str) -> None:
-    print(line, flush=True)
-
-
-def _remembered(find: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
-    known: dict[str, list[str]] = {}
-    return lambda name: known[name] if name in known else known.setdefault(name, find(name))
