@@ -14,7 +14,11 @@ class Recorder:
     """A processor that keeps what it was called with."""
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> dict[str, Any]:
-        self.images, self.text, self.kwargs = images, text, kwargs
+        self.kwargs = kwargs
+        if text is None:
+            self.images = images
+            return {"regions": torch.ones(len(images), 3)}
+        self.text = text
         return {"input_ids": torch.ones(len(text), 2)}
 
 
@@ -24,7 +28,7 @@ def test_collates_regions(regions_dataset: datasets.Dataset) -> None:
     assert [image.shape for image in processor.images] == [(4, 4), (1, 4)]
     assert processor.text == ["pair 6", "pair 1"]
     assert processor.kwargs == {"return_tensors": "pt"}
-    assert set(batch) == {"input_ids", "pair_id", "image_row"}
+    assert set(batch) == {"input_ids", "regions", "pair_id", "image_row"}
     assert batch["pair_id"].tolist() == [6, 1]
     assert batch["image_row"].tolist() == [3, 0]
     assert batch["pair_id"].dtype == batch["image_row"].dtype == torch.int64

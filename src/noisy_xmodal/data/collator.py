@@ -1,11 +1,12 @@
 """Collators: from items of a dataset to the tensors of a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from ..modules.kept_tokens import KeptTokens
 from .columns import CAPTION, IMAGE, IMAGE_ROW, PAIR_ID, PARTNER, PEER, REGIONS
 
 ID_COLUMNS = (PAIR_ID, IMAGE_ROW, PEER, PARTNER)
@@ -16,11 +17,16 @@ class PairCollator:
     """Collates the items of a `PairDataset`.
 
     Attributes:
-        processor: Called as `processor(images=..., text=..., return_tensors="pt")` with a list of
-            pictures, or of (n_regions, dim) arrays, and a list of captions, which it pads.
+        processor: Called with `return_tensors="pt"` and a list of captions, `text`, which it pads;
+            and with a list of pictures, or of (n_regions, dim) arrays, `images`.
+        tokens: Tokenizes the captions by the processor, each of them once.
     """
 
     processor: Callable[..., Mapping[str, Any]]
+    tokens: KeptTokens = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = KeptTokens(self.processor)
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collates `items`.
@@ -34,13 +40,13 @@ class PairCollator:
         """
         if not items:
             raise ValueError("PairCollator got no items: a batch has at least one pair.")
-        inputs = {"text": [item[CAPTION] for item in items], "return_tensors": "pt"}
+        batch: dict[str, Any] = dict(self.tokens([item[CAPTION] for item in items]))
         visual = next((name for name in (REGIONS, IMAGE) if name in items[0]), None)
         if visual is not None:
-            batch = dict(self.processor(images=[item[visual] for item in items], **inputs))
+            visuals = [item[visual] for item in items]
+            batch |= dict(self.processor(images=visuals, return_tensors="pt"))
         else:
             names = [name for name in items[0] if name not in (CAPTION, *ID_COLUMNS)]
-            batch = dict(self.processor(**inputs))
             batch |= {name: torch.stack([item[name] for item in items]) for name in names}
         for name in ID_COLUMNS:
             if name in items[0]:
