@@ -129,16 +129,6 @@ def test_rates_follow_the_schedule_and_are_logged_and_a_resumed_run_has_them(tmp
         other.train(True)
 
 
-def test_a_restart_begins_with_the_first_rates(tmp_path):
-    options = {"encoder_learning_rate": 1e-3, "lr_scheduler_type": "linear", "learning_rate": 1e-2}
-    trainer = make_trainer(tmp_path, **options)
-    trainer.first_weights = {n: w.clone() for n, w in trainer.model.state_dict().items()}
-    trainer.train()
-    assert trainer.optimizer.param_groups[-1]["lr"] < 1e-3
-    trainer.restart()
-    assert [group["lr"] for group in trainer.optimizer.param_groups] == [1e-2, 1e-3]
-
-
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

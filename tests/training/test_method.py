@@ -1,4 +1,4 @@
-"""The hooks of a method: matrix targets, partners, restarts, the whole output, tracked parts."""
+"""The hooks of a method: matrix targets, partners, stages, the whole output, tracked parts."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -138,50 +138,61 @@ def test_partners_are_saved_and_a_resumed_run_ends_the_same(tmp_path):
         np.testing.assert_array_equal(value, weights(again)[name], err_msg=name)
 
 
-class Restart(Contrast):
-    """Keeps a number for each pair, and begins anew with the weights in the third epoch."""
+class Stages(Contrast):
+    """Keeps a number for each pair, and begins a second stage with the third epoch."""
 
-    is_restarting = True
+    is_dividing = True
 
-    def begin_epoch(self, epoch: int, resumed: bool) -> None:
-        if epoch == 2 and not resumed:
-            self.engine.pair_state["belief"] = np.full(self.engine.pair_state.shape, 0.25)
-            self.engine.restart()
+    def stages(self) -> tuple[int, ...]:
+        return (0, 2)
+
+    def divides_at(self, epoch: int) -> bool:
+        return epoch == 2
+
+    def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
+        return {"loss": super().loss(output, batch)}
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
-        known = "belief" in self.engine.pair_state
+        known = "clean_probability" in self.engine.pair_state
         losses = super().loss(output, batch)
-        return self.look_up("belief", batch) * losses if known else losses
+        return self.look_up("clean_probability", batch) * losses if known else losses
 
 
-def test_a_restart_gives_first_weights_and_keeps_the_pair_state(tmp_path):
-    trainer = trainer_of(tmp_path / "whole", Restart(), lr_scheduler_type="linear")
+def test_a_stage_begins_with_first_weights_and_what_the_last_one_divided(tmp_path):
+    options = {"lr_scheduler_type": "linear", "num_train_epochs": 4}
+    trainer = trainer_of(tmp_path / "whole", Stages(), **options)
     first = weights(trainer)
     seen: dict[str, Any] = {}
     restart = trainer.restart
 
     def observed() -> None:
+        seen["before"] = weights(trainer)
         restart()
         seen["weights"] = weights(trainer)
         seen["state"] = len(trainer.optimizer.state)
         seen["rate"] = trainer.lr_scheduler.get_last_lr()[0]
+        seen["losses"] = trainer.pair_state["loss"]
 
     trainer.restart = observed
     trainer.train()
+    last = weights(trainer)
     assert seen["state"] == 0
     assert seen["rate"] == pytest.approx(trainer.args.learning_rate)
     for name, value in seen["weights"].items():
         np.testing.assert_array_equal(value, first[name])
-    assert (trainer.pair_state["belief"] == 0.25).all()
-    again = trainer_of(tmp_path / "whole", Restart(), lr_scheduler_type="linear")
-    again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
-    for name, value in weights(trainer).items():
-        np.testing.assert_array_equal(value, weights(again)[name], err_msg=name)
+    assert any((value != first[name]).any() for name, value in seen["before"].items())
+    trainer.model.load_state_dict({n: torch.from_numpy(w) for n, w in seen["before"].items()})
+    np.testing.assert_allclose(trainer.loss_pass()["loss"], seen["losses"], rtol=1e-5)
+    for checkpoint in (3, 6, 9):  # an epoch has three steps
+        again = trainer_of(tmp_path / "whole", Stages(), **options)
+        again.train(resume_from_checkpoint=str(tmp_path / f"whole/checkpoint-{checkpoint}"))
+        for name, value in last.items():
+            np.testing.assert_array_equal(value, weights(again)[name], err_msg=name)
 
 
 def test_other_first_weights_are_not_resumed_with(tmp_path):
-    trainer_of(tmp_path, Restart()).train()
-    other = trainer_of(tmp_path, Restart())
+    trainer_of(tmp_path, Stages()).train()
+    other = trainer_of(tmp_path, Stages())
     other.first_weights = {name: value + 1 for name, value in other.first_weights.items()}
     with pytest.raises(ValueError, match="first weights"):
         other.train(resume_from_checkpoint=True)

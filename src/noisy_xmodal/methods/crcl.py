@@ -58,7 +58,6 @@ class Crcl(Method):
   year      = {2023}
 }"""
     task = PairTask
-    is_restarting = True
     options: ClassVar[Mapping[str, Constant]] = {
         "temperature": Constant(0.05, 1e-3, 10),
         "push_weight": Constant(5.0, 0, 1e3),
@@ -89,10 +88,10 @@ class Crcl(Method):
         run = min(epoch // self.constants.run_epochs, self.constants.n_restarts)
         return epoch - run * self.constants.run_epochs
 
-    def begin_epoch(self, epoch: int, resumed: bool) -> None:
-        """Restart the weights as a further run begins."""
-        if self.args.robust and epoch > 0 and self.epoch_of_run(epoch) == 0 and not resumed:
-            self.engine.restart()
+    def stages(self) -> tuple[int, ...]:
+        """The first epoch of each run."""
+        n_restarts = self.constants.n_restarts if self.args.robust else 0
+        return tuple(run * self.constants.run_epochs for run in range(n_restarts + 1))
 
     # Beliefs
 

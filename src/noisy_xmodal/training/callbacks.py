@@ -1,4 +1,4 @@
-"""What happens as an epoch begins: its order, the loss pass, the division, the targets."""
+"""What happens as an epoch begins: order, loss pass, division, targets, and a new stage."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,6 +103,17 @@ class RefurbishmentCallback(RobustCallback):
         oracle = trainer.oracle()
         is_noisy = None if oracle is None else oracle[judged_noisy]
         report_targets(Path(args.output_dir) / "divisions", values, is_noisy)
+
+
+class StageCallback(RobustCallback):
+    """Begins a stage with the first weights, after the pass and the division."""
+
+    def on_epoch_begin(
+        self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Restart where a further stage begins, unless the epoch is resumed in the middle."""
+        if is_between_epochs(state) and epoch_of(state) in self.trainer.method.stages()[1:]:
+            self.trainer.restart()
 
 
 class ReportCallback(TrainerCallback):

@@ -5,7 +5,8 @@ A method says how a model learns from pairs that may be wrong; the model itself 
 
 | question       | when                                     | answer                            |
 |----------------|------------------------------------------|-----------------------------------|
-| `begin_epoch`  | as an epoch begins                       | may exchange partners, or restart |
+| `stages`       | as training begins                       | epochs that begin anew            |
+| `begin_epoch`  | as an epoch begins                       | may exchange partners             |
 | `passes_at`    | as an epoch begins                       | whether to pass over all pairs    |
 | `loss_pass`    | in that pass, for a chunk in eval mode   | what to keep of each pair         |
 | `divides_at`   | after the pass                           | whether to divide the pairs       |
@@ -83,17 +84,14 @@ class Engine(Protocol):
     def judge(self, network: int, batch: Any) -> Any:
         """What a network makes of a batch in eval mode, without gradients."""
 
-    def outputs(self, batch_size: int) -> Any:
-        """What the model makes of all training pairs in order, batch by batch, in eval mode."""
+    def outputs(self, batch_size: int, network: int = 0) -> Any:
+        """What a network makes of all training pairs in order, batch by batch, in eval mode."""
 
     def draws(self, pair_id: Tensor) -> torch.Generator | None:
         """A generator that is the same on all processes that share a batch; None for torch's."""
 
     def track(self, name: str, losses: Tensor) -> None:
         """Add the mean of a part of the loss to the log."""
-
-    def restart(self) -> None:
-        """Give the model its first weights, and optimizer and schedule their first state."""
 
     def report_division(
         self, losses: np.ndarray, divisions: Sequence[Division], epoch: int, plot: bool
@@ -143,8 +141,6 @@ class Method:
     is_dividing: ClassVar[bool] = False
     #: Whether the scripts drop the pairs that the oracle marks as wrong: an upper mark.
     drops_noisy_pairs: ClassVar[bool] = False
-    #: Whether `begin_epoch` restarts the weights.
-    is_restarting: ClassVar[bool] = False
 
     engine: Engine
     config: Any
@@ -228,6 +224,15 @@ class Method:
     def identity(self) -> dict[str, Digests]:
         """Digests of what else decides the training, by "pair: property"; see `data.digests`."""
         return {}
+
+    def stages(self) -> tuple[int, ...]:
+        """First epochs of the stages of a training, from 0.
+
+        A stage begins with the first weights, an optimizer in its first state, and a learning rate
+        schedule of its own. The pair state stays. The pass and the division of that epoch come
+        before, so they are made by the weights of the stage that ends.
+        """
+        return (0,)
 
     # As an epoch begins
 

@@ -17,13 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
-from transformers.optimization import get_wsd_schedule
 
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
 from .arguments import RobustTrainingArguments
 from .averaging import AveragingTrainer
-from .callbacks import DivisionCallback, EpochCallback, RefurbishmentCallback, ReportCallback
+from .callbacks import (
+    DivisionCallback,
+    EpochCallback,
+    RefurbishmentCallback,
+    ReportCallback,
+    StageCallback,
+)
 from .encoders import check_encoder_arguments, encoder_rates, parameter_groups, rate_option
 from .epochs import epoch_of
 from .identity import RunIdentity, config_differences, identity_of_run, option_differences
@@ -33,6 +38,7 @@ from .method import Method
 from .pair_state import PairState
 from .reports import report_divisions
 from .samplers import PeerBatchSampler
+from .schedules import create_schedule
 
 
 class RobustTrainer(AveragingTrainer):
@@ -76,7 +82,7 @@ class RobustTrainer(AveragingTrainer):
         self._tracked: dict[str, list[Tensor]] = {}
         self._encoder_rates: dict[str, float] = {}
         self.first_weights: dict[str, Tensor] = {}
-        if method.is_restarting:
+        if len(method.stages()) > 1:
             weights = model.state_dict().items()
             self.first_weights = {name: part.detach().cpu().clone() for name, part in weights}
         super().__init__(
@@ -110,8 +116,8 @@ class RobustTrainer(AveragingTrainer):
         if args.disable_tqdm:
             self.remove_callback(PrinterCallback)
             self.add_callback(ReportCallback())
-        own = [EpochCallback(self), DivisionCallback(self), RefurbishmentCallback(self)]
-        for callback in [*own, *method.callbacks(), *callbacks]:
+        own = [EpochCallback, DivisionCallback, RefurbishmentCallback, StageCallback]
+        for callback in [*(kind(self) for kind in own), *method.callbacks(), *callbacks]:
             self.add_callback(callback)
         method.check_data(self.batch_sampler.smallest // self.args.world_size)
         self.task.fit(pairs)
@@ -238,9 +244,9 @@ class RobustTrainer(AveragingTrainer):
         return output
 
     @torch.no_grad()
-    def outputs(self, batch_size: int) -> Iterator[Any]:
-        """What the first network makes of all training pairs in order, in eval mode."""
-        model = self.networks()[0]
+    def outputs(self, batch_size: int, network: int = 0) -> Iterator[Any]:
+        """What a network makes of all training pairs in order, in eval mode."""
+        model = self.networks()[network]
         was_training = model.training
         model.eval()
         n_pairs = len(self.train_dataset)
@@ -282,17 +288,14 @@ class RobustTrainer(AveragingTrainer):
         super().log(logs, *args, **kwargs)
 
     def restart(self) -> None:
-        """Give the model its first weights, and optimizer and schedule their first state.
+        """Give the model its first weights, and the optimizer its first state.
 
-        The pair state stays.
+        The pair state stays. The schedule knows the stages.
         """
         model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(self.first_weights)
         optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         optimizer.state.clear()
-        schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
-        schedule.last_epoch = -1
-        schedule.step()
         if self.averages is not None:
             self.start_average()
 
@@ -380,19 +383,17 @@ class RobustTrainer(AveragingTrainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> Any:
-        """Create the schedule: a step where `lr_decay_epoch` is set, else one of transformers."""
-        args = self.args
-        if args.lr_decay_epoch and self.lr_scheduler is None:
-            n_steps = math.ceil(len(self.batch_sampler) / args.gradient_accumulation_steps)
-            self.lr_scheduler: Any = get_wsd_schedule(
+        """Create the schedule, which begins anew with each stage of the method."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler: Any = create_schedule(
+                self.args,
                 optimizer or self.optimizer,
-                num_warmup_steps=0,
-                num_stable_steps=args.lr_decay_epoch * n_steps,
-                num_decay_steps=0,
-                min_lr_ratio=0.1,
+                num_training_steps,
+                math.ceil(len(self.batch_sampler) / self.args.gradient_accumulation_steps),
+                self.method.stages(),
             )
             self._created_lr_scheduler = True  # so that another training creates its own
-        return super().create_scheduler(num_training_steps, optimizer)
+        return self.lr_scheduler
 
     def _get_learning_rate(self) -> float:
         """The learning rate of a step, asked for before the schedule moves on."""
