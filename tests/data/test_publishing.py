@@ -1,13 +1,11 @@
 """From raw files to the Hub and back: in fresh processes, by the real clients, without our code."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from loopback_hub import LoopbackHub
 
@@ -55,53 +53,35 @@ def write_raw(folder: Path) -> np.ndarray:
     return features
 
 
-@pytest.mark.parametrize("where", ["hub", "folder"])
-def test_a_config_opens_without_our_package(tmp_path: Path, where: str) -> None:
+def test_configs_open_without_our_package_and_a_second_push_replaces_them(tmp_path: Path) -> None:
     features = write_raw(tmp_path / "raw")
-    out = tmp_path / "out"
-    command = [
-        *(REPOSITORY / "dataset_scripts" / "precomp.py", "--data_dir", tmp_path / "raw"),
-        *("--out", out, "--configs", "clean", "cmp_40", "cmp_image_20"),
-        *(("--push_to_hub", NAME) if where == "hub" else ()),
-    ]
+    script, out = REPOSITORY / "dataset_scripts" / "precomp.py", tmp_path / "out"
     with LoopbackHub() as hub:
         environment = hub.environment(tmp_path / "home")
-        if where != "hub":
-            environment |= {"HF_HUB_OFFLINE": "1"}
-        run(command, environment)
-        name = NAME if where == "hub" else str(out)
-        found = json.loads(run(["-c", READ, name, "cmp_40"], environment).splitlines()[-1])
-        assert not hub.problems
-    train, test = found["rows"]["train"], found["rows"]["test"]
-    assert [row["image_id"] for row in train] == [f"train-{i}" for i in range(20)]
-    np.testing.assert_array_equal([row["regions"] for row in train], features.astype(float))
-    wrong = [[text.split()[1] != str(i) for text in row["captions"]] for i, row in enumerate(train)]
-    assert wrong == [row["is_noisy"] for row in train]
-    assert sum(map(sum, wrong)) == 40
-    assert [row["captions"][2] for row in test] == [f"test {i} 2" for i in range(4)]
-    for known in ("clean", "cmp_40", "cmp_image_20"):
-        assert known in found["unknown"]
-    protocol = json.loads(found["info"].splitlines()[-1].partition(": ")[2])
-    assert (protocol["ratio"], protocol["n_wrong"], protocol["seed"]) == (0.4, 40, 0)
-    if where == "hub":
-        assert os.listdir(out)  # the folder stays
-
-
-def test_a_second_push_leaves_no_old_shards(tmp_path: Path) -> None:
-    write_raw(tmp_path / "raw")
-    script = REPOSITORY / "dataset_scripts" / "precomp.py"
-    with LoopbackHub() as hub:
-        environment = hub.environment(tmp_path / "home")
-        for configs in (("clean", "cmp_20"), ("clean", "cmp_40")):
-            options = ("--data_dir", tmp_path / "raw", "--out", tmp_path / configs[1])
-            run(
-                [script, *options, "--configs", *configs, "--push_to_hub", NAME],
-                environment,
-            )
+        command = [script, "--data_dir", tmp_path / "raw", "--push_to_hub", NAME, "--configs"]
+        run([*command, "clean", "cmp_40", "cmp_image_20", "--out", out], environment)
+        pushed = json.loads(run(["-c", READ, NAME, "cmp_40"], environment).splitlines()[-1])
+        run([*command, "clean", "cmp_40", "--out", tmp_path / "second"], environment)
         files = hub.files(NAME, "dataset")
         assert not hub.problems
-    assert not [name for name in files if name.startswith("cmp_20/")]
+    assert not [name for name in files if name.startswith("cmp_image_20/")], "old shards are gone"
     assert [name for name in files if name.startswith("cmp_40/")]
+    offline = environment | {"HF_HUB_OFFLINE": "1"}
+    stored = json.loads(run(["-c", READ, str(out), "cmp_40"], offline).splitlines()[-1])
+    for found in (pushed, stored):
+        train, test = found["rows"]["train"], found["rows"]["test"]
+        assert [row["image_id"] for row in train] == [f"train-{i}" for i in range(20)]
+        np.testing.assert_array_equal([row["regions"] for row in train], features.astype(float))
+        wrong = [
+            [text.split()[1] != str(i) for text in row["captions"]] for i, row in enumerate(train)
+        ]
+        assert wrong == [row["is_noisy"] for row in train]
+        assert sum(map(sum, wrong)) == 40
+        assert [row["captions"][2] for row in test] == [f"test {i} 2" for i in range(4)]
+        for known in ("clean", "cmp_40", "cmp_image_20"):
+            assert known in found["unknown"]
+        protocol = json.loads(found["info"].splitlines()[-1].partition(": ")[2])
+        assert (protocol["ratio"], protocol["n_wrong"], protocol["seed"]) == (0.4, 40, 0)
 
 
 def test_a_stranger_is_told_before_any_work(tmp_path: Path) -> None:
