@@ -14,6 +14,7 @@ METHODS = {
     "bicro": {"objective": "infonce"},
     "l2rm": {"objective": "infonce"},
     "sps": {},
+    "sir": {},
 }
 
 

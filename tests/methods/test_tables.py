@@ -14,6 +14,7 @@ from noisy_xmodal import MatchingConfig, RcarConfig
 from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS, Plain
 from noisy_xmodal.methods.building import methods_for, network_config
 from noisy_xmodal.noise import CompleteMismatch
+from noisy_xmodal.training import Method
 from toy_pairs import toy_pairs
 
 METHODS = CAPTION_METHODS | LABEL_METHODS
@@ -58,7 +59,7 @@ TRAINED = [name for name in methods_for(MatchingConfig) if not name.startswith("
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_matching_method_trains_and_loads(name, data, tmp_path):
     kind = METHODS[name]
-    options = f"--num_train_epochs {4 if kind.is_restarting else 2} "
+    options = f"--num_train_epochs {4 if kind.stages is not Method.stages else 2} "
     options += "--per_device_train_batch_size 24 "
     if "warmup_epochs" not in kind.argument_rules:
         options += "--warmup_epochs 1 "

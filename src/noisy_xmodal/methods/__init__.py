@@ -38,6 +38,7 @@ from .plain import (
 from .rcar import Rcar
 from .rcl import Rcl
 from .sdml import Sdml
+from .sir import Sir
 from .sps import Sps
 from .vsrn import Vsrn
 
@@ -68,6 +69,7 @@ CAPTION_METHODS: dict[str, type[Method]] = {
     "bicro": Bicro,
     "l2rm": L2rm,
     "sps": Sps,
+    "sir": Sir,
 }
 
 #: Methods for pairs with classes.

@@ -1,0 +1,228 @@
+"""SIR: sibling-informed rematching, the recipe of this library.
+
+An image often has several captions. These siblings tell two things that the loss of a pair alone
+does not: whether the pair is wrong, and where its caption belongs. SIR divides and rectifies as NCR
+does (see `ncr.py`), and uses both:
+
+1. **Division.** The loss of a pair is moved towards the mean of its siblings, as far as siblings
+   agree (`noise/siblings.py`). If whole sets of captions were exchanged, they do, and a set is
+   judged by the evidence of all its captions. If single captions were exchanged, they do not, and
+   losses stay as they are. The correlation is measured at each division, so the kind of noise need
+   not be known.
+2. **Rematching.** A noisy caption is given to another noisy image if both choose each other: the
+   image is the best one for the caption, and the caption is among the best ones for the free places
+   of the image. An image is known by its regions and by the captions that it keeps; a caption by
+   itself and by the siblings that were exchanged with it. The first matters if captions were
+   exchanged, the second if sets were: both are weighted by the same correlation.
+
+| symbol | here                 | meaning                                                          |
+|--------|----------------------|------------------------------------------------------------------|
+| l      | pair_state["loss"]   | the objective of a pair, such as InfoNCE, within its chunk       |
+| rho    | share                | intraclass correlation of l over the captions of an image        |
+| l'     | `divide`             | (1 - rho) l + rho mean of l over the siblings                    |
+| w      | clean_probability    | posterior of a Gaussian mixture over l'; clean from 1 / 2 on     |
+| P, y   | prediction, target   | as in NCR, Eq. 5 and 4                                           |
+| v_r    | images               | vector of image r, of both networks side by side                 |
+| t_j    | texts                | vector of caption j, likewise                                    |
+| c_r    | clean                | sum of t over the clean captions of image r                      |
+| q_r    | queries              | v_r + (1 - rho) c_r, both at unit length                         |
+| u_j    | keys                 | (1 - rho) t_j + rho mean of t over the noisy siblings of j, at   |
+|        |                      | unit length                                                      |
+| m_r    | places               | number of noisy pairs of image r                                 |
+| b(j)   | best                 | argmax over r of q_r u_j, without the image of j                 |
+| match  | `rematch`            | j goes to r = b(j) if q_r u_j is among the m_r largest of r      |
+| lambda | rematch_weight       | weight of a matched pair                                         |
+
+Without siblings rho is 0, c_r is 0, and what is left is a mutual nearest neighbour search among
+noisy pairs. Matches are made anew in every epoch: a pair that is judged clean again has its own
+caption again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..noise import Division, co_rectify, divide
+from ..noise.siblings import intraclass_correlation, shrink_to_siblings
+from ..training import Constant, PairBatch, PairTask
+from .ncr import adaptive_prediction
+from .objectives import MARGIN, objective_named
+from .peers import PeerMethod
+from .vectors import pair_vectors
+
+_BLOCK = 512  # images that are compared with all noisy captions at a time
+
+
+class Sir(PeerMethod):
+    """Two networks; with `args.robust = False` they believe every pair."""
+
+    title = "SIR"
+    citation = """@software{noisy_xmodal,
+  title = {noisy_xmodal: Image-Text Retrieval from Pairs and Labels That Cannot Be Trusted},
+  year  = {2026}
+}"""
+    task = PairTask
+    options: ClassVar[Mapping[str, Constant]] = {
+        "objective": Constant("infonce"),
+        "margin": MARGIN,
+        "rematch_start": Constant(0.3, 0, 1),
+        "rematch_weight": Constant(0.5, 0, 1),
+        "sibling_evidence": Constant(True),
+    }
+
+    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
+        """Choose the objective by its name."""
+        super().attach(engine, model, args, processor)
+        objective = objective_named(self.constants.objective, self.title)
+        self.objective = objective(self.constants.margin)
+
+    # Division
+
+    def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
+        """l, (n_pairs,)."""
+        return self.objective.warm_up(output, batch.negatives)
+
+    def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
+        """l and P, (n_pairs,) each."""
+        prediction = adaptive_prediction(
+            output.scores, batch.negatives, ceiling=self.objective.prediction_ceiling
+        )
+        return {"loss": self.warm_up_loss(output, batch), "prediction": prediction}
+
+    def divide(self, losses: np.ndarray) -> list[Division]:
+        """A division of l' for each network."""
+        rows = self.engine.train_dataset.row_of_pair
+        if self.constants.sibling_evidence:
+            losses = np.stack([shrink_to_siblings(row, rows) for row in losses])
+        return [divide(row, seed=self.args.seed) for row in losses]
+
+    # Targets and partners
+
+    def targets(self) -> np.ndarray:
+        """y of both networks, (2, n_pairs); `rematch_weight` for matched pairs."""
+        state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
+        prediction = state["prediction"]
+        targets = co_rectify(
+            given=1.0,
+            predicted=prediction,
+            peer_predicted=prediction[::-1],
+            clean_probability=state["clean_probability"][judges],
+            is_clean=state["is_clean"][judges],
+        )
+        if self.constants.rematch_weight and self.progress() >= self.constants.rematch_start:
+            state["partner"] = np.stack(2 * [self.partners()])
+        return targets
+
+    def partners(self) -> NDArray[np.int64]:
+        """The pair whose caption each pair is trained with, (n_pairs,)."""
+        state, rows = self.engine.pair_state, self.engine.train_dataset.row_of_pair
+        share = 0.0
+        if self.constants.sibling_evidence:
+            share = intraclass_correlation(state["loss"].mean(axis=0), rows)
+        vectors = [self.vectors(network) for network in (0, 1)]
+        images, texts = (np.concatenate(side, axis=1) for side in zip(*vectors, strict=True))
+        is_noisy = state["clean_probability"].mean(axis=0) < 0.5
+        return rematch(images, texts, rows, is_noisy, share)
+
+    def vectors(self, network: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Unit vectors of images, (n_images, size), and of captions, (n_pairs, size)."""
+        batch_size = self.args.per_device_train_batch_size
+        outputs = self.engine.outputs(batch_size, network)
+        parts = [[side.float().cpu().numpy() for side in pair_vectors(out)] for out in outputs]
+        images, texts = (np.concatenate(side) for side in zip(*parts, strict=True))
+        first = np.unique(self.engine.train_dataset.row_of_pair, return_index=True)[1]
+        return images[first], texts
+
+    # The loss
+
+    def loss(self, output: Any, batch: PairBatch) -> Tensor:
+        """The objective with y, and lambda times that of matched pairs, (n_pairs,)."""
+        ones = torch.ones(len(batch.pair_id), device=batch.pair_id.device)
+        if not self.args.robust:
+            return self.objective.robust(output, ones, batch.negatives)
+        targets, weights = self.look_up("target", batch), ones
+        if "partner" in self.engine.pair_state:
+            ids = batch.pair_id.cpu().numpy()
+            partners = self.engine.pair_state["partner"][batch.peer, ids]
+            is_matched = torch.from_numpy(partners != ids).to(ones.device)
+            targets = targets.masked_fill(is_matched, 1)
+            weights = ones.masked_fill(is_matched, self.constants.rematch_weight)
+        return weights * self.objective.robust(output, targets, batch.negatives)
+
+
+def rematch(
+    images: NDArray[np.floating],
+    texts: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    is_noisy: NDArray[np.bool_],
+    share: float,
+) -> NDArray[np.int64]:
+    """Match the captions of noisy pairs with the images of other noisy pairs.
+
+    Args:
+        images: Vectors of the images, (n_images, size).
+        texts: Vectors of the captions, (n_pairs, size).
+        rows: The image of each pair, (n_pairs,).
+        is_noisy: Which pairs are noisy, (n_pairs,).
+        share: rho, 0 to 1.
+
+    Returns:
+        The pair whose caption each pair gets, (n_pairs,): its own, unless it is matched.
+    """
+    partners = np.arange(len(rows))
+    noisy = np.flatnonzero(is_noisy)  # (n_noisy,)
+    if not len(noisy):
+        return partners
+    clean = _sums(texts[~is_noisy], rows[~is_noisy], len(images))
+    candidates, place, places = np.unique(rows[noisy], return_inverse=True, return_counts=True)
+    queries = _unit(images[candidates]) + (1 - share) * _unit(clean[candidates])
+    siblings = _sums(texts[noisy], place, len(candidates)) / places[:, None]
+    keys = _unit((1 - share) * texts[noisy] + share * siblings[place])  # (n_noisy, size)
+    best, score, least = _best_images(queries, keys, place, places)
+    chosen = np.flatnonzero(np.isfinite(score) & (score >= least[best]))
+    chosen = chosen[np.lexsort((-score[chosen], best[chosen]))]  # by image, best first
+    image, start = np.unique(best[chosen], return_index=True)
+    free = np.argsort(place, kind="stable")  # noisy pairs by image
+    first = np.cumsum(places) - places  # (n_candidates,)
+    turn = np.arange(len(chosen)) - start[np.searchsorted(image, best[chosen])]
+    fits = turn < places[best[chosen]]
+    chosen, turn = chosen[fits], turn[fits]
+    partners[noisy[free[first[best[chosen]] + turn]]] = noisy[chosen]
+    return partners
+
+
+def _best_images(
+    queries: NDArray[np.floating],
+    keys: NDArray[np.floating],
+    place: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.floating]]:
+    """The best image of each caption and its score, and the least score that an image accepts."""
+    best, score = np.zeros(len(keys), np.int64), np.full(len(keys), -np.inf)
+    least = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
+        scores = queries[start : start + _BLOCK] @ keys.T  # (n_block, n_noisy)
+        own = np.flatnonzero((place >= start) & (place < start + len(scores)))
+        scores[place[own] - start, own] = -np.inf
+        for index, row in enumerate(scores, start):
+            least[index] = np.partition(row, -places[index])[-places[index]]
+        top = scores.argmax(axis=0)  # (n_noisy,)
+        value = scores[top, np.arange(len(keys))]
+        better = value > score
+        best[better], score[better] = start + top[better], value[better]
+    return best, score, least
+
+
+def _sums(vectors: NDArray[np.floating], groups: NDArray[np.int64], n: int) -> NDArray[np.floating]:
+    sums = np.zeros((n, vectors.shape[1]), vectors.dtype)
+    np.add.at(sums, groups, vectors)
+    return sums
+
+
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
