@@ -21,8 +21,7 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
-from noisy_xmodal.entry.quick_help import argument_parser
-from noisy_xmodal.papers.command import list_cells, run_table
+from noisy_xmodal.papers.command import run_command
 from noisy_xmodal.training.run import run_script
 
 
@@ -31,13 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv and not argv[0].startswith("-"):
         argv = ["--table", *argv]
-    options, further = argument_parser([PaperOptions]).parse_args_into_dataclasses(
-        argv, return_remaining_strings=True
-    )
-    if options.list_cells:
-        list_cells(options, further)
-    else:
-        run_table(options, further, Path(__file__).parent)
+    run_command(argv, Path(__file__).parent)
 
 
 if __name__ == "__main__":

@@ -234,7 +234,7 @@ def test_size_and_time_are_a_table(scripts, tmp_path):
     run_here(some, scripts)
     found = entries(some, {})
     text = write_table(some, found, {}).read_text()
-    assert "| openmoji | clean | One | 1 | 2.0 | 2.0 | 4.0 | 500.0 |" in text
+    assert "| openmoji | clean | One | 1 | 2.0 | 120.0 | 4.0 | 500.0 |" in text
     assert draw(tmp_path / "t.png", some.table, found)
 
 

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from example_scripts import options_of
+from noisy_xmodal.methods import CAPTION_METHODS
 from noisy_xmodal.papers import TABLES
 from noisy_xmodal.papers.cells import Plan
 from noisy_xmodal.papers.command import methods_of_scripts
@@ -169,3 +170,15 @@ def test_a_table_of_ones_own(tmp_path):
     (cell,) = Plan(table, tmp_path, "small", (3,), methods=METHODS).cells()
     assert cell.name == "mine/openmoji/clean/seed3"
     assert table.metrics == RECALLS != COSTS
+
+
+def test_methods_are_compared_at_the_same_number_of_network_steps(tmp_path):
+    some = plan(tmp_path, "pairs", configs=("cmp_40",), methods=methods_of_scripts())
+    cells = some.cells()
+    assert {"ncr-cosine", "plain-one", "rcl", "sps", "sir"} <= {cell.row.key for cell in cells}
+    for cell in cells:
+        (train,) = cell.steps
+        options = options_of("train_ncr", [*train.options, "--output_dir", "out"])
+        epochs = next(o.num_train_epochs for o in options if hasattr(o, "num_train_epochs"))
+        method = CAPTION_METHODS[cell.row.method or "ncr"]
+        assert method.n_networks * epochs == 12, cell.name

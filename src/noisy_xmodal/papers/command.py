@@ -1,4 +1,4 @@
-"""The work of `examples/paper.py`: run what is missing of a table, then write it."""
+"""What `examples/paper.py` and `study_pairs.py` do: run what is missing of a table and write it."""
 
 import shlex
 from collections.abc import Sequence
@@ -42,6 +42,22 @@ _KINDS = {
 
 class CellsFailedError(RuntimeError):
     """Some cells of a table failed; the message names each with its log."""
+
+
+def run_command(argv: Sequence[str], scripts: Path) -> None:
+    """Do what a command line asks for: run a table, or list its cells.
+
+    Args:
+        argv: Words of the command line; those that are no option of the table go to its runs.
+        scripts: Folder of the scripts.
+    """
+    options, further = argument_parser([PaperOptions]).parse_args_into_dataclasses(
+        list(argv), return_remaining_strings=True
+    )
+    if options.list_cells:
+        list_cells(options, further)
+    else:
+        run_table(options, further, scripts)
 
 
 def plan_of(options: PaperOptions, further: Sequence[str] = ()) -> Plan:

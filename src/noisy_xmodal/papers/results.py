@@ -21,14 +21,14 @@ HEADS = {
     "i2t_map": "I2T mAP",
     "t2i_map": "T2I mAP",
     "parameters": "million parameters",
-    "train_seconds": "training, hours",
+    "train_seconds": "training, minutes",
     "seconds_per_image_query": "image query, ms",
     "seconds_per_text_query": "text query, ms",
 }
 #: Units of print for what has another one in the results.
 UNITS = {
     "parameters": 1e-6,
-    "train_seconds": 1 / 3600,
+    "train_seconds": 1 / 60,
     "seconds_per_image_query": 1e3,
     "seconds_per_text_query": 1e3,
 }
@@ -205,7 +205,7 @@ def _part(table: Table, found: list[dict[str, Any]], choice: str, with_theirs: b
             continue
         n_seeds = str(len(entry["seeds"]) or "")
         cells = [entry["data"], entry["config"], entry["title"], n_seeds]
-        own = entry.get(choice, {})
+        own = entry.get("cost", {}) | entry.get(choice, {})
         cells += [_text(own.get(metric), metric, table.digits) for metric in metrics]
         if with_theirs:
             theirs = entry.get("theirs", {})
