@@ -1,5 +1,6 @@
 """SIR: divisions by siblings, matches against loops, and what a matched pair is trained with."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ def unit(vector):
     return vector / length if length else vector
 
 
-def slow_rematch(images, texts, rows, is_noisy, share):
+def slow_rematch(images, texts, rows, is_noisy, share, scale):
     """The table of the module by loops: which pair gets which caption."""
     noisy = [j for j in range(len(rows)) if is_noisy[j]]
     candidates = sorted({rows[j] for j in noisy})
@@ -31,7 +32,7 @@ def slow_rematch(images, texts, rows, is_noisy, share):
         siblings = np.mean([texts[k] for k in noisy if rows[k] == rows[j]], axis=0)
         keys[j] = unit((1 - share) * texts[j] + share * siblings)
     score = {(r, j): queries[r] @ keys[j] for r in candidates for j in noisy if rows[j] != r}
-    partners = np.arange(len(rows))
+    partners, probability = np.arange(len(rows)), np.zeros(len(rows))
     for r in candidates:
         places = [j for j in noisy if rows[j] == r]
         ranked = sorted((j for j in noisy if rows[j] != r), key=lambda j: -score[r, j])
@@ -42,7 +43,9 @@ def slow_rematch(images, texts, rows, is_noisy, share):
         ]
         for place, j in zip(places, chosen, strict=False):
             partners[place] = j
-    return partners
+            powers = [math.exp(scale * score[q, j]) for q in candidates if q != rows[j]]
+            probability[place] = math.exp(scale * score[r, j]) / sum(powers)
+    return partners, probability
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
@@ -54,8 +57,10 @@ def test_matches_are_those_that_both_sides_choose(share, seed, monkeypatch):
     rows = rng.permutation(np.unique(rows, return_inverse=True)[1])
     images, texts = rng.normal(size=(rows.max() + 1, 4)), rng.normal(size=(40, 4))
     is_noisy = rng.random(40) < 0.6
-    matches = rematch(images, texts, rows, is_noisy, share)
-    np.testing.assert_array_equal(matches, slow_rematch(images, texts, rows, is_noisy, share))
+    matches, probability = rematch(images, texts, rows, is_noisy, share, 1.5)
+    expected = slow_rematch(images, texts, rows, is_noisy, share, 1.5)
+    np.testing.assert_array_equal(matches, expected[0])
+    np.testing.assert_allclose(probability, expected[1])
     matched = np.flatnonzero(matches != np.arange(40))
     assert len(matched) > 3
     assert is_noisy[matched].all()
@@ -71,10 +76,10 @@ def test_exchanged_captions_return_to_their_images():
     texts = images[rows] + 0.5 * rng.normal(size=(120, 12))
     partner = np.arange(120)
     partner[::4] = np.roll(partner[::4], 1)  # one caption of each image is that of another one
-    matches = rematch(images, texts[partner], rows, np.arange(120) % 4 == 0, 0.0)
+    matches, _ = rematch(images, texts[partner], rows, np.arange(120) % 4 == 0, 0.0, 1.0)
     np.testing.assert_array_equal(partner[matches], np.arange(120))
     sets = np.roll(np.arange(120).reshape(30, 4), 1, axis=0).ravel()
-    matches = rematch(images, texts[sets], rows, np.ones(120, bool), 1.0)
+    matches, _ = rematch(images, texts[sets], rows, np.ones(120, bool), 1.0, 1.0)
     np.testing.assert_array_equal(rows[sets[matches]], rows)
 
 
@@ -83,7 +88,9 @@ def test_without_another_noisy_image_nothing_is_matched(n_noisy):
     rows = np.array([0, 0, 1, 2])
     vectors = np.eye(4)
     is_noisy = np.arange(4) < n_noisy
-    np.testing.assert_array_equal(rematch(vectors[:3], vectors, rows, is_noisy, 0.0), range(4))
+    matches, probability = rematch(vectors[:3], vectors, rows, is_noisy, 0.0, 1.0)
+    np.testing.assert_array_equal(matches, range(4))
+    assert not probability.any()
 
 
 def test_a_set_is_divided_as_a_whole_where_siblings_agree():
@@ -100,9 +107,9 @@ def test_a_set_is_divided_as_a_whole_where_siblings_agree():
     assert min(with_siblings) > 0.98 > 0.95 > max(alone)
 
 
-def test_a_matched_pair_has_the_weight_of_a_match_and_others_their_targets():
+def test_a_matched_pair_counts_as_much_as_its_match_is_believed_and_others_their_targets():
     output, batch = scores_and_batch(peer=1)
-    method = method_alone("sir", rematch_weight=0.25)
+    method = method_alone("sir")
     trainer = SimpleNamespace(pair_state=PairState(7, 2))
     method.args = SimpleNamespace(robust=True)
     method.engine = trainer
@@ -113,7 +120,7 @@ def test_a_matched_pair_has_the_weight_of_a_match_and_others_their_targets():
     losses = method.loss(output, batch)
     plain = info_nce_loss(output.logits_per_image, batch.negatives)
     weights = (10**targets - 1) / 9
-    weights[[1, 4]] = 0.25
+    weights[[1, 4]] = targets[[1, 4]]
     torch.testing.assert_close(
         losses.double(), plain * torch.from_numpy(weights), rtol=1e-6, atol=0
     )
@@ -122,13 +129,13 @@ def test_a_matched_pair_has_the_weight_of_a_match_and_others_their_targets():
 def test_it_matches_after_a_share_of_the_epochs_and_only_noisy_pairs(tmp_path):
     trainer = make_caption_trainer("sir", tmp_path, {"rematch_start": 0.5}, num_train_epochs=5)
     first = []
-    partners = trainer.method.partners
+    matches = trainer.method.matches
 
     def observed():
         first.append(trainer.epoch)
-        return partners()
+        return matches()
 
-    trainer.method.partners = observed
+    trainer.method.matches = observed
     trainer.train()
     assert first == [3, 4]
     state = trainer.pair_state
@@ -138,7 +145,7 @@ def test_it_matches_after_a_share_of_the_epochs_and_only_noisy_pairs(tmp_path):
 
 
 def test_without_siblings_and_matches_it_is_ncr(tmp_path):
-    constants = {"sibling_evidence": False, "rematch_weight": 0}
+    constants = {"sibling_evidence": False, "rematch": False}
     one = make_caption_trainer("sir", tmp_path / "sir", constants)
     one.train()
     other = make_caption_trainer("ncr", tmp_path / "ncr", network={"objective": "infonce"})
