@@ -1,8 +1,7 @@
 """Methods and a similarity head that are not part of the library, each as a user would add it.
 
-As a script it trains some of them, one after another:
-`python new_methods.py train_ncr --method gce --output_dir A then train_dmcm --method hinge ...`.
-It kills itself as the step KILL_AT_STEP begins, if there is such a variable.
+As a script, `python new_methods.py train_ncr --method gce ...` trains one of them, and kills itself as
+the step KILL_AT_STEP begins.
 """
 
 import os
@@ -30,7 +29,6 @@ from noisy_xmodal.training import (
     PairTask,
     RobustTrainer,
 )
-from noisy_xmodal.training.run import leave_processes
 
 
 class Gce(Method):
@@ -104,18 +102,12 @@ LINES = (
 if __name__ == "__main__":
     for table, name, kind in LINES:
         table[name] = kind
-    if "KILL_AT_STEP" in os.environ:
-        steps, training_step = count(1), RobustTrainer.training_step
+    steps, training_step = count(1), RobustTrainer.training_step
 
-        def killed_step(*args: Any) -> Any:
-            if next(steps) == int(os.environ["KILL_AT_STEP"]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return training_step(*args)
+    def killed_step(*args: Any) -> Any:
+        if next(steps) == int(os.environ["KILL_AT_STEP"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return training_step(*args)
 
-        RobustTrainer.training_step = killed_step
-    words = sys.argv[1:]
-    while words:
-        end = words.index("then") if "then" in words else len(words)
-        script(words[0]).main(words[1:end])
-        words = words[end + 1 :]
-    leave_processes()
+    RobustTrainer.training_step = killed_step
+    script(sys.argv[1]).main(sys.argv[2:])

@@ -13,11 +13,12 @@ import torch
 import torch.distributed as dist
 from transformers import set_seed
 
+from new_methods import Believing
 from noisy_xmodal import (
     DmcmProcessor,
     LabelDataset,
     LabelTrainingArguments,
-    NcrConfig,
+    MatchingModel,
     NcrModel,
     NcrProcessor,
     RcarModel,
@@ -32,6 +33,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.methods import Dmcm, Ncr, Rcar
 from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
+from noisy_xmodal.training import Method
 from noisy_xmodal.training.run import leave_processes
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
@@ -62,26 +64,35 @@ def options(out: Path, n_processes: int) -> dict[str, Any]:
     }
 
 
-def ncr(**given: Any) -> RobustTrainer:
+def matching(method: Method, model: type, **given: Any) -> RobustTrainer:
     rows = inject_noise(toy_pairs(N_ROWS, seed=0), "cmp_40", seed=0)
     words = train_word_tokenizer(caption for row in rows["captions"] for caption in row)
     sizes = {"region_size": REGION_SIZE, "hidden_size": 16, "word_size": 16}
-    config = NcrConfig(
+    config = model.config_class(
         **sizes,
         vocab_size=len(words),
         similarity="cosine",
         word_encoder="bigru",  # texts of the same words would tie, and rounding break the tie
-        objective="infonce",
         dropout=0.0,
+        **({"objective": "infonce"} if model is NcrModel else {}),
     )
     return RobustTrainer(
-        NcrModel(config),
+        model(config),
         RobustTrainingArguments(**given),
-        Ncr(),
+        method,
         rows,
         eval_dataset=toy_pairs(17, seed=1),
         processing_class=NcrProcessor(RegionFeatureProcessor(REGION_SIZE), words),
     )
+
+
+def ncr(**given: Any) -> RobustTrainer:
+    return matching(Ncr(), NcrModel, **given)
+
+
+def believing(**given: Any) -> RobustTrainer:
+    """A method that is not part of the library."""
+    return matching(Believing(), MatchingModel, **given)
 
 
 def rcar(**given: Any) -> RobustTrainer:
@@ -116,7 +127,7 @@ def dmcm(**given: Any) -> RobustTrainer:
     )
 
 
-METHODS = {"ncr": ncr, "rcar": rcar, "dmcm": dmcm}
+METHODS = {"ncr": ncr, "rcar": rcar, "dmcm": dmcm, "believing": believing}
 
 
 def train(method: str, out: Path, n_processes: int) -> dict[str, Any]:

@@ -115,41 +115,6 @@ def test_a_killed_run_resumes_to_the_same_end(data, runs, tmp_path):
         np.testing.assert_allclose(value, whole[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-#: Options of the runs that processes share, and the pairs of a batch over all of them.
-SHARED = ["--gather_negatives", "True", "--load_best_model_at_end", "False"]
-BATCHES = {"believing": 24, "hinge": 40}
-
-
-@pytest.fixture(scope="module")
-def two_processes(data, tmp_path_factory) -> Path:
-    """Runs of a method of each kind by two processes that share their batches."""
-    out, words = tmp_path_factory.mktemp("two"), []
-    for method, n_pairs in BATCHES.items():
-        own = ["--per_device_train_batch_size", str(n_pairs // 2), "--ddp_backend", "gloo"]
-        words += [METHODS[method][0], *argv(data, method, out / method, *SHARED, *own), "then"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(RUNNER), *words],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
-
-
-@pytest.mark.parametrize("method", BATCHES)
-def test_two_processes_train_what_one_trains(data, two_processes, method, tmp_path):
-    script(METHODS[method][0]).main(argv(data, method, tmp_path, *SHARED))
-    expected = weights(tmp_path)
-    for name, value in weights(two_processes / method).items():
-        if name.endswith("pooling.score.bias"):
-            continue  # a softmax cancels it: its gradient is rounding, which Adam scales up
-        np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
-
-
 def test_its_constants_are_read_and_checked(data, tmp_path):
     changed = ("--method_options", '{"q": 0.5}', "--num_train_epochs", "2")
     script("train_ncr").main(argv(data, "gce", tmp_path / "out", *changed))
