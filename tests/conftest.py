@@ -3,6 +3,7 @@
 `variant` runs a test over every similarity head, and over every kind of encoder under one head.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -195,3 +196,9 @@ def regions_dataset() -> datasets.Dataset:
             }
         ),
     )
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collections: each training makes one, over it all."""
+    gc.collect()
+    gc.freeze()
