@@ -1,7 +1,7 @@
 """Methods and a similarity head that are not part of the library, each as a user would add it.
 
-As a script, `python new_methods.py train_ncr --method gce ...` trains one of them, and kills itself as
-the step KILL_AT_STEP begins.
+As a script, `python new_methods.py train_ncr --method gce ...` trains one of them, and kills itself
+as the step KILL_AT_STEP begins.
 """
 
 import os
