@@ -117,10 +117,11 @@ def test_a_matched_pair_counts_as_much_as_its_match_is_believed_and_others_their
     targets = np.linspace(0, 1, 7)
     trainer.pair_state["target"] = np.stack([np.zeros(7), targets])
     trainer.pair_state["partner"] = np.array([range(7), [0, 4, 2, 3, 1, 5, 6]])
+    trainer.pair_state["match_probability"] = np.array([[0] * 7, [0, 0.5, 0, 0, 0.25, 0, 0]])
     losses = method.loss(output, batch)
     plain = info_nce_loss(output.logits_per_image, batch.negatives)
     weights = (10**targets - 1) / 9
-    weights[[1, 4]] = targets[[1, 4]]
+    weights[[1, 4]] = 0.5, 0.25
     torch.testing.assert_close(
         losses.double(), plain * torch.from_numpy(weights), rtol=1e-6, atol=0
     )
@@ -142,6 +143,8 @@ def test_it_matches_after_a_share_of_the_epochs_and_only_noisy_pairs(tmp_path):
     matched = state["partner"][0] != np.arange(state.shape[1])
     assert (state["clean_probability"].mean(axis=0)[matched] < 0.5).all()
     assert matched.any()
+    assert (state["target"][:, matched] == 0).all()
+    assert (state["match_probability"][0] > 0).tolist() == matched.tolist()
 
 
 def test_without_siblings_and_matches_it_is_ncr(tmp_path):

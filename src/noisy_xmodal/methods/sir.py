@@ -32,7 +32,7 @@ does (see `ncr.py`), and uses both:
 | m_r    | places               | number of noisy pairs of image r                                 |
 | b(j)   | best                 | argmax over r of q_r u_j, without the image of j                 |
 | match  | partner              | j goes to r = b(j) if q_r u_j is among the m_r largest of r      |
-| p_j    | probability          | softmax of s q_r u_j over r, at b(j): weight of the match        |
+| p_j    | match_probability    | softmax of s q_r u_j over r, at b(j): weight of the match        |
 
 The softmax is the model's own posterior over the images that lack a caption, so a match counts as
 much as it is believed. On Flickr8k with 40 % noise it was near the share of right matches: of those
@@ -111,7 +111,7 @@ class Sir(PeerMethod):
     # Targets and partners
 
     def targets(self) -> np.ndarray:
-        """y of both networks, (2, n_pairs); the probability of their matches for matched pairs."""
+        """y of both networks, (2, n_pairs); 0 for matched pairs, whose own captions are not used."""
         state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
         prediction = state["prediction"]
         targets = co_rectify(
@@ -125,7 +125,8 @@ class Sir(PeerMethod):
             return targets
         partners, probability = self.matches()
         state["partner"] = np.stack(2 * [partners])
-        return np.where(partners == np.arange(len(partners)), targets, probability)
+        state["match_probability"] = np.stack(2 * [probability])
+        return np.where(partners == np.arange(len(partners)), targets, 0)
 
     def matches(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The pair whose caption each pair is trained with, and its probability, see `rematch`."""
@@ -162,7 +163,7 @@ class Sir(PeerMethod):
         partners = self.engine.pair_state["partner"][batch.peer, ids]
         is_matched = torch.from_numpy(partners != ids).to(ones.device)
         losses = self.objective.robust(output, targets.masked_fill(is_matched, 1), batch.negatives)
-        return torch.where(is_matched, targets, ones) * losses
+        return torch.where(is_matched, self.look_up("match_probability", batch), ones) * losses
 
 
 def rematch(
