@@ -157,3 +157,15 @@ def test_without_siblings_and_matches_it_is_ncr(tmp_path):
     expected = other.model.state_dict()
     for name, value in one.model.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("head", ["scan_t2i", "sgr"])
+def test_heads_without_vectors_match_by_means(tmp_path, head):
+    options = {"objective": "triplet", "rematch_start": 0}
+    trainer = make_caption_trainer(
+        "sir", tmp_path, options, network={"similarity": head}, num_train_epochs=2
+    )
+    trainer.train()
+    state = trainer.pair_state
+    assert (state["match_probability"][state["partner"] != np.arange(state.shape[1])] > 0).all()
+    assert np.isfinite(trainer.state.log_history[-2]["loss"])

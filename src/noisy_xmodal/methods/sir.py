@@ -111,7 +111,7 @@ class Sir(PeerMethod):
     # Targets and partners
 
     def targets(self) -> np.ndarray:
-        """y of both networks, (2, n_pairs); 0 for matched pairs, whose own captions are not used."""
+        """y of both networks, (2, n_pairs); 0 for matched pairs, which lose their own captions."""
         state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
         prediction = state["prediction"]
         targets = co_rectify(
