@@ -50,7 +50,8 @@ READMES = [
 ]
 #: A file that is named, but only saved models have.
 WRITTEN = "noisy_xmodal_shim.py"
-#: Options of paper.py that are not its own are those of the script that the paper's rows run.
+#: Options of these scripts that are not their own are those of the script that a table's rows run.
+RUNNERS = ("paper.py", "study_pairs.py")
 TRAINED = {"ncr": "train_ncr.py", "rcar": "train_rcar.py", "dmcm": "train_dmcm.py"}
 
 each_readme = pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]
 
     def parse_and_stop(parser, args=None, namespace=None):
         namespace, rest = parse_known_args(parser, args, namespace)
-        if not rest or script.name == "paper.py":
+        if not rest or script.name in RUNNERS:
             raise ParsedError(rest)
         return namespace, rest
 
@@ -141,8 +142,9 @@ def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]
         patch.setattr(sys, "path", [str(script.parent), *sys.path])
         with pytest.raises(ParsedError) as ended:
             runpy.run_path(str(script), run_name="__main__")
-    if script.name == "paper.py" and ended.value.args[0]:
-        trained = script.with_name(TRAINED[words[0].split("-")[0]])
+    if script.name in RUNNERS and ended.value.args[0]:
+        table = words[0] if script.name == "paper.py" else "ncr"
+        trained = script.with_name(TRAINED[table.split("-")[0]])
         parse_script(monkeypatch, trained, [*ended.value.args[0], "--output_dir", "out"])
 
 
