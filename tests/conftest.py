@@ -6,8 +6,10 @@
 import gc
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import accelerate.utils.memory
 import datasets
 import numpy as np
 import pytest
@@ -199,6 +201,10 @@ def regions_dataset() -> datasets.Dataset:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was imported out of garbage collections: each training makes one, over it all."""
+    """Keep what was imported out of garbage collections, and the one of each training out.
+
+    Each would search all that pytest and the libraries have made.
+    """
     gc.collect()
     gc.freeze()
+    accelerate.utils.memory.gc = SimpleNamespace(collect=lambda: 0)
