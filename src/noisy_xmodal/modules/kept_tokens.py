@@ -32,8 +32,8 @@ class KeptTokens:
         self._rows: dict[str, bytes] = {}  # int32 ids without padding
         self._names: list[str] = []  # names of the processor's outputs
         self._padding = getattr(processor, "padding", None)
-        tokenizer = getattr(processor, "tokenizer", None)
-        pads_right = getattr(tokenizer, "padding_side", None) == "right"
+        self._tokenizer: Any = getattr(processor, "tokenizer", None)
+        pads_right = getattr(self._tokenizer, "padding_side", None) == "right"
         self._keeps = pads_right and self._padding in (True, "max_length")
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
@@ -78,8 +78,8 @@ class KeptTokens:
         width = lengths.max()
         if self._padding == "max_length":
             width = token_limit(self._processor) or width
-        tokenizer = self._processor.tokenizer  # type: ignore[attr-defined]
-        ids = np.full((len(rows), width), tokenizer.pad_token_id, np.int64)  # (n_texts, width)
+        padding = self._tokenizer.pad_token_id
+        ids = np.full((len(rows), width), padding, np.int64)  # (n_texts, width)
         mask = np.arange(width) < lengths[:, None]  # (n_texts, width)
         ids[mask] = np.frombuffer(b"".join(rows), np.int32)
         inputs = {_IDS: torch.from_numpy(ids), _MASK: torch.from_numpy(mask.astype(np.int64))}
