@@ -15,6 +15,7 @@ from ..models.matching.configuration_matching import MatchingConfig
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.matching.processing_matching import MatchingProcessor, RegionFeatureProcessor
 from ..modules import train_word_tokenizer
+from ..modules.dropout import Dropout
 from ..modules.encoded import Encoded
 from .features import CaptionVectors
 
@@ -67,7 +68,7 @@ class CaptionEncoder(nn.Module):
         self.words = words
         self.vectors = vectors
         self.start_id = start_id
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = Dropout(_DROPOUT)
         self.projection = nn.Linear(vectors.shape[1], hidden_size)
         nn.init.xavier_uniform_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)

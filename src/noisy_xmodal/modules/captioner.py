@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from .dropout import Dropout
 from .encoded import Encoded
 
 
@@ -48,7 +49,7 @@ class Captioner(nn.Module):
         self.score = nn.Linear(hidden_size, 1, bias=False)
         self.decoder = nn.GRU(word_size + hidden_size, hidden_size, batch_first=True)
         self.output = nn.Linear(hidden_size, vocab_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, image: Encoded, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Negative log-likelihood of the caption of each image.

@@ -6,6 +6,7 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig
 
 from .backbones import output_size
+from .dropout import Dropout
 from .encoded import Encoded
 from .grids import grid_cells
 
@@ -13,7 +14,7 @@ from .grids import grid_cells
 class _ImageEncoder(nn.Module):
     """Projects vectors of image parts into the joint space."""
 
-    dropout: nn.Dropout
+    dropout: Dropout
     projection: nn.Linear
     normalize: bool
 
@@ -54,7 +55,7 @@ class RegionEncoder(_ImageEncoder):
         self, region_size: int, hidden_size: int, dropout: float = 0.0, normalize: bool = True
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.projection = nn.Linear(region_size, hidden_size)
         self.normalize = normalize
 
@@ -91,7 +92,7 @@ class VisionEncoder(_ImageEncoder):
         is_frozen: bool = False,
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.backbone = AutoModel.from_config(config)
         self.projection = nn.Linear(output_size(config), hidden_size)
         self.normalize = normalize

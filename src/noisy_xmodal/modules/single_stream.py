@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .dropout import Dropout
+
 
 class SingleStreamLayer(GradientCheckpointingLayer):
     """Self-attention and a feed-forward network, each with a residual connection and a norm.
@@ -52,7 +54,7 @@ class SingleStreamLayer(GradientCheckpointingLayer):
             nn.GELU(),
             nn.Linear(intermediate_size, hidden_size),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @torch.no_grad()
     def load_bert_layer(self, layer: nn.Module) -> None:

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoModel, PreTrainedConfig
 
 from .backbones import length_limit
+from .dropout import Dropout
 from .encoded import Encoded
 from .stored_outputs import StoredOutputs, token_digests
 
@@ -39,7 +40,7 @@ class GruEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, word_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gru = nn.GRU(
             word_size, hidden_size, batch_first=True, bidirectional=self.is_bidirectional
         )
@@ -92,7 +93,7 @@ class WordEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, word_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.projection = (
             nn.Identity() if word_size == hidden_size else nn.Linear(word_size, hidden_size)
         )

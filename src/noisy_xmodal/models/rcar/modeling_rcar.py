@@ -27,6 +27,7 @@ from transformers.utils import ModelOutput
 from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone, pretrained_backbone
 from ...modules.box_geometry import GEOMETRY_SIZES, box_geometry
+from ...modules.dropout import Dropout
 from ...modules.gathering import gather_encoded
 from ...modules.joint_sequences import all_pairs, joint_mask, sequences, similar_lengths
 from ...modules.single_stream import SingleStreamEncoder, SingleStreamLayer
@@ -124,7 +125,7 @@ class RcarModel(SharedModel):
             self.text_norm = nn.LayerNorm(size, eps=eps)
         self.class_token = nn.Parameter(torch.empty(size))
         self.modality = nn.Embedding(1 if self.starts_from_text else 2, size)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
         self.encoder = SingleStreamEncoder(
             SingleStreamLayer(
                 size,

@@ -17,6 +17,7 @@ Diao et al., "Similarity Reasoning and Filtration for Image-Text Matching", AAAI
 import torch
 from torch import Tensor, nn
 
+from ..dropout import Dropout
 from ..encoded import Encoded
 from .base import l2_normalize, masked_mean, masked_softmax
 from .cross_attention import cross_attention
@@ -42,7 +43,7 @@ class GlobalAttention(nn.Module):
         self.mean_map = nn.Linear(hidden_size, hidden_size)
         self.mean_norm = mean_norm
         self.score = nn.Linear(hidden_size, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Pool the real tokens.
