@@ -8,6 +8,7 @@ import numpy as np
 
 from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing.judgement import Judgement
+from noisy_xmodal.auditing.known_pairs import KnownPairs
 from noisy_xmodal.auditing.loading import AuditRows
 from noisy_xmodal.auditing.result import AuditResult
 from noisy_xmodal.data import PairDataset
@@ -29,6 +30,7 @@ def result_of(
     left_out: Sequence[str] = (),
     warnings: Sequence[str] = (),
     split: str = "train",
+    known: KnownPairs | None = None,
     **options: Any,
 ) -> AuditResult:
     """The result for rows, or columns of pictures (PIL, or their bytes) or region features."""
@@ -63,4 +65,5 @@ def result_of(
         nowhere if better_caption is None else better_caption,
         nowhere if better_image is None else better_image,
         warnings,
+        known=known,
     )

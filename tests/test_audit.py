@@ -27,6 +27,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cleaning import CleaningRefusedError
+from noisy_xmodal.auditing.reviews import RIGHT, WRONG, Decision, ReviewFile
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
 from tiny_rcar import rcar_config
@@ -145,6 +146,44 @@ def test_the_same_audit_gives_the_same_bits(
     assert again.output.read_bytes() == regions.output.read_bytes()
     for name in found.keys() - {"seconds", "table", "report", "summary"}:
         assert found[name] == of_regions[name]
+
+
+def test_reviews_are_learnt_from_and_decide(
+    of_regions: dict[str, Any], regions: AuditOptions, place: Path
+) -> None:
+    table = pq.read_table(regions.output).to_pylist()
+    reviews = ReviewFile(place / "reviewed" / "reviews.parquet")
+    best, worst = table[-1], table[0]
+    for row, decision in ((best, WRONG), (worst, RIGHT), (table[1], WRONG)):
+        reviews.add(Decision(row["image_id"], row["caption"], decision))
+    reviews.add(Decision("gone", "away", RIGHT))
+    with_reviews = replace(
+        regions, output=place / "reviewed" / "audit.parquet", reviews=reviews.path
+    )
+    found = audit(with_reviews)
+    again = {row["pair_id"]: row for row in pq.read_table(with_reviews.output).to_pylist()}
+    for row, decision, chance in ((best, "wrong", 0), (worst, "right", 1), (table[1], "wrong", 0)):
+        assert again[row["pair_id"]]["clean_probability"] == chance
+        assert again[row["pair_id"]]["review"] == decision
+    assert [row["review"] for row in again.values()].count(None) == 25
+    assert found["reviews"]["file"] == str(reviews.path)
+    assert (found["reviews"]["reviewed"], found["reviews"]["missing"]) == (3, 1)
+    assert found["reviews"]["oracle_of_others"]["true_share"] == pytest.approx(
+        sum(row["is_noisy"] for row in table[2:-1]) / 25
+    )
+    assert any("1 reviewed pair is not in the dataset" in line for line in found["warnings"])
+    assert of_regions["reviews"] is None
+    # The models are others: they were trained without the pairs that were called wrong.
+    losses = [
+        [row["loss"] for row in sorted(rows, key=lambda row: row["pair_id"])]
+        for rows in (table, again.values())
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_reviews_that_cannot_be_read_are_refused_at_once(regions: AuditOptions) -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.parquet does not exist"):
+        audit(replace(regions, reviews=Path("nowhere.parquet")))
 
 
 def test_captions_that_are_not_read_to_their_end_are_counted(

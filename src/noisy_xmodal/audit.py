@@ -24,9 +24,11 @@ from .auditing.cross_fit import CrossFit
 from .auditing.features import FrozenModels, model_state
 from .auditing.judge import ModelJudge, check_judge, load_judge
 from .auditing.judgement import Judgement
+from .auditing.known_pairs import KnownPairs, known_pairs, review_notes, with_people
 from .auditing.loading import AuditRows, load_rows
 from .auditing.report import report_html
 from .auditing.result import AuditResult
+from .auditing.reviews import ReviewFile, read_reviews
 from .auditing.suggestions import suggest
 from .data import PairDataset, append_boxes
 from .data.any_dataset.folders import is_audit_table
@@ -78,6 +80,8 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
     started = time.perf_counter()
     _check_outputs(options)
     device = device_of(options.device)
+    if options.reviews is not None:
+        read_reviews(options.reviews)  # fails early
     with only_one(options.output, options.clean):
         model = None
         if options.model_name_or_path is not None:
@@ -85,12 +89,15 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
         else:
             FrozenModels.of(options)  # fails early
         rows = load_rows(options)
+        known = None
+        if options.reviews is not None:
+            known = known_pairs(ReviewFile(options.reviews), rows, options.dataset_name)
         warnings: list[str] = []
         models = FrozenModels()
         if model is None:
             models = FrozenModels.of(options, rows.pairs.visual)
-        judge, judgement = _judge(options, model, models, rows, device, warnings)
-        result = _conclude(rows, judge, judgement, warnings, models)
+        judge, judgement = _judge(options, model, models, rows, device, known, warnings)
+        result = _conclude(rows, judge, judgement, known, warnings, models)
         summary = _write(result, command, started)
         if not options.keep_work:
             shutil.rmtree(judge.work, ignore_errors=True)
@@ -146,6 +153,7 @@ def _judge(
     models: FrozenModels,
     rows: AuditRows,
     device: str,
+    known: KnownPairs | None,
     warnings: list[str],
 ) -> tuple[ModelJudge | CrossFit, Judgement]:
     """Judge every pair, by the model or by small ones; adds to the warnings."""
@@ -159,7 +167,10 @@ def _judge(
         judge = ModelJudge(*model, pairs, options, work)
         return judge, judge.judge()
     warnings += models.notes
-    work = _work_folder(options, rows, models.states())
+    states = models.states()
+    if known is not None:
+        states = [*states, hashlib.sha256(known.targets.tobytes()).hexdigest()]
+    work = _work_folder(options, rows, states)
     work.mkdir(parents=True, exist_ok=True)
     pairs, captions = models.read(rows, options, device)
     if len(pairs) < _FEW_PAIRS:
@@ -167,7 +178,7 @@ def _judge(
             f"{len(pairs):,} pairs are few for training: trust the order more than the share, or "
             "name a pretrained model such as a CLIP with --model_name_or_path."
         )
-    fit = CrossFit(pairs, options, work, device, captions)
+    fit = CrossFit(pairs, options, work, device, captions, known)
     try:
         return fit, fit.judge(rows.groups())
     except TrainingInterrupted as stop:
@@ -178,6 +189,7 @@ def _conclude(
     rows: AuditRows,
     judge: ModelJudge | CrossFit,
     judgement: Judgement,
+    known: KnownPairs | None,
     warnings: list[str],
     models: FrozenModels,
 ) -> AuditResult:
@@ -187,11 +199,16 @@ def _conclude(
     if truncation.n_cut:
         warnings.append(truncation.message())
     warnings += _limitations(judgement.share, options.model_name_or_path is None)
+    facts: dict[str, Any] = {}
+    if known is not None:
+        judgement, facts = with_people(judgement, known)
+        warnings += review_notes(known, facts)
     if refusal := cleaning_problem(options, judgement):
         warnings.append(refusal)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
     better = suggest(judge, judgement, doubtful)
-    return AuditResult(options, rows, judgement, *better, warnings, models.names())
+    names = models.names()
+    return AuditResult(options, rows, judgement, *better, warnings, names, known, facts)
 
 
 def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:

@@ -116,7 +116,7 @@ def main() -> None:
 _AUDIT_PANELS = {
     "Judge": (
         *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
-        "encoder_name_or_path",
+        *("encoder_name_or_path", "reviews"),
     ),
     "Output": ("output", "clean", "clean_weights", "clean_threshold", "force_clean", "shown"),
     "Training": ("folds", "rounds", "epochs", "max_seq_length", "seed", "inject_noise"),

@@ -12,6 +12,8 @@ import pytest
 
 from audit_results import result_of
 from noisy_xmodal.auditing.cleaning import WEIGHTS, write_clean_dataset
+from noisy_xmodal.auditing.known_pairs import KnownPairs
+from noisy_xmodal.auditing.reviews import CORRECTED, RIGHT, WRONG, Decision
 from noisy_xmodal.data import PairDataset, load_pairs, validate_pairs
 from noisy_xmodal.data.regions import region_feature
 
@@ -40,6 +42,15 @@ def rows(tmp_path: Path) -> datasets.Dataset:
             "author": ["a", "b", "c", "d"],
         }
     ).cast_column("image", datasets.Image())
+
+
+#: "two ä" is corrected, "three" right, "four" wrong.
+TARGETS = np.array([np.nan, 0, 1, 0, np.nan, np.nan, np.nan])
+REVIEWS = {
+    1: Decision("w", "two ä", CORRECTED, "2 <b>ä</b>"),
+    2: Decision("x", "three", RIGHT),
+    3: Decision("y", "four", WRONG),
+}
 
 
 def write(rows: datasets.Dataset, chances: np.ndarray, out: Path, **options: Any) -> dict[str, Any]:
@@ -142,6 +153,37 @@ def test_a_folder_written_anew_is_not_taken_for_the_old_one(
         write(rows, CHANCES, out, clean_threshold=threshold)
         lengths.append(len(datasets.load_dataset(str(out), cache_dir=cache)["train"]))
     assert lengths == [3, 1]
+
+
+def test_people_come_before_the_threshold(rows: datasets.Dataset, tmp_path: Path) -> None:
+    known = KnownPairs(TARGETS, REVIEWS)
+    folders = []
+    for name, threshold in (("some", 0.5), ("all", 0.0)):
+        out = tmp_path / name
+        facts = write(rows, CHANCES, out, known=known, clean_threshold=threshold)
+        assert facts["captions_corrected"] == 1
+        found = load_pairs(out)["train"]
+        six = ["six"] if threshold == 0 else []
+        assert found["captions"][:] == [["one", "2 <b>ä</b>"], ["three"], ["five", *six], ["seven"]]
+        assert found["is_noisy"][0] == [False, False]
+        assert found["is_noisy"][1] == [True]  # as the data says, whatever people say
+        corrected = json.loads((out / "corrected.jsonl").read_text("utf-8"))
+        assert corrected == {"image_id": "w", "caption": "two ä", "new_caption": "2 <b>ä</b>"}
+        dropped = (out / "dropped.jsonl").read_text("utf-8").splitlines()
+        assert json.loads(dropped[0])["review"] == "wrong"
+        assert "People reviewed 3 pairs" in (out / "README.md").read_text("utf-8")
+        folders += [path.name for path in out.iterdir() if path.is_dir()]
+    assert len(set(folders)) == 2
+
+
+def test_weights_follow_people(rows: datasets.Dataset, tmp_path: Path) -> None:
+    known = KnownPairs(TARGETS, REVIEWS)
+    facts = write(rows, CHANCES, tmp_path / "c", known=known, clean_weights=True)
+    assert (facts["pairs_kept"], facts["captions_corrected"]) == (7, 1)
+    found = load_pairs(tmp_path / "c")["train"]
+    weights = np.concatenate(found[WEIGHTS][:])
+    np.testing.assert_allclose(weights, [0.9, 1, 1, 0, 0.51, 0.0, 1.0], atol=1e-7)
+    assert found["captions"][0] == ["one", "2 <b>ä</b>"]
 
 
 def test_where_nothing_is_right_nothing_is_left(rows: datasets.Dataset, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Folds, and models that judge what they have not seen; a stopped audit goes on bit for bit."""
 
 import gc
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -14,6 +15,7 @@ from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing import cross_fit as module
 from noisy_xmodal.auditing.cross_fit import CrossFit, deal_folds
 from noisy_xmodal.auditing.judgement import Judgement
+from noisy_xmodal.auditing.known_pairs import KnownPairs
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import RobustTrainer
@@ -127,6 +129,30 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     assert (
         len(list(tmp_path.glob("round-*/fold-*/model.safetensors"))) == 2
     )  # those of the last round
+
+
+def test_models_are_trained_with_what_people_decided(
+    pairs: PairDataset, fit: CrossFit, whole: Judgement, tmp_path: Path
+) -> None:
+    targets = np.full(24, np.nan)
+    targets[[3, 10]], targets[[0, 23]] = 0, 1
+    weights: list[np.ndarray] = []
+
+    class Spy(CrossFit):
+        def train(self, rows: Any, given: Any, seed: int, folder: Path, title: str = "") -> None:
+            weights.append(given)
+            source = fit.work / folder.relative_to(self.work)
+            folder.mkdir(parents=True)
+            shutil.copy(source / "judged.safetensors", folder)
+
+    # By the losses of an audit without reviews, so that the weights are known.
+    found = Spy(pairs, RECIPE, tmp_path, known=KnownPairs(targets, {})).judge(GROUPS)
+    first, second = weights[0], weights[2]
+    np.testing.assert_array_equal(first, np.where(targets == 0, 0, 1))
+    assert [second[pair] for pair in (3, 10, 0, 23)] == [0, 0, 1, 1]
+    others = np.isnan(targets)
+    assert ((second[others] > 0) & (second[others] <= 1)).all()
+    np.testing.assert_array_equal(found.losses, whole.losses)
 
 
 def test_losses_are_those_of_the_models_that_are_left(

@@ -363,9 +363,12 @@ def test_files_of_an_audit_are_no_data(tmp_path: Path, names: tuple[str, ...], c
         )
     before, _ = load(root)
     audit_table(root / "audit.parquet")
+    names = ("id", "image_id", "caption", "decision", "new_caption", "reviewer")
+    pq.write_table(pa.table({name: ["x"] for name in names}), root / "reviews.parquet")
     after, left_out = load(root)
     assert after == before
-    told = ["files of an earlier audit left out: ['audit.html', 'audit.json', 'audit.parquet']"]
+    files = ["audit.html", "audit.json", "audit.parquet", "reviews.parquet"]
+    told = [f"files of an earlier audit left out: {files}"]
     assert all(lines == told for lines in left_out.values())
     with pytest.raises(DatasetError, match=r"is the table of an audit.*Give the audited dataset"):
         load_pairs(root / "audit.parquet")

@@ -61,6 +61,13 @@ class AuditOptions:
         "`imagenet+minilm`: the small models are trained on its image and text vectors, so that "
         "each still judges pairs that it has not seen.",
     )
+    reviews: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Decisions of people, which `noisy-xmodal review` wrote: models are trained "
+            "with them, and they are the result for the reviewed pairs."
+        },
+    )
     output: Path = field(
         default=Path("audit.parquet"),
         metadata={

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -89,6 +90,12 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     clean_probability = result.judgement.clean_probability
     assert out is not None, "there is a folder to write"
     keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
+    new_captions: dict[int, str] = {}
+    if result.known is not None:
+        new_captions, targets = result.known.new_captions(), result.known.corrected_targets()
+        clean_probability = np.where(np.isnan(targets), clean_probability, targets)
+        if not weights:  # people first, whatever the threshold
+            keep = np.where(np.isnan(targets), keep, targets == 1)
     kept_rows = np.unique(pairs.row_of_pair[keep])
     facts = {
         "pairs_dropped": int((~keep).sum()),
@@ -96,6 +103,8 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         "pairs_kept": int(keep.sum()),
         "images_kept": len(kept_rows),
     }
+    if result.known is not None:
+        facts["captions_corrected"] = len(new_captions)
     text = (
         f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
         f"`{WEIGHTS}`, one number per caption."
@@ -104,12 +113,19 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
+    if result.known is not None:
+        text += (
+            f" People reviewed {len(result.known.decisions):,} pairs, and their decisions come "
+            f"first; {len(new_captions):,} captions were corrected (`corrected.jsonl`)."
+        )
     # `datasets` caches a dataset by the names of its files.
     names, lists = (column_values(pairs.dataset, column) for column in (IMAGE_ID, CAPTIONS))
     digest = hashlib.sha256(json.dumps([names, lists]).encode())
     digest.update(keep.tobytes() + clean_probability.tobytes())
+    digest.update(json.dumps(sorted(new_captions.items())).encode())
     folder = f"data-{digest.hexdigest()[:12]}"
-    rows = _kept_rows(pairs, keep, clean_probability if weights else None).select(kept_rows)
+    probabilities = clean_probability if weights else None
+    rows = _kept_rows(pairs, keep, probabilities, new_captions).select(kept_rows)
     with atomic_write(out) as aside:
         aside.mkdir()
         with (aside / "dropped.jsonl").open("w", encoding="utf-8") as file:
@@ -117,7 +133,16 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
                 name_of = names[pairs.row_of_pair[pair]]
                 dropped = {"image_id": name_of, "caption": pairs.caption(pair)}
                 dropped[WEIGHTS] = round(float(clean_probability[pair]), 4)
+                if result.known is not None and pair in result.known.decisions:
+                    dropped["review"] = result.known.decisions[pair].decision
                 file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
+        if new_captions:
+            with (aside / "corrected.jsonl").open("w", encoding="utf-8") as file:
+                for pair, new_caption in sorted(new_captions.items()):
+                    name_of = names[pairs.row_of_pair[pair]]
+                    corrected = {"image_id": name_of, "caption": pairs.caption(pair)}
+                    corrected["new_caption"] = new_caption
+                    file.write(json.dumps(corrected, ensure_ascii=False) + "\n")
         with ParquetShards(aside / folder, split, rows.features) as shards:
             stored = rows.with_format("arrow")
             for start in range(0, len(rows), _BLOCK_ROWS):
@@ -130,13 +155,19 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
 
 
 def _kept_rows(
-    pairs: PairDataset, keep: np.ndarray, weights: np.ndarray | None
+    pairs: PairDataset,
+    keep: np.ndarray,
+    weights: np.ndarray | None,
+    new_captions: Mapping[int, str],
 ) -> datasets.Dataset:
-    """All rows with the captions of the kept pairs, and their flags and weights."""
+    """All rows with the captions of the kept pairs, corrected, and their flags and weights."""
     rows, features = pairs.dataset, pairs.dataset.features
-    columns: dict[str, tuple[Any, Any]] = {CAPTIONS: (pairs.captions(), features[CAPTIONS])}
+    captions = [new_captions.get(pair, text) for pair, text in enumerate(pairs.captions())]
+    columns: dict[str, tuple[Any, Any]] = {CAPTIONS: (captions, features[CAPTIONS])}
     if pairs.is_noisy is not None:
-        columns[IS_NOISY] = (pairs.is_noisy.tolist(), features[IS_NOISY])
+        is_noisy = pairs.is_noisy.copy()
+        is_noisy[list(new_captions)] = False
+        columns[IS_NOISY] = (is_noisy.tolist(), features[IS_NOISY])
     if weights is not None:
         feature = datasets.List(datasets.Value("float32"))
         columns[WEIGHTS] = (weights.astype(np.float32).tolist(), feature)

@@ -47,6 +47,7 @@ from ..training.interruption import stop_on_signals
 from .features import CaptionVectors
 from .judge import judged_losses
 from .judgement import Judgement, combine_losses
+from .known_pairs import KnownPairs
 from .small_model import MANY_PAIRS, small_model, small_processor
 
 logger = logging.get_logger(__name__)
@@ -102,6 +103,7 @@ class CrossFit:
             training that was interrupted goes on.
         device: Device of the models.
         captions: Vectors of all captions, for the models to read beside words.
+        known: What people decided about the pairs.
 
     Attributes:
         processor: Processor of captions and of features or images.
@@ -114,11 +116,13 @@ class CrossFit:
         work: Path,
         device: torch.device | str = "cpu",
         captions: CaptionVectors | None = None,
+        known: KnownPairs | None = None,
     ) -> None:
         self.pairs = pairs
         self.options = options
         self.work = work
         self.device = torch.device(device)
+        self.known = known
         self.captions = captions
         self.processor = small_processor(pairs, captions, options.max_seq_length)
 
@@ -140,6 +144,8 @@ class CrossFit:
         for number in range(1, n_rounds + 1):
             folders = [self._folder(number, fold) for fold in range(n_folds)]
             weights = None if judgement is None else judgement.clean_probability
+            if self.known is not None:
+                weights = self.known.over(np.ones(len(self.pairs)) if weights is None else weights)
             for fold, folder in enumerate(folders):
                 title = f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}"
                 others, own = (np.flatnonzero(fold_of_row != fold), fold_of_row == fold)

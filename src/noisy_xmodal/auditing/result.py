@@ -1,7 +1,7 @@
 """What an audit found: one object behind the table, the report and the summary."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..files import atomic_write
 from ..metrics.noise_detection import ranking_metrics
 from .duplicates import repeated_captions
 from .judgement import Judgement
+from .known_pairs import KnownPairs
 from .loading import AuditRows
 
 _GROUP_ROWS = 100_000
@@ -34,6 +35,8 @@ class AuditResult:
             (n_pairs,).
         warnings: Warnings, a sentence or two each.
         models: Names of the frozen models whose features the small models read.
+        known: What people decided about the pairs, if there are reviews.
+        reviews: Facts about the reviews, from `with_people`.
     """
 
     options: AuditOptions
@@ -43,6 +46,8 @@ class AuditResult:
     better_image: NDArray[np.int64]
     warnings: Sequence[str] = ()
     models: Sequence[str] = ()
+    known: KnownPairs | None = None
+    reviews: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -94,8 +99,9 @@ class AuditResult:
         """Write a row for each pair, worst first, as Parquet, some rows at a time.
 
         Columns: `pair_id`, `image_id`, `caption`, `clean_probability`, `loss`,
-        `suggested_caption` (of another image, null if there is none), `suggested_image_id` and, if
-        the truth is known, `is_noisy`.
+        `suggested_caption` (of another image, null if there is none), `suggested_image_id`; with
+        reviews `review` (`right`, `wrong`, `corrected`, null where nobody decided); and, if the
+        truth is known, `is_noisy`.
         """
         path, order = self.options.output, self.judgement.order
         is_noisy = self.rows.pairs.is_noisy
@@ -122,9 +128,23 @@ class AuditResult:
             "suggested_caption": texts(self.captions, self.better_caption[pairs]),
             "suggested_image_id": texts(self.rows.image_ids, self.better_image[pairs]),
         }
+        if self.known is not None:
+            made = (self.known.decisions.get(pair) for pair in pairs.tolist())
+            decisions = [None if one is None else one.decision for one in made]
+            columns["review"] = pa.array(decisions, pa.string())
         if is_noisy is not None:
             columns["is_noisy"] = pa.array(is_noisy[pairs])
         return pa.table(columns)
+
+    def _reviews(self) -> dict[str, Any] | None:
+        """The facts about the reviews, and the truth about the pairs that nobody reviewed."""
+        if self.known is None:
+            return None
+        others, truth = np.isnan(self.known.targets), self.rows.pairs.is_noisy
+        oracle = {}
+        if truth is not None and truth[others].any():
+            oracle = ranking_metrics(self.judgement.tail[others], truth[others])
+        return {"file": str(self.options.reviews), **self.reviews, "oracle_of_others": oracle}
 
     def summary(self) -> dict[str, Any]:
         """The summary, ready for JSON, without the run itself."""
@@ -146,6 +166,7 @@ class AuditResult:
             "share_of_exchanged_sets": self.judgement.sets,
             "judged_wrong": int(self.judgement.is_wrong.sum()),
             "oracle": self.oracle,
+            "reviews": self._reviews(),
             "left_out": list(self.rows.left_out),
             "warnings": list(self.warnings),
             "similar_images": len(self.rows.alike),

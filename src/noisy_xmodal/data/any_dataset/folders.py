@@ -36,6 +36,7 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _AUDIT_COLUMNS = {"pair_id", "image_id", "caption", "clean_probability", "suggested_caption"}
+_REVIEW_COLUMNS = {"id", "image_id", "caption", "decision", "new_caption", "reviewer"}
 
 
 def split_name(name: str) -> str | None:
@@ -61,18 +62,23 @@ def has_configs(folder: Path) -> bool:
 
 
 def audit_files(folder: Path) -> set[Path]:
-    """The tables of earlier audits at the top of a folder, with their reports and summaries."""
-    tables = [file for file in folder.glob("*.parquet") if is_audit_table(file)]
+    """Tables of earlier audits at the top of a folder, their reports and summaries, and reviews."""
+    files = list(folder.glob("*.parquet"))
+    tables = [file for file in files if is_audit_table(file)]
     reports = (table.with_suffix(suffix) for table in tables for suffix in (".json", ".html"))
-    return {*tables, *(file for file in reports if file.is_file())}
+    reviews = (file for file in files if _has_columns(file, _REVIEW_COLUMNS))
+    return {*tables, *(file for file in reports if file.is_file()), *reviews}
 
 
 def is_audit_table(file: Path) -> bool:
     """Whether a file is the Parquet table of an audit."""
-    if file.suffix.lower() != ".parquet":
-        return False
+    return file.suffix.lower() == ".parquet" and _has_columns(file, _AUDIT_COLUMNS)
+
+
+def _has_columns(file: Path, names: set[str]) -> bool:
+    """Whether a file is Parquet with some columns."""
     try:
-        return _AUDIT_COLUMNS.issubset(pq.read_schema(file).names)
+        return names.issubset(pq.read_schema(file).names)
     except (pa.ArrowException, OSError):
         return False
 
