@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 
 from noisy_xmodal.arguments.audit import AuditOptions
+from noisy_xmodal.auditing.image_scan import ImageScan
 from noisy_xmodal.auditing.judgement import Judgement
 from noisy_xmodal.auditing.known_pairs import KnownPairs
 from noisy_xmodal.auditing.loading import AuditRows
@@ -49,8 +50,13 @@ def result_of(
         AuditRows(
             PairDataset(rows),
             split,
-            np.arange(n_images, dtype=np.uint64),
-            np.array(hashes, dtype=np.uint64),
+            ImageScan(
+                {},
+                np.arange(n_images, dtype=np.uint64),
+                np.array(hashes, dtype=np.uint64),
+                np.empty((0, 2), np.int64),
+                np.empty(0, np.int64),
+            ),
             left_out,
         ),
         Judgement(

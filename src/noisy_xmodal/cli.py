@@ -118,7 +118,15 @@ _AUDIT_PANELS = {
         *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
         *("encoder_name_or_path", "reviews"),
     ),
-    "Output": ("output", "clean", "clean_weights", "clean_threshold", "force_clean", "shown"),
+    "Output": (
+        "output",
+        "clean",
+        "clean_weights",
+        "clean_threshold",
+        "drop",
+        "force_clean",
+        "shown",
+    ),
     "Training": ("folds", "rounds", "epochs", "max_seq_length", "seed", "inject_noise"),
     None: (
         *("dataset_config_name", "split", "image_column", "caption_column", "id_column"),

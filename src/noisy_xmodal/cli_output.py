@@ -116,6 +116,12 @@ def show_audit(result: dict[str, Any]) -> None:
             console.print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
         if len(lines) > 10:
             console.print(f"{title}: {len(lines) - 10} more, see the report", highlight=False)
+    for name, trouble in result["troubles"].items():
+        console.print(
+            f"{name}: {trouble['n_pairs']:,} pairs, {trouble['title']}",
+            markup=False,
+            highlight=False,
+        )
     if result["oracle"]:
         oracle = {k: v for k, v in result["oracle"].items() if v is not None}
         table = Table("against the truth", "", box=None, pad_edge=False)

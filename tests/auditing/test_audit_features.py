@@ -24,6 +24,7 @@ from noisy_xmodal.auditing.features import (
     model_state,
     vision_pairs,
 )
+from noisy_xmodal.auditing.image_scan import look_at_images
 from noisy_xmodal.auditing.loading import AuditRows
 from noisy_xmodal.data import PairDataset
 from noisy_xmodal.evaluation import grids
@@ -33,8 +34,8 @@ from tiny_backbones import pictures
 
 def rows_of(n: int) -> AuditRows:
     columns = {"image": pictures(n), "captions": [["x"]] * n, "image_id": list("abc")[:n]}
-    digests = np.arange(n, dtype=np.uint64)
-    return AuditRows(PairDataset(datasets.Dataset.from_dict(columns)), "train", digests, digests)
+    rows = datasets.Dataset.from_dict(columns)
+    return AuditRows(PairDataset(rows), "train", look_at_images(rows))
 
 
 ROWS = rows_of(3)

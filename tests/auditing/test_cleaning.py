@@ -194,3 +194,31 @@ def test_where_nothing_is_right_nothing_is_left(rows: datasets.Dataset, tmp_path
     (shard,) = out.glob("*/*.parquet")
     assert pq.read_metadata(shard).num_rows == 0  # which `datasets` says of, when asked to open it
     assert len((out / "dropped.jsonl").read_text().splitlines()) == 7
+
+
+def test_pairs_with_trouble_are_dropped_whatever_their_probability(
+    rows: datasets.Dataset, tmp_path: Path
+) -> None:
+    captions = [["one", "IMG_2041.jpg"], ["<b>three</b>"], ["four", "five", "six"], ["2021"]]
+    rows = rows.remove_columns("captions").add_column("captions", captions)
+    chances = np.full(7, 0.9)
+    chances[5] = 0.1
+    facts = write(rows, chances, tmp_path / "clean", drop="file_names,digits,urls")
+    assert facts["dropped_for_trouble"] == {"file_names": 1, "digits": 1}
+    assert (facts["pairs_dropped"], facts["images_dropped"]) == (3, 1)
+    kept = load_pairs(str(tmp_path / "clean"))["train"]
+    assert kept["captions"][:] == [["one"], ["<b>three</b>"], ["four", "five"]]
+    lines = (tmp_path / "clean/dropped.jsonl").read_text().splitlines()
+    dropped = {line["caption"]: line.get("troubles") for line in map(json.loads, lines)}
+    assert dropped == {"IMG_2041.jpg": ["file_names"], "six": None, "2021": ["digits"]}
+    card = (tmp_path / "clean/README.md").read_text()
+    assert "captions that are names of files (1)" in card
+
+
+def test_people_keep_a_pair_with_trouble(rows: datasets.Dataset, tmp_path: Path) -> None:
+    known = KnownPairs(TARGETS, REVIEWS)
+    captions = [["one", "two ä"], ["3"], ["four", "five", "six"], ["7"]]
+    rows = rows.remove_columns("captions").add_column("captions", captions)
+    write(rows, np.full(7, 0.9), tmp_path / "clean", drop="digits", known=known)
+    kept = load_pairs(str(tmp_path / "clean"))["train"]
+    assert kept["image_id"][:] == ["w", "x", "y"]

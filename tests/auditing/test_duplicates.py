@@ -10,8 +10,10 @@ from PIL import Image
 
 from noisy_xmodal.auditing.duplicates import (
     difference_hash,
+    first_copies,
     repeated_captions,
     similar_images,
+    thumbnail,
 )
 
 
@@ -165,3 +167,20 @@ def test_repeated_captions_are_those_of_counting_slowly():
 def test_case_folding_joins_spellings():
     found = repeated_captions(["STRASSE", "straße", "Strasse"], np.arange(3))
     assert [(text, images.tolist()) for text, images in found] == [("STRASSE", [0, 1, 2])]
+
+
+def test_copies_are_told_from_images_that_are_alike():
+    picture = photograph(1, (360, 320))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=60)
+    digit = picture.copy()
+    digit.paste("white", (150, 130, 210, 190))
+    images = [picture, photograph(2), Image.open(file), picture.resize((90, 80)), digit]
+    images += [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), photograph(2)]
+    first = first_copies(np.stack([thumbnail(image.convert("RGB")) for image in images]))
+    assert first.tolist() == [0, 1, 0, 0, 4, 5, 1]
+
+
+def test_images_of_one_colour_are_copies_of_each_other():
+    plain = [thumbnail(Image.new("RGB", (9, 9), color)) for color in ("white", "white")]
+    assert first_copies(np.stack(plain)).tolist() == [0, 0]

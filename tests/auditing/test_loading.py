@@ -12,9 +12,10 @@ import PIL.Image
 import pytest
 
 from noisy_xmodal.arguments.audit import AuditOptions
-from noisy_xmodal.auditing import loading
+from noisy_xmodal.auditing import image_scan, loading
 from noisy_xmodal.auditing.duplicates import difference_hash
-from noisy_xmodal.auditing.loading import AuditRows, load_rows, look_at_images
+from noisy_xmodal.auditing.image_scan import look_at_images
+from noisy_xmodal.auditing.loading import AuditRows, load_rows
 from noisy_xmodal.data import DatasetError, PairDataset
 from noisy_xmodal.data.regions import region_feature
 from toy_pairs import toy_pairs
@@ -79,7 +80,7 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
     assert found.image_ids == ["0.png", "1.png"]
     assert found.pairs.captions() == ["text 0", "more 0", "text 1", "more 1"]
     assert found.pairs.row_of_pair.tolist() == [0, 0, 1, 1]
-    assert len(found.digests) == len(found.hashes) == 2
+    assert len(found.scan.digests) == len(found.scan.hashes) == 2
     assert len(found.left_out) == 3  # nothing of the other split
     assert found.left_out[0] == "1 of 6 pictures have no row: ['5.png']"
     assert "9.png" in found.left_out[1]
@@ -91,8 +92,8 @@ def test_bad_images_are_left_out_of_the_split_that_is_audited(folder: Path) -> N
 
 def test_digests_belong_to_the_rows_that_are_left(folder: Path) -> None:
     left = load(folder)
-    alone = look_at_images(dataset_of([folder / "0.png", folder / "1.png"]))[1]
-    assert left.digests.tolist() == alone.tolist()
+    alone = look_at_images(dataset_of([folder / "0.png", folder / "1.png"])).digests
+    assert left.scan.digests.tolist() == alone.tolist()
 
 
 def test_noise_is_put_into_what_is_left(folder: Path) -> None:
@@ -131,7 +132,7 @@ def test_the_split_can_have_another_name(tmp_path: Path) -> None:
     assert found.split == "validation"
     assert load(tmp_path / "valid.parquet").split == "validation"
     assert len(found.pairs.captions()) == 8
-    assert len(found.hashes) == 0
+    assert len(found.scan.hashes) == 0
 
 
 def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_pictures_in_rows_are_read_too(tmp_path: Path) -> None:
 
 
 def test_broken_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_BLOCK", 2)
+    monkeypatch.setattr(image_scan, "_BLOCK", 2)
     (tmp_path / "good.jpg").write_bytes(photo(0))
     (tmp_path / "cut.jpg").write_bytes(photo(1)[:900])
     sources: list[bytes | Path] = [
@@ -156,7 +157,8 @@ def test_broken_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         b"",
         photo(2, "png"),
     ]
-    problems, digests, hashes = look_at_images(dataset_of(sources))
+    scan = look_at_images(dataset_of(sources))
+    problems, digests, hashes = scan.problems, scan.digests, scan.hashes
     assert list(problems) == [1, 3, 4, 5]
     assert problems[1] == "not a picture that Pillow can read (18 bytes)"
     assert "truncated" in problems[3]
@@ -171,7 +173,8 @@ def test_hashes_are_those_of_the_whole_pictures() -> None:
     sources = [photo(seed) for seed in range(6)]
     again = io.BytesIO()
     PIL.Image.open(io.BytesIO(sources[0])).save(again, "jpeg", quality=50)
-    _, digests, hashes = look_at_images(dataset_of([*sources, again.getvalue()]))
+    scan = look_at_images(dataset_of([*sources, again.getvalue()]))
+    digests, hashes = scan.digests, scan.hashes
     for source, found in zip(sources, hashes, strict=False):
         with PIL.Image.open(io.BytesIO(source)) as picture:
             assert n_bits(found, np.uint64(difference_hash(picture))) <= 4
@@ -183,14 +186,14 @@ def test_hashes_are_those_of_the_whole_pictures() -> None:
 def test_a_fingerprint_names_pictures_in_their_order() -> None:
     def fingerprint(*pictures: bytes) -> str:
         rows = dataset_of(list(pictures))
-        return AuditRows(PairDataset(rows), "train", *look_at_images(rows)[1:]).fingerprint()
+        return AuditRows(PairDataset(rows), "train", look_at_images(rows)).fingerprint()
 
     assert fingerprint(photo(0), photo(1)) == fingerprint(photo(0), photo(1))
     assert fingerprint(photo(0), photo(1)) != fingerprint(photo(1), photo(0))
 
 
 def test_region_features_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_BLOCK", 2)
+    monkeypatch.setattr(image_scan, "_BLOCK", 2)
     regions = [[[1.0, 2.0]], [[3.0, float("nan")]], [[1.0, 2.0]], [], [[4.0, 5.0], [6.0, 7.0]]]
     rows = datasets.Dataset.from_dict(
         {"regions": regions, "captions": [["x"]] * 5, "image_id": list("abcde")},
@@ -202,7 +205,8 @@ def test_region_features_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> N
             }
         ),
     )
-    problems, digests, hashes = look_at_images(rows)
+    scan = look_at_images(rows)
+    problems, digests, hashes = scan.problems, scan.digests, scan.hashes
     assert problems == dict.fromkeys([1, 3], "its region features are empty or not finite")
     assert len(hashes) == 0
     assert digests[0] == digests[2]

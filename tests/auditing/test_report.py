@@ -189,7 +189,8 @@ def test_suggestions_are_shown_for_pairs_judged_wrong():
 
 
 def test_hostile_texts_are_shown_and_nothing_else():
-    harmless, hostile = page_of(full()), page_of(full(HOSTILE))
+    harmless = page_of(full("a&nbsp;rose"))  # has markup, as the hostile text
+    hostile = page_of(full(HOSTILE))
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
     assert hostile.text.count(HOSTILE) >= 6
     assert [a["alt"] for a in hostile.all("img")].count(f"Image {HOSTILE}") == 15
@@ -330,3 +331,15 @@ def test_numbers_are_rounded_honestly():
     ]
     texts = [probability(x) for x in (0, 0.0004, 0.0125, 0.9999, 1)]
     assert texts == ["0.000", "below 0.001", "0.013", "above 0.999", "1.000"]
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_other_trouble_is_listed_with_counts_and_examples():
+    result = photographs([picture()] * 3, ["IMG_2041.jpg", "http://a.b/c", "a <b>rose</b>"])
+    page = page_of(result)
+    section = page.text[page.text.index("Other trouble") : page.text.index("How to read")]
+    for name, example in {"file_names": "IMG_2041.jpg", "urls": "http://a.b/c"}.items():
+        assert name in section
+        assert example in section
+    assert "a <b>rose</b>" in section
+    assert "Other trouble" not in page_of(photographs([picture()])).text

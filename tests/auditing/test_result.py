@@ -21,6 +21,7 @@ COLUMNS = {
     "loss": [3.0, 1.0, 0.5, -2.0],
     "suggested_caption": ["four ä", "one", None, None],
     "suggested_image_id": ["z", None, "x", None],
+    "troubles": [None, None, None, None],
     "is_noisy": [True, False, False, False],
 }
 

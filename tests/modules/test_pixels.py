@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from noisy_xmodal import PairDataset
 from noisy_xmodal.auditing.duplicates import difference_hash
-from noisy_xmodal.auditing.loading import look_at_images
+from noisy_xmodal.auditing.image_scan import look_at_images
 from noisy_xmodal.data import LabelDataset
 from noisy_xmodal.data.pictures import image_problem, open_picture
 from noisy_xmodal.data.plain_vectors import picture_features
@@ -283,7 +283,7 @@ def test_all_paths_see_the_same_pixels(content: bytes, mode: str | None, tmp_pat
         assert picture.mode == "RGB"
         assert np.array_equal(np.asarray(picture), expected)
     plain = Image.fromarray(expected)
-    assert int(look_at_images(rows)[2][0]) == difference_hash(plain)
+    assert int(look_at_images(rows).hashes[0]) == difference_hash(plain)
     assert np.array_equal(picture_features(opened(content)), picture_features(plain))
 
 

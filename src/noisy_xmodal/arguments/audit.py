@@ -5,12 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from ..entry.limits import AUDIT
-from ..entry.options import check_value
+from ..entry.options import OptionError, check_value
 
 #: Pairs with a lower clean probability are judged wrong.
 THRESHOLD = 0.5
 #: The options of the training of the small models.
 _RECIPE = ("folds", "rounds", "epochs", "batch_size", "learning_rate", "seed", "max_seq_length")
+
+#: Kinds of trouble that need no judge, and what they are.
+TROUBLES = {
+    "tiny_images": "images whose shorter side has less than 32 pixels",
+    "long_images": "images more than five times as long as wide, or as wide as long",
+    "flat_images": "images of one colour",
+    "copied_images": "images that look like an earlier one",
+    "placeholder_images": "one picture at least five times, with different captions",
+    "leaked_images": "images that look like one of another split",
+    "repeated_captions": "captions that ten or more images have",
+    "leaked_captions": "captions that another split has too",
+    "file_names": "captions that are names of files",
+    "urls": "captions that are mostly URLs",
+    "markup": "captions with HTML",
+    "digits": "captions that are mostly digits",
+    "other_language": "captions in another language than most",
+}
 
 
 def _option(default: Any, text: str) -> Any:
@@ -83,6 +100,11 @@ class AuditOptions:
         False, "Keep all pairs there, with the column `clean_probability`."
     )
     clean_threshold: float = _option(THRESHOLD, "Drop pairs with a lower clean probability there.")
+    drop: str | None = _option(
+        None,
+        "Kinds of trouble whose pairs are dropped there too, separated by commas, or `all`: "
+        f"{', '.join(TROUBLES)}.",
+    )
     force_clean: bool = _option(
         False, "Write it even if the judge cannot tell which pairs are wrong."
     )
@@ -116,6 +138,19 @@ class AuditOptions:
     def __post_init__(self) -> None:
         for name, limits in AUDIT.items():
             check_value(name, getattr(self, name), limits)
+        unknown = set(self.kinds_to_drop) - set(TROUBLES)
+        if unknown:
+            raise OptionError(
+                f"--drop has {', '.join(sorted(unknown))}: choose some of {', '.join(TROUBLES)}, "
+                "separated by commas, or `all`"
+            )
+
+    @property
+    def kinds_to_drop(self) -> list[str]:
+        """The names that `drop` lists."""
+        if self.drop == "all":
+            return list(TROUBLES)
+        return [name.strip() for name in (self.drop or "").split(",") if name.strip()]
 
     @property
     def report(self) -> Path:

@@ -90,6 +90,9 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     clean_probability = result.judgement.clean_probability
     assert out is not None, "there is a folder to write"
     keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
+    troubles = [trouble for trouble in result.troubles if trouble.name in options.kinds_to_drop]
+    for trouble in troubles:
+        keep &= ~trouble.has_it
     new_captions: dict[int, str] = {}
     if result.known is not None:
         new_captions, targets = result.known.new_captions(), result.known.corrected_targets()
@@ -97,12 +100,14 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         if not weights:  # people first, whatever the threshold
             keep = np.where(np.isnan(targets), keep, targets == 1)
     kept_rows = np.unique(pairs.row_of_pair[keep])
-    facts = {
+    facts: dict[str, Any] = {
         "pairs_dropped": int((~keep).sum()),
         "images_dropped": pairs.n_images - len(kept_rows),
         "pairs_kept": int(keep.sum()),
         "images_kept": len(kept_rows),
     }
+    if troubles:
+        facts["dropped_for_trouble"] = {one.name: int(one.has_it.sum()) for one in troubles}
     if result.known is not None:
         facts["captions_corrected"] = len(new_captions)
     text = (
@@ -113,6 +118,9 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
+    if troubles:
+        listing = "; ".join(f"{one.title} ({int(one.has_it.sum()):,})" for one in troubles)
+        text += f" Dropped whatever their probability: {listing}."
     if result.known is not None:
         text += (
             f" People reviewed {len(result.known.decisions):,} pairs, and their decisions come "
@@ -131,8 +139,10 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         with (aside / "dropped.jsonl").open("w", encoding="utf-8") as file:
             for pair in np.flatnonzero(~keep).tolist():
                 name_of = names[pairs.row_of_pair[pair]]
-                dropped = {"image_id": name_of, "caption": pairs.caption(pair)}
+                dropped: dict[str, Any] = {"image_id": name_of, "caption": pairs.caption(pair)}
                 dropped[WEIGHTS] = round(float(clean_probability[pair]), 4)
+                kinds = [one.name for one in troubles if one.has_it[pair]]
+                dropped |= {"troubles": kinds} if kinds else {}
                 if result.known is not None and pair in result.known.decisions:
                     dropped["review"] = result.known.decisions[pair].decision
                 file.write(json.dumps(dropped, ensure_ascii=False) + "\n")

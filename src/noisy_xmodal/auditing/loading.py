@@ -1,38 +1,30 @@
 """The usable rows of a dataset for an audit, and the items that were left out."""
 
 import hashlib
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
-from multiprocessing.pool import ThreadPool
-from pathlib import Path
 
 import datasets
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from tqdm.auto import tqdm
 
 from ..arguments.audit import AuditOptions
 from ..data import DatasetError, PairDataset, inject_noise, load_pairs
 from ..data.any_dataset import config_names
-from ..data.columns import IMAGE, IMAGE_ID, column_values, validate_pairs, visual_column
-from ..data.pictures import image_problem, picture_source, stored_pictures
+from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values, validate_pairs, visual_column
+from ..data.pictures import open_picture, stored_pictures
 from ..data.readers import embedded_pairs
-from ..data.regions import region_arrays
 from ..modules.pixels import PIXELS_VERSION
 from ..noise import parse_noise
-from .duplicates import difference_hash, similar_images
+from ..noise.equal_texts import text_numbers
+from .duplicates import first_copies, similar_images, thumbnail
+from .image_scan import ImageScan, look_at_images
 
 #: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again
 #: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
 _ALIKE_BITS = 4
-_THREADS, _BLOCK = 4, 256
-
-#: Why an image is unusable, if it is; the first 8 bytes of its SHA-256; its difference hash.
-_Look = tuple[str | None, int, int]
+_SIDE = 64  # pixels at which pictures are read for thumbnails
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +34,19 @@ class AuditRows:
     Attributes:
         pairs: Their pairs.
         split: Name of their split.
-        digests: First 8 bytes of the SHA-256 of each image, (n_images,) uint64.
-        hashes: Difference hash of each image, (n_images,) uint64; empty for region features.
+        scan: What one look at every image told.
         left_out: A line for each item that was left out.
+        leaked_images: The image of another split that an image looks like, as "split: image id", by
+            row.
+        leaked_pairs: Pairs whose caption another split has too, ascending.
     """
 
     pairs: PairDataset
     split: str
-    digests: NDArray[np.uint64]
-    hashes: NDArray[np.uint64]
+    scan: ImageScan
     left_out: Sequence[str] = ()
+    leaked_images: Mapping[int, str] = field(default_factory=dict)
+    leaked_pairs: Sequence[int] = ()
 
     @cached_property
     def image_ids(self) -> list[str]:
@@ -61,20 +56,30 @@ class AuditRows:
     @cached_property
     def alike(self) -> list[NDArray[np.int64]]:
         """Groups of images that look alike, largest first."""
-        return similar_images(self.hashes, _ALIKE_BITS)
+        return similar_images(self.scan.hashes, _ALIKE_BITS)
 
     def groups(self) -> NDArray[np.int64]:
         """A number for each image, the same for images that look alike, (n_images,)."""
-        group = np.unique(self.digests, return_inverse=True)[1]
+        group = np.unique(self.scan.digests, return_inverse=True)[1]
         for alike in self.alike:
             if len(alike) > len(group) / 20:
                 continue  # similar in style, such as icons; they must not all be in one fold
             group[np.isin(group, group[alike])] = group[alike[0]]
         return group
 
+    @cached_property
+    def original(self) -> NDArray[np.int64]:
+        """The first image that each image is a copy of, (n_images,); its own row if of none."""
+        _, first, number = np.unique(self.scan.digests, return_index=True, return_inverse=True)
+        original = first[number].astype(np.int64)
+        for group in self.alike:
+            rows = np.unique(original[group])
+            original[rows] = rows[first_copies(_thumbnails(self.pairs.dataset, rows))]
+        return original[original]
+
     def fingerprint(self) -> str:
         """A hash of the images, their order and the conversion to pixels."""
-        content = f"{PIXELS_VERSION} ".encode() + self.digests.tobytes()
+        content = f"{PIXELS_VERSION} ".encode() + self.scan.digests.tobytes()
         return hashlib.sha256(content).hexdigest()[:16]
 
 
@@ -116,73 +121,59 @@ def load_rows(options: AuditOptions) -> AuditRows:
     if split not in parts:
         raise DatasetError(f"{name} has no usable row: {'; '.join(left_out[:3])}.")
     rows = parts[split]
-    problems, digests, hashes = look_at_images(rows, not options.disable_tqdm)
-    if problems:
+    scan = look_at_images(rows, not options.disable_tqdm)
+    if scan.problems:
         names = column_values(rows, IMAGE_ID)
-        left_out += [f"{names[row]}: {problem}" for row, problem in problems.items()]
-        good = np.setdiff1d(np.arange(len(rows)), list(problems))
+        left_out += [f"{names[row]}: {problem}" for row, problem in scan.problems.items()]
+        good = np.setdiff1d(np.arange(len(rows)), list(scan.problems))
         if not len(good):
             raise DatasetError(
                 f"None of the {len(rows):,} images of {name} is usable: {'; '.join(left_out[:3])}."
             )
-        rows, digests, hashes = rows.select(good), digests[good], hashes[good[: len(hashes)]]
+        rows, scan = rows.select(good), scan.select(good)
     if options.inject_noise is not None:
         rows = inject_noise(rows, options.inject_noise, seed=options.noise_seed)
     validate_pairs(rows, split)
-    return AuditRows(PairDataset(rows), split, digests, hashes, left_out)
+    pairs = PairDataset(rows)
+    others = {name: part for name, part in parts.items() if name != split}
+    leaks = _leaks(pairs, scan, others, not options.disable_tqdm)
+    return AuditRows(pairs, split, scan, left_out, *leaks)
 
 
-def look_at_images(
-    dataset: datasets.Dataset, progress: bool = False
-) -> tuple[dict[int, str], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Read every image once; JPEG files are decoded at a reduced size.
-
-    Args:
-        dataset: Rows by the column contract.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        The reason why an image is unusable, by row, and the digests and hashes of `AuditRows`.
-    """
-    is_pictures = visual_column(dataset) == IMAGE
-    problems: dict[int, str] = {}
-    digests, hashes = np.zeros((2, len(dataset)), np.uint64)
-    looks = _picture_looks(dataset) if is_pictures else _region_looks(dataset)
-    bar = tqdm(looks, "checking images", total=len(dataset), disable=not progress)
-    for row, (problem, digests[row], hashes[row]) in enumerate(bar):
-        if problem is not None:
-            problems[row] = problem
-    return problems, digests, hashes if is_pictures else hashes[:0]
+def _thumbnails(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n, 16, 16, 3), see `thumbnail`."""
+    pictures = stored_pictures(dataset)[rows.tolist()][IMAGE]
+    return np.stack([thumbnail(open_picture(picture, _SIDE)) for picture in pictures])
 
 
-def _picture_looks(dataset: datasets.Dataset) -> Iterator[_Look]:
-    sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
-    with warnings.catch_warnings(), ThreadPool(_THREADS) as pool:
-        # `image_problem` reports such images.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        while block := list(islice(sources, _BLOCK)):
-            yield from pool.map(_look, block)
-
-
-def _look(source: bytes | Path) -> _Look:
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})", 0, 0
-    hashes: list[int] = []
-    problem = image_problem(content, lambda image: hashes.append(difference_hash(image)))
-    return problem, _digest(content), 0 if problem else hashes[0]
-
-
-def _region_looks(dataset: datasets.Dataset) -> Iterator[_Look]:
-    column = visual_column(dataset)
-    rows = dataset.select_columns([column]).with_format("arrow")
-    for start in range(0, len(rows), _BLOCK):
-        for regions in region_arrays(rows[start : start + _BLOCK].column(column)):
-            is_bad = not len(regions) or not np.isfinite(regions).all()
-            problem = "its region features are empty or not finite" if is_bad else None
-            yield problem, _digest(regions.tobytes()), 0
-
-
-def _digest(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+def _leaks(
+    pairs: PairDataset,
+    scan: ImageScan,
+    others: Mapping[str, datasets.Dataset],
+    progress: bool,
+) -> tuple[dict[int, str], list[int]]:
+    """Which images and captions other splits have too, see `AuditRows`."""
+    texts: set[str] = set()
+    images: dict[int, str] = {}
+    for split, part in others.items():
+        if visual_column(part) != pairs.visual:
+            continue
+        texts.update(text for captions in column_values(part, CAPTIONS) for text in captions)
+        other = look_at_images(part, progress)
+        names = column_values(part, IMAGE_ID)
+        place_of = {digest: place for place, digest in enumerate(other.digests.tolist())}
+        for row, digest in enumerate(scan.digests.tolist()):
+            if digest in place_of:
+                images.setdefault(row, f"{split}: {names[place_of[digest]]}")
+        for group in similar_images(np.concatenate([other.hashes, scan.hashes]), _ALIKE_BITS):
+            theirs, ours = group[group < len(part)], group[group >= len(part)] - len(part)
+            if not len(theirs) or not len(ours):
+                continue
+            both = _thumbnails(part, theirs), _thumbnails(pairs.dataset, ours)
+            first = first_copies(np.concatenate(both))[len(theirs) :]
+            for row, place in zip(ours.tolist(), first.tolist(), strict=True):
+                if place < len(theirs):
+                    images.setdefault(row, f"{split}: {names[theirs[place]]}")
+    numbers = text_numbers([*sorted(texts), *pairs.captions()])
+    is_leaked = np.isin(numbers[len(texts) :], numbers[: len(texts)])
+    return images, np.flatnonzero(is_leaked).tolist()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .duplicates import repeated_captions
 from .judgement import Judgement
 from .known_pairs import KnownPairs
 from .loading import AuditRows
+from .troubles import Trouble, find_troubles
 
 _GROUP_ROWS = 100_000
 
@@ -76,6 +78,11 @@ class AuditResult:
         return repeated_captions(self.captions, self.rows.pairs.row_of_pair)
 
     @cached_property
+    def troubles(self) -> list[Trouble]:
+        """The kinds of trouble that need no judge, those of most pairs first."""
+        return find_troubles(self.rows)
+
+    @cached_property
     def oracle(self) -> dict[str, float | None]:
         """The judgement against the truth, see `ranking_metrics`; empty if it is not known."""
         truth = self.rows.pairs.is_noisy
@@ -99,7 +106,8 @@ class AuditResult:
         """Write a row for each pair, worst first, as Parquet, some rows at a time.
 
         Columns: `pair_id`, `image_id`, `caption`, `clean_probability`, `loss`,
-        `suggested_caption` (of another image, null if there is none), `suggested_image_id`; with
+        `suggested_caption` (of another image, null if there is none), `suggested_image_id`,
+        `troubles` (names of the kinds that the pair has, separated by commas, or null); with
         reviews `review` (`right`, `wrong`, `corrected`, null where nobody decided); and, if the
         truth is known, `is_noisy`.
         """
@@ -128,6 +136,13 @@ class AuditResult:
             "suggested_caption": texts(self.captions, self.better_caption[pairs]),
             "suggested_image_id": texts(self.rows.image_ids, self.better_image[pairs]),
         }
+        names = [trouble.name for trouble in self.troubles]
+        if names:
+            masks = np.stack([trouble.has_it[pairs] for trouble in self.troubles], axis=1)
+            lists = [",".join(compress(names, mask)) or None for mask in masks.tolist()]
+        else:
+            lists = [None] * len(pairs)
+        columns["troubles"] = pa.array(lists, pa.string())
         if self.known is not None:
             made = (self.known.decisions.get(pair) for pair in pairs.tolist())
             decisions = [None if one is None else one.decision for one in made]
@@ -169,6 +184,7 @@ class AuditResult:
             "reviews": self._reviews(),
             "left_out": list(self.rows.left_out),
             "warnings": list(self.warnings),
+            "troubles": {trouble.name: trouble.summary() for trouble in self.troubles},
             "similar_images": len(self.rows.alike),
             "repeated_captions": len(self.repeated),
             "recipe": None if options.model_name_or_path else options.recipe(),

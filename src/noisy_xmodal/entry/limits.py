@@ -15,6 +15,7 @@ AUDIT = {
     ),
     "encoder_name_or_path": Limits(excludes=(_MODEL,)),
     "clean_weights": Limits(needs=("clean",)),
+    "drop": Limits(needs=("clean",), excludes=("clean_weights",)),
     "force_clean": Limits(needs=("clean",), excludes=("clean_weights",)),
     "clean_threshold": Limits(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
     "folds": Limits(excludes=(_MODEL,), least=2),
