@@ -17,7 +17,7 @@ if __name__ == "__main__":
 import sys
 from typing import Any
 
-from noisy_xmodal.audit import audit
+from noisy_xmodal.auditing.run import audit
 from noisy_xmodal.cli_output import quieten, show_audit
 from noisy_xmodal.entry.limits import AUDIT
 from noisy_xmodal.entry.options import read_options

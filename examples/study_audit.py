@@ -56,10 +56,10 @@ import pyarrow.parquet as pq
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
-from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cross_fit import CrossFit
 from noisy_xmodal.auditing.features import FrozenModels
 from noisy_xmodal.auditing.loading import load_rows
+from noisy_xmodal.auditing.run import AuditOptions, audit
 from noisy_xmodal.evaluation.collection import embed_pairs
 from noisy_xmodal.evaluation.pair_losses import pair_losses_from_vectors
 from noisy_xmodal.files import read_json, write_json

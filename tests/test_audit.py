@@ -25,9 +25,9 @@ from noisy_xmodal import (
     RegionFeatureProcessor,
     train_word_tokenizer,
 )
-from noisy_xmodal.audit import AuditOptions, audit
 from noisy_xmodal.auditing.cleaning import CleaningRefusedError
 from noisy_xmodal.auditing.reviews import RIGHT, WRONG, Decision, ReviewFile
+from noisy_xmodal.auditing.run import AuditOptions, audit
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
 from tiny_rcar import rcar_config
@@ -210,7 +210,7 @@ def test_a_stopped_audit_goes_on(
 
     stopped = replace(regions, output=place / "stopped.parquet")
     with monkeypatch.context() as patch:
-        patch.setattr("noisy_xmodal.audit.suggest", stop)
+        patch.setattr("noisy_xmodal.auditing.run.suggest", stop)
         with pytest.raises(KeyboardInterrupt):
             audit(stopped)
     assert (place / "stopped.work").is_dir()
@@ -341,7 +341,7 @@ def test_small_models_read_what_frozen_models_know(
         **{"text_model_name_or_path": None, option: str(folder)},
     )
     with monkeypatch.context() as patch:
-        patch.setattr("noisy_xmodal.audit.suggest", None)
+        patch.setattr("noisy_xmodal.auditing.run.suggest", None)
         with pytest.raises(TypeError):
             audit(options)
     models = list((place / f"{kind}.work").rglob("model.safetensors"))
@@ -351,7 +351,7 @@ def test_small_models_read_what_frozen_models_know(
     assert captions.shape[1] == {"text": 16, "own encoder": 8, "CLIP": 10}[kind]
     monkeypatch.setattr("noisy_xmodal.auditing.cross_fit.RobustTrainer", None)  # no training
     monkeypatch.setattr("noisy_xmodal.evaluation.cache._make", None)  # frozen vectors are kept
-    monkeypatch.setattr("noisy_xmodal.audit.suggest", lambda *_: (np.full(42, -1),) * 2)
+    monkeypatch.setattr("noisy_xmodal.auditing.run.suggest", lambda *_: (np.full(42, -1),) * 2)
     summary = audit(options)
     check_files(summary, options, 21 if kind == "CLIP" else 28)
     assert summary["judge"].endswith(f"on this dataset, on features of {folder}.")
@@ -391,7 +391,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("noisy_xmodal.audit.load_rows", refuse)
+    monkeypatch.setattr("noisy_xmodal.auditing.run.load_rows", refuse)
 
 
 @pytest.mark.usefixtures("no_work")

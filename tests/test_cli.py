@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from noisy_xmodal import NcrConfig, NcrModel
-from noisy_xmodal.audit import AuditInterrupted
+from noisy_xmodal.auditing.run import AuditInterrupted
 from noisy_xmodal.cli import app
 from noisy_xmodal.entry.outputs import only_one
 
@@ -146,7 +146,7 @@ def test_words_that_cannot_be_read_are_exit_code_2(run: Any) -> None:
 def test_what_is_no_persons_mistake_is_a_line_too(
     run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("noisy_xmodal.audit.audit", lambda *_: {}["x"])
+    monkeypatch.setattr("noisy_xmodal.auditing.run.audit", lambda *_: {}["x"])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = run("audit", "data.parquet", "--json")
     assert done.exit_code == 1
@@ -207,7 +207,7 @@ def test_a_stop_has_the_exit_code_of_its_signal(
     def stop(*_: Any) -> None:
         raise AuditInterrupted(number)
 
-    monkeypatch.setattr("noisy_xmodal.audit.audit", stop)
+    monkeypatch.setattr("noisy_xmodal.auditing.run.audit", stop)
     done = run("audit", "data.parquet")
     assert done.exit_code == 128 + number
     assert "the same command resumes" in done.stderr

@@ -57,6 +57,7 @@ _MODULES = {
     "SymmetricLabelNoise": ".noise",
     "retrieval_metrics": ".metrics",
     "class_retrieval_metrics": ".metrics",
+    "audit": ".auditing.run",
     "calibrate": ".evaluation",
     "publish_folder": ".hub",
     "export_sentence_transformers": ".hub.sentence_transformers_export",

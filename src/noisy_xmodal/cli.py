@@ -182,7 +182,7 @@ def audit_command(
     """
 
     def run() -> dict[str, Any]:
-        from .audit import audit
+        from .auditing.run import audit
 
         noise_seed = options["seed"]
         return audit(AuditOptions(dataset, noise_seed=noise_seed, **options), typed_command())

@@ -69,7 +69,7 @@ def held_mib() -> float:
 
 def measure(rows: int, epochs: int) -> dict[str, Any]:
     """Audit a set of this size in this process."""
-    from noisy_xmodal.audit import AuditOptions, audit
+    from noisy_xmodal.auditing.run import AuditOptions, audit
 
     with tempfile.TemporaryDirectory() as folder:
         datasets.config.HF_DATASETS_CACHE = Path(folder) / "cache"

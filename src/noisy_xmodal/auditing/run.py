@@ -1,4 +1,4 @@
-"""Find the wrong pairs of a dataset: `audit(AuditOptions("photos/"))`.
+"""Find the wrong pairs of a dataset: `noisy_xmodal.audit("photos/")`.
 
 An audit is a line: load the rows, judge every pair, conclude, write. The pairs are judged by a
 pretrained model, or by small models that are trained on the data and judge only pairs that they
@@ -18,28 +18,28 @@ from typing import Any
 
 import numpy as np
 
-from .arguments.audit import AuditOptions
-from .auditing.cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
-from .auditing.cross_fit import CrossFit
-from .auditing.features import FrozenModels, model_state
-from .auditing.judge import ModelJudge, check_judge, load_judge
-from .auditing.judgement import Judgement
-from .auditing.known_pairs import KnownPairs, known_pairs, review_notes, with_people
-from .auditing.loading import AuditRows, load_rows
-from .auditing.report import report_html
-from .auditing.result import AuditResult
-from .auditing.reviews import ReviewFile, read_reviews
-from .auditing.suggestions import suggest
-from .data import PairDataset, append_boxes
-from .data.any_dataset.folders import is_audit_table
-from .data.writing import check_out
-from .entry.devices import device_of
-from .entry.errors import Stopped
-from .entry.outputs import check_output, check_writable, is_summary, only_one
-from .files import write_json, write_text
-from .modules.text_limits import count_truncated
-from .noise.random_pairs import WrongShare
-from .training.interruption import TrainingInterrupted
+from ..arguments.audit import AuditOptions
+from ..data import PairDataset, append_boxes
+from ..data.any_dataset.folders import is_audit_table
+from ..data.writing import check_out
+from ..entry.devices import device_of
+from ..entry.errors import Stopped
+from ..entry.outputs import check_output, check_writable, is_summary, only_one
+from ..files import write_json, write_text
+from ..modules.text_limits import count_truncated
+from ..noise.random_pairs import WrongShare
+from ..training.interruption import TrainingInterrupted
+from .cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
+from .cross_fit import CrossFit
+from .features import FrozenModels, model_state
+from .judge import ModelJudge, check_judge, load_judge
+from .judgement import Judgement
+from .known_pairs import KnownPairs, known_pairs, review_notes, with_people
+from .loading import AuditRows, load_rows
+from .report import report_html
+from .result import AuditResult
+from .reviews import ReviewFile, read_reviews
+from .suggestions import suggest
 
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
@@ -243,7 +243,7 @@ def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
     result.write_table()
     facts = {"wrong captions": result.error_kind} if result.error_kind else {}
     facts |= {
-        "command": command or "noisy_xmodal.audit",
+        "command": command or "noisy_xmodal.audit()",
         "seconds": f"{time.perf_counter() - started:.0f}",
         "versions": ", ".join(f"{p} {version(p)}" for p in ("noisy-xmodal", "torch")),
         "machine": platform.machine(),
