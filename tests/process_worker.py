@@ -1,6 +1,7 @@
 """Tiny runs that processes can share; `torchrun ... tests/process_worker.py OUT` runs them all.
 
-Nothing in them is drawn apart by the processes: no dropout, no batch normalisation.
+Nothing in them is drawn apart by the processes: no dropout, no batch normalisation. Some run under
+FSDP too: with `OUT/fsdp` for their checkpoints, or going on from one in `OUT/one`.
 """
 
 import json
@@ -8,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 import torch.distributed as dist
-from transformers import set_seed
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback, set_seed
 
 from new_methods import Believing
 from noisy_xmodal import (
@@ -19,6 +22,7 @@ from noisy_xmodal import (
     LabelDataset,
     LabelTrainingArguments,
     MatchingModel,
+    NcrConfig,
     NcrModel,
     NcrProcessor,
     RcarModel,
@@ -35,6 +39,7 @@ from noisy_xmodal.methods import Dmcm, Ncr, Rcar
 from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
 from noisy_xmodal.training import Method
 from noisy_xmodal.training.run import leave_processes
+from tiny_backbones import backbone_config, image_processor, picture_dataset
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
 from toy_pairs import REGION_SIZE, toy_pairs
@@ -115,6 +120,30 @@ def rcar(**given: Any) -> RobustTrainer:
     )
 
 
+def towers(**given: Any) -> RobustTrainer:
+    """NCR over two CLIPs, averaged."""
+    train, validation = (
+        datasets.concatenate_datasets(
+            [
+                toy_pairs(n_rows, seed=seed).remove_columns("regions"),
+                picture_dataset(n_rows, seed=seed).select_columns("image"),
+            ],
+            axis=1,
+        )
+        for seed, n_rows in enumerate((N_ROWS, 17))
+    )
+    rows = inject_noise(train, "cmp_40", seed=0)
+    words = train_word_tokenizer((c for row in rows["captions"] for c in row), max_length=12)
+    return RobustTrainer(
+        NcrModel(NcrConfig(backbone_config=backbone_config("clip"), objective="infonce")),
+        RobustTrainingArguments(**given, ema_decay=0.9),
+        Ncr(),
+        rows,
+        eval_dataset=validation,
+        processing_class=NcrProcessor(image_processor("clip"), words),
+    )
+
+
 def dmcm(**given: Any) -> RobustTrainer:
     rows = toy_labels(N_ROWS, noise="sym_40")
     return RobustTrainer(
@@ -127,22 +156,55 @@ def dmcm(**given: Any) -> RobustTrainer:
     )
 
 
-METHODS = {"ncr": ncr, "rcar": rcar, "dmcm": dmcm, "believing": believing}
+METHODS = {"ncr": ncr, "rcar": rcar, "dmcm": dmcm, "believing": believing, "towers": towers}
+#: Runs under FSDP: each saves checkpoints, or goes on from one process's second epoch.
+SHARDED = {"ncr": False, "rcar": False, "towers": True}
+SECOND = "checkpoint-18"
+SAVING = {"save_strategy": "epoch", "save_total_limit": None}
 
 
-def train(method: str, out: Path, n_processes: int) -> dict[str, Any]:
+class ShardSizes(TrainerCallback):
+    """Records the share of the weights that a process has between two steps, and gradients'."""
+
+    def __init__(self) -> None:
+        self.shares: set[float] = set()
+
+    def on_pre_optimizer_step(self, *_: Any, optimizer: Any, **__: Any) -> None:
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        for tensors in (weights, [p.grad for p in weights if p.grad is not None]):
+            own = sum(
+                t.to_local().numel() if isinstance(t, DTensor) else t.numel() for t in tensors
+            )
+            self.shares.add(own / sum(t.numel() for t in tensors))
+
+
+def train(
+    method: str, out: Path, n_processes: int, resume: Path | None = None, **further: Any
+) -> dict[str, Any]:
     """Train; what every process knows in the end, ready for JSON."""
     set_seed(3)
-    trainer = METHODS[method](**options(out, n_processes))
+    trainer = METHODS[method](**options(out, n_processes) | further)
     assert trainer.args.world_size == n_processes
-    trainer.train()
+    sizes = ShardSizes()
+    trainer.add_callback(sizes)
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     history = trainer.state.log_history
     state = trainer.pair_state
     return {
         "losses": [row["loss"] for row in history if "loss" in row],
         "metrics": trainer.evaluate(),
         "state": {name: state[name].tolist() for name in STATE if name in state},
+        "weights": sum(part.double().abs().sum().item() for part in trainer.model.parameters()),
+        "largest_share": max(sizes.shares),
     }
+
+
+def train_sharded(method: str, out: Path, world: int) -> dict[str, Any]:
+    """Train under FSDP; saved after each epoch, or from a checkpoint of one process."""
+    if SHARDED[method]:
+        second = out / "one" / method / SECOND
+        return train(method, out / "fsdp" / method, world, resume=second, fsdp=True)
+    return train(method, out / "fsdp" / method, world, fsdp=True, **SAVING)
 
 
 def gathered_as_by_one(rank: int, world: int) -> None:
@@ -165,19 +227,34 @@ def gathered_as_by_one(rank: int, world: int) -> None:
         torch.testing.assert_close(own.grad, expected)
 
 
+def left_threads() -> list[str]:
+    """Names of the threads of a process group that has been left."""
+    leave_processes()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in threads if "gloo" in name]
+
+
+def equal_in_all(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What was trained, once it is sure that all processes hold the same divisions."""
+    every: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(every, json.dumps({name: run["state"] for name, run in found.items()}))
+    assert len(set(every)) == 1, "the processes hold different divisions"
+    return found
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     gathered_as_by_one(rank, world)
     folder = Path(sys.argv[1])
-    found = {method: train(method, folder / method, world) for method in METHODS}
-    every: list[Any] = [None] * world
-    dist.all_gather_object(every, json.dumps({m: f["state"] for m, f in found.items()}))
-    assert len(set(every)) == 1, "the processes hold different divisions"
+    found = equal_in_all({method: train(method, folder / method, world) for method in METHODS})
     assert np.isfinite(found["ncr"]["losses"]).all()
+    assert not left_threads()
+    store = dist.FileStore(str(folder / "store"), world)  # torchrun's knows the group that is gone
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    sharded = {f"{method} fsdp": train_sharded(method, folder, world) for method in SHARDED}
+    found |= equal_in_all(sharded)
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found | {"world": world}))
-    leave_processes()
-    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    assert not [name for name in threads if "gloo" in name], threads
+    leave_processes()  # torch's own caches of shards keep its threads until the process ends

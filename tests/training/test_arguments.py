@@ -1,5 +1,6 @@
 """Arguments of robust training: NCR's recipe by default, contradictions refused."""
 
+import os
 import warnings
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 from transformers import HfArgumentParser, TrainingArguments
 
 from noisy_xmodal import RobustTrainingArguments
+from noisy_xmodal.options import READ
+from noisy_xmodal.training.supported_arguments import FSDP
 
 
 def arguments(tmp_path, **options: Any) -> RobustTrainingArguments:
@@ -119,18 +122,66 @@ def test_bf16_on_a_cpu_is_fine(tmp_path):
     assert arguments(tmp_path, use_cpu=True, bf16=True).mixed_precision == "bf16"
 
 
+def test_deepspeed_is_refused_and_fsdp_is_named(tmp_path):
+    stage = {"zero_optimization": {"stage": 2}}
+    with pytest.raises(ValueError, match=r"`deepspeed` is .*under FSDP2.*use `fsdp` True to div"):
+        arguments(tmp_path, use_cpu=True, deepspeed=stage)
+
+
+@pytest.mark.parametrize("by_accelerate", [False, True])
+def test_one_process_has_nothing_to_shard(tmp_path, monkeypatch, by_accelerate):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true" if by_accelerate else "false")
+    with pytest.raises(ValueError, match=r"one process has nothing to divide.*torchrun"):
+        arguments(tmp_path, use_cpu=True, **{} if by_accelerate else {"fsdp": True})
+
+
+def sharding_arguments(tmp_path, monkeypatch, **options: Any) -> RobustTrainingArguments:
+    """Arguments of one of two processes."""
+    monkeypatch.setattr(TrainingArguments, "world_size", property(lambda _: 2))
+    return arguments(tmp_path, use_cpu=True, fsdp=True, **options)
+
+
+@pytest.mark.parametrize("name", FSDP)
+def test_every_setting_of_fsdp_is_read_or_refused(tmp_path, monkeypatch, name):
+    values = {
+        "version": 1,
+        "auto_wrap_policy": "NO_WRAP",
+        "min_num_params": 9,
+        "transformer_layer_cls_to_wrap": ["BertLayer"],
+        "reshard_after_forward": False,
+        "state_dict_type": "SHARDED_STATE_DICT",
+        "backward_prefetch": "BACKWARD_PRE",
+        "xla_fsdp_settings": {"compute_dtype": "float32"},
+    }
+    config = {name: values.get(name, True)}
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if FSDP[name] is READ:
+            args = sharding_arguments(tmp_path, monkeypatch, fsdp_config=config)
+            assert args.fsdp_config[name] == config[name]
+            assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"].lower() == "false"
+        else:
+            with pytest.raises(ValueError, match=f"^`{name}` of `fsdp_config` is .*\\.$"):
+                sharding_arguments(tmp_path, monkeypatch, fsdp_config=config)
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("options", "message"),
     [
-        ("fsdp", "full_shard"),
-        ("fsdp", True),
-        ("fsdp_config", {"version": 2}),
-        ("deepspeed", {"zero_optimization": {"stage": 2}}),
+        ({"fsdp_config": {"shards": 3}}, "`shards` of `fsdp_config` is no setting of FSDP2: give"),
+        ({"torch_compile": True}, "`torch_compile` is True under FSDP"),
+        ({"ddp_bucket_cap_mb": 3}, "`ddp_bucket_cap_mb` is 3: FSDP does not read it"),
     ],
 )
-def test_sharding_is_refused_on_every_machine(tmp_path, name, value):
-    with pytest.raises(ValueError, match=f"`{name}` is .*not FSDP or DeepSpeed.*`torchrun"):
-        arguments(tmp_path, use_cpu=True, **{name: value})
+def test_what_fsdp_does_not_read_is_refused(tmp_path, monkeypatch, options, message):
+    with pytest.raises(ValueError, match=message):
+        sharding_arguments(tmp_path, monkeypatch, **options)
+
+
+def test_settings_of_fsdp_without_fsdp_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`fsdp_config` is .*read if `fsdp` is True"):
+        arguments(tmp_path, use_cpu=True, fsdp_config={"version": 2})
 
 
 def test_a_launcher_that_starts_one_process_of_several_is_warned_of(tmp_path, monkeypatch):

@@ -50,6 +50,15 @@ COMBINATIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"optim_target_modules": "all-linear"}, {"optim": "galore_adamw"}),
     ({"hub_model_id": "me/mine"}, {"push_to_hub": True}),
     ({"hub_revision": "next"}, {"push_to_hub": True}),
+    *(
+        ({name: value, "fsdp": True}, {"fsdp": None})
+        for name, value in (
+            ("ddp_find_unused_parameters", True),
+            ("ddp_bucket_cap_mb", 3),
+            ("ddp_broadcast_buffers", False),
+            ("ddp_static_graph", True),
+        )
+    ),
     ({"save_strategy": "best"}, {"save_strategy": "epoch"}),
     ({"save_total_limit": 1}, {"load_best_model_at_end": False}),
     (

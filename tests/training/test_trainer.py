@@ -1,5 +1,6 @@
 """What the one training loop owes to devices and to batches."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 
 from label_trainers import make_label_trainer
 from noisy_xmodal import (
@@ -55,13 +56,38 @@ def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> Robus
 # Half precision
 
 
-def test_gradients_are_unscaled_once_a_step_and_clipped_peer_by_peer(tmp_path, monkeypatch):
-    trainer = make_trainer(tmp_path, max_grad_norm=0.5, logging_strategy="steps", logging_steps=1)
+def scale_gradients(trainer, monkeypatch, init_scale: float) -> torch.amp.GradScaler:
+    """Give a trainer a scaler of gradients, as fp16 does on a GPU."""
     accelerator = trainer.accelerator
     monkeypatch.setattr(accelerator, "native_amp", True)
     monkeypatch.setitem(accelerator.state.__dict__, "_mixed_precision", "fp16")
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
     monkeypatch.setattr(accelerator, "scaler", scaler)
+    return scaler
+
+
+def test_steps_whose_gradients_overflow_are_skipped(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, logging_strategy="steps", logging_steps=1, ema_decay=0.5)
+    scaler = scale_gradients(trainer, monkeypatch, init_scale=2.0**127)
+    weights = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            state = [p.detach().clone() for p in trainer.model.parameters()]
+            weights.append(torch.cat([p.flatten() for p in state]))
+
+    trainer.add_callback(Watch())
+    trainer.train()
+    moved = [not torch.equal(a, b) for a, b in pairwise(weights)]
+    n_skipped = 127 - int(np.log2(scaler.get_scale()))
+    assert 0 < n_skipped < len(weights)
+    assert moved == [False] * (n_skipped - 1) + [True] * (len(weights) - n_skipped)
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_gradients_are_unscaled_once_a_step_and_clipped_peer_by_peer(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, max_grad_norm=0.5, logging_strategy="steps", logging_steps=1)
+    scaler = scale_gradients(trainer, monkeypatch, init_scale=2.0**10)
     norms = []
 
     class Watch(type(trainer)):

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from accelerate.utils import disable_fsdp_ram_efficient_loading
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from ..arguments.training import LabelOptions, RcarOptions, RobustOptions
 from ..options import Rule, never_read
-from .supported_arguments import refuse_accelerator, refuse_arguments
+from .sharding import is_sharding_launched
+from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_fsdp
 
 #: A run can only be resumed with the same values of these. The schedule of the learning rate is
 #: created again, so a run can be extended.
@@ -60,6 +62,7 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
         super().__post_init__()
         refuse_accelerator(self.accelerator_config)
         self._check_machine()
+        self._check_sharding()
         self.check_epochs()
         self._check_batches()
         if self.remove_unused_columns:
@@ -111,6 +114,24 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
                 stacklevel=2,
             )
 
+    def _check_sharding(self) -> None:
+        """Refuse FSDP where it has nothing to divide, and beside what it is not tested with."""
+        if not is_sharding_launched(self):
+            return
+        disable_fsdp_ram_efficient_loading()  # or else some processes would load empty weights
+        if self.world_size == 1:
+            raise ValueError(
+                "FSDP is asked for, and one process has nothing to divide. Launch several, by "
+                "`torchrun --nproc_per_node N SCRIPT ... --fsdp True`, or leave `fsdp` out."
+            )
+        for name in ("torch_compile", "fp16"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` is True under FSDP, which is not tested together. Leave it out, or "
+                    "train under DDP; `bf16` works under both."
+                )
+        refuse_fsdp(self.fsdp_config or {})
+
     def _check_batches(self) -> None:
         """Refuse batches that are too small to contain negatives."""
         n_pairs = self.per_device_train_batch_size
@@ -152,7 +173,9 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
     @property
     def course_options(self) -> tuple[str, ...]:
         """The options whose values must stay the same when a run is resumed."""
-        return _COURSE_OPTIONS
+        # Processes that share their batches may be more or fewer; see `identity`.
+        apart = "per_device_train_batch_size" if self.gather_negatives else None
+        return tuple(name for name in _COURSE_OPTIONS if name != apart)
 
     def asked_epochs(self, trained: float | None = None) -> tuple[float, str]:
         """The number of epochs (infinite while unknown), and the option that sets it, as text.
@@ -216,6 +239,10 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
         """Rules of arguments that only apply to captions."""
         return {
             **super().own_rules(),
+            "fsdp": never_read(
+                "models of this size gain nothing from it. Leave it out, and launch under DDP by "
+                "`torchrun --nproc_per_node N`."
+            ),
             "image_cache_mb": never_read(
                 "features of pictures are computed once, or by a trained backbone. Leave it out."
             ),

@@ -8,18 +8,20 @@ the weights. The average does not (Polyak and Juditsky, 1992; Tarvainen and Valp
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .evaluating_trainer import EvaluatingTrainer
+from .sharding import split_like, whole
 
 #: File of a checkpoint with the weights that are trained; its model has their average.
 TRAINED_WEIGHTS_NAME = "trained_weights.safetensors"
@@ -46,7 +48,11 @@ class AveragedWeights:
         self._n_updates += 1
         decay = min(self._decay, (1 + self._n_updates) / (10 + self._n_updates))
         average = get_ema_multi_avg_fn(decay)
-        average(list(self._averages.values()), [w.detach() for w in self._weights.values()], None)
+        average(
+            [_local(part) for part in self._averages.values()],
+            [_local(weight.detach()) for weight in self._weights.values()],
+            None,
+        )
 
     @contextmanager
     def in_model(self) -> Iterator[None]:
@@ -65,11 +71,26 @@ class AveragedWeights:
         for name, weight in self._weights.items():
             weight.data, self._averages[name] = self._averages[name], weight.data
 
-    def save(self, folder: Path) -> None:
-        """Write the weights that are trained; the model of the checkpoint has the averages."""
-        tensors = {name: weight.detach() for name, weight in self._weights.items()}
-        metadata = {_UPDATES: str(self._n_updates)}
-        save_file(tensors, folder / TRAINED_WEIGHTS_NAME, metadata)
+    def follow(self, model: nn.Module) -> None:
+        """Average the parameters of another copy of the model from now on, such as shards."""
+        self._weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self._averages = {n: split_like(self._averages[n], p) for n, p in self._weights.items()}
+
+    @property
+    def by_name(self) -> dict[str, Tensor]:
+        """The averages by the names of their parameters."""
+        return self._averages
+
+    def save(self, folder: Path, is_writer: bool = True) -> None:
+        """Write the weights that are trained; the model of the checkpoint has the averages.
+
+        Args:
+            folder: The checkpoint.
+            is_writer: Whether this process writes; all of them must call this.
+        """
+        tensors = {name: whole(weight.detach()) for name, weight in self._weights.items()}
+        if is_writer:
+            save_file(tensors, folder / TRAINED_WEIGHTS_NAME, {_UPDATES: str(self._n_updates)})
 
     @torch.no_grad()
     def load(self, folder: Path) -> None:
@@ -79,6 +100,11 @@ class AveragedWeights:
             for name, weight in self._weights.items():
                 self._averages[name].copy_(weight)
                 weight.copy_(file.get_tensor(name))
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process has."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 class _AveragingCallback(TrainerCallback):
@@ -117,28 +143,31 @@ class AveragingTrainer(EvaluatingTrainer):
 
     def start_average(self) -> AveragedWeights:
         """Begin an average with the weights as they are."""
-        model = self.accelerator.unwrap_model(self.model)
-        self.averages = AveragedWeights(model, self.args.ema_decay)
+        self.averages = AveragedWeights(self.trained_model, self.args.ema_decay)
         return self.averages
 
     def averaged(self) -> AbstractContextManager[None]:
-        """A context in which the model has its averaged weights, where there are any."""
-        return nullcontext() if self.averages is None else self.averages.in_model()
+        """A context in which the model is whole, with its averaged weights where there are any."""
+        if self.averages is None:
+            return self.whole_weights()
+        if self._shards is None:
+            return self.averages.in_model()
+        return self.whole_weights(self.averages.by_name)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Metrics of the model as it would be saved, see `EvaluatingTrainer.evaluate`."""
         with self.averaged():
             return super().evaluate(*args, **kwargs)
 
-    def _write_model(self, folder: Path, is_checkpoint: bool) -> None:
-        with self.averaged():
-            super()._write_model(folder, is_checkpoint)
+    def saved_weights(self) -> AbstractContextManager[None]:
+        """See `averaged`."""
+        return self.averaged()
 
     def save_state(self, folder: Path) -> None:
         """Add the weights that are trained to a checkpoint, if its model has averages."""
         super().save_state(folder)
         if self.averages is not None:
-            self.averages.save(folder)
+            self.averages.save(folder, is_writer=self.args.should_save)
 
     def load_state(self, folder: Path) -> None:
         """Take the model's weights for averages, and read those that are trained."""
@@ -146,8 +175,17 @@ class AveragingTrainer(EvaluatingTrainer):
         if self.args.ema_decay:
             self.start_average().load(folder)
 
+    def _prepare_for_training(self, *args: Any) -> Any:
+        prepared = super()._prepare_for_training(*args)
+        if self.averages is not None and self._shards is not None:  # read from a checkpoint
+            self.averages.follow(self._shards)
+        return prepared
+
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         if self.averages is not None:
-            self.averages.leave_in_model()
+            if self._shards is None:
+                self.averages.leave_in_model()
+            else:
+                self.join_shards(self.averages.by_name)
             self.averages = None
         return super()._finalize_training(*args, **kwargs)

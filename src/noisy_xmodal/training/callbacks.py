@@ -29,7 +29,8 @@ class EpochCallback(RobustCallback):
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Let the task compute what is computed once."""
-        self.trainer.task.begin(self.trainer.accelerator.unwrap_model(self.trainer.model))
+        with self.trainer.whole_weights():
+            self.trainer.task.begin(self.trainer.accelerator.unwrap_model(self.trainer.model))
 
     def on_epoch_begin(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -78,7 +79,8 @@ class RefurbishmentCallback(RobustCallback):
         epoch = epoch_of(state)
         if not args.robust or epoch < args.warmup_epochs or not is_between_epochs(state):
             return
-        targets = self.trainer.method.targets()
+        with self.trainer.whole_weights():
+            targets = self.trainer.method.targets()
         if targets is None:
             return
         self.trainer.pair_state["target"] = targets

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
@@ -24,6 +25,7 @@ from .integrity import (
     step_of,
     write_manifest,
 )
+from .sharding import ShardingTrainer
 from .stored_states import (
     load_optimizer,
     load_rng,
@@ -65,7 +67,7 @@ class EpochEndSaving(TrainerCallback):
         self.is_due = False
 
 
-class CheckpointTrainer(Trainer):
+class CheckpointTrainer(ShardingTrainer):
     """A Trainer whose checkpoints hold no pickle and are whole or not there at all.
 
     A checkpoint is written aside, with a manifest, and renamed once it is on the disk; a model is
@@ -78,7 +80,11 @@ class CheckpointTrainer(Trainer):
         self.add_callback(EpochEndSaving())
 
     def save_state(self, folder: Path) -> None:
-        """Add files to a checkpoint; called in the main process only."""
+        """Add files to a checkpoint; called in every process, and the main one writes."""
+
+    def saved_weights(self) -> AbstractContextManager[None]:
+        """A context in which the model has the weights that are saved; all processes enter it."""
+        return self.whole_weights()
 
     def load_state(self, folder: Path) -> None:
         """Read them back before training goes on; called in every process, maybe repeatedly."""
@@ -220,15 +226,16 @@ class CheckpointTrainer(Trainer):
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
         self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            self._write_model(aside, is_checkpoint=True)
+        with self.saved_weights():
+            if self.args.should_save:
+                self._write_model(aside, is_checkpoint=True)
         save_rng(aside, self.args.process_index)
+        save_optimizer(self.optimizer, aside, is_writer=self.args.should_save)
         if self.args.should_save:
-            save_optimizer(self.optimizer, aside)
             save_scheduler(self.lr_scheduler, aside)
             if self.accelerator.scaler is not None:
                 write_json(aside / SCALER_NAME, self.accelerator.scaler.state_dict())
-            self.save_state(aside)
+        self.save_state(aside)
         self.accelerator.wait_for_everyone()
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(final)  # which every process loads in the end
@@ -244,7 +251,8 @@ class CheckpointTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model and processor. Nothing is pushed by it, for the card is written later."""
-        super().save_model(output_dir, _internal_call=True)
+        with self.saved_weights():
+            super().save_model(output_dir, _internal_call=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Draft a card for `push_to_hub`, where the output folder has none yet."""

@@ -94,7 +94,11 @@ def identity_of_run(trainer: Any) -> RunIdentity:
     items |= {f"training {name}": own for name, own in trainer.method.identity().items()}
     processor = trainer.saved_processor()
     items["word id: word"] = text_digests(words_by_id(processor))
-    facts = {"number of processes": str(trainer.args.world_size)}
+    args = trainer.args
+    facts = {"number of processes": str(args.world_size)}
+    if args.gather_negatives:  # any number of them trains what one trains
+        n_pairs = args.per_device_train_batch_size * args.world_size
+        facts = {"number of pairs in a batch of all processes": str(n_pairs)}
     if trainer.first_weights:
         contents = (part.numpy().tobytes() for part in trainer.first_weights.values())
         facts["first weights"] = f"#{digest_of(*contents):016x}"

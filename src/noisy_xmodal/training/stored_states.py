@@ -12,22 +12,35 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..files import read_json, write_json
+from .sharding import split_like, whole
 
 OPTIMIZER_NAME = "optimizer.safetensors"
 SCHEDULER_NAME = "scheduler.json"
 
 
-def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
-    """Write the state of an optimiser: tensors by "index/name", the rest as JSON in the header."""
+def save_optimizer(
+    optimizer: torch.optim.Optimizer, folder: str | Path, is_writer: bool = True
+) -> None:
+    """Write the state of an optimiser: tensors by "index/name", the rest as JSON in the header.
+
+    Args:
+        optimizer: The optimizer; its shards are gathered, so all processes must call this.
+        folder: Where to.
+        is_writer: Whether this process writes.
+    """
     state = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}
     for index, values in state["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
-                tensors[f"{index}/{name}"] = value.detach().cpu().contiguous().clone()
+                tensor = whole(value).detach()
+                if is_writer:
+                    tensors[f"{index}/{name}"] = tensor.cpu().contiguous().clone()
             else:
                 plain.setdefault(str(index), {})[name] = value
+    if not is_writer:
+        return
     header = {"param_groups": json.dumps(state["param_groups"]), "plain": json.dumps(plain)}
     save_file(tensors, str(Path(folder) / OPTIMIZER_NAME), metadata=header)
 
@@ -35,14 +48,20 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None
 def load_optimizer(optimizer: torch.optim.Optimizer, folder: str | Path) -> None:
     """Restore the state that `save_optimizer` wrote."""
     state: dict[int, dict[str, Any]] = {}
+    parameters = [part for group in optimizer.param_groups for part in group["params"]]
     with safe_open(str(Path(folder) / OPTIMIZER_NAME), framework="pt") as file:
         header = file.metadata()
         for key in file.offset_keys():
             index, name = key.split("/", 1)
-            state.setdefault(int(index), {})[name] = file.get_tensor(key)
+            tensor = split_like(file.get_tensor(key), parameters[int(index)])
+            state.setdefault(int(index), {})[name] = tensor
     for index, values in json.loads(header["plain"]).items():
         state.setdefault(int(index), {}).update(values)
-    optimizer.load_state_dict({"state": state, "param_groups": json.loads(header["param_groups"])})
+    groups = json.loads(header["param_groups"])
+    for group, own in zip(groups, optimizer.param_groups, strict=False):
+        # Which kernel computes a step belongs to the machine, not to the run.
+        group |= {name: own[name] for name in ("fused", "foreach") if name in own}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def save_rng(folder: str | Path, process: int) -> None:
@@ -61,8 +80,10 @@ def save_rng(folder: str | Path, process: int) -> None:
 
 
 def load_rng(folder: str | Path, process: int) -> None:
-    """Restore the states that `save_rng` wrote."""
-    with safe_open(str(_rng_path(folder, process)), framework="pt") as file:
+    """Restore the states that `save_rng` wrote; a process that was not there takes those of 0."""
+    path = _rng_path(folder, process)
+    path = path if path.is_file() else _rng_path(folder, 0)
+    with safe_open(str(path), framework="pt") as file:
         header = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
     torch.set_rng_state(tensors["torch"])

@@ -64,10 +64,18 @@ ARGUMENTS: Mapping[str, Rule] = {
             *("trackio_static_space_id", "eval_strategy", "eval_on_start"),
             *("load_best_model_at_end", "greater_is_better", "save_on_each_node", "push_to_hub"),
             *("hub_strategy", "accelerator_config"),
-            *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
-            *("ddp_static_graph", "ddp_backend", "ddp_timeout"),
+            *("ddp_backend", "ddp_timeout", "fsdp"),
         ),
         READ,
+    ),
+    **dict.fromkeys(
+        (
+            *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers"),
+            "ddp_static_graph",
+        ),
+        Rule(
+            lambda args: not args.fsdp, "FSDP does not read it. Leave it out, or leave out `fsdp`."
+        ),
     ),
     **dict.fromkeys(
         ("do_train", "do_predict"),
@@ -195,14 +203,50 @@ ARGUMENTS: Mapping[str, Rule] = {
         ("hub_token", "hub_private_repo", "hub_model_id", "hub_revision"), _with("push_to_hub")
     ),
     "hub_always_push": never_read("a model is published once, at the end. Leave it out."),
+    "fsdp_config": Rule(
+        lambda args: bool(args.fsdp), "it is read if `fsdp` is True. Set that too, or leave it out."
+    ),
     **dict.fromkeys(
-        ("parallelism_config", "fsdp", "fsdp_config", "deepspeed"),
+        ("parallelism_config", "deepspeed"),
         never_read(
-            "training runs on one process or under DDP, not FSDP or DeepSpeed. Leave it out and "
-            "launch by `torchrun --nproc_per_node N`."
+            "training runs on one process, under DDP or under FSDP2. Leave it out, and use `fsdp` "
+            "True to divide weights, gradients and optimizer states among the processes."
         ),
     ),
 }
+
+#: Every setting of `fsdp_config` that transformers reads for FSDP2.
+FSDP: Mapping[str, Rule] = {
+    **dict.fromkeys(
+        (
+            *("auto_wrap_policy", "min_num_params", "transformer_layer_cls_to_wrap"),
+            "reshard_after_forward",
+        ),
+        READ,
+    ),
+    "version": Rule(lambda config: int(config.version) == 2, "only FSDP2 is supported: give 2."),
+    "state_dict_type": never_read(
+        "checkpoints are whole, so that any number of processes can go on from them. Leave it out.",
+        same=("FULL_STATE_DICT",),
+    ),
+    "cpu_offload": never_read("all shards stay on their devices. Leave it out."),
+    "cpu_ram_efficient_loading": never_read(
+        "each process loads the model before it is divided. Leave it out."
+    ),
+    "activation_checkpointing": never_read("use `gradient_checkpointing` in its place."),
+    **dict.fromkeys(
+        ("xla", "xla_fsdp_v2", "xla_fsdp_grad_ckpt", "xla_fsdp_settings"),
+        never_read("it is for TPUs. Leave it out."),
+    ),
+    **dict.fromkeys(
+        (
+            *("forward_prefetch", "backward_prefetch", "use_orig_params", "sync_module_states"),
+            "limit_all_gathers",
+        ),
+        never_read("it is for FSDP1. Leave it out."),
+    ),
+}
+_FSDP_DEFAULTS = {"version": 2, "auto_wrap_policy": None, "reshard_after_forward": True}
 
 #: Every field of `accelerator_config`.
 ACCELERATOR: Mapping[str, Rule] = {
@@ -232,6 +276,23 @@ def refuse_arguments(args: TrainingArguments, more: Mapping[str, Rule]) -> None:
         ValueError: An argument has no effect.
     """
     refuse_unread(vars(args), field_defaults(type(args)), {**ARGUMENTS, **more})
+
+
+def refuse_fsdp(config: Mapping[str, Any]) -> None:
+    """Refuse settings of FSDP without an effect.
+
+    Args:
+        config: As in `fsdp_config`.
+
+    Raises:
+        ValueError: A setting has no effect, or is none.
+    """
+    for name in config:
+        if name not in FSDP:
+            known = ", ".join(name for name, rule in FSDP.items() if rule is READ)
+            raise ValueError(f"`{name}` of `fsdp_config` is no setting of FSDP2: give {known}.")
+    defaults = dict.fromkeys(FSDP) | _FSDP_DEFAULTS
+    refuse_unread(config, defaults, FSDP, "`{}` of `fsdp_config`")
 
 
 def refuse_accelerator(config: AcceleratorConfig) -> None:

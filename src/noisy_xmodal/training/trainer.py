@@ -39,6 +39,7 @@ from .pair_state import PairState
 from .reports import report_divisions
 from .samplers import PeerBatchSampler
 from .schedules import create_schedule
+from .sharding import whole
 
 
 class RobustTrainer(AveragingTrainer):
@@ -95,10 +96,10 @@ class RobustTrainer(AveragingTrainer):
             optimizers=optimizers,
             **self.task.trainer_options,
         )
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self.is_deepspeed_enabled:
             raise ValueError(
-                f"{type(self).__name__} runs on one process or under DDP, not FSDP or DeepSpeed. "
-                "Choose another distributed type with `accelerate config`."
+                f"{type(self).__name__} runs on one process, under DDP or under FSDP2, not under "
+                "DeepSpeed. Choose FSDP or multi-GPU with `accelerate config`."
             )
         self.loss_is_scaled_for_ga = False
         self.batch_sampler = PeerBatchSampler(
@@ -292,8 +293,7 @@ class RobustTrainer(AveragingTrainer):
 
         The pair state stays. The schedule knows the stages.
         """
-        model = self.accelerator.unwrap_model(self.model)
-        model.load_state_dict(self.first_weights)
+        self.load_weights(self.first_weights)
         optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         optimizer.state.clear()
         if self.averages is not None:
@@ -402,10 +402,15 @@ class RobustTrainer(AveragingTrainer):
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         """Clip each network by itself, as if it had an optimiser of its own."""
+        most = self.args.max_grad_norm
+        if self._shards is not None:
+            networks = getattr(self._shards, "peers", (self._shards,))
+            clip = self.accelerator.clip_grad_norm_
+            norms = [whole(clip(network.parameters(), most)) for network in networks]
+            return torch.stack(norms).max()
         self.accelerator.unscale_gradients()  # once a step: a scaler refuses a second time
         norms = [
-            nn.utils.clip_grad_norm_(network.parameters(), self.args.max_grad_norm)
-            for network in self.networks()
+            nn.utils.clip_grad_norm_(network.parameters(), most) for network in self.networks()
         ]
         return torch.stack(norms).max()
 
@@ -457,8 +462,9 @@ class RobustTrainer(AveragingTrainer):
     def save_state(self, folder: Path) -> None:
         """Add the pair state and the identity of the run to a checkpoint."""
         super().save_state(folder)
-        self.pair_state.save(folder)
-        self.identity.save(folder)
+        if self.args.should_save:
+            self.pair_state.save(folder)
+            self.identity.save(folder)
 
     def load_state(self, folder: Path) -> None:
         """Restore the pair state."""
