@@ -55,7 +55,7 @@ COMBINATIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         for name, value in (
             ("ddp_find_unused_parameters", True),
             ("ddp_bucket_cap_mb", 3),
-            ("ddp_broadcast_buffers", False),
+            ("ddp_broadcast_buffers", True),
             ("ddp_static_graph", True),
         )
     ),
