@@ -12,6 +12,7 @@ import rich.console
 import typer
 from rich.table import Table
 
+from .auditing.summary import AuditSummary
 from .entry.door import enter
 from .entry.options import Limits, check_options
 from .entry.terminal import plain_values
@@ -98,18 +99,7 @@ def show_audit(result: dict[str, Any]) -> None:
         result: The summary, as `audit` returns it.
     """
     console = Console()
-    low, high = result["wrong_interval"]
-    share, n_pairs = result["wrong_share"], result["n_pairs"]
-    answer = (
-        f"How many of the {n_pairs:,} pairs are wrong is [bold]unknown[/bold] (at most {high:.1%})"
-        if share is None
-        else f"About [bold]{share:.1%}[/bold] of the {n_pairs:,} pairs are wrong ({low:.1%} to "
-        f"{high:.1%})"
-    )
-    judged_wrong = result["judged_wrong"]
-    console.print(
-        f"\n{answer}; {judged_wrong:,} are more likely wrong than right.", highlight=False
-    )
+    console.print(f"\n{AuditSummary(result).sentence}", highlight=False)
     console.print(result["judge"], markup=False, highlight=False)
     for title, lines in (("Left out", result["left_out"]), ("Note", result["warnings"])):
         for line in lines[:10]:
@@ -128,6 +118,14 @@ def show_audit(result: dict[str, Any]) -> None:
         for name, value in oracle.items():
             table.add_row(name.replace("_", " "), f"{value:.3f}")
         console.print(table)
+    if changes := result["comparison"]:
+        console.print(
+            f"Since {changes['table']}: {changes['newly_wrong']:,} newly judged wrong, "
+            f"{changes['no_longer_wrong']:,} no longer, {changes['wrong_in_both']:,} in both; "
+            f"{changes['new_pairs']:,} pairs are new, {changes['gone_pairs']:,} gone.",
+            markup=False,
+            highlight=False,
+        )
     cleaned = result["cleaned"]
     if cleaned:
         console.print(

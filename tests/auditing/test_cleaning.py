@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit_results import result_of
-from noisy_xmodal.auditing.cleaning import WEIGHTS, write_clean_dataset
+from noisy_xmodal.arguments.audit import AuditOptions
+from noisy_xmodal.auditing.cleaning import WEIGHTS, clean_threshold, write_clean_dataset
 from noisy_xmodal.auditing.known_pairs import KnownPairs
 from noisy_xmodal.auditing.reviews import CORRECTED, RIGHT, WRONG, Decision
 from noisy_xmodal.data import PairDataset, load_pairs, validate_pairs
@@ -222,3 +223,29 @@ def test_people_keep_a_pair_with_trouble(rows: datasets.Dataset, tmp_path: Path)
     write(rows, np.full(7, 0.9), tmp_path / "clean", drop="digits", known=known)
     kept = load_pairs(str(tmp_path / "clean"))["train"]
     assert kept["image_id"][:] == ["w", "x", "y"]
+
+
+@pytest.mark.parametrize("precision", [0.5, 0.9, 0.95, 0.99])
+def test_the_threshold_for_a_precision_keeps_the_most_pairs_that_reach_it(precision: float) -> None:
+    chances = np.random.default_rng(0).beta(0.5, 0.3, 300).round(2)  # with ties
+    options = AuditOptions(clean=Path("clean"), clean_precision=precision)
+    threshold = clean_threshold(options, chances)
+    assert threshold is not None
+    kept = chances[chances >= threshold]
+    assert kept.mean() >= precision
+    lower = chances[chances < threshold]
+    if len(lower):
+        assert chances[chances >= lower.max()].mean() < precision
+
+
+def test_no_threshold_reaches_a_precision_above_the_best_pair() -> None:
+    options = AuditOptions(clean=Path("clean"), clean_precision=0.99)
+    assert clean_threshold(options, np.array([0.2, 0.98])) is None
+    assert clean_threshold(AuditOptions(clean_threshold=0.3), np.array([0.2])) == 0.3
+
+
+def test_the_card_and_the_counts_name_the_threshold(rows: datasets.Dataset, tmp_path: Path) -> None:
+    facts = write(rows, CHANCES, tmp_path / "clean", clean_precision=0.7)
+    assert facts["threshold"] == 0.5
+    assert facts["pairs_kept"] == 4
+    assert "below 0.5 were dropped" in (tmp_path / "clean/README.md").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -331,6 +332,17 @@ def test_numbers_are_rounded_honestly():
     ]
     texts = [probability(x) for x in (0, 0.0004, 0.0125, 0.9999, 1)]
     assert texts == ["0.000", "below 0.001", "0.013", "above 0.999", "1.000"]
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_changes_since_an_earlier_audit_are_told():
+    example = {"image_id": HOSTILE, "caption": HOSTILE, "before": 0.9, "after": 0.2}
+    counts = dict.fromkeys(("pairs_of_both", "new_pairs", "gone_pairs", "wrong_in_both"), 7)
+    changes = counts | {"newly_wrong": 1234, "no_longer_wrong": 5}
+    changes |= {"table": HOSTILE, "examples": [example]}
+    text = page_of(replace(photographs([picture()]), comparison=changes)).text
+    assert "1,234 are newly judged wrong, 5 no longer" in text
+    assert text.count(HOSTILE) >= 2  # names of images are shortened
 
 
 @pytest.mark.usefixtures("no_figure")

@@ -100,6 +100,11 @@ class AuditOptions:
         False, "Keep all pairs there, with the column `clean_probability`."
     )
     clean_threshold: float = _option(THRESHOLD, "Drop pairs with a lower clean probability there.")
+    clean_precision: float | None = _option(
+        None,
+        "Choose that threshold so that this share of the kept pairs, such as .99, is expected to "
+        "be right.",
+    )
     drop: str | None = _option(
         None,
         "Kinds of trouble whose pairs are dropped there too, separated by commas, or `all`: "
@@ -107,6 +112,9 @@ class AuditOptions:
     )
     force_clean: bool = _option(
         False, "Write it even if the judge cannot tell which pairs are wrong."
+    )
+    compare: Path | None = field(
+        default=None, metadata={"help": "Table of an earlier audit: say what has changed since."}
     )
     shown: int = _option(60, "Worst pairs in the report.")
     folds: int = _option(3, "Folds of the cross-fit.")

@@ -48,6 +48,27 @@ class CleaningRefusedError(ValueError):
         self.summary = summary
 
 
+def clean_threshold(options: AuditOptions, clean_probability: np.ndarray) -> float | None:
+    """The least clean probability of a kept pair.
+
+    With `clean_precision` it is the lowest one at which the mean clean probability of the kept
+    pairs, their expected share of right ones, reaches that precision.
+
+    Args:
+        options: Options of the audit.
+        clean_probability: (n_pairs,).
+
+    Returns:
+        The threshold; None if no threshold reaches the precision.
+    """
+    if options.clean_precision is None:
+        return options.clean_threshold
+    values, counts = np.unique(clean_probability, return_counts=True)
+    kept = np.cumsum((values * counts)[::-1]) / np.cumsum(counts[::-1])  # from the highest value
+    reaching = np.flatnonzero(kept >= options.clean_precision)
+    return float(values[::-1][reaching[-1]]) if len(reaching) else None
+
+
 def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
     """The reason why the clean dataset cannot be written, or None.
 
@@ -63,7 +84,15 @@ def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
             "wrong. Give --force_clean to write it anyway, or --clean_weights to keep all pairs "
             "with their probabilities."
         )
-    if not (judgement.clean_probability >= options.clean_threshold).any():
+    threshold = clean_threshold(options, judgement.clean_probability)
+    if threshold is None:
+        return (
+            f"{options.clean} was not written, because no set of pairs is expected to be right for "
+            f"{options.clean_precision:g}: the best pairs have a clean probability of "
+            f"{judgement.clean_probability.max():.4g}. Lower --clean_precision, or keep all pairs "
+            "with --clean_weights."
+        )
+    if not (judgement.clean_probability >= threshold).any():
         return (
             f"{options.clean} was not written, because no pair has a clean probability of "
             f"{options.clean_threshold:g}. Lower --clean_threshold, or keep all pairs with "
@@ -86,9 +115,11 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         `pairs_kept` and `images_kept`, and the `folder`.
     """
     options, pairs, split = result.options, result.rows.pairs, result.rows.split
-    out, threshold, weights = options.clean, options.clean_threshold, options.clean_weights
+    out, weights = options.clean, options.clean_weights
     clean_probability = result.judgement.clean_probability
+    threshold = clean_threshold(options, clean_probability)
     assert out is not None, "there is a folder to write"
+    assert threshold is not None, "cleaning_problem refuses"
     keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
     troubles = [trouble for trouble in result.troubles if trouble.name in options.kinds_to_drop]
     for trouble in troubles:
@@ -106,6 +137,8 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         "pairs_kept": int(keep.sum()),
         "images_kept": len(kept_rows),
     }
+    if options.clean_precision is not None:
+        facts["threshold"] = threshold
     if troubles:
         facts["dropped_for_trouble"] = {one.name: int(one.has_it.sum()) for one in troubles}
     if result.known is not None:
@@ -115,7 +148,7 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         f"`{WEIGHTS}`, one number per caption."
         if weights
         else f"{facts['pairs_dropped']:,} pairs whose probability of being right is below "
-        f"{threshold:g} were dropped, and {facts['images_dropped']:,} images without a remaining "
+        f"{threshold:.4g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
     if troubles:

@@ -39,6 +39,7 @@ class AuditResult:
         models: Names of the frozen models whose features the small models read.
         known: What people decided about the pairs, if there are reviews.
         reviews: Facts about the reviews, from `with_people`.
+        comparison: Changes since an earlier audit, from `compare`; empty without one.
     """
 
     options: AuditOptions
@@ -50,6 +51,7 @@ class AuditResult:
     models: Sequence[str] = ()
     known: KnownPairs | None = None
     reviews: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -182,6 +184,7 @@ class AuditResult:
             "judged_wrong": int(self.judgement.is_wrong.sum()),
             "oracle": self.oracle,
             "reviews": self._reviews(),
+            "comparison": dict(self.comparison) or None,
             "left_out": list(self.rows.left_out),
             "warnings": list(self.warnings),
             "troubles": {trouble.name: trouble.summary() for trouble in self.troubles},

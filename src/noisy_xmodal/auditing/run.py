@@ -12,6 +12,7 @@ import platform
 import shutil
 import signal
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ..modules.text_limits import count_truncated
 from ..noise.random_pairs import WrongShare
 from ..training.interruption import TrainingInterrupted
 from .cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
+from .comparison import compare, read_table
 from .cross_fit import CrossFit
 from .features import FrozenModels, model_state
 from .judge import ModelJudge, check_judge, load_judge
@@ -40,10 +42,12 @@ from .report import report_html
 from .result import AuditResult
 from .reviews import ReviewFile, read_reviews
 from .suggestions import suggest
+from .summary import AuditSummary
 
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
 _FEW_PAIRS = 500
+_PATHS = ("output", "clean", "reviews", "compare", "cache_dir")  # options that are paths
 
 
 class AuditInterrupted(Stopped):
@@ -59,14 +63,17 @@ class AuditInterrupted(Stopped):
         super().__init__(number, message)
 
 
-def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
+def audit(
+    dataset: AuditOptions | str | Path = "openmoji", command: str = "", **options: Any
+) -> AuditSummary:
     """Judge every pair of a dataset, and write a table, a report and a summary.
 
     An interrupted audit is resumed by a call with the same options.
 
     Args:
-        options: Options of the audit.
+        dataset: The dataset, as `dataset_name` of the options; or all options.
         command: The command line, for the record.
+        options: Other options of `AuditOptions`, beside the name of a dataset.
 
     Returns:
         The summary, as in the JSON file.
@@ -77,11 +84,20 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
         AuditInterrupted: After a signal during training; the work so far is kept.
         CleaningRefusedError: If the clean dataset was not written; all other files are.
     """
+    if isinstance(dataset, AuditOptions):
+        return _audit(replace(dataset, **options), command)
+    paths = {name: Path(options[name]) for name in _PATHS if options.get(name) is not None}
+    return _audit(AuditOptions(str(dataset), **(options | paths)), command)
+
+
+def _audit(options: AuditOptions, command: str) -> AuditSummary:
+    """See `audit`."""
     started = time.perf_counter()
     _check_outputs(options)
     device = device_of(options.device)
     if options.reviews is not None:
         read_reviews(options.reviews)  # fails early
+    earlier = None if options.compare is None else read_table(options.compare)
     with only_one(options.output, options.clean):
         model = None
         if options.model_name_or_path is not None:
@@ -98,6 +114,8 @@ def audit(options: AuditOptions, command: str = "") -> dict[str, Any]:
             models = FrozenModels.of(options, rows.pairs.visual)
         judge, judgement = _judge(options, model, models, rows, device, known, warnings)
         result = _conclude(rows, judge, judgement, known, warnings, models)
+        if options.compare is not None and earlier is not None:
+            result = replace(result, comparison=compare(result, options.compare, earlier))
         summary = _write(result, command, started)
         if not options.keep_work:
             shutil.rmtree(judge.work, ignore_errors=True)
@@ -237,7 +255,7 @@ def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
     ]
 
 
-def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
+def _write(result: AuditResult, command: str, started: float) -> AuditSummary:
     """Write all files; returns the summary."""
     options = result.options
     result.write_table()
@@ -249,10 +267,10 @@ def _write(result: AuditResult, command: str, started: float) -> dict[str, Any]:
         "machine": platform.machine(),
     }
     write_text(options.report, report_html(result, facts))
-    summary = result.summary() | {"cleaned": None}
+    summary = AuditSummary(result.summary(), cleaned=None)
     if options.clean is not None and not cleaning_problem(options, result.judgement):
         summary["cleaned"] = write_clean_dataset(result)
-    summary |= {"seconds": round(time.perf_counter() - started, 1), "command": command}
+    summary.update(seconds=round(time.perf_counter() - started, 1), command=command)
     write_json(options.summary, summary)
     return summary
 

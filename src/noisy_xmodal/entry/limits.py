@@ -15,6 +15,9 @@ AUDIT = {
     ),
     "encoder_name_or_path": Limits(excludes=(_MODEL,)),
     "clean_weights": Limits(needs=("clean",)),
+    "clean_precision": Limits(
+        needs=("clean",), excludes=("clean_weights", "clean_threshold"), least=0, most=1
+    ),
     "drop": Limits(needs=("clean",), excludes=("clean_weights",)),
     "force_clean": Limits(needs=("clean",), excludes=("clean_weights",)),
     "clean_threshold": Limits(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
