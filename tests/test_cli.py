@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -11,7 +12,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from noisy_xmodal import NcrConfig, NcrModel
+<<<<<<< HEAD
 from noisy_xmodal.auditing.run import AuditInterrupted
+=======
+from noisy_xmodal.arguments.review import ReviewOptions
+from noisy_xmodal.audit import AuditInterrupted
+from noisy_xmodal.auditing.reviews import Decision, ReviewFile
+>>>>>>> 0f86360 (noisy-xmodal review: a local page to judge the doubtful pairs of an audit, by mouse and keys)
 from noisy_xmodal.cli import app
 from noisy_xmodal.entry.outputs import only_one
 
@@ -54,6 +61,47 @@ def test_audit_tells_a_person_what_it_found(run: Any) -> None:
     assert "report audit.html" in words
     assert json.loads(Path("audit.json").read_text())["cleaned"]["pairs_kept"] == 24
     assert "left: 24 pairs kept, 0 dropped" in words
+
+
+def test_review_serves_until_ctrl_c(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[ReviewOptions] = []
+
+    def serve(options: ReviewOptions) -> tuple[Any, str]:
+        reviews = ReviewFile(options.reviews_file)
+        for number, decision in enumerate(("wrong", "right", "wrong")):
+            reviews.add(Decision(f"{number}.jpg", "a dog", decision))
+        served.append(options)
+        return SimpleNamespace(close=lambda verbose: None), "http://127.0.0.1:7860/"
+
+    class Stop:
+        def wait(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("noisy_xmodal.auditing.review.serve", serve)
+    monkeypatch.setattr("noisy_xmodal.auditing.review.threading.Event", Stop)
+    words = ("review", "audit.parquet", "photos", "--config", "c", "--reviewer", "Ann")
+    done = run(*words, "--order", "random", "--port", "1234", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {
+        "reviews": "reviews.parquet",
+        "reviewed": 3,
+        "right": 1,
+        "wrong": 2,
+        "corrected": 0,
+    }
+    assert "http://127.0.0.1:7860/ shows the pairs" in done.stderr
+    assert served[0] == ReviewOptions(
+        Path("audit.parquet"),
+        "photos",
+        dataset_config_name="c",
+        reviewer="Ann",
+        order="random",
+        port=1234,
+    )
+    shown = run(*words, "--reviews", "mine.parquet").stdout
+    assert shown == "mine.parquet: 3 pairs reviewed, 1 right, 2 wrong, 0 with another caption.\n"
+    assert run(*words, "--order", "best").exit_code == 1
+    assert run("review", "audit.parquet").exit_code == 2
 
 
 def test_search_prints_json_or_a_table(run: Any) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `noisy-xmodal audit` and `noisy-xmodal search`.
+"""The command line: `noisy-xmodal audit`, `noisy-xmodal review` and `noisy-xmodal search`.
 
 Exit codes: 0 success, 1 an error (the line says whether it is a mistake or a bug), 2 a command line
 that cannot be parsed, 128 + the signal number after a signal. With --json, standard output is one
@@ -16,9 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from .arguments.audit import AuditOptions
-from .cli_output import answer, show_audit, show_search, typed_command
+from .cli_output import answer, show_audit, show_review, show_search, typed_command
 from .entry.door import Ending, tell
-from .entry.limits import AUDIT, SEARCH
+from .entry.limits import AUDIT, REVIEW, SEARCH
 from .entry.options import Limits
 
 #: Option names of the scripts in examples/, which the commands accept too.
@@ -188,6 +188,76 @@ def audit_command(
         return audit(AuditOptions(dataset, noise_seed=noise_seed, **options), typed_command())
 
     answer(context, AUDIT, NAMES, run, show_audit)
+
+
+@app.command("review")
+def review_command(
+    context: typer.Context,
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="The audit.parquet that an audit wrote.")
+    ],
+    dataset: Dataset,
+    config: Config = None,
+    split: Split = None,
+    reviews: Annotated[
+        Path | None,
+        typer.Option(help="File of the decisions; reviews.parquet beside the table by default."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name, which is kept with each decision.")
+    ] = None,
+    order: Annotated[
+        str,
+        typer.Option(help="worst first, most telling first (clean probability near .5), random."),
+    ] = "worst first",
+    among: Annotated[int, typer.Option(min=1, help="Number of pairs to choose from.")] = 500,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to serve at; 127.0.0.1, this machine alone, by default."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Its port; the first free one from 7860 by default."),
+    ] = None,
+    open_browser: Annotated[
+        bool, typer.Option("--open-browser", help="Open the page in a browser.")
+    ] = False,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    id_column: IdColumn = None,
+    as_json: Json = False,
+) -> None:
+    """Judge the doubtful pairs of an audit in the browser.
+
+    Every decision is saved at once. `noisy-xmodal audit DATASET --reviews reviews.parquet` learns
+    from them.
+
+        noisy-xmodal review audit.parquet photos/ --open-browser
+    """
+
+    def run() -> dict[str, Any]:
+        from .auditing.review import ReviewOptions, review
+
+        return review(
+            ReviewOptions(
+                table,
+                dataset,
+                config,
+                split,
+                image_column,
+                caption_column,
+                id_column,
+                reviews,
+                reviewer,
+                order,
+                among,
+                host,
+                port,
+                open_browser,
+            )
+        )
+
+    answer(context, REVIEW, NAMES, run, show_review)
 
 
 @app.command("search")

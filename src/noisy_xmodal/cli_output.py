@@ -139,6 +139,21 @@ def show_audit(result: dict[str, Any]) -> None:
         console.print(f"{name:8} {result[name]}", markup=False, highlight=False, soft_wrap=True)
 
 
+def show_review(result: dict[str, Any]) -> None:
+    """Print how many pairs are reviewed.
+
+    Args:
+        result: The counts, as `review` returns them.
+    """
+    Console().print(
+        f"{result['reviews']}: {result['reviewed']:,} pairs reviewed, {result['right']:,} right, "
+        f"{result['wrong']:,} wrong, {result['corrected']:,} with another caption.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def show_search(result: dict[str, Any]) -> None:
     """Print the results of a search.
 

@@ -10,10 +10,10 @@ from example_scripts import script
 from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
 from noisy_xmodal.cli import NAMES, app
 from noisy_xmodal.data.messages import spelling
-from noisy_xmodal.entry.limits import AUDIT, DRAW, EVALUATE, SEARCH, WRITE
+from noisy_xmodal.entry.limits import AUDIT, DRAW, EVALUATE, REVIEW, SEARCH, WRITE
 from noisy_xmodal.entry.options import Limits, OptionError, read_options
 
-COMMANDS = {"audit": AUDIT, "search": SEARCH}
+COMMANDS = {"audit": AUDIT, "review": REVIEW, "search": SEARCH}
 SCRIPTS = {
     "audit": ("AuditOptions", AUDIT),
     "evaluate": ("EvaluationArguments", EVALUATE),

@@ -25,8 +25,17 @@ from noisy_xmodal.entry.quick_help import (
 )
 
 ROOT = Path(__file__).parents[2]
-SLOW = {"torch", "transformers", "datasets", "sklearn", "scipy", "matplotlib", "accelerate"}
-COMMANDS = [["-m", "noisy_xmodal.cli", *words] for words in ([], ["audit"], ["search"])]
+SLOW = {
+    "torch",
+    "transformers",
+    "datasets",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "accelerate",
+    "gradio",
+}
+COMMANDS = [["-m", "noisy_xmodal.cli", *words] for words in ([], ["audit"], ["review"], ["search"])]
 DATASETS = [
     path for path in sorted((ROOT / "dataset_scripts").glob("*.py")) if "measure" not in path.stem
 ]

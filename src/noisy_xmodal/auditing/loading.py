@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments.audit import AuditOptions
+from ..arguments.review import ReviewOptions
 from ..data import DatasetError, PairDataset, inject_noise, load_pairs
 from ..data.any_dataset import config_names
 from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values, validate_pairs, visual_column
@@ -93,9 +94,46 @@ def load_rows(options: AuditOptions) -> AuditRows:
         DatasetError: If the dataset or split does not exist, or no row is usable.
         ValueError: If the noise to inject is unknown.
     """
-    name, config_name = options.dataset_name, options.dataset_config_name
     if options.inject_noise is not None:
         parse_noise(options.inject_noise)  # an unknown name fails before any long work
+    parts, split, left_out = load_splits(options)
+    rows = parts[split]
+    scan = look_at_images(rows, not options.disable_tqdm)
+    if scan.problems:
+        names = column_values(rows, IMAGE_ID)
+        left_out += [f"{names[row]}: {problem}" for row, problem in scan.problems.items()]
+        good = np.setdiff1d(np.arange(len(rows)), list(scan.problems))
+        if not len(good):
+            raise DatasetError(
+                f"None of the {len(rows):,} images of {options.dataset_name} is usable: "
+                f"{'; '.join(left_out[:3])}."
+            )
+        rows, scan = rows.select(good), scan.select(good)
+    if options.inject_noise is not None:
+        rows = inject_noise(rows, options.inject_noise, seed=options.noise_seed)
+    validate_pairs(rows, split)
+    pairs = PairDataset(rows)
+    others = {name: part for name, part in parts.items() if name != split}
+    leaks = _leaks(pairs, scan, others, not options.disable_tqdm)
+    return AuditRows(pairs, split, scan, left_out, *leaks)
+
+
+def load_splits(
+    options: AuditOptions | ReviewOptions,
+) -> tuple[Mapping[str, datasets.Dataset], str, list[str]]:
+    """Load a dataset, and look at no image.
+
+    Args:
+        options: What to load.
+
+    Returns:
+        Rows by the column contract for each split that was loaded, the name of the one that the
+        options mean, and a line for each item that was left out of it.
+
+    Raises:
+        DatasetError: If the dataset or split does not exist, or it has no usable row.
+    """
+    name, config_name = options.dataset_name, options.dataset_config_name
     notes: dict[str, list[str]] = {}
     columns = {
         key: getattr(options, key) for key in ("image_column", "caption_column", "id_column")
@@ -120,24 +158,7 @@ def load_rows(options: AuditOptions) -> AuditRows:
     left_out = notes.get(split, [])
     if split not in parts:
         raise DatasetError(f"{name} has no usable row: {'; '.join(left_out[:3])}.")
-    rows = parts[split]
-    scan = look_at_images(rows, not options.disable_tqdm)
-    if scan.problems:
-        names = column_values(rows, IMAGE_ID)
-        left_out += [f"{names[row]}: {problem}" for row, problem in scan.problems.items()]
-        good = np.setdiff1d(np.arange(len(rows)), list(scan.problems))
-        if not len(good):
-            raise DatasetError(
-                f"None of the {len(rows):,} images of {name} is usable: {'; '.join(left_out[:3])}."
-            )
-        rows, scan = rows.select(good), scan.select(good)
-    if options.inject_noise is not None:
-        rows = inject_noise(rows, options.inject_noise, seed=options.noise_seed)
-    validate_pairs(rows, split)
-    pairs = PairDataset(rows)
-    others = {name: part for name, part in parts.items() if name != split}
-    leaks = _leaks(pairs, scan, others, not options.disable_tqdm)
-    return AuditRows(pairs, split, scan, left_out, *leaks)
+    return parts, split, left_out
 
 
 def _thumbnails(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:

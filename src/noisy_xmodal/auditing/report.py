@@ -43,7 +43,7 @@ def report_html(result: AuditResult, facts: Mapping[str, str]) -> str:
         loader=PackageLoader("noisy_xmodal.auditing", ""),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_printable,
+        finalize=printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -74,18 +74,19 @@ def _duplicates(result: AuditResult) -> list[tuple[str | None, int, list[int]]]:
     ]
 
 
-def thumbnail_uri(stored: dict[str, object]) -> str | None:
+def thumbnail_uri(stored: dict[str, object], size: int = _THUMBNAIL) -> str | None:
     """A `data:` URI of a small JPEG.
 
     Args:
         stored: A picture of any mode and size, as in a row of `stored_pictures`.
+        size: Largest number of pixels of the long side.
 
     Returns:
         The URI, or None if the picture does not decode.
     """
     try:
         small = open_picture(stored).copy()
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        small.thumbnail((size, size))
         file = io.BytesIO()
         # A new image, without EXIF data and colour profile.
         Image.fromarray(np.asarray(small)).save(file, "JPEG", quality=_QUALITY, optimize=True)
@@ -94,7 +95,8 @@ def thumbnail_uri(stored: dict[str, object]) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _printable(value: object) -> object:
+def printable(value: object) -> object:
+    """A text without control characters and marks that reverse what is shown; else the value."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")  # no output of a macro
     return _UNPRINTABLE.sub("\ufffd", str(value)) if is_text else value
 

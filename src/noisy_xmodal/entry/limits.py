@@ -31,6 +31,12 @@ AUDIT = {
     "shown": _COUNT,
 }
 
+REVIEW = {
+    "order": Limits(one_of=("worst first", "most telling first", "random")),
+    "among": _COUNT,
+    "port": Limits(least=0, most=65535),
+}
+
 SEARCH = {
     "top_k": _COUNT,
     "direction": Limits(one_of=("auto", "text_to_image", "image_to_text")),
