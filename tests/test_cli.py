@@ -12,13 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from noisy_xmodal import NcrConfig, NcrModel
-<<<<<<< HEAD
-from noisy_xmodal.auditing.run import AuditInterrupted
-=======
 from noisy_xmodal.arguments.review import ReviewOptions
-from noisy_xmodal.audit import AuditInterrupted
 from noisy_xmodal.auditing.reviews import Decision, ReviewFile
->>>>>>> 0f86360 (noisy-xmodal review: a local page to judge the doubtful pairs of an audit, by mouse and keys)
+from noisy_xmodal.auditing.run import AuditInterrupted
 from noisy_xmodal.cli import app
 from noisy_xmodal.entry.outputs import only_one
 
