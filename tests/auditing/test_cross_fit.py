@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_models_are_trained_with_what_people_decided(
     weights: list[np.ndarray] = []
 
     class Spy(CrossFit):
-        def train(self, rows: Any, given: Any, seed: int, folder: Path, title: str = "") -> None:
+        def train(self, rows: Any, given: Any, seed: int, folder: Path, bar: Any = None) -> None:
             weights.append(given)
             source = fit.work / folder.relative_to(self.work)
             folder.mkdir(parents=True)
@@ -281,3 +282,37 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_made_anew(
     else:
         (checkpoint / damage).write_bytes(b"")
     check_same(cross_fit(pairs, recipe, tmp_path / "killed"), expected)
+
+
+def test_one_bar_counts_the_steps_of_all_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+
+    class Bar:
+        def __init__(self, total: int, initial: int, **_: Any) -> None:
+            self.total, self.n = total, initial
+            shown.append(self)
+
+        def update(self, n: int) -> None:
+            self.n += n
+
+        def set_description(self, title: str) -> None:
+            self.title = title
+
+        def close(self) -> None:
+            self.title = "closed"
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    bar = module._TotalBar(6, is_hidden=False)
+    bar.begin("kept from an earlier run")
+    for fold, first in ((2, 4), (3, 0)):  # the second training goes on after four steps
+        bar.begin(f"fold {fold}")
+        state = SimpleNamespace(max_steps=10, global_step=first)
+        bar.on_train_begin(None, state, None)
+        assert shown[0].title == f"fold {fold}"
+        for step in range(first + 1, 11):
+            state.global_step = step
+            bar.on_step_end(None, state, None)
+        assert shown[0].n == 10 * fold
+    bar.close()
+    assert len(shown) == 1
+    assert (shown[0].total, shown[0].title) == (60, "closed")

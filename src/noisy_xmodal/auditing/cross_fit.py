@@ -139,6 +139,7 @@ class CrossFit:
         """
         n_folds, n_rounds, seed = self.options.folds, self.options.rounds, self.options.seed
         fold_of_row = deal_folds(groups, n_folds, seed)
+        bar = _TotalBar(n_rounds * n_folds, is_hidden=self.options.disable_tqdm)
         judgement: Judgement | None = None
         so_far: list[list[PairLosses]] = [[] for _ in range(n_folds)]
         for number in range(1, n_rounds + 1):
@@ -147,9 +148,9 @@ class CrossFit:
             if self.known is not None:
                 weights = self.known.over(np.ones(len(self.pairs)) if weights is None else weights)
             for fold, folder in enumerate(folders):
-                title = f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}"
+                bar.begin(f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}")
                 others, own = (np.flatnonzero(fold_of_row != fold), fold_of_row == fold)
-                self.train(others, weights, seed + 1000 * number + fold, folder, title)
+                self.train(others, weights, seed + 1000 * number + fold, folder, bar)
                 losses = self._judge_fold(np.flatnonzero(own), folder)
                 so_far[fold] = [*so_far[fold], losses] if self.captions is not None else [losses]
             judgement = combine_losses(
@@ -161,6 +162,7 @@ class CrossFit:
             )
             for folder in (f for f in folders if number < n_rounds):
                 (folder / _MODEL).unlink(missing_ok=True)
+        bar.close()
         assert judgement is not None, "there is a round"
         return judgement
 
@@ -184,7 +186,7 @@ class CrossFit:
         weights: np.ndarray | None,
         seed: int,
         folder: Path,
-        title: str = "",
+        bar: TrainerCallback | None = None,
     ) -> None:
         """Train a small model on the pairs of some images and keep it in `folder`.
 
@@ -193,7 +195,7 @@ class CrossFit:
             weights: How much each of all pairs counts, (n_pairs,), or None.
             seed: Seed of this training.
             folder: Where checkpoints and the model go; a finished model is left as it is.
-            title: What the progress bar says.
+            bar: Shows the progress, if there is one.
         """
         if (folder / _MODEL).is_file() or (folder / _JUDGED).is_file():
             return
@@ -211,8 +213,8 @@ class CrossFit:
         )
         for callback in (PrinterCallback, ProgressCallback, ReportCallback):
             trainer.remove_callback(callback)
-        if not self.options.disable_tqdm:
-            trainer.add_callback(_StepBar(title))
+        if bar is not None:
+            trainer.add_callback(bar)
         last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
         with stop_on_signals(trainer):
             try:
@@ -278,18 +280,35 @@ class _OneDevice(RobustTrainingArguments):
         return min(1, super().n_gpu)
 
 
-class _StepBar(TrainerCallback):
-    """One progress bar for one training."""
+class _TotalBar(TrainerCallback):
+    """One progress bar for the steps of several trainings of about the same length.
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    Args:
+        n_trainings: Number of trainings.
+        is_hidden: Whether no bar is shown.
+    """
+
+    def __init__(self, n_trainings: int, is_hidden: bool) -> None:
+        self._n_trainings, self._is_hidden = n_trainings, is_hidden
+        self._n_begun, self._title = 0, ""
         self._bar: Any = None
 
+    def begin(self, title: str) -> None:
+        """Count the next training, which may be finished already."""
+        self._n_begun, self._title = self._n_begun + 1, title
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self._title)
+        done = (self._n_begun - 1) * state.max_steps + state.global_step
+        if self._bar is None:
+            total, hidden = self._n_trainings * state.max_steps, self._is_hidden
+            self._bar = tqdm(total=total, initial=done, unit="step", leave=False, disable=hidden)
+        self._bar.set_description(self._title)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.update(state.global_step - self._bar.n)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._bar.close()
+        done = (self._n_begun - 1) * state.max_steps + state.global_step
+        self._bar.update(max(0, done - self._bar.n))
