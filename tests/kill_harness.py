@@ -1,10 +1,12 @@
 """Kills training scripts at any moment, resumes them, and compares with runs that nobody killed.
 
     python tests/kill_harness.py --method ncr --kills 20 --output_dir /tmp/kills
+    python tests/kill_harness.py --method ncr --processes 2 --fsdp --output_dir /tmp/kills
 
 A course is one run that is killed several times before it may finish. Every leg of it is a fork of
 this process, which has imported everything, and kills itself by SIGKILL as a chosen event happens
-for the n-th time; some legs are killed from outside, after a delay or as a checkpoint appears.
+for the n-th time; some legs are killed from outside, after a delay or as a checkpoint appears. Of
+several processes one kills itself, and the others are killed once it is dead.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -31,14 +34,16 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from example_scripts import script
 from noisy_xmodal import RobustTrainer, inject_noise
-from noisy_xmodal.methods import Dmcm, Ncr, Rcar
+from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS, Dmcm, Ncr, Rcar
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training import checkpoint
 from noisy_xmodal.training.integrity import checkpoint_folders, find_damage
 from toy_labels import toy_labels
 from toy_pairs import toy_pairs
 
+#: Methods that run by default; all others of the library can be named too.
 METHODS = {"ncr": Ncr, "rcar": Rcar, "dmcm": Dmcm}
+ALL_METHODS = {**LABEL_METHODS, **CAPTION_METHODS}
 
 OPTIONS = {
     "ncr": "--num_train_epochs 4 --warmup_epochs 2 --per_device_train_batch_size 32 "
@@ -80,11 +85,18 @@ WRITERS = {
 }
 
 
+def script_of(method: str) -> str:
+    """The key of `OPTIONS` whose script trains a method."""
+    if method in METHODS:
+        return method
+    return "dmcm" if method in LABEL_METHODS else "ncr"
+
+
 def write_data(method: str, folder: Path) -> None:
     """A small dataset with noise."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, n, seed in (("train", 40, 0), ("validation", 12, 1), ("test", 12, 2)):
-        if method == "dmcm":
+        if script_of(method) == "dmcm":
             rows = toy_labels(3 * n, seed=seed)
             rows = inject_noise(rows, "sym_40") if name == "train" else rows
         else:
@@ -156,26 +168,36 @@ class Watch:
         return "the final save" if "/.partial/" in source else "the rename of a file"
 
 
-def leg(method: str, argv: list[str], out: Path, log: Path, kill: Place | None) -> int:
-    """Start a leg in a fork; its process id."""
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
+
+
+def leg(
+    method: str, argv: list[str], out: Path, log: Path, kill: Place | None, env: dict[str, str]
+) -> int:
+    """Start a process of a leg in a fork; its process id."""
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     code = 1
+    os.environ |= env
     try:
         printed = os.open(log.with_suffix(".txt"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         watch = Watch(log, out, kill)
         for event, name in ANSWERS.items():
-            watch.wrap(METHODS[method], name, event)
+            watch.wrap(ALL_METHODS[method], name, event)
         for event, name in CALLS.items():
             watch.wrap(RobustTrainer, name, event)
         for event, name in WRITERS.items():
             watch.wrap(checkpoint, name, event)
         sys.addaudithook(watch.hear)
-        module = script(f"train_{method}")
+        module = script(f"train_{script_of(method)}")
         vars(module)["draw_pairs"] = lambda *_: None  # pictures take half of the time
         module.main([*argv, "--output_dir", str(out)])
         code = 0
@@ -187,23 +209,41 @@ def leg(method: str, argv: list[str], out: Path, log: Path, kill: Place | None) 
         os._exit(code)
 
 
-def end_of(process: int, out: Path, outside: tuple[str, float] | None = None) -> int:
-    """Wait for a leg, or kill it from outside; its wait status."""
+def end_of(
+    processes: list[int], out: Path, outside: tuple[str, float] | None = None
+) -> tuple[int, int]:
+    """Wait for a leg, or kill it from outside; the process that ended first and its wait status.
+
+    If a process was killed, so are the others; their status does not count.
+    """
     if outside is not None:
         deadline = time.monotonic() + (outside[1] if outside[0] == "delay" else 60)
         left = set(out.glob(".checkpoint-*.partial"))
         while time.monotonic() < deadline:
-            found, status = os.waitpid(process, os.WNOHANG)
+            found, status = os.waitpid(-1, os.WNOHANG)
             if found:
-                return status
+                return found, _end_all(processes, found, status)
             partial = set(out.glob(".checkpoint-*.partial"))
             if outside[0] == "a checkpoint appears" and partial - left:
                 time.sleep(outside[1])
                 break
             left &= partial
             time.sleep(0.0005)
-        os.kill(process, signal.SIGKILL)
-    return os.waitpid(process, 0)[1]
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
+    found, status = os.waitpid(-1, 0)
+    return found, _end_all(processes, found, status)
+
+
+def _end_all(processes: list[int], ended: int, status: int) -> int:
+    """End the other processes of a leg where the first one was killed or failed; the status."""
+    for process in processes:
+        if process != ended:
+            if status:
+                os.kill(process, signal.SIGKILL)
+            other = os.waitpid(process, 0)[1]
+            status = status or other
+    return status
 
 
 def events_of(log: Path) -> list[list[str]]:
@@ -262,23 +302,39 @@ class Course:
         variant: A key of `VARIANTS`.
         root: Folder for everything.
         seed: Seed of the places to kill at.
+        n_processes: Number of processes.
+        fsdp: Whether they share the weights.
     """
 
-    def __init__(self, method: str, variant: str, root: Path, seed: int = 0) -> None:
+    def __init__(
+        self,
+        method: str,
+        variant: str,
+        root: Path,
+        seed: int = 0,
+        n_processes: int = 1,
+        fsdp: bool = False,
+    ) -> None:
         self.method, self.variant, self.root = method, variant, root / f"{method}-{variant}"
         self.random = random.Random(f"{seed} {method} {variant}")
         self.root.mkdir(parents=True)
+        self.n_processes = n_processes
         data = root / f"data-{method}"
         if not data.is_dir():
             in_fork(lambda: write_data(method, data))
-        words = f"{OPTIONS[method]} {COMMON} {VARIANTS[variant]}".split()
+        words = f"{OPTIONS[script_of(method)]} {COMMON} {VARIANTS[variant]}".split()
+        words += [] if method in METHODS else ["--method", method]
+        words += ["--ddp_backend", "gloo"] if n_processes > 1 else []
+        words += ["--fsdp", "True"] if fsdp else []
         self.argv = ["--dataset_name", str(data), *words]
         self.n_courses = 0
         started = time.monotonic()
         self._leg(self.root / "whole", None)
         self.seconds = time.monotonic() - started
         self.expected = state_of(self.root / "whole")
-        self.counts = Counter(event for event, _, _ in events_of(self.root / "leg.log"))
+        self.counts = Counter(event for event, _, _ in events_of(self.root / "leg-0.log"))
+        last = self.root / f"leg-{n_processes - 1}.log"
+        self.in_last = {event for event, _, _ in events_of(last)}
         self.places = [*self.counts, "resuming", "delay", "a checkpoint appears"]
         self.random.shuffle(self.places)
 
@@ -316,13 +372,24 @@ class Course:
     def _leg(self, out: Path, place: Place | None) -> dict[str, Any]:
         outside = place if place is not None and place[0] in OUTSIDE else None
         resume = ["--resume_from_checkpoint", "True"] if checkpoint_folders(out) else []
-        log = self.root / "leg.log"
-        process = leg(self.method, [*self.argv, *resume], out, log, None if outside else place)
-        status = end_of(process, out, outside)
+        logs = [self.root / f"leg-{rank}.log" for rank in range(self.n_processes)]
+        victim = 0
+        if self.n_processes > 1 and place is not None and place[0] in self.in_last:
+            victim = self.random.randrange(self.n_processes)
+        port = free_port()
+        processes = [
+            leg(
+                *(self.method, [*self.argv, *resume], out, log),
+                place if rank == victim and not outside else None,
+                self._environment(rank, port),
+            )
+            for rank, log in enumerate(logs)
+        ]
+        ended, status = end_of(processes, out, outside)
         if status and not os.WIFSIGNALED(status):
-            printed = log.with_suffix(".txt").read_text()
+            printed = logs[processes.index(ended)].with_suffix(".txt").read_text()
             raise RuntimeError(f"{self.method}, {self.variant}: a leg failed:\n{printed}")
-        events = events_of(log)
+        events = events_of(logs[victim])
         resumed = [detail for event, _, detail in events if event == "resuming"]
         return {
             "method": self.method,
@@ -333,6 +400,14 @@ class Course:
             "resumed": resumed[0] if resumed else "the beginning",
             "harm": harm(out),
         }
+
+    def _environment(self, rank: int, port: int) -> dict[str, str]:
+        """What a launcher tells a process."""
+        if self.n_processes == 1:
+            return {}
+        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": self.n_processes}
+        own |= {"LOCAL_WORLD_SIZE": self.n_processes, "MASTER_PORT": port}
+        return {name: str(value) for name, value in own.items()} | {"MASTER_ADDR": "127.0.0.1"}
 
 
 def show(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -347,10 +422,12 @@ def show(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def run_drawn(method: str, n_kills: int, root: Path, seed: int) -> list[dict[str, Any]]:
+def run_drawn(
+    method: str, n_kills: int, root: Path, seed: int, n_processes: int, fsdp: bool
+) -> list[dict[str, Any]]:
     """Kill runs of a method so many times, all its ways to save in turn."""
     variants = [name for name in VARIANTS if method == "dmcm" or name != "batch"]
-    courses = [Course(method, variant, root, seed) for variant in variants]
+    courses = [Course(method, name, root, seed, n_processes, fsdp) for name in variants]
     rows: list[dict[str, Any]] = []
     while len(rows) < n_kills:
         rows += show(courses[0].run([None] * min(4, n_kills - len(rows))))
@@ -359,18 +436,22 @@ def run_drawn(method: str, n_kills: int, root: Path, seed: int) -> list[dict[str
 
 
 def run_planned(plan: list[Any], root: Path) -> list[dict[str, Any]]:
-    """Kill one run of each method and variant at given places."""
+    """Kill one run of each method and variant at given places; further items are as in `Course`."""
     return [
         row
-        for method, variant, places in plan
-        for row in show(Course(method, variant, root).run([tuple(place) for place in places]))
+        for method, variant, places, *further in plan
+        for row in show(
+            Course(method, variant, root, 0, *further).run([tuple(place) for place in places])
+        )
     ]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run, print a table, write kills.json; 0 if every run ended as the uninterrupted one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", choices=[*METHODS, "all"], default="all")
+    parser.add_argument("--method", choices=[*ALL_METHODS, "all"], default="all")
+    parser.add_argument("--processes", type=int, default=1, help="Processes of a run.")
+    parser.add_argument("--fsdp", action="store_true", help="They share the weights.")
     parser.add_argument("--kills", type=int, default=20, help="Kills for each method, at least.")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="Seed of the places to kill at.")
@@ -386,7 +467,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.plan:
         rows = run_planned(json.loads(args.plan), root)
     else:
-        rows = [row for name in methods for row in run_drawn(name, args.kills, root, args.seed)]
+        how = (root, args.seed, args.processes, args.fsdp)
+        rows = [row for name in methods for row in run_drawn(name, args.kills, *how)]
     (root / "kills.json").write_text(json.dumps(rows, indent=2) + "\n")
     for method in methods:
         own = [row for row in rows if row["method"] == method]

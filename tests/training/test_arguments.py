@@ -179,6 +179,16 @@ def test_what_fsdp_does_not_read_is_refused(tmp_path, monkeypatch, options, mess
         sharding_arguments(tmp_path, monkeypatch, **options)
 
 
+@pytest.mark.parametrize("words", [["--fsdp"], ["--fsdp", "True"]])
+def test_fsdp_is_switched_on_by_the_command_line(tmp_path, monkeypatch, words):
+    monkeypatch.setattr(TrainingArguments, "world_size", property(lambda _: 2))
+    parser = HfArgumentParser(RobustTrainingArguments)
+    start = ["--output_dir", str(tmp_path), "--report_to", "none", "--use_cpu", "True"]
+    (args,) = parser.parse_args_into_dataclasses([*start, *words])
+    assert args.fsdp is True
+    assert parser.parse_args_into_dataclasses([*start, "--fsdp", "False"])[0].fsdp is None
+
+
 def test_settings_of_fsdp_without_fsdp_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`fsdp_config` is .*read if `fsdp` is True"):
         arguments(tmp_path, use_cpu=True, fsdp_config={"version": 2})

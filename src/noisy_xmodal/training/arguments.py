@@ -55,6 +55,8 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
     least_batch = 2
 
     def __post_init__(self) -> None:
+        # A command line gives text, where transformers knows --fsdp without a value alone.
+        self.fsdp = {"true": True, "false": None}.get(str(self.fsdp).lower(), self.fsdp)
         refuse_arguments(self, self.own_rules())
         self._check_numbers()
         #: Whether the user has set which direction of the metric is better.
