@@ -155,7 +155,7 @@ def products(folder: Path) -> dict[str, Numbers]:
         a @ a
         seconds = min(seconds_of(lambda a=a: a @ a) for _ in range(5))
         found[f"product of {size} x {size}, {name}"] = {
-            "Tflop a second": round(2 * size**3 / seconds / 1e12, 3)
+            "Tflop a second": float(f"{2 * size**3 / seconds / 1e12:.3g}")
         }
     return found
 

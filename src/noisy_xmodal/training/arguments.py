@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from accelerate.utils import disable_fsdp_ram_efficient_loading
@@ -56,7 +57,8 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
 
     def __post_init__(self) -> None:
         # A command line gives text, where transformers knows --fsdp without a value alone.
-        self.fsdp = {"true": True, "false": None}.get(str(self.fsdp).lower(), self.fsdp)
+        asked: Any = self.fsdp
+        self.fsdp: Any = {"true": True, "false": None}.get(str(asked).lower(), asked)
         refuse_arguments(self, self.own_rules())
         self._check_numbers()
         #: Whether the user has set which direction of the metric is better.
