@@ -66,7 +66,7 @@ class Visit:
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
         self.tab = browser.new_page(**options)
-        self.tab.set_default_timeout(20_000)
+        self.tab.set_default_timeout(60_000)
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.tab.on("request", lambda request: self.requests.append(request.url))

@@ -2,8 +2,8 @@
 
 The file only grows. Undoing is a decision too, and of each pair the last one that was not undone
 counts. To add a decision, the whole file is written aside under a lock and renamed: a person
-decides about once a second, and a file of 10,000 decisions is written in some milliseconds. So
-there is one file that is complete at any time, for any reader of Parquet; a killed process leaves
+decides about once a second, and with a file of 10,000 decisions it takes a tenth of one. So there
+is one file that is complete at any time, for any reader of Parquet; a killed process leaves
 the old content or the new one, and pages and servers with the same file wait for each other.
 """
 
