@@ -22,6 +22,7 @@ COLUMNS = {
     "suggested_caption": ["four ä", "one", None, None],
     "suggested_image_id": ["z", None, "x", None],
     "troubles": [None, None, None, None],
+    "misfit_words": [None, None, None, None],
     "is_noisy": [True, False, False, False],
 }
 

@@ -37,7 +37,7 @@ RECIPE = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 8}
 RECIPE |= {"text_model_name_or_path": "none"}
 COLUMNS = [
     *("pair_id", "image_id", "caption", "clean_probability", "loss"),
-    *("suggested_caption", "suggested_image_id", "troubles"),
+    *("suggested_caption", "suggested_image_id", "troubles", "misfit_words"),
 ]
 
 
@@ -313,6 +313,7 @@ def test_a_model_that_is_there_judges(
     summary = audit(options)
     table = check_files(summary, options, 21 if save is save_clip else 28)
     assert summary["judge"] == f"Judged by {place / name}."
+    assert table["misfit_words"].null_count < len(table)
     assert summary["recipe"] is None
     suggested = table["suggested_caption"].null_count
     assert suggested == (len(table) if save is save_rcar else 0)

@@ -40,6 +40,7 @@ class AuditResult:
         known: What people decided about the pairs, if there are reviews.
         reviews: Facts about the reviews, from `with_people`.
         comparison: Changes since an earlier audit, from `compare`; empty without one.
+        misfits: Words that do not fit, of pairs in the report, from `misfit_words`.
     """
 
     options: AuditOptions
@@ -52,6 +53,7 @@ class AuditResult:
     known: KnownPairs | None = None
     reviews: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
+    misfits: Mapping[int, list[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -109,9 +111,10 @@ class AuditResult:
 
         Columns: `pair_id`, `image_id`, `caption`, `clean_probability`, `loss`,
         `suggested_caption` (of another image, null if there is none), `suggested_image_id`,
-        `troubles` (names of the kinds that the pair has, separated by commas, or null); with
-        reviews `review` (`right`, `wrong`, `corrected`, null where nobody decided); and, if the
-        truth is known, `is_noisy`.
+        `troubles` (names of the kinds that the pair has, separated by commas, or null),
+        `misfit_words` (see `misfit_words`; null for pairs outside the report); with reviews
+        `review` (`right`, `wrong`, `corrected`, null where nobody decided); and, if the truth is
+        known, `is_noisy`.
         """
         path, order = self.options.output, self.judgement.order
         is_noisy = self.rows.pairs.is_noisy
@@ -145,6 +148,8 @@ class AuditResult:
         else:
             lists = [None] * len(pairs)
         columns["troubles"] = pa.array(lists, pa.string())
+        words = [" ".join(self.misfits.get(pair, ())) or None for pair in pairs.tolist()]
+        columns["misfit_words"] = pa.array(words, pa.string())
         if self.known is not None:
             made = (self.known.decisions.get(pair) for pair in pairs.tolist())
             decisions = [None if one is None else one.decision for one in made]

@@ -38,6 +38,7 @@ from .judge import ModelJudge, check_judge, load_judge
 from .judgement import Judgement
 from .known_pairs import KnownPairs, known_pairs, review_notes, with_people
 from .loading import AuditRows, load_rows
+from .misfits import misfit_words
 from .report import report_html
 from .result import AuditResult
 from .reviews import ReviewFile, read_reviews
@@ -226,7 +227,11 @@ def _conclude(
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
     better = suggest(judge, judgement, doubtful)
     names = models.names()
-    return AuditResult(options, rows, judgement, *better, warnings, names, known, facts)
+    result = AuditResult(options, rows, judgement, *better, warnings, names, known, facts)
+    if isinstance(judge, ModelJudge):
+        worst = judgement.order[: options.shown].tolist()
+        result = replace(result, misfits=misfit_words(judge, rows.pairs, worst))
+    return result
 
 
 def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
