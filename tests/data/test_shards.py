@@ -351,10 +351,15 @@ def img2dataset(folder: Path, shades: dict[str, list[int]], **stats: int) -> Pat
 def test_the_folder_of_img2dataset(tmp_path: Path) -> None:
     shards = {"00000": [1, 2], "00001": [3, 4]}
     folder = img2dataset(tmp_path / "d", shards, count=3, successes=2)
-    assert load(folder) == (shades_of(1, 2, 3, 4), {"train": []})
+    found, left_out = load(folder)
+    assert found == shades_of(1, 2, 3, 4)
+    failed = "2 rows that img2dataset could not download (failed_to_download)"
+    failed += ": 99 in 00000.parquet, 99 in 00001.parquet"
+    assert left_out == {"train": [failed]}
     folder = img2dataset(tmp_path / "d", shards, count=3, successes=3)
     assert load(folder)[1]["train"] == [
-        f"0000{n}_stats.json reports 3 successes, but 0000{n}.tar has 2 pairs" for n in range(2)
+        *(f"0000{n}_stats.json reports 3 successes, but 0000{n}.tar has 2 pairs" for n in range(2)),
+        failed,
     ]
 
 

@@ -6,6 +6,7 @@ and shape too, but reading copies its rows twice, and `with_format("numpy")` tur
 float32.) `region_arrays` reads both types.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import datasets
@@ -36,6 +37,18 @@ def region_column(features: np.ndarray) -> pa.Array:
     n_images, n_regions, dim = features.shape
     offsets = np.arange(n_images + 1, dtype=np.int32) * n_regions  # (n_images + 1,)
     return pa.ListArray.from_arrays(offsets, vector_column(features.reshape(-1, dim)))
+
+
+def ragged_region_column(regions: Sequence[np.ndarray], dtype: str = "float32") -> pa.Array:
+    """Creates an Arrow column of `region_feature` type from rows of different numbers of regions.
+
+    Args:
+        regions: One array (n_regions, dim) per row, at least one.
+        dtype: Type of the stored numbers.
+    """
+    offsets = np.cumsum([0, *map(len, regions)], dtype=np.int32)  # (n_rows + 1,)
+    values = np.concatenate(regions).astype(dtype, copy=False)
+    return pa.ListArray.from_arrays(offsets, vector_column(values))
 
 
 def vector_feature(dim: int, dtype: str = "float32") -> datasets.List:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 
@@ -23,13 +23,15 @@ from .clean_split import CleanSplit, block_table, split_lines
 from .columns import DatasetError
 from .parquet_shards import ParquetShards
 from .protocol import TRAIN
-from .readers.base import NoisyPairsBuilder
+
+if TYPE_CHECKING:  # the readers import this module
+    from .readers.base import NoisyPairsBuilder
 
 EVALUATION = "evaluation"  # folder of the evaluation splits
 
 
 def write_dataset(
-    builder_class: type[NoisyPairsBuilder],
+    builder_class: "type[NoisyPairsBuilder]",
     out: str | Path,
     configs: Sequence[str] | None = None,
     seed: int = 0,
@@ -169,7 +171,7 @@ def push_folder(folder: str | Path, repo_id: str, private: bool = False) -> str:
     return str(url)
 
 
-def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder]) -> None:
+def _fill(folder: Path, builders: "Sequence[NoisyPairsBuilder]") -> None:
     """Writes the files of all configs."""
     first = builders[0]
     infos = {builder.config.name: builder.info.copy() for builder in builders}
@@ -191,7 +193,7 @@ def _fill(folder: Path, builders: Sequence[NoisyPairsBuilder]) -> None:
 
 
 def _write_split(
-    folder: Path, split: str, writers: Mapping[str, NoisyPairsBuilder]
+    folder: Path, split: str, writers: "Mapping[str, NoisyPairsBuilder]"
 ) -> dict[str, datasets.SplitInfo]:
     """Writes a split of several configs, in one pass over the raw data; returns their sizes."""
     clean = next(iter(writers.values())).splits[split]

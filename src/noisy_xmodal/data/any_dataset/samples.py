@@ -4,14 +4,18 @@ Members with the same key form a sample: `a/0001.jpg` and `a/0001.txt` have the 
 suffix starts after the first dot of the file name. The order of members does not matter.
 """
 
+import io
 import json
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .archives import TarReader, inner_name, is_side_file
 from .captions import captions_in, string_list
@@ -22,6 +26,7 @@ from .picture_files import PICTURE_SUFFIXES
 CAPTION_SUFFIXES = ("captions", "caption", "text", "txt", "cap", "json")
 _LABEL_SUFFIX = "cls"
 _SAMPLE = "sample"
+_N_NAMES = 3  # in messages
 #: Larger members are not read.
 MAX_BYTES = 2**28
 
@@ -43,7 +48,7 @@ class Findings:
     def add(self, kind: str, name: str, unit: str = _SAMPLE) -> None:
         """Counts a sample that cannot be used, or another unit that is not needed."""
         self._counts[unit, kind] += 1
-        if len(self._names[unit, kind]) < 3:
+        if len(self._names[unit, kind]) < _N_NAMES:
             self._names[unit, kind].append(name)
 
     def messages(self, faults: bool) -> list[str]:
@@ -51,11 +56,38 @@ class Findings:
         messages = []
         for (unit, kind), names in self._names.items():
             if (unit == _SAMPLE) == faults:
-                n = self._counts[unit, kind]
-                more = f" and {n - len(names):,} more" if n > len(names) else ""
-                plural = "s" if n > 1 else ""
-                messages.append(f"{n:,} {unit}{plural} {kind}: {', '.join(names)}{more}")
+                messages.append(_message(self._counts[unit, kind], unit, kind, names))
         return messages
+
+
+_MESSAGE = re.compile(
+    r"(?s)([\d,]+) (sample|member|key|picture|row)s? (.+?): (.*?)(?: and ([\d,]+) more)?"
+)
+
+
+def merged_messages(lines: Iterable[str]) -> list[str]:
+    """Joins messages about the same kind of fault in several shards, see `Findings.messages`.
+
+    Args:
+        lines: Messages; those of another form stay as they are, in order.
+    """
+    joined: dict[tuple[str, str], tuple[int, list[str]]] = {}
+    for line in lines:
+        parts = _MESSAGE.fullmatch(line)
+        unit, kind = (parts[2], parts[3]) if parts else ("", line)
+        n, names = joined.setdefault((unit, kind), (0, []))
+        if parts:
+            names += parts[4].split(", ")[: max(0, _N_NAMES - len(names))]
+            joined[unit, kind] = n + int(parts[1].replace(",", "")), names
+    return [
+        _message(n, unit, kind, names) if unit else kind
+        for (unit, kind), (n, names) in joined.items()
+    ]
+
+
+def _message(n: int, unit: str, kind: str, names: Sequence[str]) -> str:
+    more = f" and {n - len(names):,} more" if n > len(names) else ""
+    return f"{n:,} {unit}{'s' if n > 1 else ''} {kind}: {', '.join(names)}{more}"
 
 
 class Part(NamedTuple):
@@ -76,13 +108,18 @@ class Part(NamedTuple):
         return f".{self.kind}" in PICTURE_SUFFIXES
 
     @property
+    def is_array(self) -> bool:
+        """Whether it has the suffix of an array, which may stand for a picture."""
+        return self.kind == "npy"
+
+    @property
     def stem(self) -> str:
         """The suffix without its last part: `left` of `left.jpg`, empty for `jpg`."""
         return self.suffix.rpartition(".")[0]
 
 
 class Sample(NamedTuple):
-    """The members of a sample: its key in the shard, its picture, and the other members."""
+    """The members of a sample: its key in the shard, its picture or array, the other members."""
 
     key: str
     picture: Part | None
@@ -115,14 +152,17 @@ def find_samples(
 ) -> Iterator[Sample]:
     """Groups the members of a tar to samples, without reading their content.
 
-    If there are several pictures, `options.image` is the suffix of the right one.
+    If there are several pictures, `options.image` is the suffix of the right one. The array of a
+    sample without a picture stands for it.
 
     Yields:
         The samples in the order of their first members; a repeated key is named `0`, `0#2`.
     """
     for key, parts in _parts(tar, shard, findings).items():
+        visual = _visual(parts, options.image)
         for part in parts:
-            if not part.is_picture and part.kind not in (*CAPTION_SUFFIXES, _LABEL_SUFFIX):
+            is_known = part.is_picture or part.kind in (*CAPTION_SUFFIXES, _LABEL_SUFFIX)
+            if not is_known and part not in visual:
                 findings.add("of an unsupported kind", f"{key}.{part.suffix} in {shard}", "member")
         yield from _split(key, parts, options.image, f"{key} in {shard}", findings)
 
@@ -164,6 +204,24 @@ def read_texts(tar: TarReader, sample: Sample, options: ColumnOptions) -> Sample
     return texts
 
 
+def read_array(content: bytes) -> NDArray[np.float32] | None:
+    """Reads the `.npy` of a sample: a vector, or region features (n_regions, size).
+
+    Returns:
+        (n_regions, size); None for anything else, and for numbers that are not finite.
+    """
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        return None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
+        return None
+    array = array[None] if array.ndim == 1 else array
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    return array if array.ndim == 2 and np.isfinite(array).all() else None
+
+
 def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Part]]:
     parts = defaultdict(list)
     links = []
@@ -199,15 +257,21 @@ def _split_name(name: str) -> tuple[str, str]:
     return folder + slash + stem, suffix.lower()
 
 
+def _visual(parts: list[Part], image: str | None) -> list[Part]:
+    """The members that may be the picture of a sample: those of the user's suffix, if there are."""
+    visual = [part for part in parts if part.is_picture or part.is_array]
+    chosen = [part for part in visual if image in (part.suffix, part.kind)]
+    return chosen or [part for part in visual if part.is_picture] or visual
+
+
 def _split(
     key: str, parts: list[Part], image: str | None, where: str, findings: Findings
 ) -> Iterator[Sample]:
     """Creates the samples of one key, usually one."""
-    pictures = [part for part in parts if part.is_picture]
-    pictures = [part for part in pictures if image in (part.suffix, part.kind)] or pictures
+    pictures = _visual(parts, image)
     by_suffix = defaultdict(list)
     for part in parts:
-        if not part.is_picture:
+        if not part.is_picture and part not in pictures:
             by_suffix[part.suffix].append(part)
     n = len(pictures)
     if n > 1 and {len(group) for group in by_suffix.values()} == {n}:
@@ -220,7 +284,7 @@ def _split(
     if len(last) < len(parts):
         findings.add("replaced by a later one of the same name", where, "member")
     pictures = [part for part in last.values() if part in pictures]
-    others = [part for part in last.values() if not part.is_picture]
+    others = [part for part in last.values() if not (part.is_picture or part in pictures)]
     if len(pictures) < 2:
         yield Sample(key, pictures[0] if pictures else None, others)
     else:

@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from datasets.utils import tqdm  # can be switched off by datasets.disable_progress_bars()
 
-from ..columns import CAPTIONS, IMAGE, DatasetError
-from .archives import TAR_SUFFIXES, TarReader, cached_folder, files_digest, is_tar_name
+from ..columns import CAPTIONS, IMAGE, REGIONS, DatasetError
+from ..regions import ragged_region_column, region_feature
+from .archives import TarReader, cached_folder, files_digest, is_tar_name
 from .columns import ColumnOptions
 from .folders import has_configs, split_in_name
+from .img2dataset import compare_side_files, lost_shards, side_files, without_suffix
 from .picture_files import files_below, has_picture_suffix
 from .samples import (
     CAPTION_SUFFIXES,
@@ -34,13 +37,16 @@ from .samples import (
     Sample,
     SampleTexts,
     find_samples,
+    read_array,
     read_texts,
 )
 from .tables import TABLE_SUFFIXES, RawSplit
 
 #: Version of the cache; increase it if the rows of the same shards change.
-_VERSION = "1"
+_VERSION = "2"
 _KEY, _SHARD, _LONG_KEY, _JSON, _LABEL = "__key__", "__url__", "__shard_key__", "json", "cls"
+_VISUAL = "__visual__"
+_PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _MAX_TABLES = 6
 _BLOCK_ROWS = 512
 _BLOCK_BYTES = 2**25
@@ -114,7 +120,7 @@ def tar_folder(folder: Path) -> dict[str, list[Path]]:
     if has_configs(folder):
         return {}
     top = [file for file in folder.iterdir() if file.is_file()]
-    stems = {_without_suffix(file.name) for file in top if is_tar_name(file.name)}
+    stems = {without_suffix(file.name) for file in top if is_tar_name(file.name)}
     stems |= {file.name.removesuffix("_stats.json") for file in top}
     for file in top:
         is_data = file.suffix.lower() in (".parquet", ".arrow") or has_picture_suffix(file.name)
@@ -137,7 +143,7 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
         DatasetError: A file is not a tar, no member matches an option, or no picture has a caption
             or a class (`NoSamplesError`).
     """
-    inputs = [path for shard in files for path in (shard, _stats_file(shard)) if path.is_file()]
+    inputs = [path for shard in files for path in (shard, *side_files(shard))]
     digest = files_digest(inputs, _VERSION, repr(options))
     folder = cached_folder("noisy_xmodal_shards", digest, partial(_write, files, options, split))
     info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
@@ -162,37 +168,92 @@ def read_shards(files: Sequence[Path], options: ColumnOptions, split: str) -> Ra
 
 def _write(files: Sequence[Path], options: ColumnOptions, split: str, folder: Path) -> None:
     """Writes the rows of all shards in blocks, to limit memory, and messages about the rest."""
-    findings, faults, notes = Findings(), list[str](), list[str]()
+    findings, sizes, faults, notes = Findings(), _Sizes(), list[str](), list[str]()
     string, n_rows = datasets.Value("string"), 0
     features = dict.fromkeys((_KEY, _LONG_KEY, _SHARD, _JSON), string)
     features |= {_LABEL: datasets.Value("int64")} | ({options.id: string} if options.id else {})
     features |= {options.caption or CAPTIONS: datasets.List(string)}
-    features |= {options.image or IMAGE: datasets.Image()}
-    schema = datasets.Features(features).arrow_schema
+    writer = _RowWriter(folder / "pairs.arrow", features, options.image)
     shared = os.path.commonpath([file.absolute().parent for file in files])
     bar = tqdm(files, f"Reading shards of {split}", unit="shard", leave=False)
-    with pa.ipc.new_stream(str(folder / "pairs.arrow"), schema) as stream:
+    with writer:
         for file in bar:
             name = os.path.relpath(file.absolute(), shared).replace(os.sep, "/")
-            n_shard = 0
+            keys = list[str]()
             with TarReader(file, folder) as tar:
-                rows = _rows(tar, name, options, findings)
-                for block in _blocks(rows, options.image or IMAGE):
-                    stream.write_batch(pa.RecordBatch.from_pylist(block, schema=schema))
-                    n_shard += len(block)
+                for block in _blocks(_rows(tar, name, options, findings, sizes)):
+                    writer.write(block)
+                    keys += [row[_KEY] for row in block]
                 if tar.damage is not None:
-                    count = f": {n_shard:,} pairs were read from it" if n_shard else ""
+                    count = f": {len(keys):,} pairs were read from it" if keys else ""
                     faults.append(f"{name} is {tar.damage}{count}")
-            notes += _compare_stats(file, n_shard)
-            n_rows += n_shard
+            notes += compare_side_files(file, keys, findings)
+            n_rows += len(keys)
+    notes += lost_shards(files) if len(files) > 1 else []
     _check_members(files, options, findings, n_rows, faults)
     faults += findings.messages(faults=True)
     info = {"faults": faults, "notes": notes + findings.messages(faults=False)}
     (folder / "info.json").write_text(json.dumps(info), encoding="utf-8")
 
 
+class _RowWriter:
+    """Writes rows to an Arrow file, whose type is that of the first picture or array.
+
+    Args:
+        path: The file.
+        features: Types of the columns but that of the picture.
+        image: Name of that column; by default `image` or `regions`.
+    """
+
+    def __init__(self, path: Path, features: dict[Any, Any], image: str | None) -> None:
+        self._path, self._features, self._image = path, features, image
+        self._stream: Any = None
+        self._schema: pa.Schema | None = None
+
+    def __enter__(self) -> "_RowWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def write(self, block: list[dict[Any, Any]]) -> None:
+        """Writes rows with pictures or arrays in `_VISUAL`."""
+        if not block:
+            return
+        visuals = [row.pop(_VISUAL) for row in block]
+        is_array = isinstance(visuals[0], np.ndarray)
+        name = self._image or (REGIONS if is_array else IMAGE)
+        if self._schema is None:
+            kind = region_feature(visuals[0].shape[1]) if is_array else datasets.Image()
+            self._schema = datasets.Features(self._features | {name: kind}).arrow_schema
+            self._stream = pa.ipc.new_stream(str(self._path), self._schema)
+        column = ragged_region_column(visuals) if is_array else pa.array(visuals, _PICTURE)
+        others = pa.schema([field for field in self._schema if field.name != name])
+        table = pa.Table.from_pylist(block, schema=others).append_column(name, column)
+        self._stream.write_table(table.select(self._schema.names).cast(self._schema))
+
+
+class _Sizes:
+    """What the pictures of a split are: pictures, or arrays of one size."""
+
+    def __init__(self) -> None:
+        self._size: int | None = None
+
+    def problem(self, visual: Any) -> str | None:
+        """The reason why a picture or array does not fit those before it."""
+        if visual is None:
+            return "with an .npy that is not a vector or matrix of finite numbers"
+        size = visual.shape[1] if isinstance(visual, np.ndarray) else 0
+        if self._size is None:
+            self._size = size
+        if size == self._size:
+            return None
+        return "with a picture or array of another kind or size than the first sample"
+
+
 def _rows(
-    tar: TarReader, shard: str, options: ColumnOptions, findings: Findings
+    tar: TarReader, shard: str, options: ColumnOptions, findings: Findings, sizes: _Sizes
 ) -> Iterator[dict[Any, Any]]:
     """Yields a row per usable sample of a shard, and counts the others."""
     samples = list(find_samples(tar, shard, options, findings))
@@ -210,24 +271,31 @@ def _rows(
         else:
             path = f"{os.path.basename(sample.key)}.{sample.picture.suffix}"
             content = tar.read(sample.picture.offset, sample.picture.size)
+            visual: Any = {"bytes": content, "path": path}
+            if sample.picture.is_array:
+                visual = read_array(content)
+            if problem := sizes.problem(visual):
+                findings.add(problem, where)
+                continue
             yield {
-                _LONG_KEY: f"{_without_suffix(shard)}/{sample.key}",
+                _LONG_KEY: f"{without_suffix(shard)}/{sample.key}",
                 _JSON: texts.json,
                 _LABEL: texts.label,
                 options.id: texts.name,  # may be one of the other columns
                 _KEY: sample.key,
                 _SHARD: shard,
                 options.caption or CAPTIONS: texts.captions,
-                options.image or IMAGE: {"bytes": content, "path": path},
+                _VISUAL: visual,
             }
 
 
-def _blocks(rows: Iterable[dict[Any, Any]], image: str) -> Iterator[list[dict[Any, Any]]]:
+def _blocks(rows: Iterable[dict[Any, Any]]) -> Iterator[list[dict[Any, Any]]]:
     """Groups rows to blocks of limited size."""
     block, n_bytes = list[dict[Any, Any]](), 0
     for row in rows:
         block.append(row)
-        n_bytes += len(row[image]["bytes"])
+        visual = row[_VISUAL]
+        n_bytes += visual.nbytes if isinstance(visual, np.ndarray) else len(visual["bytes"])
         if len(block) >= _BLOCK_ROWS or n_bytes >= _BLOCK_BYTES:
             yield block
             block, n_bytes = [], 0
@@ -283,34 +351,11 @@ def _check_members(
         )
 
 
-def _without_suffix(name: str) -> str:
-    """Removes the suffix of a tar, such as `.tar.gz`, from a name."""
-    suffix = max((end for end in TAR_SUFFIXES if name.lower().endswith(end)), key=len, default="")
-    return name[: len(name) - len(suffix)]
-
-
-def _stats_file(shard: Path) -> Path:
-    """The path of img2dataset's statistics of a tar."""
-    return shard.with_name(f"{_without_suffix(shard.name)}_stats.json")
-
-
-def _compare_stats(shard: Path, n_pairs: int) -> list[str]:
-    """A note if a tar has another number of pairs than img2dataset's statistics say."""
-    file = _stats_file(shard)
-    try:
-        n = json.loads(file.read_text(encoding="utf-8")).get("successes")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return []
-    if not isinstance(n, int) or n == n_pairs:
-        return []
-    return [f"{file.name} reports {n:,} successes, but {shard.name} has {n_pairs:,} pairs"]
-
-
 def _by_split(files: list[Path], root: Path) -> dict[str, list[Path]]:
     """Groups files by the split in their names or folders; train by default."""
     splits: dict[str, list[Path]] = {}
     for file in files:
-        names = [_without_suffix(file.name), *reversed(file.parent.relative_to(root).parts)]
+        names = [without_suffix(file.name), *reversed(file.parent.relative_to(root).parts)]
         split = next(filter(None, map(split_in_name, names)), "train")
         splits.setdefault(split, []).append(file)
     return splits
