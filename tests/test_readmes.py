@@ -151,6 +151,10 @@ def parse_script(monkeypatch: pytest.MonkeyPatch, script: Path, words: list[str]
 @pytest.mark.parametrize("line", sorted(set(commands())))
 def test_commands_parse(line, monkeypatch):
     program, *words = shlex.split(line, comments=True)
+    if program == "accelerate" and "noisy_xmodal" in words:
+        parsed = accelerate.commands.launch.launch_command_parser().parse_args(words[1:])
+        assert parsed.module
+        program, words = "noisy-xmodal", parsed.training_script_args
     if program == "noisy-xmodal":
         group = typer.main.get_command(app)
         if words[0] in group.commands:

@@ -130,7 +130,7 @@ _AUDIT_PANELS = {
     "Training": ("folds", "rounds", "epochs", "max_seq_length", "seed", "inject_noise"),
     None: (
         *("dataset_config_name", "split", "image_column", "caption_column", "id_column"),
-        *("device", "keep_work"),
+        *("sample", "device", "keep_work"),
     ),
 }
 

@@ -61,6 +61,8 @@ def answer(
         check_options(table, {name: context.params[own[name]] for name in own}, typed)
         quieten()
         result = run()
+        if not result:
+            return  # another process has it
         if as_json:
             sys.stdout.write(json.dumps(result, indent=2) + "\n")
         else:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from noisy_xmodal.auditing.judgement import Judgement, combine_losses
+from noisy_xmodal.auditing.judgement import Calibration, Judgement, combine_losses
 from noisy_xmodal.evaluation.pair_losses import PairLosses
 from noisy_xmodal.noise.random_pairs import (
     PRIOR_SHARE,
@@ -142,3 +142,16 @@ def test_one_model_of_all_pairs() -> None:
     found = combine_losses([parts[1]], rows, np.zeros(len(rows), dtype=np.int64))
     assert found.tail[wrong[own[1]]].mean() > 0.4
     np.testing.assert_array_equal(found.losses, parts[1].losses)
+
+
+@pytest.mark.parametrize("siblings", [True, False])
+def test_further_pairs_are_judged_as_equal_ones_were(siblings: bool) -> None:
+    parts, own, rows, fold_of_row, _ = world(siblings)
+    judgement = combine_losses(parts, rows, fold_of_row)
+    assert (judgement.sets is not None) == siblings
+    calibration = Calibration(parts, judgement)
+    for fold, pairs in enumerate(own):
+        some = slice(0, None, 7)
+        tail, clean = calibration.judge(fold, parts[fold].evidence[some])
+        np.testing.assert_allclose(tail, judgement.tail[pairs[some]], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(clean, judgement.clean_probability[pairs[some]], atol=1e-12)

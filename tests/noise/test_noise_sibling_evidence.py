@@ -11,10 +11,19 @@ from noisy_xmodal.noise.sibling_evidence import (
     doubts,
     joined,
     share_of_sets,
-    tail_with_siblings,
+    sibling_doubt,
 )
 
 N, EACH, SIZE = 500, 4, 24
+
+
+def tail_with_siblings(
+    evidence: Evidence, by_loss: np.ndarray, share: float
+) -> tuple[np.ndarray, float | None]:
+    doubt = sibling_doubt(evidence, share)
+    if doubt is None:
+        return by_loss, None
+    return doubt.tail(evidence.given, by_loss), doubt.sets
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -135,6 +135,12 @@ class AuditOptions:
         None, "Length of a caption in tokens; by default that of the longest one, at most 256."
     )
     seed: int = _option(0, "Random seed.")
+    sample: int | None = _option(
+        None,
+        "Audit by parts, for sets too large for memory: train on about this many pairs, and judge "
+        "shards (tars, Parquet files) one by one. The table is a folder of parts. The default "
+        "under a launcher of several processes, with 100,000 pairs.",
+    )
     device: str | None = _option(None, "Device of the models: cpu, cuda; a GPU if there is one.")
     cache_dir: Path | None = field(
         default=None,

@@ -14,6 +14,7 @@ in the second, what a pair counted elsewhere has passed through the model that j
 """
 
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,11 @@ from transformers.utils import logging
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset
-from ..evaluation.pair_losses import PairLosses, mean_losses
+from ..evaluation.pair_losses import PairLosses, References, mean_losses
 from ..files import atomic_write
 from ..methods.plain import Plain
 from ..models.matching.modeling_matching import MatchingModel
+from ..models.two_towers import logit_scale_of
 from ..training import RobustTrainer, RobustTrainingArguments
 from ..training.callbacks import ReportCallback
 from ..training.integrity import CheckpointError
@@ -49,6 +51,7 @@ from .judge import judged_losses
 from .judgement import Judgement, combine_losses
 from .known_pairs import KnownPairs
 from .small_model import MANY_PAIRS, small_model, small_processor
+from .tasks import claim_tasks
 
 logger = logging.get_logger(__name__)
 
@@ -57,6 +60,7 @@ logger = logging.get_logger(__name__)
 _STEPS, _PRETRAINED_STEPS = 300, 600
 _LEAST_EPOCHS, _MOST_EPOCHS = 4, 30
 _MODEL, _JUDGED = "model.safetensors", "judged.safetensors"
+_REFERENCES = "references.safetensors"
 
 
 def deal_folds(groups: np.ndarray, n_folds: int, seed: int) -> NDArray[np.int64]:
@@ -104,9 +108,13 @@ class CrossFit:
         device: Device of the models.
         captions: Vectors of all captions, for the models to read beside words.
         known: What people decided about the pairs.
+        is_shared: Whether other processes train in the same folder, and further pairs are judged
+            afterwards: then models and references are kept.
+        after_training: Called after each training of this or another process.
 
     Attributes:
         processor: Processor of captions and of features or images.
+        losses: After `judge`, the losses by the model of each fold.
     """
 
     def __init__(
@@ -117,7 +125,11 @@ class CrossFit:
         device: torch.device | str = "cpu",
         captions: CaptionVectors | None = None,
         known: KnownPairs | None = None,
+        is_shared: bool = False,
+        after_training: Callable[[], None] = lambda: None,
     ) -> None:
+        self.is_shared = is_shared
+        self._after_training = after_training
         self.pairs = pairs
         self.options = options
         self.work = work
@@ -125,6 +137,7 @@ class CrossFit:
         self.known = known
         self.captions = captions
         self.processor = small_processor(pairs, captions, options.max_seq_length)
+        self.losses: list[PairLosses] = []
 
     def judge(self, groups: np.ndarray) -> Judgement:
         """Judge every pair by a model that was trained without it.
@@ -147,21 +160,26 @@ class CrossFit:
             weights = None if judgement is None else judgement.clean_probability
             if self.known is not None:
                 weights = self.known.over(np.ones(len(self.pairs)) if weights is None else weights)
-            for fold, folder in enumerate(folders):
+            for fold in self._folds_to_train(number):
                 bar.begin(f"round {number} of {n_rounds}, fold {fold + 1} of {n_folds}")
                 others, own = (np.flatnonzero(fold_of_row != fold), fold_of_row == fold)
-                self.train(others, weights, seed + 1000 * number + fold, folder, bar)
-                losses = self._judge_fold(np.flatnonzero(own), folder)
+                self.train(others, weights, seed + 1000 * number + fold, folders[fold], bar)
+                self._judge_fold(np.flatnonzero(own), folders[fold])
+            for fold, folder in enumerate(folders):
+                self._after_training()
+                losses = PairLosses(**load_file(str(folder / _JUDGED)))
                 so_far[fold] = [*so_far[fold], losses] if self.captions is not None else [losses]
+            self.losses = [mean_losses(losses) for losses in so_far]
             judgement = combine_losses(
-                [mean_losses(losses) for losses in so_far],
+                self.losses,
                 self.pairs.row_of_pair,
                 fold_of_row,
                 None if judgement is None else judgement.share,
                 seed,
             )
-            for folder in (f for f in folders if number < n_rounds):
-                (folder / _MODEL).unlink(missing_ok=True)
+            if number < n_rounds and not self.is_shared:
+                for folder in folders:
+                    (folder / _MODEL).unlink(missing_ok=True)
         bar.close()
         assert judgement is not None, "there is a round"
         return judgement
@@ -170,6 +188,28 @@ class CrossFit:
         """The model that judged a fold, and a folder for vectors of all images and captions."""
         model = self.load(self._folder(self.options.rounds, fold))
         return model, self.work / f"suggestions-{fold + 1}"
+
+    def judges_of(self, fold: int) -> list[tuple[MatchingModel, References]]:
+        """The models whose mean loss judged a fold, and what they compare with."""
+        first = 1 if self.captions is not None else self.options.rounds
+        folders = [self._folder(number, fold) for number in range(first, self.options.rounds + 1)]
+        judges = []
+        for folder in folders:
+            kept = load_file(str(folder / _REFERENCES))
+            references = References(kept["images"], kept["texts"], kept["scale"].item())
+            judges.append((self.load(folder), references))
+        return judges
+
+    def _folds_to_train(self, number: int) -> Iterator[int]:
+        """The folds that this process trains in a round: all, or those that no other one does."""
+        names = {f"round-{number}-fold-{fold + 1}": fold for fold in range(self.options.folds)}
+        if not self.is_shared:
+            return iter(names.values())
+
+        def is_done(name: str) -> bool:
+            return (self._folder(number, names[name]) / _JUDGED).is_file()
+
+        return (names[name] for name in claim_tasks(names, is_done, self.work / "locks"))
 
     def load(self, folder: Path) -> MatchingModel:
         """The model that `train` left in a folder, in eval mode."""
@@ -255,19 +295,26 @@ class CrossFit:
             dataloader_pin_memory=False,
         )
 
-    def _judge_fold(self, rows: np.ndarray, folder: Path) -> PairLosses:
-        """Losses of the pairs of some images by the model in `folder`, or the losses kept there."""
-        kept = folder / _JUDGED
-        if not kept.is_file():
-            samples = self.pairs.select(rows)
-            judged = judged_losses(self.load(folder), self.processor, samples, self.options, folder)
-            # Of an array with gaps, such as a column, safetensors would keep other numbers.
-            whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
-            with atomic_write(kept) as aside:
-                save_file(whole, str(aside))
-            for name in ("images.npy", "texts.npy"):
-                (folder / name).unlink()
-        return PairLosses(**load_file(str(kept)))
+    def _judge_fold(self, rows: np.ndarray, folder: Path) -> None:
+        """Keep the losses of the pairs of some images by the model in `folder`."""
+        if (folder / _JUDGED).is_file():
+            return
+        samples, model = self.pairs.select(rows), self.load(folder)
+        judged = judged_losses(model, self.processor, samples, self.options, folder)
+        vectors = [folder / name for name in ("images.npy", "texts.npy")]
+        if self.is_shared:
+            image, text = (np.load(path, mmap_mode="r") for path in vectors)
+            scale = logit_scale_of(model)
+            references = References.of(image, text, scale, self.options.seed)
+            kept = references._asdict() | {"scale": np.array([scale])}
+            with atomic_write(folder / _REFERENCES) as aside:
+                save_file(kept, str(aside))
+        # Of an array with gaps, such as a column, safetensors would keep other numbers.
+        whole = {name: np.ascontiguousarray(part) for name, part in judged._asdict().items()}
+        with atomic_write(folder / _JUDGED) as aside:
+            save_file(whole, str(aside))
+        for path in vectors:
+            path.unlink()
 
 
 @dataclass

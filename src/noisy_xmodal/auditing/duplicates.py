@@ -73,6 +73,19 @@ def first_copies(thumbnails: np.ndarray) -> np.ndarray:
     return first
 
 
+def is_flat(hashes: np.ndarray) -> np.ndarray:
+    """Whether images are nearly flat, whose hashes say little: fewer than four bits set or unset.
+
+    Args:
+        hashes: `difference_hash` of each image, (n,) uint64.
+
+    Returns:
+        (n,) bool.
+    """
+    n_set = np.bitwise_count(hashes)
+    return np.asarray((n_set < _FLAT_BITS) | (n_set > _BITS - _FLAT_BITS))
+
+
 def similar_images(hashes: np.ndarray, distance: int = 2) -> list[np.ndarray]:
     """Groups of images whose hashes differ in few bits.
 
@@ -87,8 +100,7 @@ def similar_images(hashes: np.ndarray, distance: int = 2) -> list[np.ndarray]:
     Returns:
         Row numbers of each group of two or more, sorted; largest group first, then by first row.
     """
-    n_set = np.bitwise_count(hashes)
-    rows = np.flatnonzero((n_set >= _FLAT_BITS) & (n_set <= _BITS - _FLAT_BITS))
+    rows = np.flatnonzero(~is_flat(hashes))
     distinct, position = np.unique(hashes[rows], return_inverse=True)
     label = _components(distinct, distance)[position]
     order = np.argsort(label, kind="stable")

@@ -198,7 +198,7 @@ def caption_vectors(
         device: Device of the text model.
         progress: Whether to show a progress bar.
     """
-    texts = _distinct(captions)
+    texts = distinct_texts(captions)
     path = _path(cache_dir, _digest(texts), name, "captions")
     vectors = complete_rows(path, len(texts))
     if vectors is not None:
@@ -237,7 +237,7 @@ def two_tower_vectors(
     """
     encoder = load_two_towers(name, device)
     check_judge(encoder[1], rows.pairs, name)
-    texts = _distinct(rows.pairs.captions())
+    texts = distinct_texts(rows.pairs.captions())
     sides: tuple[tuple[Side, Any, str], ...] = (
         ("image", rows.pairs.images, rows.fingerprint()),
         ("text", texts, _digest(texts)),
@@ -251,8 +251,12 @@ def two_tower_vectors(
     return image, CaptionVectors(texts, text, logit_scale_of(encoder[0]))
 
 
-def _distinct(captions: Sequence[str]) -> list[str]:
-    """The distinct captions, from short to long: a block has little padding."""
+def distinct_texts(captions: Sequence[str]) -> list[str]:
+    """The distinct captions, from short to long: a block has little padding.
+
+    Args:
+        captions: The captions, with repetitions.
+    """
     return sorted(set(captions), key=lambda text: (len(text.split()), text))
 
 

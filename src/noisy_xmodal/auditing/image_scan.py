@@ -111,9 +111,9 @@ def _look(source: bytes | Path) -> _Look:
 
     problem = image_problem(content, note)
     if problem is not None:
-        return _Look(problem, _digest(content))
+        return _Look(problem, content_digest(content))
     with Image.open(io.BytesIO(content)) as image:
-        return _Look(None, _digest(content), facts[0][0], image.size, facts[0][1])
+        return _Look(None, content_digest(content), facts[0][0], image.size, facts[0][1])
 
 
 def _region_looks(dataset: datasets.Dataset) -> Iterator[_Look]:
@@ -123,8 +123,13 @@ def _region_looks(dataset: datasets.Dataset) -> Iterator[_Look]:
         for regions in region_arrays(rows[start : start + _BLOCK].column(column)):
             is_bad = not len(regions) or not np.isfinite(regions).all()
             problem = "its region features are empty or not finite" if is_bad else None
-            yield _Look(problem, _digest(regions.tobytes()))
+            yield _Look(problem, content_digest(regions.tobytes()))
 
 
-def _digest(content: bytes) -> int:
+def content_digest(content: bytes) -> int:
+    """The first 8 bytes of the SHA-256 of a content, as a number.
+
+    Args:
+        content: The content.
+    """
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")

@@ -11,11 +11,13 @@ from ..arguments.audit import THRESHOLD
 from ..evaluation.pair_losses import PairLosses
 from ..noise.random_pairs import (
     WrongShare,
+    clean_by_density,
     clean_given_share,
     estimate_wrong_share,
     random_pair_tail,
+    tail_density,
 )
-from ..noise.sibling_evidence import Evidence, joined, tail_with_siblings
+from ..noise.sibling_evidence import Evidence, joined, sibling_doubt
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +86,46 @@ def combine_losses(
         share = estimate_wrong_share(tail, len(random_losses), row_of_pair, seed=seed)
     sets = None
     if share.share is not None:
-        evidence = [
-            Evidence(part.evidence, part.caption_exchanged, part.set_exchanged).scored()
-            for part in model_losses
-        ]
-        tail[order], sets = tail_with_siblings(joined(evidence), tail[order], share.share)
+        evidence = joined([_evidence(part).scored() for part in model_losses])
+        doubt = sibling_doubt(evidence, share.share)
+        if doubt is not None:
+            tail[order], sets = doubt.tail(evidence.given, tail[order]), doubt.sets
     clean = clean_given_share(tail, share.share)
     return Judgement(losses, random_losses, tail, share, clean, sets, fold_of_row)
+
+
+def _evidence(losses: PairLosses) -> Evidence:
+    return Evidence(losses.evidence, losses.caption_exchanged, losses.set_exchanged)
+
+
+class Calibration:
+    """Judges further pairs as those of a judgement: by functions of their evidence.
+
+    Args:
+        model_losses: Losses by the model of each fold, see `combine_losses`.
+        judgement: What `combine_losses` made of them.
+    """
+
+    def __init__(self, model_losses: Sequence[PairLosses], judgement: Judgement) -> None:
+        self._losses = model_losses
+        self._share = judgement.share.share
+        self._density = tail_density(judgement.tail)
+        self._doubt = None
+        if judgement.sets is not None and self._share is not None:
+            evidence = joined([_evidence(part).scored() for part in model_losses])
+            self._doubt = sibling_doubt(evidence, self._share)
+
+    def judge(
+        self, fold: int, evidence: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tail and clean probability of pairs, (n,) each, as in `Judgement`.
+
+        Args:
+            fold: Fold of the model that judged them.
+            evidence: Their evidence by it, (n, 3), see `PairLosses`.
+        """
+        losses = self._losses[fold]
+        tail = random_pair_tail(evidence[:, 0], losses.random_losses)
+        if self._doubt is not None:
+            tail = self._doubt.tail(_evidence(losses).scores_of(evidence), tail)
+        return tail, clean_by_density(tail, self._density, self._share)

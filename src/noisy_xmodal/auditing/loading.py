@@ -24,7 +24,7 @@ from .image_scan import ImageScan, look_at_images
 
 #: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again
 #: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
-_ALIKE_BITS = 4
+ALIKE_BITS = 4
 _SIDE = 64  # pixels at which pictures are read for thumbnails
 
 
@@ -57,7 +57,7 @@ class AuditRows:
     @cached_property
     def alike(self) -> list[NDArray[np.int64]]:
         """Groups of images that look alike, largest first."""
-        return similar_images(self.scan.hashes, _ALIKE_BITS)
+        return similar_images(self.scan.hashes, ALIKE_BITS)
 
     def groups(self) -> NDArray[np.int64]:
         """A number for each image, the same for images that look alike, (n_images,)."""
@@ -186,7 +186,7 @@ def _leaks(
         for row, digest in enumerate(scan.digests.tolist()):
             if digest in place_of:
                 images.setdefault(row, f"{split}: {names[place_of[digest]]}")
-        for group in similar_images(np.concatenate([other.hashes, scan.hashes]), _ALIKE_BITS):
+        for group in similar_images(np.concatenate([other.hashes, scan.hashes]), ALIKE_BITS):
             theirs, ours = group[group < len(part)], group[group >= len(part)] - len(part)
             if not len(theirs) or not len(ours):
                 continue

@@ -15,7 +15,7 @@ from .report_plot import NARROW, WIDE, histogram_svg, loss_histogram
 from .result import AuditResult
 
 _THUMBNAIL, _QUALITY = 200, 80  # pixels on the long side, and JPEG quality
-_GROUPS, _MEMBERS = 8, 6  # of duplicates of each kind, and images of each group
+GROUPS, MEMBERS = 8, 6  # of duplicates of each kind, and images of each group
 #: Control characters, surrogates, and marks that reverse the displayed order of characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 
@@ -67,10 +67,10 @@ def report_html(result: AuditResult, facts: Mapping[str, str]) -> str:
 
 def _duplicates(result: AuditResult) -> list[tuple[str | None, int, list[int]]]:
     """The repeated caption, or None for similar images, and number and first rows of the images."""
-    groups = [(None, group) for group in result.rows.alike[:_GROUPS]]
+    groups = [(None, group) for group in result.rows.alike[:GROUPS]]
     return [
-        (text, len(group), group[:_MEMBERS].tolist())
-        for text, group in (*groups, *result.repeated[:_GROUPS])
+        (text, len(group), group[:MEMBERS].tolist())
+        for text, group in (*groups, *result.repeated[:GROUPS])
     ]
 
 

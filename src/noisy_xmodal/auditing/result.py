@@ -41,6 +41,7 @@ class AuditResult:
         reviews: Facts about the reviews, from `with_people`.
         comparison: Changes since an earlier audit, from `compare`; empty without one.
         misfits: Words that do not fit, of pairs in the report, from `misfit_words`.
+        kept_troubles: The troubles, if they are known already.
     """
 
     options: AuditOptions
@@ -54,6 +55,7 @@ class AuditResult:
     reviews: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
     misfits: Mapping[int, list[str]] = field(default_factory=dict)
+    kept_troubles: list[Trouble] | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +86,7 @@ class AuditResult:
     @cached_property
     def troubles(self) -> list[Trouble]:
         """The kinds of trouble that need no judge, those of most pairs first."""
-        return find_troubles(self.rows)
+        return find_troubles(self.rows) if self.kept_troubles is None else self.kept_troubles
 
     @cached_property
     def oracle(self) -> dict[str, float | None]:

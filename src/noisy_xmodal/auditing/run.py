@@ -12,21 +12,25 @@ import platform
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset, append_boxes
 from ..data.any_dataset.folders import is_audit_table
+from ..data.columns import IMAGE, REGIONS
 from ..data.writing import check_out
 from ..entry.devices import device_of
 from ..entry.errors import Stopped
-from ..entry.outputs import check_output, check_writable, is_summary, only_one
-from ..files import write_json, write_text
+from ..entry.launch import leave_group
+from ..entry.outputs import check_output, check_writable, is_summary, one_at_a_time, only_one
+from ..files import read_json, write_json, write_text
 from ..modules.text_limits import count_truncated
 from ..noise.random_pairs import WrongShare
 from ..training.interruption import TrainingInterrupted
@@ -39,9 +43,10 @@ from .judgement import Judgement
 from .known_pairs import KnownPairs, known_pairs, review_notes, with_people
 from .loading import AuditRows, load_rows
 from .misfits import misfit_words
-from .report import report_html
+from .report import GROUPS, MEMBERS, report_html
 from .result import AuditResult
 from .reviews import ReviewFile, read_reviews
+from .sharded import ShardedAudit, check_table
 from .suggestions import suggest
 from .summary import AuditSummary
 
@@ -69,7 +74,8 @@ def audit(
 ) -> AuditSummary:
     """Judge every pair of a dataset, and write a table, a report and a summary.
 
-    An interrupted audit is resumed by a call with the same options.
+    An interrupted audit is resumed by a call with the same options. With `sample`, or under a
+    launcher of several processes, shards are audited one by one, see `sharded.py`.
 
     Args:
         dataset: The dataset, as `dataset_name` of the options; or all options.
@@ -77,7 +83,7 @@ def audit(
         options: Other options of `AuditOptions`, beside the name of a dataset.
 
     Returns:
-        The summary, as in the JSON file.
+        The summary, as in the JSON file; empty in processes of a launcher but the main one.
 
     Raises:
         DatasetError: If the dataset cannot be read, or does not fit the model.
@@ -95,6 +101,10 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
     """See `audit`."""
     started = time.perf_counter()
     _check_outputs(options)
+    launch = leave_group()
+    if options.sample is not None or launch.n_processes > 1:
+        check_table(options)
+        return _audit_by_parts(options, command, started, launch.is_main)
     device = device_of(options.device)
     if options.reviews is not None:
         read_reviews(options.reviews)  # fails early
@@ -127,6 +137,72 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
                 f"{refusal} All other files are written, see {options.report}.", summary
             )
         return summary
+
+
+def _audit_by_parts(
+    options: AuditOptions, command: str, started: float, is_main: bool
+) -> AuditSummary:
+    """Audit shards one by one, together with other processes; the summary if this is a main one."""
+    for name in ("model_name_or_path", "clean", "reviews", "compare"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name} does nothing in an audit by parts: leave it out, or run one process "
+                "without --sample"
+            )
+    device, models = device_of(options.device), FrozenModels.of(options)
+    parts = ShardedAudit(options, models.states(), device, is_main)
+    try:
+        parts.keep()
+        sample = parts.sample
+        models = FrozenModels.of(options, IMAGE if sample.has_pictures else REGIONS)
+        try:
+            fit, judgement = parts.judge()
+        except TrainingInterrupted as stop:
+            raise AuditInterrupted(stop.number) from None
+        judge = parts.write_parts(fit, judgement)
+        if not is_main:
+            return AuditSummary()
+        with one_at_a_time(options.output):
+            if not parts.is_removed:
+                rows = sample.rows(parts.split)
+                notes = list(models.notes)
+                result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
+                return _write_parts(parts, result, command, started)
+    except FileNotFoundError:
+        if not parts.is_removed:
+            raise
+    return AuditSummary(read_json(options.summary) if is_main else {})
+
+
+def _write_parts(
+    parts: ShardedAudit, result: AuditResult, command: str, started: float
+) -> AuditSummary:
+    """Write all files of an audit by parts; returns the summary."""
+    facts, rows = parts.publish(), result.rows
+    n_sample = facts["sharded"]["sample_pairs"]
+    note = (
+        f"This page shows a random sample of {n_sample:,} of the {facts['n_pairs']:,} pairs, from "
+        f"which the share of wrong pairs is estimated. Of all pairs {facts['judged_wrong']:,} are "
+        f"judged wrong: see the parts in {facts['table']}. Suggestions come from the sample."
+    )
+    if n_sample == facts["n_pairs"]:
+        note = f"The table of all pairs is in parts, one a shard, in {facts['table']}."
+    shown = result.judgement.order[: result.options.shown]
+    wanted = [rows.pairs.row_of_pair[shown], result.better_image[shown]]
+    wanted += [group[:MEMBERS] for group in rows.alike[:GROUPS]]
+    wanted += [group[:MEMBERS] for _, group in result.repeated[:GROUPS]]
+    pictured = np.unique(np.concatenate(wanted))
+    rows = parts.with_pictures(rows, pictured[pictured >= 0])
+    rows = replace(rows, left_out=facts["left_out"])
+    warnings = [note, *result.warnings]
+    result = replace(result, rows=rows, warnings=warnings, kept_troubles=parts.troubles())
+    write_text(result.options.report, report_html(result, _facts(result, command, started)))
+    summary = AuditSummary(result.summary() | facts, cleaned=None, command=command)
+    summary["seconds"] = round(time.perf_counter() - started, 1)
+    write_json(result.options.summary, summary)
+    if not result.options.keep_work:
+        parts.remove()
+    return summary
 
 
 def _check_outputs(options: AuditOptions) -> None:
@@ -211,6 +287,7 @@ def _conclude(
     known: KnownPairs | None,
     warnings: list[str],
     models: FrozenModels,
+    suggest_shown: Callable[[NDArray[np.int64]], tuple[Any, Any]] | None = None,
 ) -> AuditResult:
     """Find suggestions, and say what the judgement is worth."""
     options = judge.options
@@ -225,7 +302,10 @@ def _conclude(
     if refusal := cleaning_problem(options, judgement):
         warnings.append(refusal)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
-    better = suggest(judge, judgement, doubtful)
+    if suggest_shown is None:
+        better = suggest(judge, judgement, doubtful)
+    else:
+        better = suggest_shown(judgement.order[: options.shown])
     names = models.names()
     result = AuditResult(options, rows, judgement, *better, warnings, names, known, facts)
     if isinstance(judge, ModelJudge):
@@ -264,20 +344,24 @@ def _write(result: AuditResult, command: str, started: float) -> AuditSummary:
     """Write all files; returns the summary."""
     options = result.options
     result.write_table()
-    facts = {"wrong captions": result.error_kind} if result.error_kind else {}
-    facts |= {
-        "command": command or "noisy_xmodal.audit()",
-        "seconds": f"{time.perf_counter() - started:.0f}",
-        "versions": ", ".join(f"{p} {version(p)}" for p in ("noisy-xmodal", "torch")),
-        "machine": platform.machine(),
-    }
-    write_text(options.report, report_html(result, facts))
+    write_text(options.report, report_html(result, _facts(result, command, started)))
     summary = AuditSummary(result.summary(), cleaned=None)
     if options.clean is not None and not cleaning_problem(options, result.judgement):
         summary["cleaned"] = write_clean_dataset(result)
     summary.update(seconds=round(time.perf_counter() - started, 1), command=command)
     write_json(options.summary, summary)
     return summary
+
+
+def _facts(result: AuditResult, command: str, started: float) -> dict[str, str]:
+    """Facts of the run for the end of the report."""
+    facts = {"wrong captions": result.error_kind} if result.error_kind else {}
+    return facts | {
+        "command": command or "noisy_xmodal.audit()",
+        "seconds": f"{time.perf_counter() - started:.0f}",
+        "versions": ", ".join(f"{p} {version(p)}" for p in ("noisy-xmodal", "torch")),
+        "machine": platform.machine(),
+    }
 
 
 __all__ = ["AuditInterrupted", "AuditOptions", "audit"]

@@ -108,6 +108,19 @@ def only_one(*paths: str | Path | None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Lock an output file, after the process that holds its lock.
+
+    Args:
+        path: The file.
+    """
+    lock = FileLock(path.absolute().with_name(f".{path.name}.lock"))
+    with lock:
+        yield
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
 def _release(lock: FileLock) -> None:
     Path(lock.lock_file).unlink(missing_ok=True)  # while it is held, so that no other is removed
     lock.release()

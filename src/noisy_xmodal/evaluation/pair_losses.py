@@ -95,17 +95,9 @@ def pair_losses_from_vectors(
         ValueError: If every text matches every image.
     """
     rng = np.random.default_rng(seed)
-    some_images = _sample(rng, len(images))
-    some_texts = _sample(rng, len(texts))
-    scorer = _VectorLosses(
-        images,
-        texts,
-        np.concatenate([[0], np.cumsum(np.bincount(image_of_text, minlength=len(images)))]),
-        _log_mean_exp(images, texts[some_texts], scale),
-        _log_mean_exp(texts, images[some_images], scale),
-        _log_mean_exp(texts, texts[some_texts], scale),
-        scale,
-    )
+    some_images, some_texts = _reference_rows(rng, len(images), len(texts))
+    references = References(images[some_images], texts[some_texts], scale)
+    scorer = _VectorLosses.of(images, texts, image_of_text, references)
     all_texts = np.arange(len(texts))
     evidence = scorer.evidence(image_of_text, all_texts, image_of_text, all_texts)
     replaced, others = _random_pairs(rng, image_of_text, shared_texts)
@@ -120,6 +112,43 @@ def pair_losses_from_vectors(
         scorer.evidence(rows, others, rows, replaced),
         scorer.evidence(rows, others, image_of_text[others], others),
     )
+
+
+class References(NamedTuple):
+    """What the losses of a model compare with.
+
+    Attributes:
+        images: Unit vectors of images, (n_references, size).
+        texts: Unit vectors of texts, (n_references, size).
+        scale: Inverse temperature.
+    """
+
+    images: np.ndarray
+    texts: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, images: np.ndarray, texts: np.ndarray, scale: float, seed: int = 0) -> "References":
+        """Those that `pair_losses_from_vectors` takes from the same vectors."""
+        some_images, some_texts = _reference_rows(
+            np.random.default_rng(seed), len(images), len(texts)
+        )
+        return cls(images[some_images], texts[some_texts], scale)
+
+
+def evidence_from_vectors(
+    images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, references: References
+) -> NDArray[np.float64]:
+    """Evidence of further pairs of the same model, (n_pairs, 3), see `PairLosses`.
+
+    Args:
+        images: Unit vectors, (n_images, size).
+        texts: Unit vectors, (n_pairs, size).
+        image_of_text: Row of the image of each text, ascending, (n_pairs,).
+        references: Those of the pairs that were judged before.
+    """
+    scorer, own = _VectorLosses.of(images, texts, image_of_text, references), np.arange(len(texts))
+    return scorer.evidence(image_of_text, own, image_of_text, own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +172,26 @@ class _VectorLosses:
     text_terms: NDArray[np.float64]
     text_text_terms: NDArray[np.float64]
     scale: float
+
+    @classmethod
+    def of(
+        cls,
+        images: np.ndarray,
+        texts: np.ndarray,
+        image_of_text: np.ndarray,
+        references: References,
+    ) -> "_VectorLosses":
+        """Of the vectors of some images, and of their texts in the order of the images."""
+        scale = references.scale
+        return cls(
+            images,
+            texts,
+            np.concatenate([[0], np.cumsum(np.bincount(image_of_text, minlength=len(images)))]),
+            _log_mean_exp(images, references.texts, scale),
+            _log_mean_exp(texts, references.images, scale),
+            _log_mean_exp(texts, references.texts, scale),
+            scale,
+        )
 
     def losses(self, rows: np.ndarray, columns: np.ndarray) -> NDArray[np.float64]:
         """Loss of images with texts, (n,)."""
@@ -272,9 +321,14 @@ def _chunk_losses(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((image_terms[:, None] + text_terms[None]) / 2 - logits)
 
 
-def _sample(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
-    """Random rows in ascending order, which is fastest for memory-mapped files."""
-    return np.sort(rng.choice(n, min(n, N_REFERENCES), replace=False))
+def _reference_rows(
+    rng: np.random.Generator, n_images: int, n_texts: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Random images and texts, ascending, which is fastest for memory-mapped files."""
+    images, texts = (
+        np.sort(rng.choice(n, min(n, N_REFERENCES), replace=False)) for n in (n_images, n_texts)
+    )
+    return images, texts
 
 
 def _log_mean_exp(vectors: np.ndarray, references: np.ndarray, scale: float) -> NDArray[np.float64]:

@@ -213,13 +213,42 @@ def clean_given_share(tail: ArrayLike, share: float | None) -> NDArray[np.float6
     Returns:
         (n,), 0 to 1.
     """
+    return clean_by_density(tail, tail_density(tail), share)
+
+
+def tail_density(tail: ArrayLike) -> NDArray[np.float64]:
+    """Decreasing density of the tails of pairs, in bins of equal width.
+
+    Args:
+        tail: From `random_pair_tail`, (n,).
+
+    Returns:
+        (n_bins,).
+    """
     p = np.asarray(tail, dtype=np.float64)  # (n,)
-    if share is None:
-        return np.full(len(p), 1 - PRIOR_SHARE)
     n_bins = int(np.clip(len(p) // 25, 1, _BINS))
     height = np.histogram(p, bins=n_bins, range=(0, 1), density=True)[0]  # (n_bins,)
     density = IsotonicRegression(increasing=False).fit_transform(np.arange(n_bins), height)
-    own = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)  # (n,)
+    return np.asarray(density, dtype=np.float64)
+
+
+def clean_by_density(
+    tail: ArrayLike, density: NDArray[np.float64], share: float | None
+) -> NDArray[np.float64]:
+    """`clean_given_share` of pairs by the density of other pairs, of which they are more.
+
+    Args:
+        tail: From `random_pair_tail`, (n,).
+        density: From `tail_density`, (n_bins,).
+        share: See `clean_given_share`.
+
+    Returns:
+        (n,), 0 to 1.
+    """
+    p = np.asarray(tail, dtype=np.float64)  # (n,)
+    if share is None:
+        return np.full(len(p), 1 - PRIOR_SHARE)
+    own = np.minimum((p * len(density)).astype(np.int64), len(density) - 1)  # (n,)
     probability: NDArray[np.float64] = np.clip(
         1 - share / np.maximum(density[own], 1e-12), 0.0, 1.0
     )

@@ -14,7 +14,7 @@ distinguishes the two samples (Bickel, Brueckner and Scheffer, "Discriminative l
 covariate shift", JMLR 2009).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,13 +55,18 @@ class Evidence:
 
     def scored(self) -> "Evidence":
         """Normal scores of the ranks among random pairs, which are comparable between models."""
+        parts = (self.given, self.caption_exchanged, self.set_exchanged)
+        return Evidence(*map(self.scores_of, parts))
+
+    def scores_of(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Normal scores of further pairs of the same model among these random pairs, (n, 3).
+
+        Args:
+            others: Their evidence, (n, 3).
+        """
         loss = np.concatenate([self.caption_exchanged[:, 0], self.set_exchanged[:, 0]])
         references = (loss, self.set_exchanged[:, 1], self.caption_exchanged[:, 2])
-        parts = [
-            np.stack([_scores(part[:, k], references[k]) for k in range(3)], axis=1)
-            for part in (self.given, self.caption_exchanged, self.set_exchanged)
-        ]
-        return Evidence(*parts)
+        return np.stack([_scores(others[:, k], references[k]) for k in range(3)], axis=1)
 
 
 def joined(parts: list[Evidence]) -> Evidence:
@@ -112,6 +117,37 @@ def share_of_sets(evidence: Evidence, share: float) -> float | None:
     return 1.0 if sets > 1 - error else float(sets)
 
 
+@dataclass(frozen=True, eq=False)
+class SiblingDoubt:
+    """How much more a pair looks like a wrong pair than like the pairs of the data.
+
+    Attributes:
+        sets: Share of exchanged sets among the wrong pairs.
+        odds: For each kind of wrong pairs, what distinguishes it from the data, and the logarithm
+            of its share.
+        random: Doubt of random pairs in the proportion of `sets`, (n_random,).
+    """
+
+    sets: float
+    odds: list[tuple[LogisticRegression, float]]
+    random: NDArray[np.float64]
+
+    def tail(
+        self, scores: NDArray[np.float64], loss_tail: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Share of random pairs that fit at least as well, by loss and siblings, (n,).
+
+        Args:
+            scores: Scored evidence of pairs, (n, 3).
+            loss_tail: The same by loss only, (n,), used for pairs without siblings.
+        """
+        has = ~np.isnan(scores).any(axis=1)
+        tail = loss_tail.copy()
+        if has.any():
+            tail[has] = random_pair_tail(_doubt(self.odds, scores[has]), self.random)
+        return tail
+
+
 def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How much more each pair looks like a wrong pair than like the pairs of the data.
 
@@ -123,35 +159,39 @@ def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArra
         Doubt of the pairs of the data, (n,), and of random pairs in the proportion of `sets`,
         (n_random,).
     """
+    doubt = _fit_doubt(evidence, sets)
+    return _doubt(doubt.odds, evidence.given), doubt.random
+
+
+def _fit_doubt(evidence: Evidence, sets: float) -> SiblingDoubt:
     kinds = [(evidence.caption_exchanged, 1 - sets), (evidence.set_exchanged, sets)]
     kinds = [(random, weight) for random, weight in kinds if weight > 0]
-    odds = [(_odds(evidence.given, random), np.log(weight)) for random, weight in kinds]
-
-    def doubt(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        terms = [model.decision_function(x) + weight for model, weight in odds]
-        return np.asarray(np.logaddexp.reduce(terms, axis=0))
-
+    odds = [(_odds(evidence.given, random), float(np.log(weight))) for random, weight in kinds]
     # Evenly spaced pairs of each kind, because they are ordered by model and image.
     least = min(len(part) for part, _ in kinds)
     random = [
         part[np.linspace(0, len(part) - 1, max(1, round(weight * least))).astype(np.int64)]
         for part, weight in kinds
     ]
-    return doubt(evidence.given), doubt(np.concatenate(random))
+    return SiblingDoubt(sets, odds, _doubt(odds, np.concatenate(random)))
 
 
-def tail_with_siblings(
-    evidence: Evidence, loss_tail: NDArray[np.float64], share: float
-) -> tuple[NDArray[np.float64], float | None]:
-    """Share of random pairs that fit at least as well, by loss and siblings.
+def _doubt(
+    odds: list[tuple[LogisticRegression, float]], x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    terms = [model.decision_function(x) + weight for model, weight in odds]
+    return np.asarray(np.logaddexp.reduce(terms, axis=0))
+
+
+def sibling_doubt(evidence: Evidence, share: float) -> SiblingDoubt | None:
+    """Learn how the evidence of siblings tells wrong pairs from the pairs of the data.
 
     Args:
         evidence: Scored evidence.
-        loss_tail: The same by loss only, (n,), used for pairs without siblings.
         share: Share of wrong pairs.
 
     Returns:
-        (n,), and the share of exchanged sets; None if siblings are not used.
+        The doubt; None if siblings are not used, because too few pairs are wrong or have some.
     """
     sets = share_of_sets(evidence, share)
     has = ~np.isnan(evidence.given).any(axis=1)
@@ -160,12 +200,9 @@ def tail_with_siblings(
         for part in (evidence.caption_exchanged, evidence.set_exchanged)
     ]
     if sets is None or has.sum() < _LEAST or min(map(len, swaps)) < _LEAST:
-        return loss_tail, None
+        return None
     clipped = float(np.clip(sets, _LEAST_SETS, 1 - _LEAST_SETS))
-    own, random = doubts(Evidence(evidence.given[has], *swaps), clipped)
-    tail = loss_tail.copy()
-    tail[has] = random_pair_tail(own, random)
-    return tail, sets
+    return replace(_fit_doubt(Evidence(evidence.given[has], *swaps), clipped), sets=sets)
 
 
 def _odds(given: NDArray[np.float64], random: NDArray[np.float64]) -> LogisticRegression:

@@ -1,0 +1,346 @@
+"""An audit by parts: shards are read, judged and written one by one, by any number of processes.
+
+Every shard is read once, and its vectors are kept (`kept_shards.py`). The judges are trained on a
+sample of all rows, by a cross-fit, and judge every shard (`shard_judge.py`). Processes share the
+work by files (`tasks.py`), so that killed, restarted and added ones go on with what is missing. A
+process holds the sample and one shard in memory, however many shards there are.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..arguments.audit import TROUBLES, AuditOptions
+from ..data import PairDataset, load_pairs
+from ..data.any_dataset.archives import is_tar_name
+from ..data.any_dataset.folders import is_audit_table
+from ..data.any_dataset.img2dataset import lost_shards
+from ..data.any_dataset.listing import local_shard, shard_files, shard_state
+from ..data.any_dataset.samples import merged_messages
+from ..data.columns import IMAGE, REGIONS
+from ..data.pictures import picture_source, stored_pictures
+from ..files import atomic_write, remove_folder, write_json
+from .cross_fit import CrossFit
+from .image_scan import content_digest
+from .judgement import Judgement
+from .kept_shards import KeptShard, keep_sample, keep_shard, scratch_cache
+from .loading import AuditRows
+from .progress import AuditProgress
+from .shard_judge import ShardJudge
+from .tasks import claim_tasks
+from .troubles import Trouble
+
+#: Pairs that the judges are trained on if an audit by parts does not say.
+SAMPLE = 100_000
+#: Images whose digests are compared at a time, 8 bytes each.
+_MOST_DIGESTS = 20_000_000
+_EXAMPLES, _MEMBERS = 3, 6
+_MARK, _SAMPLE = "about.json", "sample"
+
+
+class ShardedAudit:
+    """The stages of an audit by parts, and the folder of what is kept on the way.
+
+    Args:
+        options: Options of the audit.
+        models: What changes with the files of the frozen models.
+        device: Device of the models.
+        is_main: Whether this process shows progress.
+
+    Attributes:
+        work: Folder of the judges and parts; its name tells all that they depend on.
+
+    Raises:
+        DatasetError: The dataset is not in shards, or does not exist.
+    """
+
+    def __init__(
+        self, options: AuditOptions, models: Sequence[str], device: str, is_main: bool
+    ) -> None:
+        self.options = replace(options, sample=options.sample or SAMPLE)
+        self.device = device
+        name, config = options.dataset_name, options.dataset_config_name
+        self.split, self.shards = shard_files(name, config, options.split)
+        self.names = _short_names(self.shards)
+        read = [*map(shard_state, self.shards), *models, json.dumps(_reading(options))]
+        self.kept = options.output.absolute().with_suffix(".work") / _hash(read)
+        self.work = self.kept / _hash([json.dumps(options.recipe()), str(self.options.sample)])
+        self._parts = self.work / "parts"
+        for folder in (self.kept / "locks", self.work / "locks", self._parts):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.work / f".{os.getpid()}.json", {"shards": len(self.shards)})
+        os.replace(self.work / f".{os.getpid()}.json", self.work / _MARK)
+        self._progress = AuditProgress(
+            len(self.shards),
+            options.folds * options.rounds,
+            self.options.sample or SAMPLE,
+            hidden=options.disable_tqdm or not is_main,
+        )
+
+    @property
+    def table(self) -> Path:
+        """The folder of the parts of the table."""
+        return self.options.output.with_suffix("")
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether another process has finished this audit and removed its files."""
+        return not (self.work / _MARK).is_file()
+
+    def shard(self, number: int) -> KeptShard:
+        """What is kept of a shard."""
+        return KeptShard(self.kept / "shards" / f"{number:05d}")
+
+    @property
+    def sample(self) -> KeptShard:
+        """The sample that the judges are trained on."""
+        return KeptShard(self.work / _SAMPLE)
+
+    def keep(self) -> None:
+        """Read all shards, and keep the sample."""
+        by_name = {f"{number:05d}": number for number in range(len(self.shards))}
+
+        def is_kept(name: str) -> bool:
+            shard = self.shard(by_name[name])
+            if not shard.folder.is_dir():
+                return False
+            self._progress.has_read(by_name[name], shard.info["n_pairs"])
+            return True
+
+        for name in self._claim(self.kept, by_name, is_kept):
+            number = by_name[name]
+            folder = self.shard(number).folder
+            own = self.shards[number], self.names[number]
+            keep_shard(*own, self.options, self.device, folder)
+            is_kept(name)
+        folder = self.work / _SAMPLE
+        for _ in self._claim(self.work, [_SAMPLE], lambda _: folder.is_dir()):
+            kept = [self.shard(number) for number in by_name.values()]
+            seed, size = self.options.seed, self.options.sample or SAMPLE
+            keep_sample(kept, self.names, size, seed, folder)
+
+    def judge(self) -> tuple[CrossFit, Judgement]:
+        """Train the judges on the sample, and judge it.
+
+        Raises:
+            TrainingInterrupted: After a signal; the work so far is kept.
+        """
+        sample, options = self.sample, replace(self.options, disable_tqdm=True)
+        self._progress.stage = "training judges"
+        fit = CrossFit(
+            *(sample.pairs, options, self.work, self.device, sample.captions),
+            is_shared=True,
+            after_training=self._progress.has_trained,
+        )
+        return fit, fit.judge(sample.rows(self.split).groups())
+
+    def write_parts(self, fit: CrossFit, judgement: Judgement) -> ShardJudge:
+        """Judge all shards and write their parts of the table; what judged them."""
+        counts = [self.shard(number).info["n_pairs"] for number in range(len(self.shards))]
+        first_pairs = np.cumsum([0, *counts]).tolist()
+        by_name = {f"part-{n:05d}": n for n, count in enumerate(counts) if count}
+        judge = ShardJudge(fit, judgement, self.sample, self.names)
+
+        def is_written(name: str) -> bool:
+            is_done = (self._parts / f"{name}.parquet").is_file()
+            if is_done:
+                self._progress.has_judged(by_name[name], counts[by_name[name]])
+            return is_done or self.is_removed
+
+        for name in self._claim(self.work, by_name, is_written):
+            number = by_name[name]
+            path = self._parts / f"{name}.parquet"
+            judge.write_part(number, self.shard(number), first_pairs[number], path)
+            is_written(name)
+        self._progress.close()
+        return judge
+
+    def _claim(self, folder: Path, names: Any, is_done: Callable[[str], bool]) -> Any:
+        return claim_tasks(names, is_done, folder / "locks")
+
+    def publish(self) -> dict[str, Any]:
+        """Put the parts in their place; facts of all pairs for the summary."""
+        infos = [self.shard(number).info for number in range(len(self.shards))]
+        counts = self._trouble_counts(infos)
+        parts = sorted(self._parts.glob("part-*.parquet"))
+        metadata = [pq.read_schema(part).metadata for part in parts]
+        with atomic_write(self.table) as aside:
+            aside.mkdir()
+            for part in parts:
+                try:
+                    os.link(part, aside / part.name)
+                except OSError:  # a file system without links
+                    shutil.copyfile(part, aside / part.name)
+        return {
+            "n_images": sum(info["n_images"] for info in infos),
+            "n_pairs": sum(info["n_pairs"] for info in infos),
+            "judged_wrong": sum(int(facts[b"wrong"]) for facts in metadata),
+            "left_out": self.left_out(),
+            "troubles": {
+                trouble.name: trouble.summary() | counts[trouble.name]
+                for trouble in self.troubles()
+            },
+            "table": str(self.table),
+            "sharded": {
+                "shards": len(self.shards),
+                "sample_images": self.sample.info["n_images"],
+                "sample_pairs": self.sample.info["n_pairs"],
+                "look_like_the_sample": sum(int(facts[b"alike"]) for facts in metadata),
+                "copies": self._repeated(0),
+                "repeated_keys": self._repeated(2),
+            },
+        }
+
+    def troubles(self) -> list[Trouble]:
+        """The kinds of trouble that pairs have in their shards, with the pairs of the sample."""
+        troubles = []
+        for column, kind in enumerate(TROUBLES):
+            infos = (self.shard(number).info["troubles"] for number in range(len(self.shards)))
+            found = [info[kind] for info in infos if kind in info]
+            if found:
+                has_it = self.sample.has_trouble[:, column]
+                n_images = len(np.unique(self.sample.pairs.row_of_pair[has_it]))
+                examples = [tuple(example) for _, some in found for example in some]
+                troubles.append(Trouble(kind, has_it, n_images, examples[:_MEMBERS]))
+        return troubles
+
+    def _trouble_counts(self, infos: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+        """The number of pairs and images of all shards with each kind of trouble."""
+        n_pairs = np.zeros(len(TROUBLES), np.int64)
+        for number, info in enumerate(infos):
+            if info["troubles"]:
+                n_pairs += self.shard(number).has_trouble.sum(axis=0)
+        return {
+            kind: {
+                "n_pairs": int(n),
+                "n_images": sum(info["troubles"].get(kind, [0])[0] for info in infos),
+            }
+            for kind, n in zip(TROUBLES, n_pairs.tolist(), strict=True)
+        }
+
+    def left_out(self) -> list[str]:
+        """Lines about what was left out, those of one kind as one line."""
+        infos = (self.shard(number).info for number in range(len(self.shards)))
+        tars = [Path(shard) for shard in self.shards if "://" not in shard and is_tar_name(shard)]
+        lines = (line for info in infos for line in info["left_out"])
+        return [*merged_messages(lines), *lost_shards(tars)]
+
+    def remove(self) -> None:
+        """Remove what was kept."""
+        remove_folder(self.kept)
+        if not any(self.kept.parent.iterdir()):
+            self.kept.parent.rmdir()
+
+    def with_pictures(self, rows: AuditRows, wanted: NDArray[np.int64]) -> AuditRows:
+        """The sample with the pictures of some rows, which are read from their shards again.
+
+        Args:
+            rows: The rows of the sample.
+            wanted: Those with pictures.
+        """
+        if not self.sample.has_pictures:
+            return rows
+        pictures: list[dict[str, Any] | None] = [None] * rows.pairs.n_images
+        shards = self.sample.places[0]
+        for number in np.unique(shards[wanted]).tolist():
+            own = wanted[shards[wanted] == number]
+            row_of_digest = dict(zip(rows.scan.digests[own].tolist(), own.tolist(), strict=True))
+            for digest, content in self._pictures(self.shards[number]):
+                if digest in row_of_digest:
+                    pictures[row_of_digest[digest]] = {"bytes": content, "path": None}
+        stored = rows.pairs.dataset.remove_columns(REGIONS)
+        stored = stored.add_column(IMAGE, pictures, feature=datasets.Image(decode=False))
+        stored = stored.cast_column(IMAGE, datasets.Image())
+        return replace(rows, pairs=PairDataset(stored))
+
+    def _pictures(self, shard: str) -> list[tuple[int, bytes]]:
+        """Digest and content of each picture of a shard."""
+        options = self.options
+        columns = {
+            key: getattr(options, key) for key in ("image_column", "caption_column", "id_column")
+        }
+        with scratch_cache(self.work) as scratch:
+            path = local_shard(shard, scratch)
+            rows = next(iter(load_pairs(path, left_out={}, **columns).values()))
+            found = []
+            for row in stored_pictures(rows):
+                source = picture_source(row[IMAGE])
+                content = source if isinstance(source, bytes) else source.read_bytes()
+                found.append((content_digest(content), content))
+            return found
+
+    def _repeated(self, look: int) -> dict[str, Any]:
+        """How many images share a value with others, and some of them."""
+        shards = [self.shard(n) for n in range(len(self.shards)) if self.shard(n).info["n_images"]]
+        n_images = sum(shard.info["n_images"] for shard in shards)
+        n_passes = -(-n_images // _MOST_DIGESTS)
+        n_groups, n_members, largest = 0, 0, list[tuple[int, int]]()
+        for number in range(n_passes):
+            looks = (shard.looks[look] for shard in shards)
+            values = np.concatenate([v[v % np.uint64(n_passes) == number] for v in looks])
+            distinct, counts = np.unique(values[values > 0], return_counts=True)
+            distinct, counts = distinct[counts > 1], counts[counts > 1]
+            n_groups, n_members = n_groups + len(counts), n_members + int(counts.sum())
+            first = np.argsort(-counts, kind="stable")[:_EXAMPLES]
+            largest += zip(counts[first].tolist(), distinct[first].tolist(), strict=True)
+        examples = [self._with_look(look, value) for _, value in sorted(largest)[::-1][:_EXAMPLES]]
+        return {"groups": n_groups, "images": n_members, "examples": examples}
+
+    def _with_look(self, look: int, value: int) -> list[str]:
+        """Names of the first images with a value."""
+        names = list[str]()
+        for number, name in enumerate(self.names):
+            shard = self.shard(number)
+            if len(names) < _MEMBERS and shard.info["n_images"]:
+                rows = np.flatnonzero(shard.looks[look] == np.uint64(value))
+                names += [f"{shard.image_ids[row]} in {name}" for row in rows.tolist()]
+        return names[:_MEMBERS]
+
+
+def check_table(options: AuditOptions) -> None:
+    """Refuse a folder for the parts that holds anything else.
+
+    Args:
+        options: Options of the audit.
+
+    Raises:
+        ValueError: If it does.
+    """
+    folder = options.output.with_suffix("")
+    if not folder.exists():
+        return
+    files = list(folder.iterdir()) if folder.is_dir() else [folder]
+    others = [file for file in files if not is_audit_table(file)]
+    if others:
+        raise ValueError(
+            f"--output is {options.output}, so that the parts of the table go to {folder}, where "
+            f"there is {others[0].name}: give another --output, or remove that"
+        )
+
+
+def _reading(options: AuditOptions) -> dict[str, Any]:
+    """The options that what is read depends on."""
+    names = ("image_column", "caption_column", "id_column", "inject_noise", "noise_seed")
+    return {name: getattr(options, name) for name in names}
+
+
+def _short_names(shards: Sequence[str]) -> list[str]:
+    """Names of shards below the folder that they share."""
+    if len(shards) == 1:
+        return [os.path.basename(shards[0])]
+    shared = os.path.commonpath([os.path.dirname(shard) for shard in shards])
+    return [os.path.relpath(shard, shared).replace(os.sep, "/") for shard in shards]
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

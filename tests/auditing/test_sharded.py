@@ -1,0 +1,261 @@
+"""Audits by parts: each pair is judged by models that have not seen it, however work is shared."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from img2dataset_folder import BROKEN, FILE_NAME, TROUBLE, write_folder
+from noisy_xmodal import audit
+from noisy_xmodal.arguments.audit import AuditOptions
+from noisy_xmodal.auditing import sharded
+from noisy_xmodal.auditing.cross_fit import CrossFit
+from noisy_xmodal.auditing.features import FrozenModels
+from noisy_xmodal.auditing.image_scan import content_digest
+from noisy_xmodal.auditing.kept_shards import KeptShard
+from noisy_xmodal.auditing.loading import AuditRows
+from noisy_xmodal.auditing.shard_judge import ShardJudge
+from noisy_xmodal.data.pair_dataset import GridPairs
+from noisy_xmodal.data.pictures import stored_pictures
+from tar_files import Member, write_tar
+
+RECIPE: dict[str, Any] = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 16}
+RECIPE |= {"text_model_name_or_path": "none", "disable_tqdm": True}
+N_SHARDS, EACH, SIZE, N_SAMPLE = 4, 40, 6, 100
+
+
+def write_vectors(folder: Path, copies: bool) -> Path:
+    """Tars of vectors with two captions each; the first image of each may be the same."""
+    rng = np.random.default_rng(0)
+    concepts = rng.normal(size=(9, SIZE)).astype(np.float32)
+    copy = rng.normal(size=SIZE).astype(np.float32)
+    for shard in range(N_SHARDS):
+        members: list[Member] = []
+        for row in range(EACH):
+            shown = rng.integers(9, size=2)
+            array = concepts[shown] + 0.1 * rng.normal(size=(2, SIZE)).astype(np.float32)
+            file = io.BytesIO()
+            np.save(file, copy if row == 0 and copies else array.astype(np.float32))
+            key = f"{EACH * shard + row:05d}"
+            texts = [f"c{shown[0]} c{shown[1]}", f"a c{shown[0]} with {key}"]
+            members += [(f"{key}.npy", file.getvalue()), (f"{key}.json", json.dumps(texts))]
+        write_tar(folder / f"{shard:02d}.tar", members)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("parts")
+    write_vectors(folder / "vectors", copies=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def options(place: Path) -> AuditOptions:
+    name, output = str(place / "vectors"), place / "one" / "audit.parquet"
+    return AuditOptions(name, sample=N_SAMPLE, output=output, **RECIPE)
+
+
+@pytest.fixture(scope="module")
+def watched() -> dict[str, dict[int, set[bytes]]]:
+    """Images that the models of each fold were trained on, and those that they judged."""
+    return {"seen": {}, "judged": {}}
+
+
+@pytest.fixture(scope="module")
+def summary(options: AuditOptions, watched: dict[str, dict[int, set[bytes]]]) -> dict[str, Any]:
+    train, evidence = CrossFit.train, ShardJudge._evidence
+
+    def images(pairs: Any) -> set[bytes]:
+        return {image.tobytes() for image in pairs.images[:]}
+
+    def watch_train(fit: CrossFit, rows: np.ndarray, weights: Any, seed: int, *others: Any) -> None:
+        watched["seen"][(seed - fit.options.seed) % 1000] = images(fit.pairs.select(rows))
+        train(fit, rows, weights, seed, *others)
+
+    def watch_evidence(judge: ShardJudge, fold: int, part: Any, shard: KeptShard) -> Any:
+        watched["judged"].setdefault(fold, set()).update(images(part))
+        return evidence(judge, fold, part, shard)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CrossFit, "train", watch_train)
+        patch.setattr(ShardJudge, "_evidence", watch_evidence)
+        found = audit(options, "the command")
+    return found
+
+
+def table_of(options: AuditOptions) -> pa.Table:
+    return pq.read_table(options.output.with_suffix(""))
+
+
+def test_the_table_has_every_pair_in_parts(
+    summary: dict[str, Any], options: AuditOptions, place: Path
+) -> None:
+    parts = sorted(options.output.with_suffix("").iterdir())
+    assert [part.name for part in parts] == [f"part-{n:05d}.parquet" for n in range(N_SHARDS)]
+    for number, part in enumerate(parts):
+        table = pq.read_table(part)
+        assert set(table["shard"].to_pylist()) == {f"{number:02d}.tar"}
+        assert (np.diff(table["clean_probability"].to_numpy()) >= 0).all()
+    table = table_of(options).sort_by("pair_id")
+    n_pairs = 2 * N_SHARDS * EACH
+    assert table["pair_id"].to_pylist() == list(range(n_pairs))
+    assert table["image_id"].to_pylist() == [f"{pair // 2:05d}" for pair in range(n_pairs)]
+    assert table["caption"][5].as_py() == "a c{} with 00002".format(
+        table["caption"][4].as_py().split()[0][1:]
+    )
+    assert summary == json.loads(options.summary.read_text())
+    wrong = table["clean_probability"].to_numpy() < 0.5
+    assert summary["judged_wrong"] == wrong.sum()
+    assert summary["n_pairs"] == n_pairs
+    assert summary["sharded"]["sample_pairs"] == N_SAMPLE
+    assert summary["sharded"]["copies"]["groups"] == 1
+    assert summary["sharded"]["copies"]["images"] == N_SHARDS
+    assert summary["sharded"]["copies"]["examples"] == [
+        [f"{EACH * shard:05d} in {shard:02d}.tar" for shard in range(N_SHARDS)]
+    ]
+    assert f"random sample of {N_SAMPLE}" in options.report.read_text()
+    assert sorted(file.name for file in options.output.parent.iterdir()) == [
+        *("audit", "audit.html", "audit.json")
+    ]
+
+
+def test_no_image_is_judged_by_models_that_saw_it_or_a_copy(
+    summary: dict[str, Any], watched: dict[str, dict[int, set[bytes]]]
+) -> None:
+    seen, judged = watched["seen"], watched["judged"]
+    assert seen.keys() == judged.keys() == {0, 1}
+    assert all(seen[fold] and not seen[fold] & judged[fold] for fold in seen)
+    assert len(judged[0] | judged[1]) == N_SHARDS * (EACH - 1) + 1
+
+
+def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(
+    options: AuditOptions, place: Path
+) -> None:
+    name = str(write_vectors(place / "distinct", copies=False))
+    own = replace(options, dataset_name=name, sample=10**6, output=place / "all" / "audit.parquet")
+    whole = replace(own, sample=None, output=place / "whole" / "audit.parquet")
+    summaries = [audit(each) for each in (own, whole)]
+    tables = [table_of(own).sort_by("pair_id"), pq.read_table(whole.output).sort_by("pair_id")]
+    assert tables[0]["caption"].to_pylist() == tables[1]["caption"].to_pylist()
+    for name in ("loss", "clean_probability"):
+        values = [table[name].to_numpy() for table in tables]
+        np.testing.assert_allclose(*values, atol=1e-4)
+    assert summaries[0]["wrong_share"] == summaries[1]["wrong_share"]
+
+
+def test_a_killed_audit_goes_on_with_what_is_missing(
+    summary: dict[str, Any],
+    options: AuditOptions,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = replace(options, output=place / "killed" / "audit.parquet")
+    done: list[str] = []
+    keep, write = sharded.keep_shard, ShardJudge.write_part
+
+    def once(name: str, work: Any, limit: int) -> Any:
+        def one(*given: Any) -> None:
+            if sum(other == name for other in done) == limit:
+                done.append("killed")
+                raise KeyboardInterrupt
+            done.append(name)
+            work(*given)
+
+        return one
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sharded, "keep_shard", once("keep", keep, 2))
+        with pytest.raises(KeyboardInterrupt):
+            audit(own)
+    with monkeypatch.context() as patch:
+        patch.setattr(sharded, "keep_shard", once("keep", keep, 99))
+        patch.setattr(ShardJudge, "write_part", once("write", write, 3))
+        with pytest.raises(KeyboardInterrupt):
+            audit(own)
+        patch.setattr(ShardJudge, "write_part", once("write", write, 99))
+        audit(own)
+    assert done.count("keep") == done.count("write") == N_SHARDS
+    assert table_of(own).equals(table_of(options))
+    assert not list(own.output.parent.glob("*.work"))
+
+
+def test_two_processes_write_the_table_of_one(
+    summary: dict[str, Any],
+    options: AuditOptions,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = replace(options, batch_size=None, output=place / "again" / "audit.parquet")
+    audit(one)
+    two = replace(one, output=place / "two" / "audit.parquet")
+    flags = ["--folds=2", "--rounds=1", "--epochs=1", "--text-model=none", f"--sample={N_SAMPLE}"]
+    command = [sys.executable, "-m", "noisy_xmodal", "audit", two.dataset_name]
+    launched = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
+    other = subprocess.Popen(
+        [*command, *flags, f"--output={two.output}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | launched,
+    )
+    own: list[Path] = []
+    keep = sharded.keep_shard
+
+    def keep_one_each(*given: Any) -> None:
+        """The other process reads a shard before this one reads its second."""
+        folder, limit = given[-1], time.monotonic() + 120
+        while own and len(list(folder.parent.glob("[0-9]*"))) == len(own):
+            assert other.poll() is None, other.communicate()
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        keep(*given)
+        own.append(folder)
+
+    monkeypatch.setattr(sharded, "keep_shard", keep_one_each)
+    found = audit(two)
+    assert other.wait(120) == 0
+    assert other.communicate()[0].count("wrong") == 0  # it leaves the answer to the main process
+    assert 0 < len(own) < N_SHARDS
+    assert found["n_pairs"] == summary["n_pairs"]
+    assert table_of(two).equals(table_of(one))
+
+
+def test_trouble_of_img2dataset_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_images = write_folder(place / "img2dataset")
+    own = AuditOptions(
+        str(place / "img2dataset"), sample=100, output=place / "d" / "audit.parquet", **RECIPE
+    )
+
+    def grids(models: FrozenModels, rows: AuditRows, *_: Any) -> tuple[GridPairs, None]:
+        features = np.ones((rows.pairs.n_images, 1, SIZE), np.float16)
+        return GridPairs(rows.pairs.dataset, features), None
+
+    monkeypatch.setattr(FrozenModels, "read", grids)
+    parts = sharded.ShardedAudit(own, [], "cpu", False)
+    parts.keep()
+    lines = parts.left_out()
+    for trouble in (*TROUBLE.values(), BROKEN):
+        assert sum(trouble in line for line in lines) == 1, (trouble, lines)
+    assert parts.sample.info["n_images"] == n_images - 1
+    rows = parts.sample.rows("train")
+    pictured = stored_pictures(parts.with_pictures(rows, np.arange(3)).pairs.dataset)["image"][:]
+    digests = [content_digest(picture["bytes"]) for picture in pictured if picture]
+    assert digests == rows.scan.digests[:3].tolist()
+    (trouble,) = parts.troubles()
+    assert trouble.name == "file_names"
+    assert trouble.has_it.sum() == trouble.n_images == 1
+    assert trouble.examples == [("000000007", FILE_NAME)]
