@@ -117,6 +117,9 @@ class ShardedAudit:
             self._progress.has_read(by_name[name], shard.info["n_pairs"])
             return True
 
+        for name in by_name:
+            is_kept(name)
+        self._progress.begin("reading shards")
         for name in self._claim(self.kept, by_name, is_kept):
             number = by_name[name]
             folder = self.shard(number).folder
@@ -136,7 +139,7 @@ class ShardedAudit:
             TrainingInterrupted: After a signal; the work so far is kept.
         """
         sample, options = self.sample, replace(self.options, disable_tqdm=True)
-        self._progress.stage = "training judges"
+        self._progress.begin("training judges")
         fit = CrossFit(
             *(sample.pairs, options, self.work, self.device, sample.captions),
             is_shared=True,
@@ -157,6 +160,9 @@ class ShardedAudit:
                 self._progress.has_judged(by_name[name], counts[by_name[name]])
             return is_done or self.is_removed
 
+        for name in by_name:
+            is_written(name)
+        self._progress.begin("judging shards")
         for name in self._claim(self.work, by_name, is_written):
             number = by_name[name]
             path = self._parts / f"{name}.parquet"
