@@ -103,6 +103,8 @@ def show_audit(result: dict[str, Any]) -> None:
     console = Console()
     console.print(f"\n{AuditSummary(result).sentence}", highlight=False)
     console.print(result["judge"], markup=False, highlight=False)
+    if result["reviews"]:
+        console.print(result["reviews"]["sentence"], markup=False, highlight=False)
     for title, lines in (("Left out", result["left_out"]), ("Note", result["warnings"])):
         for line in lines[:10]:
             console.print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)

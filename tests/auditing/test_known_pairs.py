@@ -95,11 +95,12 @@ def test_people_decide_and_the_agreement_is_that_of_the_audit_alone() -> None:
     assert (facts["called_wrong_judged_right"], facts["called_right_judged_wrong"]) == (1, 1)
     assert not facts["calibrated"]
     assert facts["wrong_share"] == pytest.approx(2.6 / 5)
+    sentence = facts["sentence"]
+    assert "People reviewed 4 pairs: 2 right, 2 wrong, 0 with another caption" in sentence
+    assert "judges 50% (15 to 85%) of them" in sentence
     lines = review_notes(known, facts)
-    assert "People reviewed 4 pairs: 2 right, 2 wrong, 0 with another caption" in lines[0]
-    assert "judges 50% (15 to 85%) of them" in lines[0]
-    assert "takes 50 of them, 10 or more of right" in lines[1]
-    assert lines[2] == "1 reviewed pair is not in the dataset, and without effect: gone: by."
+    assert "takes 50 of them, 10 or more of right" in lines[0]
+    assert lines[1] == "1 reviewed pair is not in the dataset, and without effect: gone: by."
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (3, 7), (94, 120), (120, 120)])

@@ -167,6 +167,7 @@ def test_reviews_are_learnt_from_and_decide(
         assert again[row["pair_id"]]["review"] == decision
     assert [row["review"] for row in again.values()].count(None) == 25
     assert found["reviews"]["file"] == str(reviews.path)
+    assert "People reviewed 3 pairs" in with_reviews.report.read_text(encoding="utf-8")
     assert (found["reviews"]["reviewed"], found["reviews"]["missing"]) == (3, 1)
     assert found["reviews"]["oracle_of_others"]["true_share"] == pytest.approx(
         sum(row["is_noisy"] for row in table[2:-1]) / 25

@@ -104,7 +104,8 @@ def with_people(judgement: Judgement, known: KnownPairs) -> tuple[Judgement, dic
         The judgement with people's decisions as the clean probabilities of the reviewed pairs, and
         the facts for the summary: numbers of decisions, the agreement (share of the reviewed pairs
         that the audit alone judges as people do, with a 95 % interval), whether the probabilities
-        of the other pairs were calibrated, and the share of wrong pairs by all probabilities.
+        of the other pairs were calibrated, the share of wrong pairs by all probabilities, and a
+        sentence about the decisions.
     """
     reviewed = ~np.isnan(known.targets)  # (n_pairs,)
     called_wrong = known.targets[reviewed] == 0  # (n_reviewed,)
@@ -112,7 +113,7 @@ def with_people(judgement: Judgement, known: KnownPairs) -> tuple[Judgement, dic
     n, n_agreed = len(called_wrong), int((called_wrong == judged_wrong).sum())
     kinds = [decision.decision for decision in known.decisions.values()]
     probability = calibrated(judgement, known.targets) if judgement.share.can_tell else None
-    facts = {
+    facts: dict[str, Any] = {
         "reviewed": n,
         "right": kinds.count(RIGHT),
         "wrong": kinds.count(WRONG),
@@ -126,7 +127,19 @@ def with_people(judgement: Judgement, known: KnownPairs) -> tuple[Judgement, dic
     }
     clean = known.over(judgement.clean_probability if probability is None else probability)
     facts["wrong_share"] = float(1 - clean.mean())
+    facts["sentence"] = _sentence(facts)
     return replace(judgement, clean_probability=clean), facts
+
+
+def _sentence(facts: Mapping[str, Any]) -> str:
+    if not facts["reviewed"]:
+        return "People reviewed no pair."
+    low, high = facts["agreement_interval"]
+    return (
+        f"People reviewed {facts['reviewed']:,} pairs: {facts['right']:,} right, "
+        f"{facts['wrong']:,} wrong, {facts['corrected']:,} with another caption. The audit alone "
+        f"judges {facts['agreement']:.0%} ({100 * low:.0f} to {high:.0%}) of them as they do."
+    )
 
 
 def calibrated(judgement: Judgement, targets: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -165,15 +178,15 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
 
 
 def review_notes(known: KnownPairs, facts: Mapping[str, Any]) -> list[str]:
-    """Sentences for the report: what the reviews say, which pairs are missing, what they lack."""
+    """Warnings about what the reviews lack, and reviewed pairs that are missing.
+
+    Args:
+        known: What people decided.
+        facts: From `with_people`.
+    """
     if not facts["reviewed"]:
         return ["The file of reviews has no decision."]
-    low, high = facts["agreement_interval"]
-    lines = [
-        f"People reviewed {facts['reviewed']:,} pairs: {facts['right']:,} right, "
-        f"{facts['wrong']:,} wrong, {facts['corrected']:,} with another caption. The audit alone "
-        f"judges {facts['agreement']:.0%} ({100 * low:.0f} to {high:.0%}) of them as they do."
-    ]
+    lines = []
     if not facts["calibrated"]:
         lines.append(
             "The clean probabilities of the other pairs were not calibrated by the reviews, which "
@@ -181,7 +194,9 @@ def review_notes(known: KnownPairs, facts: Mapping[str, Any]) -> list[str]:
             "and a judge that distinguishes the pairs from random ones."
         )
     if known.missing:
-        names = "; ".join(f"{image}: {text}" for image, text in known.missing[:_N_EXAMPLES])
+        names = "; ".join(
+            f"{image[:80]}: {text[:80]}" for image, text in known.missing[:_N_EXAMPLES]
+        )
         more = "; ..." if len(known.missing) > _N_EXAMPLES else ""
         count = f"{len(known.missing):,} reviewed pairs are"
         if len(known.missing) == 1:

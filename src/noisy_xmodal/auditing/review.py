@@ -120,8 +120,10 @@ def _import_gradio() -> Any:
 
 def _page(gradio: Any, session: ReviewSession, options: ReviewOptions) -> Any:
     """The components of the page, and what they do."""
-    name, n_pairs = Path(options.dataset_name).name or options.dataset_name, len(session.queue)
-    with gradio.Blocks(title=f"Review of {name}", analytics_enabled=False, fill_width=True) as page:
+    n_pairs = len(session.queue)
+    with gradio.Blocks(
+        title="Review of an audit", analytics_enabled=False, fill_width=True
+    ) as page:
         # Kept by the browser with what it shows, so that a decision is about the pair in sight.
         rank = gradio.Number(visible=False, precision=0)
         history = gradio.State([])
