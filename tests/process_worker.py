@@ -21,6 +21,7 @@ from noisy_xmodal import (
     DmcmProcessor,
     LabelDataset,
     LabelTrainingArguments,
+    MatchingConfig,
     MatchingModel,
     NcrConfig,
     NcrModel,
@@ -76,7 +77,7 @@ def matching(method: Method, model: type, **given: Any) -> RobustTrainer:
     config = model.config_class(
         **sizes,
         vocab_size=len(words),
-        similarity="cosine",
+        similarity="cosine" if model is NcrModel else "scan_t2i",
         word_encoder="bigru",  # texts of the same words would tie, and rounding break the tie
         dropout=0.0,
         **({"objective": "infonce"} if model is NcrModel else {}),
@@ -227,6 +228,26 @@ def gathered_as_by_one(rank: int, world: int) -> None:
         torch.testing.assert_close(own.grad, expected)
 
 
+def scored_once(rank: int, world: int) -> None:
+    """Each process compares its own images alone with the texts of all; scores are whole."""
+    torch.manual_seed(0)
+    n_pairs = 2 * world + 1
+    config = MatchingConfig(region_size=3, hidden_size=4, vocab_size=9, similarity="scan_t2i")
+    model = MatchingModel(config).eval()
+    inputs = {
+        "input_ids": torch.randint(1, 9, (n_pairs, 5)),
+        "regions": torch.randn(n_pairs, 2, 3),
+    }
+    shapes = []
+    model.head.register_forward_hook(lambda *given: shapes.append(tuple(given[-1].shape)))
+    own = {name: values[rank::world] for name, values in inputs.items()}
+    with torch.no_grad():
+        found, expected = model(**own, gather=True), model(**inputs)
+    assert shapes == [(len(own["regions"]), n_pairs), (n_pairs, n_pairs)], shapes
+    torch.testing.assert_close(found.scores, expected.scores)
+    torch.testing.assert_close(found.image_means, expected.image_means)
+
+
 def left_threads() -> list[str]:
     """Names of the threads of a process group that has been left."""
     leave_processes()
@@ -247,6 +268,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     gathered_as_by_one(rank, world)
+    scored_once(rank, world)
     folder = Path(sys.argv[1])
     found = equal_in_all({method: train(method, folder / method, world) for method in METHODS})
     assert np.isfinite(found["ncr"]["losses"]).all()

@@ -3,7 +3,8 @@
 Pairs are distributed round-robin: pair r of process p is pair r * n_processes + p of the batch.
 Gathered tensors have the order of the whole batch. Gradients flow back to every process: if each
 computes the loss of the whole batch and DistributedDataParallel averages the gradients, every
-parameter gets the gradient that a single process with the whole batch would compute.
+parameter gets the gradient that a single process with the whole batch would compute. This also
+holds for values that each process computes of its own rows alone before they are gathered.
 """
 
 from typing import Any

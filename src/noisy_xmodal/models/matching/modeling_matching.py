@@ -349,19 +349,19 @@ class MatchingModel(MatchingPreTrainedModel):
         )
         text = self.encode_text(input_ids, attention_mask)
         caption_loss = self._caption_loss(image, input_ids, attention_mask) if captions else None
-        if gather and caption_loss is not None:
-            caption_loss = gather_batch(caption_loss)
-        if gather:
-            image, text = gather_encoded(image), gather_encoded(text)
+        whole = gather_batch if gather else _as_is
+        if caption_loss is not None:
+            caption_loss = whole(caption_loss)
         image_embeds = text_embeds = image_means = text_means = None
         if isinstance(self.head, TwoTowerHead):
-            image_embeds = self.head.embed_image(image)  # (n_images, hidden)
-            text_embeds = self.head.embed_text(text)  # (n_texts, hidden)
+            image_embeds = whole(self.head.embed_image(image))  # (n_images, hidden)
+            text_embeds = whole(self.head.embed_text(text))  # (n_texts, hidden)
             scores = image_embeds @ text_embeds.T  # (n_images, n_texts)
         else:
             score = self.head.sparse_gradient_scores if few_pairs else self.score
-            scores = score(image, text)  # (n_images, n_texts)
-            image_means, text_means = _unit_mean(image), _unit_mean(text)
+            # Each process compares its own images with the texts of all.
+            scores = whole(score(image, gather_encoded(text) if gather else text))
+            image_means, text_means = whole(_unit_mean(image)), whole(_unit_mean(text))
         scores = scores.float()
         logits = tower_logits(self if self.backbone is None else self.backbone, scores)
         return MatchingOutput(
@@ -405,6 +405,10 @@ class MatchingModel(MatchingPreTrainedModel):
                 load_backbone(self.get_submodule(encoder), name, config)
         if self.frozen_text_encoder is not None:
             self.frozen_text_encoder.stored.clear()
+
+
+def _as_is(values: Tensor) -> Tensor:
+    return values
 
 
 def _single_tokens(vectors: Tensor) -> Encoded:
