@@ -25,7 +25,13 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.data import PairDataset
-from noisy_xmodal.evaluation import RerankEvaluator, rerank, score_matrix, shared_evaluation
+from noisy_xmodal.evaluation import (
+    AverageEvaluator,
+    RerankEvaluator,
+    rerank,
+    score_matrix,
+    shared_evaluation,
+)
 from noisy_xmodal.evaluation.processes import gather_rows, own_rows
 from tiny_rcar import TEXT_SIZES, rcar_config
 from toy_labels import toy_labels
@@ -82,8 +88,11 @@ def scores_of(case: dict[str, Any], block_size: int) -> dict[str, np.ndarray]:
     found["rerank"] = rerank(case["joint"], processor, pairs.images, texts, CHOSEN, block_size)
     evaluators = {
         "two towers": RetrievalEvaluator(processor, block_size),
+        "scan": RetrievalEvaluator(processor, block_size, fold_size=N_IMAGES),
+        "mean": AverageEvaluator([processor] * 2, block_size=block_size),
         "joint": RerankEvaluator(processor, case["two towers"], processor, 3, block_size),
     }
+    case = case | {"mean": [case["scan"], case["two towers"]]}
     for name, evaluator in evaluators.items():
         metrics = evaluator(case[name], pairs)
         found[f"metrics of {name}"] = np.array(list(metrics.values()))
@@ -91,6 +100,13 @@ def scores_of(case: dict[str, Any], block_size: int) -> dict[str, np.ndarray]:
     found["images"], found["texts"] = by_label.embed(case["labels"], labelled)
     found["metrics of labels"] = np.array(list(by_label(case["labels"], labelled).values()))
     return found
+
+
+def own_rows_of(n_rows: int, process: int, n_processes: int) -> int:
+    """How many rows of blocks a process has, counted one by one."""
+    blocks = [range(start, min(start + BLOCK, n_rows)) for start in range(0, n_rows, BLOCK)]
+    first, last = (len(blocks) * p // n_processes for p in (process, process + 1))
+    return sum(len(block) for block in blocks[first:last])
 
 
 def work(case: dict[str, Any], process: int, n_processes: int, folder: Path) -> None:
@@ -108,6 +124,11 @@ def work(case: dict[str, Any], process: int, n_processes: int, folder: Path) -> 
     counting = CountingProcessor(case["processor"])
     with shared_evaluation():
         RetrievalEvaluator(counting, BLOCK)(case["two towers"], case["pairs"])
+    with shared_evaluation():
+        evaluator = RetrievalEvaluator(case["processor"], BLOCK)
+        held = evaluator.scores(case["scan"], case["pairs"])
+    own = own_rows_of(N_IMAGES, process, n_processes)
+    assert held.shape == (own, N_IMAGES * PER_IMAGE), "a process holds its own scores"
     found["seen"] = np.array([counting.seen["images"], counting.seen["text"]])
     with shared_evaluation():
         for n_rows in range(6):
@@ -162,7 +183,7 @@ def test_every_process_gets_what_one_process_alone_would(results, which):
     found = results[which]
     first = results[WORLDS[0], 0]
     names = [name for name in found if name.startswith("alone ")]
-    assert len(names) == 2 * 8
+    assert len(names) == 2 * 10
     for name in names:
         shared = found[name.replace("alone", "shared")]
         np.testing.assert_array_equal(shared, found[name], err_msg=name)

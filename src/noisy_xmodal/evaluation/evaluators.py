@@ -13,8 +13,8 @@ import torch
 from ..data import DatasetError, LabelDataset, PairDataset
 from ..data.collator import LabelCollator
 from ..metrics import class_retrieval_metrics, precision_recall_curve, retrieval_metrics
-from ..metrics.retrieval import fold_starts
-from .processes import share_blocks
+from ..metrics.retrieval import fold_starts, metrics_of_ranks, part_of_ranks
+from .processes import gather_rows, is_shared, own_rows, share_blocks, sum_over_processes
 from .scoring import ScoringModel, eval_mode, score_matrix
 
 #: The metrics of retrieval, and whether the larger one is better.
@@ -78,14 +78,36 @@ class RetrievalEvaluator:
         return {name: float(np.mean([fold[name] for fold in folds])) for name in folds[0]}
 
     def measure(self, model: Any, pairs: PairDataset) -> dict[str, float]:
-        """Score all images of some pairs against all their texts, and rank."""
-        return retrieval_metrics(self.scores(model, pairs), pairs.row_of_pair)
+        """Score all images of some pairs against all their texts, and rank.
+
+        Each of several processes ranks by the scores that it has computed; no one holds all.
+        """
+        scores = self.scores(model, pairs)
+        if not is_shared():
+            return retrieval_metrics(scores, pairs.row_of_pair)
+        device = (model[0] if isinstance(model, Sequence) else model).device
+        return metrics_of_ranks(*self._shared_ranks(scores, pairs, device))
 
     def scores(self, model: Any, pairs: PairDataset) -> np.ndarray:
-        """Scores of all images with all texts, (n_images, n_texts)."""
+        """Scores of the images of this process, all of one, with all texts, (n_own, n_texts)."""
         return score_matrix(
-            model, self.processor, pairs.images, pairs.captions(), self.block_size, self.progress
+            *(model, self.processor, pairs.images, pairs.captions(), self.block_size),
+            progress=self.progress,
+            own=True,
         )
+
+    def _shared_ranks(
+        self, scores: np.ndarray, pairs: PairDataset, device: torch.device
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks of all images and all texts, from the scores of each process's images."""
+        own, rows = own_rows(pairs.n_images, self.block_size), pairs.row_of_pair  # rows: (n_texts,)
+        texts = np.flatnonzero((rows >= own.start) & (rows < own.stop))  # of the own images
+        own_score = np.zeros(len(rows), dtype=scores.dtype)  # (n_texts,)
+        own_score[texts] = scores[rows[texts] - own.start, texts]
+        own_score = sum_over_processes(torch.from_numpy(own_score), device).numpy()
+        image, text = map(torch.from_numpy, part_of_ranks(scores, own.start, own_score, rows))
+        image = gather_rows(image, pairs.n_images, self.block_size, device)  # (n_images,)
+        return image.numpy(), sum_over_processes(text, device).numpy()
 
 
 class AverageEvaluator(RetrievalEvaluator):
@@ -107,8 +129,9 @@ class AverageEvaluator(RetrievalEvaluator):
         self.members = [RetrievalEvaluator(processor, **options) for processor in processors]
 
     def scores(self, model: Sequence[ScoringModel], pairs: PairDataset) -> np.ndarray:
-        """Mean scores of the models, (n_images, n_texts)."""
-        total = np.zeros((pairs.n_images, len(pairs)), dtype=np.float32)
+        """Mean scores of the models for the images of this process, (n_own, n_texts)."""
+        part = own_rows(pairs.n_images, self.block_size)
+        total = np.zeros((part.stop - part.start, len(pairs)), dtype=np.float32)
         for member, own in zip(self.members, model, strict=True):
             total += member.scores(own, pairs)
         return total / len(self.members)

@@ -115,12 +115,30 @@ def gather_rows(own: Tensor, n_rows: int, block_size: int, device: torch.device)
     return all_rows
 
 
+def sum_over_processes(values: Tensor, device: torch.device) -> Tensor:
+    """The sum of a tensor over the processes, in every one of them.
+
+    Args:
+        values: This process's part, of the same shape in all.
+        device: The model's device.
+    """
+    if not is_shared():
+        return values
+    total = values.to(_backend_device(device), copy=True)
+    dist.all_reduce(total)
+    return total.to(values.device)
+
+
+def _backend_device(device: torch.device) -> torch.device:
+    """The CPU if the group's backend supports it (gloo), else the model's device (NCCL)."""
+    return torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
+
+
 def _broadcast(values: Tensor, process: int, device: torch.device) -> None:
     """Broadcast the values of one process to the others, in place."""
     if not values.numel():
         return
-    backend_device = torch.device("cpu") if "cpu:" in dist.get_backend_config() else device
-    buffer = values.to(backend_device).contiguous()
+    buffer = values.to(_backend_device(device)).contiguous()
     dist.broadcast(buffer, src=process)
     if buffer is not values:
         values.copy_(buffer)

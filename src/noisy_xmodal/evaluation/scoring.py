@@ -63,10 +63,12 @@ def score_matrix(
     texts: Sequence[str],
     block_size: int = 64,
     progress: bool = False,
+    own: bool = False,
 ) -> np.ndarray:
     """Score all images against all texts in eval mode.
 
-    Within `shared_evaluation` the processes share the blocks of images, and each gets all scores.
+    Within `shared_evaluation` the processes share the blocks of images, and each gets all scores,
+    or those of its `own_rows` alone.
 
     Args:
         model: The model; its mode is restored afterwards.
@@ -75,6 +77,7 @@ def score_matrix(
         texts: Captions.
         block_size: Images and texts per block; bounds memory.
         progress: Whether to show a progress bar.
+        own: Whether a process returns the rows that it has computed alone.
 
     Returns:
         Scores (n_images, n_texts), float32.
@@ -92,7 +95,9 @@ def score_matrix(
         return image @ text.T if model.is_two_tower else model.score(image, text)
 
     rows = np.arange(len(images))
-    return score_blocks(model, processor, images, texts, rows, columns, score, block_size, progress)
+    return score_blocks(
+        *(model, processor, images, texts, rows, columns, score, block_size, progress), own
+    )
 
 
 def pair_scores(
@@ -188,6 +193,7 @@ def score_blocks(
     score: Callable[[Any, Any, np.ndarray, np.ndarray], Tensor],
     block_size: int,
     progress: bool = False,
+    own: bool = False,
 ) -> np.ndarray:
     """Encode some images and texts in eval mode and score every block with every block.
 
@@ -202,12 +208,13 @@ def score_blocks(
             positions, that returns scores (n_block_rows, n_block_columns).
         block_size: Images and texts per block.
         progress: Whether to show a progress bar.
+        own: Whether a process returns the rows that it has computed alone.
 
     Returns:
         Scores (n_rows, n_texts), float32; NaN for the texts that are not in `columns`.
     """
-    own = own_rows(len(rows), block_size)
-    scores = np.full((own.stop - own.start, len(texts)), np.nan, dtype=np.float32)
+    part = own_rows(len(rows), block_size)
+    scores = np.full((part.stop - part.start, len(texts)), np.nan, dtype=np.float32)
     total = len(scores) * len(columns)
     with (
         eval_mode(model),
@@ -215,12 +222,14 @@ def score_blocks(
     ):
         for text_blocks in _text_parts(model, processor, texts, columns, block_size):
             for start in range(0, len(scores), block_size):
-                block = rows[own][start : start + block_size]  # (n_block_rows,)
+                block = rows[part][start : start + block_size]  # (n_block_rows,)
                 image = encode(model, processor, "image", _read(images, block))
                 for text_columns, text in text_blocks:
-                    part = score(image, text, block, text_columns).float().cpu().numpy()
-                    scores[start : start + len(block), text_columns] = part
-                    bar.update(part.size)
+                    values = score(image, text, block, text_columns).float().cpu().numpy()
+                    scores[start : start + len(block), text_columns] = values
+                    bar.update(values.size)
+    if own:
+        return scores
     return gather_rows(torch.from_numpy(scores), len(rows), block_size, model.device).numpy()
 
 

@@ -35,30 +35,59 @@ def retrieval_ranks(
         ValueError: If shapes do not fit, an image has no text, or a score is not a number.
     """
     rows = _checked_rows(scores, image_of_text)  # (n_texts,)
+    own_score = np.asarray(scores[rows, np.arange(scores.shape[1])])  # (n_texts,)
+    return part_of_ranks(scores, 0, own_score, rows, block_size)
+
+
+def part_of_ranks(
+    scores: NDArray[np.floating],
+    first_row: int,
+    own_score: NDArray[np.floating],
+    image_of_text: NDArray[np.int64],
+    block_size: int = 32,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What some images add to `retrieval_ranks`, so that no memory has to hold all scores.
+
+    Args:
+        scores: Score of each of these images with each text, (n_rows, n_texts).
+        first_row: Image row of the first of them.
+        own_score: Score of each text with its own image, whether it is of these or not, (n_texts,).
+        image_of_text: Image row that each text describes, (n_texts,); every image has one.
+        block_size: See `retrieval_ranks`.
+
+    Returns:
+        Rank of the best correct text of each of these images, (n_rows,), and how many of them each
+        text scores as its own image or higher, (n_texts,). The sum of these over all images is the
+        rank of the text's own image.
+
+    Raises:
+        ValueError: If a score is not a number.
+    """
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}: give at least 1 image row")
-    n_images, n_texts = scores.shape
-    by_image = np.argsort(rows, kind="stable")  # (n_texts,), texts of image 0, of image 1, ...
-    first = np.searchsorted(rows[by_image], np.arange(n_images + 1))  # (n_images + 1,)
-    own_score = np.asarray(scores[rows, np.arange(n_texts)])  # (n_texts,)
-    best = np.maximum.reduceat(own_score[by_image], first[:-1])  # (n_images,)
-    is_best = own_score[by_image] == best[rows[by_image]]  # (n_texts,)
+    n_rows, n_texts = scores.shape
+    by_image = np.argsort(image_of_text, kind="stable")  # (n_texts,), texts of image 0, ...
+    n_images = int(image_of_text[by_image[-1]]) + 1 if n_texts else 0
+    first = np.searchsorted(image_of_text[by_image], np.arange(n_images))  # (n_images,)
+    best = np.maximum.reduceat(own_score[by_image], first)  # (n_images,)
+    is_best = own_score[by_image] == best[image_of_text[by_image]]  # (n_texts,)
 
-    image_ranks = 1 - np.add.reduceat(is_best, first[:-1], dtype=np.int64)  # (n_images,)
+    own = slice(first_row, first_row + n_rows)
+    image_ranks = 1 - np.add.reduceat(is_best, first, dtype=np.int64)[own]  # (n_rows,)
     text_ranks = np.zeros(n_texts, dtype=np.int64)
     step = min(block_size, 255)  # so that a count over its rows fits a byte
-    at_least = np.empty((min(step, n_images), n_texts), dtype=np.bool_)
-    for start in range(0, n_images, step):
-        stop = min(start + step, n_images)
-        block = np.ascontiguousarray(scores[start:stop])  # (n_rows, n_texts)
+    at_least = np.empty((min(step, n_rows), n_texts), dtype=np.bool_)
+    for start in range(0, n_rows, step):
+        stop = min(start + step, n_rows)
+        block = np.ascontiguousarray(scores[start:stop])  # (n_block, n_texts)
         if np.isnan(block.min()):
             row, text = np.argwhere(np.isnan(block))[0]
             raise ValueError(
-                f"scores is not a number at image {start + row} and text {text}: "
+                f"scores is not a number at image {first_row + start + row} and text {text}: "
                 "look for a diverged model or an empty input"
             )
-        hits = at_least[: stop - start]  # (n_rows, n_texts)
-        np.greater_equal(block, best[start:stop, None], out=hits)
+        hits = at_least[: stop - start]  # (n_block, n_texts)
+        np.greater_equal(block, best[own][start:stop, None], out=hits)
         image_ranks[start:stop] += [np.count_nonzero(line) for line in hits]
         np.greater_equal(block, own_score, out=hits)  # True for the own image
         text_ranks += hits.view(np.uint8).sum(axis=0, dtype=np.uint8)  # (n_texts,)
