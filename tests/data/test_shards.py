@@ -1,5 +1,6 @@
 """Tars of the WebDataset layout are read whole: every pair is there, or named and counted."""
 
+import io
 import json
 from pathlib import Path
 
@@ -483,3 +484,58 @@ def test_a_read_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no member ends in 'webp'"):
         load_pairs(tmp_path / "0.tar", image_column="webp")
     assert not list(Path(datasets.config.HF_DATASETS_CACHE, "noisy_xmodal_shards").iterdir())
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def test_arrays_stand_for_pictures(tmp_path: Path) -> None:
+    arrays = [np.arange(6, dtype=np.float16).reshape(2, 3), np.ones(3), np.array([[1, 2, 3]])]
+    members = [(f"{n}.npy", npy(array)) for n, array in enumerate(arrays)]
+    members += [(f"{n}.txt", f"shade {n}") for n in range(len(arrays))]
+    rows = load_pairs(write_tar(tmp_path / "0.tar", members))["train"]
+    assert rows["captions"][:] == [["shade 0"], ["shade 1"], ["shade 2"]]
+    for expected, regions in zip(arrays, PairDataset(rows).images[:], strict=True):
+        np.testing.assert_array_equal(np.atleast_2d(expected), regions)
+        assert regions.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(np.array([None, {}], dtype=object)),
+        npy(np.array([1.0, np.nan])),
+        npy(np.array(["a", "b"])),
+        npy(np.zeros((2, 2, 2))),
+        npy(np.float32(3)),
+        npy(np.asfortranarray(np.ones((2, 2)))),
+        npy(np.zeros((0, 2))),
+        npy(np.ones(2))[:-3],
+        npy(np.ones(2))[:40],
+        b"\x93NUMPY\x02\x00",
+        b"",
+    ],
+)
+def test_arrays_that_are_none_are_named(tmp_path: Path, content: bytes) -> None:
+    members: list[Member] = [("0.npy", npy(np.ones(2))), ("0.txt", "one"), ("1.txt", "two")]
+    left_out: dict[str, list[str]] = {}
+    shard = write_tar(tmp_path / "0.tar", [*members, ("1.npy", content)])
+    assert len(load_pairs(shard, left_out=left_out)["train"]) == 1
+    assert left_out["train"] == [
+        "1 sample with an .npy that is not a vector or matrix of finite numbers: 1 in 0.tar"
+    ]
+
+
+def test_arrays_of_another_size_and_pictures_among_them_are_named(tmp_path: Path) -> None:
+    members: list[Member] = [("0.npy", npy(np.ones(2))), ("1.npy", npy(np.ones(3)))]
+    members += [("2.png", PNG), *((f"{n}.txt", "text") for n in range(3))]
+    left_out: dict[str, list[str]] = {}
+    rows = load_pairs(write_tar(tmp_path / "0.tar", members), left_out=left_out)["train"]
+    assert len(rows) == 1
+    assert left_out["train"] == [
+        "2 samples with a picture or array of another kind or size than the first sample: "
+        "1 in 0.tar, 2 in 0.tar"
+    ]

@@ -17,9 +17,13 @@ class AuditProgress:
         n_trainings: Number of trainings.
         n_sample: Pairs of the sample.
         hidden: Whether nothing is shown.
+
+    Attributes:
+        is_hidden: Likewise.
     """
 
     def __init__(self, n_shards: int, n_trainings: int, n_sample: int, hidden: bool) -> None:
+        self.is_hidden = hidden
         self._stage = "reading shards"
         self._n_shards, self._n_trainings, self._n_sample = n_shards, n_trainings, n_sample
         self._read: dict[int, int] = {}

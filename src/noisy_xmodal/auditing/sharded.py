@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,17 +117,13 @@ class ShardedAudit:
             self._progress.has_read(by_name[name], shard.info["n_pairs"])
             return True
 
-        for name in by_name:
-            is_kept(name)
-        self._progress.begin("reading shards")
-        for name in self._claim(self.kept, by_name, is_kept):
+        for name in self._claim("reading shards", self.kept, by_name, is_kept):
             number = by_name[name]
             folder = self.shard(number).folder
             own = self.shards[number], self.names[number]
             keep_shard(*own, self.options, self.device, folder)
-            is_kept(name)
         folder = self.work / _SAMPLE
-        for _ in self._claim(self.work, [_SAMPLE], lambda _: folder.is_dir()):
+        for _ in claim_tasks([_SAMPLE], lambda _: folder.is_dir(), self.work / "locks"):
             kept = [self.shard(number) for number in by_name.values()]
             seed, size = self.options.seed, self.options.sample or SAMPLE
             keep_sample(kept, self.names, size, seed, folder)
@@ -160,19 +156,28 @@ class ShardedAudit:
                 self._progress.has_judged(by_name[name], counts[by_name[name]])
             return is_done or self.is_removed
 
-        for name in by_name:
-            is_written(name)
-        self._progress.begin("judging shards")
-        for name in self._claim(self.work, by_name, is_written):
+        for name in self._claim("judging shards", self.work, by_name, is_written):
             number = by_name[name]
             path = self._parts / f"{name}.parquet"
             judge.write_part(number, self.shard(number), first_pairs[number], path)
-            is_written(name)
         self._progress.close()
         return judge
 
-    def _claim(self, folder: Path, names: Any, is_done: Callable[[str], bool]) -> Any:
-        return claim_tasks(names, is_done, folder / "locks")
+    def _claim(
+        self, stage: str, folder: Path, names: Collection[str], is_done: Callable[[str], bool]
+    ) -> Iterator[str]:
+        """Tasks for this process; what others have done meanwhile is shown as well."""
+
+        def count() -> None:
+            if not self._progress.is_hidden:
+                for name in names:
+                    is_done(name)
+
+        count()
+        self._progress.begin(stage)
+        for name in claim_tasks(names, is_done, folder / "locks"):
+            yield name
+            count()
 
     def publish(self) -> dict[str, Any]:
         """Put the parts in their place; facts of all pairs for the summary."""

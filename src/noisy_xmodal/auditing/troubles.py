@@ -8,7 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,9 +200,7 @@ def in_other_language(captions: Sequence[str]) -> Mask:
     Args:
         captions: The captions; those of one or two words in the Latin script are not judged.
     """
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = _language_identifier()
     texts = list(dict.fromkeys(captions))
     guess = {text: identifier.classify(text) for text in texts if _has_language(text)}
     counts = Counter(
@@ -217,6 +217,14 @@ def in_other_language(captions: Sequence[str]) -> Mask:
 
     others = {text for text in texts if is_other(text)}
     return np.array([text in others for text in captions], dtype=bool)
+
+
+@cache
+def _language_identifier() -> Any:
+    """The language identifier, whose model takes a second to read."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def _has_language(text: str) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -210,16 +211,34 @@ def read_array(content: bytes) -> NDArray[np.float32] | None:
     Returns:
         (n_regions, size); None for anything else, and for numbers that are not finite.
     """
+    end = 10 + int.from_bytes(content[8:10], "little")  # of the header of version 1.0
     try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        shape, dtype = _array_header(content[:end])
+        array = np.frombuffer(content, dtype, offset=end).reshape(shape)
+    except ValueError:
         return None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.size:
+    if not array.size:
         return None
     array = array[None] if array.ndim == 1 else array
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     return array if array.ndim == 2 and np.isfinite(array).all() else None
+
+
+@lru_cache
+def _array_header(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of numbers of a `.npy` file; reading its header takes longer than the rest.
+
+    Raises:
+        ValueError: It is another kind of file or of content.
+    """
+    file = io.BytesIO(header)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("not version 1.0, the version of arrays of numbers")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind not in "fiu" or (is_fortran and len(shape) > 1):
+        raise ValueError("not rows of numbers")
+    return shape, dtype
 
 
 def _parts(tar: TarReader, shard: str, findings: Findings) -> dict[str, list[Part]]:
