@@ -113,7 +113,7 @@ class ShardedAudit:
         def is_kept(name: str) -> bool:
             shard = self.shard(by_name[name])
             if not shard.folder.is_dir():
-                return False
+                return self.is_removed
             self._progress.has_read(by_name[name], shard.info["n_pairs"])
             return True
 
