@@ -470,7 +470,7 @@ def main(argv: list[str] | None = None) -> int:
         how = (root, args.seed, args.processes, args.fsdp)
         rows = [row for name in methods for row in run_drawn(name, args.kills, *how)]
     (root / "kills.json").write_text(json.dumps(rows, indent=2) + "\n")
-    for method in methods:
+    for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
         print(f"{method}: {len(own)} kills, {sum(row['equal'] for row in own)} ended equal")
     return 0 if all(row["equal"] for row in rows) else 1

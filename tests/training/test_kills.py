@@ -11,11 +11,13 @@ import pytest
 
 HARNESS = Path(__file__).parents[1] / "kill_harness.py"
 
-#: Method, way to save, and where a run is killed: an event, and how often it has happened by then.
+#: Method, way to save, and where a run is killed: an event, and how often it has happened by then;
+#: beside them a number of processes, and whether they share the weights.
 PLAN = [
     ("ncr", "epoch", [("the mixture", 2), ("between rename and rotation", 2)]),
     ("rcar", "steps", [("a step", 8), ("within the removal of a folder", 2)]),
     ("dmcm", "batch", [("a report of divisions", 1), ("the files of a checkpoint's model", 9)]),
+    ("bicro", "epoch", [("a step", 7)], 2, True),
 ]
 
 
@@ -35,11 +37,11 @@ def rows(tmp_path_factory) -> list[dict[str, Any]]:
     return json.loads((out / "kills.json").read_text())
 
 
-@pytest.mark.parametrize("method", [method for method, _, _ in PLAN])
+@pytest.mark.parametrize("method", [method for method, *_ in PLAN])
 def test_a_killed_run_ends_where_an_uninterrupted_one_does(rows, method):
     own = [row for row in rows if row["method"] == method]
     assert [row["place"] for row in own] == [
-        place for name, _, places in PLAN if name == method for place, _ in places
+        place for name, _, places, *_ in PLAN if name == method for place, _ in places
     ]
     for row in own:
         assert row["last_event"].startswith(row["place"]), "or else it was not killed there"
