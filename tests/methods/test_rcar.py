@@ -830,7 +830,8 @@ def test_killed_runs_resume_to_the_same_weights_divisions_and_labels(
 
 
 def test_until_the_warm_up_ends_robust_training_is_plain_training(whole, tmp_path):
-    plain = make_trainer(tmp_path, callbacks=[Kill(13)], seed=1, robust=False)
+    options = {"seed": 1, "save_total_limit": None}
+    plain = make_trainer(tmp_path, callbacks=[Kill(13)], robust=False, **options)
     with pytest.raises(KilledError):
         plain.train()
     for step, same in ((8, True), (12, False)):

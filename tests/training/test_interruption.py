@@ -148,11 +148,11 @@ def test_a_full_disk_loses_no_checkpoint_and_a_resumed_run_ends_the_same(
 ):
     write = checkpoint.save_optimizer
 
-    def fill(optimizer: Any, folder: Path) -> None:
+    def fill(optimizer: Any, folder: Path, **options: Any) -> None:
         if f"checkpoint-{2 * STEPS}" in str(folder):
             (folder / OPTIMIZER_NAME).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(optimizer, folder)
+        write(optimizer, folder, **options)
 
     monkeypatch.setattr(checkpoint, "save_optimizer", fill)
     with pytest.raises(RunError, match=f"{tmp_path} cannot be written.*checkpoint-{STEPS}:"):
