@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from noisy_xmodal import NcrConfig, NcrModel
+from noisy_xmodal import NcrConfig, NcrModel, cli
+from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.arguments.review import ReviewOptions
 from noisy_xmodal.auditing.reviews import Decision, ReviewFile
 from noisy_xmodal.auditing.run import AuditInterrupted
@@ -263,3 +265,10 @@ def test_help_teaches_by_example(run: Any) -> None:
     overview = run("--help").stdout
     assert "audit" in overview
     assert "search" in overview
+
+
+def test_audit_has_every_option_but_those_of_scripts() -> None:
+    names = {name for panel in cli._AUDIT_PANELS.values() for name in panel}
+    scripts = {"dataset_name", "noise_seed", "batch_size", "learning_rate"}
+    scripts |= {"cache_dir", "disable_tqdm"}
+    assert {field.name for field in fields(AuditOptions)} == names | scripts
