@@ -355,3 +355,6 @@ def test_other_trouble_is_listed_with_counts_and_examples():
         assert example in section
     assert "a <b>rose</b>" in section
     assert "Other trouble" not in page_of(photographs([picture()])).text
+    plain = photographs([picture()])
+    unchecked = page_of(replace(plain, options=replace(plain.options, split="train"))).text
+    assert "Not looked for: leaked_images (other splits are read only" in unchecked

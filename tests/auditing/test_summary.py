@@ -27,6 +27,7 @@ def test_it_is_the_summary_and_says_how_many_are_wrong():
     )
     unknown = AuditSummary(FACTS, wrong_share=None)
     assert "is unknown (at most 11.0%)" in unknown.sentence
+    assert repr(AuditSummary()) == AuditSummary()._repr_html_()  # of another process
 
 
 def test_a_notebook_shows_the_report_and_runs_nothing_of_it(tmp_path: Path):

@@ -1,6 +1,7 @@
 """Kinds of trouble that need no judge: each on data that has it, and on data that has not."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from noisy_xmodal.auditing.troubles import (
     is_file_name,
     is_mostly_digits,
     is_mostly_url,
+    unchecked_kinds,
 )
 from noisy_xmodal.data import PairDataset
 
@@ -77,6 +79,22 @@ def test_unusable_pictures_are_named_with_all_their_pairs():
     assert kinds["tiny_images"].n_images == 1
     assert kinds["tiny_images"].examples == [("1.jpg", "two")]
     assert kinds["tiny_images"].summary()["n_pairs"] == 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_colours_of_equal_brightness_are_more_than_one(kind: str):
+    sea, star = (90, 150, 200), (222, 105, 110)
+    grays = [Image.new("RGB", (1, 1), color).convert("L").getpixel((0, 0)) for color in (sea, star)]
+    assert abs(grays[0] - grays[1]) < 4
+    files = []
+    for color in (star, sea):
+        picture = Image.new("RGB", (200, 160), sea)
+        picture.paste(color, (40, 40, 120, 120))
+        file = io.BytesIO()
+        picture.save(file, kind)
+        files.append(file.getvalue())
+    kinds = by_name(rows_of(files, [["a star"], ["the sea"]]))
+    assert np.flatnonzero(kinds["flat_images"].has_it).tolist() == [1]
 
 
 @pytest.mark.parametrize(("n_texts", "is_placeholder"), [(5, True), (3, True), (2, False)])
@@ -186,3 +204,19 @@ def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="--drop has flat, urlss: choose some of tiny_images, "):
         AuditOptions("photos", clean=Path("clean"), drop="urls, urlss,flat")
     assert AuditOptions(clean=Path("clean"), drop="all").kinds_to_drop == list(TROUBLES)
+
+
+def test_kinds_that_are_not_looked_for_are_named_and_not_dropped(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(troubles, "has_language_identifier", lambda: False)
+    options = AuditOptions("photos", split="train", clean=Path("clean"), drop="all")
+    assert list(unchecked_kinds(options)) == ["leaked_images", "leaked_captions", "other_language"]
+    for name, reason in {
+        "leaked_images": "without --split",
+        "other_language": "pip install",
+    }.items():
+        with pytest.raises(ValueError, match=f"--drop {name} would drop nothing, .*{reason}"):
+            unchecked_kinds(replace(options, drop=f"urls,{name}"))
+    monkeypatch.setattr(troubles, "has_language_identifier", lambda: True)
+    assert unchecked_kinds(AuditOptions("photos", drop="leaked_images", clean=Path("c"))) == {}
+    by_parts = unchecked_kinds(AuditOptions("photos", sample=100))
+    assert by_parts["leaked_captions"] == "an audit by parts does not compare splits"

@@ -62,14 +62,16 @@ def first_copies(thumbnails: np.ndarray) -> np.ndarray:
         Positions, (n,): its own for an image that is no copy of an earlier one.
     """
     first = np.arange(len(thumbnails))
-    originals: list[int] = []
+    originals, n = np.empty_like(thumbnails), 0
+    places: list[int] = []
     for position, small in enumerate(thumbnails):
-        differences = np.abs(thumbnails[originals] - small).mean(axis=(1, 2, 3))  # (n_originals,)
+        differences = np.abs(originals[:n] - small).mean(axis=(1, 2, 3))  # (n,)
         near = np.flatnonzero(differences < _COPY_DIFFERENCE)
         if len(near):
-            first[position] = originals[near[0]]
+            first[position] = places[near[0]]
         else:
-            originals.append(position)
+            originals[n], n = small, n + 1
+            places.append(position)
     return first
 
 

@@ -22,7 +22,11 @@ from ..data.regions import region_arrays
 from ..modules.pixels import to_rgb
 from .duplicates import hash_of_gray
 
+#: An image whose levels differ by less has one colour.
+FLAT = 12
+
 _THREADS, _BLOCK = 4, 256
+_SMALL = (16, 16)  # pixels that colours are told by, at least
 
 
 class _Look(NamedTuple):
@@ -32,7 +36,7 @@ class _Look(NamedTuple):
     digest: int  # first 8 bytes of its SHA-256
     hash: int = 0  # difference hash
     size: tuple[int, int] = (0, 0)  # width and height
-    contrast: int = 0  # range of its levels of gray
+    contrast: int = 0  # range of its levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,8 @@ class ImageScan:
         digests: First 8 bytes of the SHA-256 of each image, (n_images,) uint64.
         hashes: Difference hash of each image, (n_images,) uint64; empty for region features.
         sizes: Width and height of each image, (n_images, 2); empty for region features.
-        contrasts: Brightest minus darkest level of gray, (n_images,); empty for region features.
+        contrasts: Highest minus lowest level of gray, or, where that is below `FLAT`, of the colour
+            that varies most, (n_images,); empty for region features.
     """
 
     problems: Mapping[int, str]
@@ -112,8 +117,14 @@ def _look(source: bytes | Path) -> _Look:
     problem = image_problem(content, note)
     if problem is not None:
         return _Look(problem, content_digest(content))
+    hash_of_image, contrast = facts[0]
     with Image.open(io.BytesIO(content)) as image:
-        return _Look(None, content_digest(content), facts[0][0], image.size, facts[0][1])
+        size = image.size
+        if contrast < FLAT:  # colours may differ that are equally bright
+            image.draft(None, _SMALL)
+            channels = np.asarray(to_rgb(image)).reshape(-1, 3)  # (n_pixels, 3)
+            contrast = int(np.ptp(channels, axis=0).max())
+    return _Look(None, content_digest(content), hash_of_image, size, contrast)
 
 
 def _region_looks(dataset: datasets.Dataset) -> Iterator[_Look]:

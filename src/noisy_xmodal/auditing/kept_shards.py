@@ -73,12 +73,12 @@ class KeptShard:
 
         Hashes are 0 without pictures, and keys are if the shard is not a tar.
         """
-        return np.load(self.folder / _LOOKS)
+        return np.load(self.folder / _LOOKS, allow_pickle=False)
 
     @cached_property
     def has_trouble(self) -> NDArray[np.bool_]:
         """Which kinds of `TROUBLES` each pair has within its shard, (n_pairs, n_kinds)."""
-        return np.load(self.folder / _TROUBLES)
+        return np.load(self.folder / _TROUBLES, allow_pickle=False)
 
     @cached_property
     def captions(self) -> CaptionVectors | None:
@@ -86,13 +86,13 @@ class KeptShard:
         path = self.folder / _TEXTS
         if not path.is_file():
             return None
-        vectors = np.load(path, mmap_mode="r")
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         return CaptionVectors(distinct_texts(self.pairs.captions()), vectors, self.info["scale"])
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """Of a sample: shard and row of each image, (2, n_images), ascending."""
-        return np.load(self.folder / _PLACES)
+        return np.load(self.folder / _PLACES, allow_pickle=False)
 
     @property
     def has_pictures(self) -> bool:

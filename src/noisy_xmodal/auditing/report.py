@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
 from ..data.columns import IMAGE
@@ -39,16 +39,7 @@ def report_html(result: AuditResult, facts: Mapping[str, str]) -> str:
     losses, random_losses = result.judgement.losses, result.judgement.random_losses
     bins = loss_histogram(losses, random_losses, result.judgement.clean_probability, drawn)
     figures = [base64.b64encode(histogram_svg(bins, size).encode()) for size in (WIDE, NARROW)]
-    environment = Environment(
-        loader=PackageLoader("noisy_xmodal.auditing", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "probability": probability, "shorten": shorten}
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         result=result,
         options=result.options,
         judgement=result.judgement,
@@ -63,6 +54,20 @@ def report_html(result: AuditResult, facts: Mapping[str, str]) -> str:
         thumbnail=thumbnail if pictures is not None else None,
         facts=facts,
     )
+
+
+def template(name: str) -> Template:
+    """A template of this folder, which escapes all texts and shows no control characters."""
+    environment = Environment(
+        loader=PackageLoader("noisy_xmodal.auditing", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "probability": probability, "shorten": shorten}
+    return environment.get_template(name)
 
 
 def _duplicates(result: AuditResult) -> list[tuple[str | None, int, list[int]]]:

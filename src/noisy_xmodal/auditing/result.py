@@ -18,7 +18,7 @@ from .duplicates import repeated_captions
 from .judgement import Judgement
 from .known_pairs import KnownPairs
 from .loading import AuditRows
-from .troubles import Trouble, find_troubles
+from .troubles import Trouble, find_troubles, unchecked_kinds
 
 _GROUP_ROWS = 100_000
 
@@ -87,6 +87,11 @@ class AuditResult:
     def troubles(self) -> list[Trouble]:
         """The kinds of trouble that need no judge, those of most pairs first."""
         return find_troubles(self.rows) if self.kept_troubles is None else self.kept_troubles
+
+    @property
+    def unchecked(self) -> dict[str, str]:
+        """The kinds of trouble that were not looked for, with the reason."""
+        return unchecked_kinds(self.options)
 
     @cached_property
     def oracle(self) -> dict[str, float | None]:
@@ -195,6 +200,7 @@ class AuditResult:
             "left_out": list(self.rows.left_out),
             "warnings": list(self.warnings),
             "troubles": {trouble.name: trouble.summary() for trouble in self.troubles},
+            "unchecked_troubles": self.unchecked,
             "similar_images": len(self.rows.alike),
             "repeated_captions": len(self.repeated),
             "recipe": None if options.model_name_or_path else options.recipe(),

@@ -3,12 +3,11 @@
 from functools import lru_cache
 
 import datasets
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..data import DatasetError
 from ..data.columns import IMAGE, IMAGE_ID, column_values, visual_column
 from ..data.pictures import stored_pictures
-from .report import printable, probability, shorten, thumbnail_uri
+from .report import template, thumbnail_uri
 from .review_queue import AuditedPair
 from .reviews import Decision
 
@@ -64,16 +63,7 @@ class CardPrinter:
     def __init__(self, pictures: Pictures, n_pairs: int) -> None:
         self.pictures = pictures
         self.n_pairs = n_pairs
-        environment = Environment(
-            loader=PackageLoader("noisy_xmodal.auditing", ""),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=printable,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters |= {"probability": probability, "shorten": shorten}
-        self._template = environment.get_template("review_card.html.jinja")
+        self._template = template("review_card.html.jinja")
 
     def card(self, pair: AuditedPair, decision: Decision | None) -> str:
         """A pair with its picture and suggestions.

@@ -49,6 +49,7 @@ from .reviews import ReviewFile, read_reviews
 from .sharded import ShardedAudit, check_table
 from .suggestions import suggest
 from .summary import AuditSummary
+from .troubles import unchecked_kinds
 
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
@@ -206,8 +207,9 @@ def _write_parts(
 
 
 def _check_outputs(options: AuditOptions) -> None:
-    """Refuse output files that cannot be written, before any long work."""
+    """Refuse output files that cannot be written, and kinds to drop, before any long work."""
     output, clean = options.output, options.clean
+    unchecked_kinds(options)  # fails early
     check_output(output, "--output", ".parquet", is_audit_table)
     is_second = output.exists() or is_summary(options.summary)
     for beside in (options.summary, options.report):

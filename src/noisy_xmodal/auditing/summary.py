@@ -8,7 +8,8 @@ from typing import Any
 class AuditSummary(dict[str, Any]):
     """The summary of an audit: what its JSON file holds.
 
-    Printed, it says how many pairs are wrong; in a notebook it is the report.
+    Printed, it says how many pairs are wrong; in a notebook it is the report. It is empty in the
+    processes of a launcher that do not write it.
     """
 
     @property
@@ -30,9 +31,13 @@ class AuditSummary(dict[str, Any]):
         return pd.read_parquet(self["table"])
 
     def __repr__(self) -> str:
+        if not self:
+            return "The main process has the summary of this audit."
         return f"{self.sentence}\nreport {self['report']}, table {self['table']}"
 
     def _repr_html_(self) -> str:
+        if not self:
+            return repr(self)
         page = Path(self["report"]).read_text(encoding="utf-8")
         return (
             f'<iframe srcdoc="{html.escape(page)}" sandbox width="100%" height="640" '

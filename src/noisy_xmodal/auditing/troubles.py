@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments.audit import TROUBLES
+from ..arguments.audit import TROUBLES, AuditOptions
 from ..noise.equal_texts import text_numbers
+from .image_scan import FLAT
 from .loading import AuditRows
 
 Mask = NDArray[np.bool_]
 
-_TINY, _LONG, _FLAT = 32, 5.0, 12  # pixels, ratio of the sides, levels of gray
+_TINY, _LONG = 32, 5.0  # pixels, ratio of the sides
 _PLACEHOLDER_IMAGES = 5  # copies of one picture with different captions
 _REPEATS = 10  # images with the same caption
 _N_EXAMPLES, _EXAMPLE_LENGTH = 5, 120
@@ -100,6 +101,32 @@ def find_troubles(rows: AuditRows) -> list[Trouble]:
     return sorted(troubles, key=lambda trouble: -int(trouble.has_it.sum()))
 
 
+def unchecked_kinds(options: AuditOptions) -> dict[str, str]:
+    """The kinds that an audit does not look for, with the reason.
+
+    Args:
+        options: Options of the audit.
+
+    Raises:
+        ValueError: If `drop` names one of them.
+    """
+    unchecked = {}
+    if options.split is not None or options.sample is not None:
+        reason = "other splits are read only without --split"
+        if options.sample is not None:
+            reason = "an audit by parts does not compare splits"
+        unchecked = {name: reason for name in TROUBLES if name.startswith("leaked_")}
+    if not has_language_identifier():
+        unchecked["other_language"] = "it needs pip install 'noisy-xmodal[language]'"
+    for name in options.kinds_to_drop if options.drop != "all" else ():
+        if name in unchecked:
+            raise ValueError(
+                f"--drop {name} would drop nothing, as this audit does not look for it: "
+                f"{unchecked[name]}"
+            )
+    return unchecked
+
+
 def is_file_name(caption: str) -> bool:
     """Whether a caption is a name of a file, such as IMG_2041.jpg, or a hash."""
     return _FILE_NAME.fullmatch(caption.strip()) is not None
@@ -142,7 +169,7 @@ def _long(rows: AuditRows) -> Mask:
 
 
 def _flat(rows: AuditRows) -> Mask:
-    return rows.scan.contrasts < _FLAT
+    return rows.scan.contrasts < FLAT
 
 
 def _copies(rows: AuditRows) -> Mask:
