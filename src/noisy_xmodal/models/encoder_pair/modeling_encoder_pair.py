@@ -16,6 +16,7 @@ from transformers import initialization as init
 from ...entry.errors import load_part
 from ...modules.backbones import length_limit, output_size
 from ...modules.similarity.base import masked_mean
+from ...modules.text_states import text_states
 from ..matching.modeling_matching import MatchingOutput
 from ..sharing import SharedModel
 from .configuration_encoder_pair import EncoderPairConfig
@@ -102,8 +103,7 @@ class EncoderPairModel(SharedModel):
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        hidden = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
-        states = hidden.last_hidden_state  # (n_texts, length, text_size)
+        states = text_states(self.text_model, input_ids, attention_mask)  # (n_texts, length, size)
         pooled = masked_mean(states, attention_mask.bool().unsqueeze(-1), dim=1)
         if not self.is_two_tower:
             return pooled
