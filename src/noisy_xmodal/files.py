@@ -96,6 +96,14 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def sync(path: str | Path) -> None:
     """Flush the content of a file, or the names in a folder, to the disk."""
     if Path(path).is_dir():

@@ -15,16 +15,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 
 from img2dataset_folder import BROKEN, FILE_NAME, TROUBLE, write_folder
 from noisy_xmodal import audit
 from noisy_xmodal.arguments.audit import AuditOptions
 from noisy_xmodal.auditing import sharded
+from noisy_xmodal.auditing.cleaning import CleaningRefusedError
 from noisy_xmodal.auditing.cross_fit import CrossFit
 from noisy_xmodal.auditing.features import FrozenModels
 from noisy_xmodal.auditing.image_scan import content_digest
 from noisy_xmodal.auditing.kept_shards import KeptShard
 from noisy_xmodal.auditing.loading import AuditRows
+from noisy_xmodal.auditing.shard_cleaning import ShardCleaning
 from noisy_xmodal.auditing.shard_judge import ShardJudge
 from noisy_xmodal.data.pair_dataset import GridPairs
 from noisy_xmodal.data.pictures import stored_pictures
@@ -35,8 +38,11 @@ RECIPE |= {"text_model_name_or_path": "none", "disable_tqdm": True}
 N_SHARDS, EACH, SIZE, N_SAMPLE = 4, 40, 6, 100
 
 
-def write_vectors(folder: Path, copies: bool) -> Path:
-    """Tars of vectors with two captions each; the first image of each may be the same."""
+def write_vectors(folder: Path, copies: bool, wrong_every: int = 10**6) -> Path:
+    """Tars of vectors with two captions each; the first image of each may be the same.
+
+    Each `wrong_every`-th image of a tar has captions of other concepts.
+    """
     rng = np.random.default_rng(0)
     concepts = rng.normal(size=(9, SIZE)).astype(np.float32)
     copy = rng.normal(size=SIZE).astype(np.float32)
@@ -48,6 +54,8 @@ def write_vectors(folder: Path, copies: bool) -> Path:
             file = io.BytesIO()
             np.save(file, copy if row == 0 and copies else array.astype(np.float32))
             key = f"{EACH * shard + row:05d}"
+            if row % wrong_every == wrong_every - 1:
+                shown = (shown + rng.integers(1, 9, size=2)) % 9
             texts = [f"c{shown[0]} c{shown[1]}", f"a c{shown[0]} with {key}"]
             members += [(f"{key}.npy", file.getvalue()), (f"{key}.json", json.dumps(texts))]
         write_tar(folder / f"{shard:02d}.tar", members)
@@ -157,6 +165,65 @@ def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(
     assert summaries[0]["wrong_share"] == summaries[1]["wrong_share"]
 
 
+def kept_pairs(folder: Path) -> list[tuple[str, str]]:
+    """Image id and caption of all pairs of a clean dataset."""
+    rows = load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
+    pairs = zip(rows["image_id"], rows["captions"], strict=True)
+    return [(image_id, caption) for image_id, captions in pairs for caption in captions]
+
+
+def dropped_pairs(folder: Path) -> list[tuple[str, str]]:
+    lines = map(json.loads, (folder / "dropped.jsonl").read_text().splitlines())
+    return [(line["image_id"], line["caption"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def able(options: AuditOptions, place: Path) -> AuditOptions:
+    """Options of audits that tell wrong pairs."""
+    name = write_vectors(place / "wrong", copies=False, wrong_every=4)
+    return replace(
+        options, dataset_name=str(name), sample=10**6, epochs=12, batch_size=32, learning_rate=5e-3
+    )
+
+
+def test_the_clean_dataset_is_that_of_an_audit_in_one_piece(
+    able: AuditOptions, place: Path
+) -> None:
+    own = replace(able, output=place / "c" / "audit.parquet", clean=place / "clean_parts")
+    whole = replace(own, sample=None, output=place / "d" / "audit.parquet", clean=place / "clean")
+    counts = [audit(each)["cleaned"] for each in (own, whole)]
+    folders = [Path(count.pop("folder")) for count in counts]
+    assert folders == [own.clean, whole.clean]
+    assert counts[0] == counts[1]
+    assert 40 < counts[0]["pairs_dropped"] < 120  # 80 are wrong
+    assert kept_pairs(folders[0]) == kept_pairs(folders[1])
+    assert dropped_pairs(folders[0]) == dropped_pairs(folders[1])
+    rows = load_dataset(str(folders[0]), split="train", cache_dir=str(place / "cache"))
+    assert rows.column_names == ["regions", "image_id", "captions", "shard"]
+    assert set(rows["shard"]) == {f"{number:02d}.tar" for number in range(N_SHARDS)}
+
+
+def test_the_clean_dataset_has_weights_or_a_precision(able: AuditOptions, place: Path) -> None:
+    own = replace(able, output=place / "weights" / "audit.parquet", keep_work=True)
+    audit(replace(own, clean=place / "weighted", clean_weights=True))
+    rows = load_dataset(str(place / "weighted"), split="train", cache_dir=str(place / "cache"))
+    table = table_of(own).sort_by("pair_id")["clean_probability"].to_numpy()
+    weights = np.concatenate(rows["clean_probability"])
+    np.testing.assert_allclose(weights, table.astype(np.float32))
+    found = audit(replace(own, clean=place / "precise", clean_precision=0.95))["cleaned"]
+    kept = table[table >= found["threshold"]]
+    assert len(kept) == found["pairs_kept"] == len(kept_pairs(place / "precise"))
+    assert kept.mean() >= 0.95
+    more = table[table >= table[table < found["threshold"]].max()]
+    assert more.mean() < 0.95 + 1e-6
+    with pytest.raises(CleaningRefusedError, match="All other files are written") as error:
+        audit(replace(own, clean=place / "refused", clean_precision=1.0))
+    assert not (place / "refused").exists()
+    assert error.value.summary["cleaned"] is None
+    assert "refused was not written" in error.value.summary["warnings"][-1]
+    assert table_of(own).num_rows == len(table)
+
+
 def test_a_killed_audit_goes_on_with_what_is_missing(
     summary: dict[str, Any],
     options: AuditOptions,
@@ -164,8 +231,9 @@ def test_a_killed_audit_goes_on_with_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = replace(options, output=place / "killed" / "audit.parquet")
+    own = replace(own, clean=place / "killed_clean", force_clean=True)
     done: list[str] = []
-    keep, write = sharded.keep_shard, ShardJudge.write_part
+    keep, write, clean = sharded.keep_shard, ShardJudge.write_part, ShardCleaning.write
 
     def once(name: str, work: Any, limit: int) -> Any:
         def one(*given: Any) -> None:
@@ -187,8 +255,16 @@ def test_a_killed_audit_goes_on_with_what_is_missing(
         with pytest.raises(KeyboardInterrupt):
             audit(own)
         patch.setattr(ShardJudge, "write_part", once("write", write, 99))
+        patch.setattr(ShardCleaning, "write", once("clean", clean, 2))
+        with pytest.raises(KeyboardInterrupt):
+            audit(own)
+        assert not own.clean.exists()
+        patch.setattr(ShardCleaning, "write", once("clean", clean, 99))
         audit(own)
-    assert done.count("keep") == done.count("write") == N_SHARDS
+    assert done.count("keep") == done.count("write") == done.count("clean") == N_SHARDS
+    wrong = table_of(own)["clean_probability"].to_numpy() < 0.5
+    assert len(dropped_pairs(own.clean)) == wrong.sum()
+    assert len(kept_pairs(own.clean)) == (~wrong).sum()
     assert table_of(own).equals(table_of(options))
     assert not list(own.output.parent.glob("*.work"))
 

@@ -3,18 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import datasets
 import numpy as np
 from datasets.table import embed_table_storage
 
-from ..arguments.audit import AuditOptions
+from ..arguments.audit import TROUBLES, AuditOptions
 from ..data import PairDataset
 from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
 from ..data.parquet_shards import ParquetShards
 from ..files import atomic_write
-from .judgement import Judgement
 from .result import AuditResult
 
 WEIGHTS = "clean_probability"
@@ -48,7 +49,9 @@ class CleaningRefusedError(ValueError):
         self.summary = summary
 
 
-def clean_threshold(options: AuditOptions, clean_probability: np.ndarray) -> float | None:
+def clean_threshold(
+    options: AuditOptions, clean_probability: np.ndarray, counts: np.ndarray | None = None
+) -> float | None:
     """The least clean probability of a kept pair.
 
     With `clean_precision` it is the lowest one at which the mean clean probability of the kept
@@ -56,43 +59,53 @@ def clean_threshold(options: AuditOptions, clean_probability: np.ndarray) -> flo
 
     Args:
         options: Options of the audit.
-        clean_probability: (n_pairs,).
+        clean_probability: (n_pairs,), or the distinct values.
+        counts: How often each value occurs; once if None.
 
     Returns:
         The threshold; None if no threshold reaches the precision.
     """
     if options.clean_precision is None:
         return options.clean_threshold
-    values, counts = np.unique(clean_probability, return_counts=True)
-    kept = np.cumsum((values * counts)[::-1]) / np.cumsum(counts[::-1])  # from the highest value
+    counts = np.ones(len(clean_probability)) if counts is None else counts
+    values, place = np.unique(clean_probability, return_inverse=True)
+    n_pairs = np.bincount(place, counts)  # of each value
+    kept = np.cumsum((values * n_pairs)[::-1]) / np.cumsum(n_pairs[::-1])  # from the highest value
     reaching = np.flatnonzero(kept >= options.clean_precision)
     return float(values[::-1][reaching[-1]]) if len(reaching) else None
 
 
-def cleaning_problem(options: AuditOptions, judgement: Judgement) -> str | None:
+def cleaning_problem(
+    options: AuditOptions,
+    can_tell: bool,
+    clean_probability: np.ndarray,
+    counts: np.ndarray | None = None,
+) -> str | None:
     """The reason why the clean dataset cannot be written, or None.
 
     Args:
         options: Options of the audit.
-        judgement: The judgement of every pair.
+        can_tell: Whether the judge can tell which pairs are wrong.
+        clean_probability: See `clean_threshold`.
+        counts: Likewise.
     """
     if options.clean is None or options.clean_weights:
         return None
-    if not judgement.share.can_tell and not options.force_clean:
+    if not can_tell and not options.force_clean:
         return (
             f"{options.clean} was not written, because the judge cannot tell which pairs are "
             "wrong. Give --force_clean to write it anyway, or --clean_weights to keep all pairs "
             "with their probabilities."
         )
-    threshold = clean_threshold(options, judgement.clean_probability)
+    threshold = clean_threshold(options, clean_probability, counts)
     if threshold is None:
         return (
             f"{options.clean} was not written, because no set of pairs is expected to be right for "
             f"{options.clean_precision:g}: the best pairs have a clean probability of "
-            f"{judgement.clean_probability.max():.4g}. Lower --clean_precision, or keep all pairs "
+            f"{clean_probability.max():.4g}. Lower --clean_precision, or keep all pairs "
             "with --clean_weights."
         )
-    if not (judgement.clean_probability >= threshold).any():
+    if not (clean_probability >= threshold).any():
         return (
             f"{options.clean} was not written, because no pair has a clean probability of "
             f"{options.clean_threshold:g}. Lower --clean_threshold, or keep all pairs with "
@@ -143,17 +156,7 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         facts["dropped_for_trouble"] = {one.name: int(one.has_it.sum()) for one in troubles}
     if result.known is not None:
         facts["captions_corrected"] = len(new_captions)
-    text = (
-        f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
-        f"`{WEIGHTS}`, one number per caption."
-        if weights
-        else f"{facts['pairs_dropped']:,} pairs whose probability of being right is below "
-        f"{threshold:.4g} were dropped, and {facts['images_dropped']:,} images without a remaining "
-        f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
-    )
-    if troubles:
-        listing = "; ".join(f"{one.title} ({int(one.has_it.sum()):,})" for one in troubles)
-        text += f" Dropped whatever their probability: {listing}."
+    text = describe(facts, weights, threshold)
     if result.known is not None:
         text += (
             f" People reviewed {len(result.known.decisions):,} pairs, and their decisions come "
@@ -166,7 +169,7 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     digest.update(json.dumps(sorted(new_captions.items())).encode())
     folder = f"data-{digest.hexdigest()[:12]}"
     probabilities = clean_probability if weights else None
-    rows = _kept_rows(pairs, keep, probabilities, new_captions).select(kept_rows)
+    rows = rows_with(pairs, keep, probabilities, new_captions).select(kept_rows)
     with atomic_write(out) as aside:
         aside.mkdir()
         with (aside / "dropped.jsonl").open("w", encoding="utf-8") as file:
@@ -186,24 +189,70 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
                     corrected = {"image_id": name_of, "caption": pairs.caption(pair)}
                     corrected["new_caption"] = new_caption
                     file.write(json.dumps(corrected, ensure_ascii=False) + "\n")
-        with ParquetShards(aside / folder, split, rows.features) as shards:
-            stored = rows.with_format("arrow")
-            for start in range(0, len(rows), _BLOCK_ROWS):
-                table = embed_table_storage(stored[start : start + _BLOCK_ROWS])
-                shards.write(table.cast(shards.schema).combine_chunks())
-        (aside / "README.md").write_text(
-            _CARD.format(folder=folder, split=split, name=result.name, text=text), encoding="utf-8"
-        )
+        write_rows(rows, aside / folder, split)
+        write_card(aside, folder, split, result.name, text)
     return facts | {"folder": str(out)}
 
 
-def _kept_rows(
+def describe(facts: Mapping[str, Any], weights: bool, threshold: float) -> str:
+    """Sentences about a clean dataset, for its card.
+
+    Args:
+        facts: The counts, see `write_clean_dataset`.
+        weights: Whether all pairs are kept, with weights.
+        threshold: The least clean probability of a kept pair.
+    """
+    text = (
+        f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
+        f"`{WEIGHTS}`, one number per caption."
+        if weights
+        else f"{facts['pairs_dropped']:,} pairs whose probability of being right is below "
+        f"{threshold:.4g} were dropped, and {facts['images_dropped']:,} images without a remaining "
+        f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
+    )
+    if troubles := facts.get("dropped_for_trouble"):
+        listing = "; ".join(f"{TROUBLES[name]} ({n:,})" for name, n in troubles.items())
+        text += f" Dropped whatever their probability: {listing}."
+    return text
+
+
+def write_rows(rows: datasets.Dataset, folder: Path, split: str) -> None:
+    """Write rows as Parquet files in a folder, with their pictures inside."""
+    with ParquetShards(folder, split, rows.features) as shards:
+        stored = rows.with_format("arrow")
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            table = embed_table_storage(stored[start : start + _BLOCK_ROWS])
+            shards.write(table.cast(shards.schema).combine_chunks())
+
+
+def write_card(out: Path, folder: str, split: str, name: str, text: str) -> None:
+    """Write the card by which `load_dataset` finds the split.
+
+    Args:
+        out: Folder of the dataset.
+        folder: Its folder of Parquet files.
+        split: The split.
+        name: Name of the dataset that was audited.
+        text: From `describe`.
+    """
+    card = _CARD.format(folder=folder, split=split, name=name, text=text)
+    (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def rows_with(
     pairs: PairDataset,
     keep: np.ndarray,
-    weights: np.ndarray | None,
-    new_captions: Mapping[int, str],
+    weights: np.ndarray | None = None,
+    new_captions: Mapping[int, str] = MappingProxyType({}),
 ) -> datasets.Dataset:
-    """All rows with the captions of the kept pairs, corrected, and their flags and weights."""
+    """All rows with the captions of the kept pairs, and their flags and weights.
+
+    Args:
+        pairs: The pairs.
+        keep: Whether to keep each pair, (n_pairs,).
+        weights: What the column `clean_probability` takes, (n_pairs,).
+        new_captions: Captions in place of those of some pairs, by pair id.
+    """
     rows, features = pairs.dataset, pairs.dataset.features
     captions = [new_captions.get(pair, text) for pair, text in enumerate(pairs.captions())]
     columns: dict[str, tuple[Any, Any]] = {CAPTIONS: (captions, features[CAPTIONS])}

@@ -126,14 +126,7 @@ def keep_shard(shard: str, name: str, options: AuditOptions, device: str, folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder) as aside, scratch_cache(folder.parent) as scratch:
         aside.mkdir()
-        own = replace(
-            options,
-            dataset_name=str(local_shard(shard, scratch)),
-            dataset_config_name=None,
-            split=None,
-            cache_dir=scratch,
-            disable_tqdm=True,
-        )
+        own = shard_options(options, shard, scratch)
         try:
             rows = load_rows(own)
         except DatasetError as error:
@@ -171,6 +164,24 @@ def keep_shard(shard: str, name: str, options: AuditOptions, device: str, folder
         is_pictures = rows.pairs.visual == IMAGE
         examples = {kind: (one.n_images, one.examples) for kind, one in troubles.items()}
         _write_info(aside, pairs.n_images, len(pairs), lines, scale, is_pictures, examples)
+
+
+def shard_options(options: AuditOptions, shard: str, scratch: Path) -> AuditOptions:
+    """The options of an audit for one shard alone, which is fetched if it is remote.
+
+    Args:
+        options: Options of the audit.
+        shard: From `shard_files`.
+        scratch: From `scratch_cache`.
+    """
+    return replace(
+        options,
+        dataset_name=str(local_shard(shard, scratch)),
+        dataset_config_name=None,
+        split=None,
+        cache_dir=scratch,
+        disable_tqdm=True,
+    )
 
 
 def keep_sample(
@@ -317,4 +328,4 @@ def scratch_cache(parent: Path) -> Iterator[Path]:
                 datasets.enable_progress_bars()
 
 
-__all__ = ["KeptShard", "keep_sample", "keep_shard", "scratch_cache"]
+__all__ = ["KeptShard", "keep_sample", "keep_shard", "scratch_cache", "shard_options"]

@@ -46,6 +46,7 @@ from .misfits import misfit_words
 from .report import GROUPS, MEMBERS, report_html
 from .result import AuditResult
 from .reviews import ReviewFile, read_reviews
+from .shard_cleaning import ShardCleaning
 from .sharded import ShardedAudit, check_table
 from .suggestions import suggest
 from .summary import AuditSummary
@@ -54,6 +55,12 @@ from .troubles import unchecked_kinds
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
 _FEW_PAIRS = 500
+#: Options that an audit by parts does not take, and what to do.
+_NOT_BY_PARTS = {
+    "model_name_or_path": "--encoder_name_or_path trains judges on the vectors of such a model",
+    "reviews": "leave it out",
+    "compare": "leave it out",
+}
 _PATHS = ("output", "clean", "reviews", "compare", "cache_dir")  # options that are paths
 
 
@@ -128,26 +135,24 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
         result = _conclude(rows, judge, judgement, known, warnings, models)
         if options.compare is not None and earlier is not None:
             result = replace(result, comparison=compare(result, options.compare, earlier))
-        summary = _write(result, command, started)
+        judged = result.judgement
+        refusal = cleaning_problem(options, judged.share.can_tell, judged.clean_probability)
+        summary = _write(_with_warning(result, refusal), command, started, refusal is None)
         if not options.keep_work:
             shutil.rmtree(judge.work, ignore_errors=True)
             if not any(judge.work.parent.iterdir()):
                 judge.work.parent.rmdir()
-        if refusal := cleaning_problem(options, result.judgement):
-            raise CleaningRefusedError(
-                f"{refusal} All other files are written, see {options.report}.", summary
-            )
-        return summary
+        return _unless_refused(summary, refusal)
 
 
 def _audit_by_parts(
     options: AuditOptions, command: str, started: float, is_main: bool
 ) -> AuditSummary:
     """Audit shards one by one, together with other processes; the summary if this is a main one."""
-    for name in ("model_name_or_path", "clean", "reviews", "compare"):
+    for name, instead in _NOT_BY_PARTS.items():
         if getattr(options, name) is not None:
             raise ValueError(
-                f"--{name} does nothing in an audit by parts: leave it out, or run one process "
+                f"--{name} does nothing in an audit by parts: {instead}, or run one process "
                 "without --sample"
             )
     device, models = device_of(options.device), FrozenModels.of(options)
@@ -161,6 +166,8 @@ def _audit_by_parts(
         except TrainingInterrupted as stop:
             raise AuditInterrupted(stop.number) from None
         judge = parts.write_parts(fit, judgement)
+        cleaning, refusal = parts.clean(judgement.share.can_tell)
+        parts.close()
         if not is_main:
             return AuditSummary()
         with one_at_a_time(options.output):
@@ -168,7 +175,9 @@ def _audit_by_parts(
                 rows = sample.rows(parts.split)
                 notes = list(models.notes)
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
-                return _write_parts(parts, result, command, started)
+                result = _with_warning(result, refusal)
+                summary = _write_parts(parts, result, cleaning, command, started)
+                return _unless_refused(summary, refusal)
     except FileNotFoundError:
         if not parts.is_removed:
             raise
@@ -176,7 +185,11 @@ def _audit_by_parts(
 
 
 def _write_parts(
-    parts: ShardedAudit, result: AuditResult, command: str, started: float
+    parts: ShardedAudit,
+    result: AuditResult,
+    cleaning: ShardCleaning | None,
+    command: str,
+    started: float,
 ) -> AuditSummary:
     """Write all files of an audit by parts; returns the summary."""
     facts, rows = parts.publish(), result.rows
@@ -199,6 +212,8 @@ def _write_parts(
     result = replace(result, rows=rows, warnings=warnings, kept_troubles=parts.troubles())
     write_text(result.options.report, report_html(result, _facts(result, command, started)))
     summary = AuditSummary(result.summary() | facts, cleaned=None, command=command)
+    if cleaning is not None:
+        summary["cleaned"] = cleaning.publish(list(parts.filled), parts.split, result.name)
     summary["seconds"] = round(time.perf_counter() - started, 1)
     write_json(result.options.summary, summary)
     if not result.options.keep_work:
@@ -301,8 +316,6 @@ def _conclude(
     if known is not None:
         judgement, facts = with_people(judgement, known)
         warnings += review_notes(known, facts)
-    if refusal := cleaning_problem(options, judgement):
-        warnings.append(refusal)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
     if suggest_shown is None:
         better = suggest(judge, judgement, doubtful)
@@ -342,13 +355,26 @@ def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
     ]
 
 
-def _write(result: AuditResult, command: str, started: float) -> AuditSummary:
-    """Write all files; returns the summary."""
+def _with_warning(result: AuditResult, refusal: str | None) -> AuditResult:
+    """The result with the reason why no clean dataset is written, if there is one."""
+    return result if refusal is None else replace(result, warnings=[*result.warnings, refusal])
+
+
+def _unless_refused(summary: AuditSummary, refusal: str | None) -> AuditSummary:
+    """The summary, if the clean dataset that was asked for is written."""
+    if refusal is None:
+        return summary
+    message = f"{refusal} All other files are written, see {summary['report']}."
+    raise CleaningRefusedError(message, summary)
+
+
+def _write(result: AuditResult, command: str, started: float, may_clean: bool) -> AuditSummary:
+    """Write all files, also the clean dataset if it may be; returns the summary."""
     options = result.options
     result.write_table()
     write_text(options.report, report_html(result, _facts(result, command, started)))
     summary = AuditSummary(result.summary(), cleaned=None)
-    if options.clean is not None and not cleaning_problem(options, result.judgement):
+    if options.clean is not None and may_clean:
         summary["cleaned"] = write_clean_dataset(result)
     summary.update(seconds=round(time.perf_counter() - started, 1), command=command)
     write_json(options.summary, summary)

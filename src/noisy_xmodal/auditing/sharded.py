@@ -9,7 +9,6 @@ process holds the sample and one shard in memory, however many shards there are.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +28,15 @@ from ..data.any_dataset.listing import local_shard, shard_files, shard_state
 from ..data.any_dataset.samples import merged_messages
 from ..data.columns import IMAGE, REGIONS
 from ..data.pictures import picture_source, stored_pictures
-from ..files import atomic_write, remove_folder, write_json
+from ..files import atomic_write, link_or_copy, remove_folder, write_json
+from .cleaning import clean_threshold, cleaning_problem
 from .cross_fit import CrossFit
 from .image_scan import content_digest
 from .judgement import Judgement
-from .kept_shards import KeptShard, keep_sample, keep_shard, scratch_cache
-from .loading import AuditRows
-from .progress import AuditProgress
+from .kept_shards import KeptShard, keep_sample, keep_shard, scratch_cache, shard_options
+from .loading import AuditRows, load_rows
+from .progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
+from .shard_cleaning import ShardCleaning, rounded_probabilities
 from .shard_judge import ShardJudge
 from .tasks import claim_tasks
 from .troubles import Trouble
@@ -84,6 +85,7 @@ class ShardedAudit:
             len(self.shards),
             options.folds * options.rounds,
             self.options.sample or SAMPLE,
+            cleans=options.clean is not None,
             hidden=options.disable_tqdm or not is_main,
         )
 
@@ -111,13 +113,10 @@ class ShardedAudit:
         by_name = {f"{number:05d}": number for number in range(len(self.shards))}
 
         def is_kept(name: str) -> bool:
-            shard = self.shard(by_name[name])
-            if not shard.folder.is_dir():
-                return self.is_removed
-            self._progress.has_read(by_name[name], shard.info["n_pairs"])
-            return True
+            number = by_name[name]
+            return self._is_done(READING, number, self.shard(number).folder.is_dir())
 
-        for name in self._claim("reading shards", self.kept, by_name, is_kept):
+        for name in self._claim(READING, self.kept, by_name, is_kept):
             number = by_name[name]
             folder = self.shard(number).folder
             own = self.shards[number], self.names[number]
@@ -135,7 +134,7 @@ class ShardedAudit:
             TrainingInterrupted: After a signal; the work so far is kept.
         """
         sample, options = self.sample, replace(self.options, disable_tqdm=True)
-        self._progress.begin("training judges")
+        self._progress.begin(TRAINING)
         fit = CrossFit(
             *(sample.pairs, options, self.work, self.device, sample.captions),
             is_shared=True,
@@ -147,21 +146,65 @@ class ShardedAudit:
         """Judge all shards and write their parts of the table; what judged them."""
         counts = [self.shard(number).info["n_pairs"] for number in range(len(self.shards))]
         first_pairs = np.cumsum([0, *counts]).tolist()
-        by_name = {f"part-{n:05d}": n for n, count in enumerate(counts) if count}
+        by_name = self.filled
         judge = ShardJudge(fit, judgement, self.sample, self.names)
 
         def is_written(name: str) -> bool:
-            is_done = (self._parts / f"{name}.parquet").is_file()
-            if is_done:
-                self._progress.has_judged(by_name[name], counts[by_name[name]])
-            return is_done or self.is_removed
+            return self._is_done(JUDGING, by_name[name], self._part(name).is_file())
 
-        for name in self._claim("judging shards", self.work, by_name, is_written):
+        for name in self._claim(JUDGING, self.work, by_name, is_written):
             number = by_name[name]
-            path = self._parts / f"{name}.parquet"
-            judge.write_part(number, self.shard(number), first_pairs[number], path)
-        self._progress.close()
+            judge.write_part(number, self.shard(number), first_pairs[number], self._part(name))
         return judge
+
+    @property
+    def filled(self) -> dict[str, int]:
+        """Name of the part of each shard that has pairs, and number of the shard."""
+        counts = (self.shard(number).info["n_pairs"] for number in range(len(self.shards)))
+        return {f"part-{number:05d}": number for number, count in enumerate(counts) if count}
+
+    def _part(self, name: str) -> Path:
+        return self._parts / f"{name}.parquet"
+
+    def clean(self, can_tell: bool) -> tuple[ShardCleaning | None, str | None]:
+        """Write the pairs that are kept of all shards, if the options ask for it.
+
+        Args:
+            can_tell: Whether the judge can tell which pairs are wrong.
+
+        Returns:
+            What wrote them, or the reason why they are not written.
+        """
+        options, by_name = self.options, self.filled
+        if options.clean is None:
+            return None, None
+        values = rounded_probabilities(list(map(self._part, by_name)))
+        if refusal := cleaning_problem(options, can_tell, *values):
+            return None, refusal
+        threshold = clean_threshold(options, *values) or 0.0
+        chosen = [str(threshold), str(options.drop), str(options.clean_weights)]
+        cleaning = ShardCleaning(options, threshold, self.work / f"clean-{_hash(chosen)}")
+
+        def is_clean(name: str) -> bool:
+            return self._is_done(CLEANING, by_name[name], cleaning.is_done(name))
+
+        for name in self._claim(CLEANING, cleaning.folder, by_name, is_clean):
+            number = by_name[name]
+            with scratch_cache(self.work) as scratch:
+                rows = load_rows(shard_options(options, self.shards[number], scratch))
+                shard = self.shard(number)
+                cleaning.write(name, self.names[number], rows, shard, self._part(name))
+        return cleaning, None
+
+    def close(self) -> None:
+        """Leave the line of progress."""
+        self._progress.close()
+
+    def _is_done(self, stage: str, number: int, is_done: bool) -> bool:
+        """Whether nothing is left to do for a shard; shows it."""
+        if is_done:
+            self._progress.has_done(stage, number, self.shard(number).info["n_pairs"])
+        return is_done or self.is_removed
 
     def _claim(
         self, stage: str, folder: Path, names: Collection[str], is_done: Callable[[str], bool]
@@ -188,10 +231,7 @@ class ShardedAudit:
         with atomic_write(self.table) as aside:
             aside.mkdir()
             for part in parts:
-                try:
-                    os.link(part, aside / part.name)
-                except OSError:  # a file system without links
-                    shutil.copyfile(part, aside / part.name)
+                link_or_copy(part, aside / part.name)
         return {
             "n_images": sum(info["n_images"] for info in infos),
             "n_pairs": sum(info["n_pairs"] for info in infos),
