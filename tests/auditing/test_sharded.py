@@ -276,13 +276,14 @@ def test_two_processes_write_the_table_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = replace(options, batch_size=None, output=place / "again" / "audit.parquet")
+    one = replace(one, clean=place / "clean_by_one", clean_weights=True)
     audit(one)
-    two = replace(one, output=place / "two" / "audit.parquet")
+    two = replace(one, output=place / "two" / "audit.parquet", clean=place / "clean_by_two")
     flags = ["--folds=2", "--rounds=1", "--epochs=1", "--text-model=none", f"--sample={N_SAMPLE}"]
     command = [sys.executable, "-m", "noisy_xmodal", "audit", two.dataset_name]
     launched = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
     other = subprocess.Popen(
-        [*command, *flags, f"--output={two.output}"],
+        [*command, *flags, f"--output={two.output}", f"--clean={two.clean}", "--clean-weights"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -308,6 +309,11 @@ def test_two_processes_write_the_table_of_one(
     assert 0 < len(own) < N_SHARDS
     assert found["n_pairs"] == summary["n_pairs"]
     assert table_of(two).equals(table_of(one))
+    assert one.clean is not None
+    assert two.clean is not None
+    files = [sorted(clean.glob("*/*")) for clean in (one.clean, two.clean)]
+    assert [file.name for file in files[0]] == [file.name for file in files[1]]
+    assert [f.read_bytes() for f in files[0]] == [f.read_bytes() for f in files[1]]
 
 
 def test_trouble_of_img2dataset_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
