@@ -221,13 +221,16 @@ def score_blocks(
         tqdm(total=total, desc="scoring", unit="pair", leave=False, disable=not progress) as bar,
     ):
         for text_blocks in _text_parts(model, processor, texts, columns, block_size):
+            part_columns = np.concatenate([text_columns for text_columns, _ in text_blocks])
             for start in range(0, len(scores), block_size):
                 block = rows[part][start : start + block_size]  # (n_block_rows,)
                 image = encode(model, processor, "image", _read(images, block))
+                lines = []  # on the device, where one block need not wait for the one before
                 for text_columns, text in text_blocks:
-                    values = score(image, text, block, text_columns).float().cpu().numpy()
-                    scores[start : start + len(block), text_columns] = values
-                    bar.update(values.size)
+                    lines.append(score(image, text, block, text_columns).float())
+                    bar.update(len(block) * len(text_columns))
+                values = torch.cat(lines, dim=1).cpu().numpy()  # (n_block_rows, n_part_columns)
+                scores[start : start + len(block), part_columns] = values
     if own:
         return scores
     return gather_rows(torch.from_numpy(scores), len(rows), block_size, model.device).numpy()
