@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,18 @@ def write_vectors(folder: Path, copies: bool, wrong_every: int = 10**6) -> Path:
             members += [(f"{key}.npy", file.getvalue()), (f"{key}.json", json.dumps(texts))]
         write_tar(folder / f"{shard:02d}.tar", members)
     return folder
+
+
+def vector_members(rows: Iterable[int], caption: str | None = None) -> list[Member]:
+    """Members of a tar: of each row a vector that is its own, and a caption."""
+    members: list[Member] = []
+    for row in rows:
+        file = io.BytesIO()
+        vector = np.random.default_rng(row).normal(size=SIZE)
+        np.save(file, vector.astype(np.float32))
+        text = caption or f"caption {row}"
+        members += [(f"{row:05d}.npy", file.getvalue()), (f"{row:05d}.txt", text)]
+    return members
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +234,29 @@ def test_the_clean_dataset_has_weights_or_a_precision(able: AuditOptions, place:
     assert error.value.summary["cleaned"] is None
     assert "refused was not written" in error.value.summary["warnings"][-1]
     assert table_of(own).num_rows == len(table)
+
+
+def test_leaks_from_other_splits_are_told(options: AuditOptions, place: Path) -> None:
+    folder = place / "splits"
+    for number, first in enumerate((0, 30)):
+        write_tar(folder / f"train-{number:02d}.tar", vector_members(range(first, first + 30)))
+    write_tar(folder / "test-00.tar", vector_members([100, 7]))
+    write_tar(folder / "test-01.tar", vector_members([41, 101], caption="  Caption 12"))
+    (folder / "validation-00.tar").write_bytes(b"broken")
+    own = replace(options, dataset_name=str(folder), output=place / "leaks" / "audit.parquet")
+    found = audit(own)
+    assert found["unchecked_troubles"].keys() <= {"other_language"}
+    assert found["troubles"]["leaked_images"]["n_images"] == 2
+    assert found["troubles"]["leaked_captions"]["n_pairs"] == 2
+    rows = table_of(own).sort_by("pair_id").to_pylist()
+    troubles = {row["image_id"]: row["troubles"] for row in rows if row["troubles"]}
+    assert troubles == {
+        "00007": "leaked_images,leaked_captions",
+        "00012": "leaked_captions",
+        "00041": "leaked_images",
+    }
+    line = next(line for line in found["left_out"] if "validation" in line)
+    assert line.startswith("validation-00.tar of the split validation: nothing was read")
 
 
 def test_a_killed_audit_goes_on_with_what_is_missing(

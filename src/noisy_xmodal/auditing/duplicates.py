@@ -11,6 +11,9 @@ from scipy.sparse.csgraph import connected_components
 from ..modules.pixels import to_rgb
 from ..noise.equal_texts import text_numbers
 
+#: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again
+#: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
+ALIKE_BITS = 4
 _BITS = 64
 _THUMBNAIL = 16  # pixels
 _COPY_DIFFERENCE = 0.055  # largest mean difference of the thumbnails of one image
@@ -65,14 +68,24 @@ def first_copies(thumbnails: np.ndarray) -> np.ndarray:
     originals, n = np.empty_like(thumbnails), 0
     places: list[int] = []
     for position, small in enumerate(thumbnails):
-        differences = np.abs(originals[:n] - small).mean(axis=(1, 2, 3))  # (n,)
-        near = np.flatnonzero(differences < _COPY_DIFFERENCE)
+        near = np.flatnonzero(are_copies(originals[:n], small))
         if len(near):
             first[position] = places[near[0]]
         else:
             originals[n], n = small, n + 1
             places.append(position)
     return first
+
+
+def are_copies(thumbnails: np.ndarray, thumbnail: np.ndarray) -> np.ndarray:
+    """Whether images are copies of one, (n,) bool, by their thumbnails (n, 16, 16, 3)."""
+    differences = np.abs(thumbnails - thumbnail).mean(axis=(1, 2, 3))  # (n,)
+    return np.asarray(differences < _COPY_DIFFERENCE)
+
+
+def hash_bytes(hashes: np.ndarray) -> np.ndarray:
+    """Hashes (n,) uint64 as faiss takes them, (n, 8) uint8."""
+    return np.ascontiguousarray(hashes).view(np.uint8).reshape(len(hashes), 8)
 
 
 def is_flat(hashes: np.ndarray) -> np.ndarray:

@@ -17,15 +17,16 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..data.columns import IMAGE, visual_column
-from ..data.pictures import image_problem, picture_source, stored_pictures
+from ..data.pictures import image_problem, open_picture, picture_source, stored_pictures
 from ..data.regions import region_arrays
 from ..modules.pixels import to_rgb
-from .duplicates import hash_of_gray
+from .duplicates import hash_of_gray, thumbnail
 
 #: An image whose levels differ by less has one colour.
 FLAT = 12
 
 _THREADS, _BLOCK = 4, 256
+_SIDE = 64  # pixels at which pictures are read for thumbnails
 _SMALL = (16, 16)  # pixels that colours are told by, at least
 
 
@@ -91,6 +92,12 @@ def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> ImageSc
     if not is_pictures:
         hashes, sizes, contrasts = hashes[:0], sizes[:0], contrasts[:0]
     return ImageScan(problems, digests, hashes, sizes, contrasts)
+
+
+def thumbnails_of(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Thumbnails of some pictures of a dataset, (n, 16, 16, 3), see `duplicates.thumbnail`."""
+    pictures = stored_pictures(dataset)[rows.tolist()][IMAGE]
+    return np.stack([thumbnail(open_picture(picture, _SIDE)) for picture in pictures])
 
 
 def _picture_looks(dataset: datasets.Dataset) -> Iterator[_Look]:

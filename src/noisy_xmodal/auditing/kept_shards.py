@@ -32,6 +32,7 @@ from ..files import atomic_write, read_json
 from .features import CaptionVectors, FrozenModels, distinct_texts
 from .image_scan import ImageScan, content_digest
 from .loading import AuditRows, load_rows
+from .other_splits import OtherSplits
 from .troubles import find_troubles
 
 _ROWS, _LOOKS, _TEXTS, _INFO = "rows.arrow", "looks.npy", "texts.npy", "info.json"
@@ -111,7 +112,14 @@ class KeptShard:
         return AuditRows(self.pairs, split, ImageScan({}, digests, hashes, nothing, nothing[:, 0]))
 
 
-def keep_shard(shard: str, name: str, options: AuditOptions, device: str, folder: Path) -> None:
+def keep_shard(
+    shard: str,
+    name: str,
+    options: AuditOptions,
+    others: OtherSplits,
+    device: str,
+    folder: Path,
+) -> None:
     """Read a shard and keep its rows and vectors in a folder.
 
     A shard that cannot be read is kept without rows, and its reason among what was left out.
@@ -120,6 +128,7 @@ def keep_shard(shard: str, name: str, options: AuditOptions, device: str, folder
         shard: From `shard_files`.
         name: Its name in messages.
         options: Options of the audit.
+        others: The other splits.
         device: Device of the frozen models.
         folder: The folder; a parent of temporary files as well.
     """
@@ -128,7 +137,7 @@ def keep_shard(shard: str, name: str, options: AuditOptions, device: str, folder
         aside.mkdir()
         own = shard_options(options, shard, scratch)
         try:
-            rows = load_rows(own)
+            rows = load_rows(own, others)
         except DatasetError as error:
             _write_info(aside, 0, 0, [f"{name}: nothing was read from it: {error}"])
             return

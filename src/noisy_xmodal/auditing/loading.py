@@ -13,19 +13,13 @@ from ..arguments.audit import AuditOptions
 from ..arguments.review import ReviewOptions
 from ..data import DatasetError, PairDataset, inject_noise, load_pairs
 from ..data.any_dataset import config_names
-from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values, validate_pairs, visual_column
-from ..data.pictures import open_picture, stored_pictures
+from ..data.columns import IMAGE_ID, column_values, validate_pairs
 from ..data.readers import embedded_pairs
 from ..modules.pixels import PIXELS_VERSION
 from ..noise import parse_noise
-from ..noise.equal_texts import text_numbers
-from .duplicates import first_copies, similar_images, thumbnail
-from .image_scan import ImageScan, look_at_images
-
-#: Maximum number of different bits in the hashes of similar images. Of 500 photographs saved again
-#: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
-ALIKE_BITS = 4
-_SIDE = 64  # pixels at which pictures are read for thumbnails
+from .duplicates import ALIKE_BITS, first_copies, similar_images
+from .image_scan import ImageScan, look_at_images, thumbnails_of
+from .other_splits import OtherSplits, join_splits, look_at_split
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +69,7 @@ class AuditRows:
         original = first[number].astype(np.int64)
         for group in self.alike:
             rows = np.unique(original[group])
-            original[rows] = rows[first_copies(_thumbnails(self.pairs.dataset, rows))]
+            original[rows] = rows[first_copies(thumbnails_of(self.pairs.dataset, rows))]
         return original[original]
 
     def fingerprint(self) -> str:
@@ -84,11 +78,12 @@ class AuditRows:
         return hashlib.sha256(content).hexdigest()[:16]
 
 
-def load_rows(options: AuditOptions) -> AuditRows:
+def load_rows(options: AuditOptions, others: OtherSplits | None = None) -> AuditRows:
     """Load one split, look at every image once, and leave out unusable rows.
 
     Args:
         options: Options of the audit.
+        others: The other splits, if they are not in the dataset of the options.
 
     Raises:
         DatasetError: If the dataset or split does not exist, or no row is usable.
@@ -113,9 +108,12 @@ def load_rows(options: AuditOptions) -> AuditRows:
         rows = inject_noise(rows, options.inject_noise, seed=options.noise_seed)
     validate_pairs(rows, split)
     pairs = PairDataset(rows)
-    others = {name: part for name, part in parts.items() if name != split}
-    leaks = _leaks(pairs, scan, others, not options.disable_tqdm)
-    return AuditRows(pairs, split, scan, left_out, *leaks)
+    if others is None:
+        progress = not options.disable_tqdm
+        names = [name for name in parts if name != split]
+        others = join_splits([look_at_split(parts[name], name, progress) for name in names])
+    leaked = others.leaked_images(rows, scan), others.leaked_pairs(pairs.captions())
+    return AuditRows(pairs, split, scan, left_out, *leaked)
 
 
 def load_splits(
@@ -159,42 +157,3 @@ def load_splits(
     if split not in parts:
         raise DatasetError(f"{name} has no usable row: {'; '.join(left_out[:3])}.")
     return parts, split, left_out
-
-
-def _thumbnails(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n, 16, 16, 3), see `thumbnail`."""
-    pictures = stored_pictures(dataset)[rows.tolist()][IMAGE]
-    return np.stack([thumbnail(open_picture(picture, _SIDE)) for picture in pictures])
-
-
-def _leaks(
-    pairs: PairDataset,
-    scan: ImageScan,
-    others: Mapping[str, datasets.Dataset],
-    progress: bool,
-) -> tuple[dict[int, str], list[int]]:
-    """Which images and captions other splits have too, see `AuditRows`."""
-    texts: set[str] = set()
-    images: dict[int, str] = {}
-    for split, part in others.items():
-        if visual_column(part) != pairs.visual:
-            continue
-        texts.update(text for captions in column_values(part, CAPTIONS) for text in captions)
-        other = look_at_images(part, progress)
-        names = column_values(part, IMAGE_ID)
-        place_of = {digest: place for place, digest in enumerate(other.digests.tolist())}
-        for row, digest in enumerate(scan.digests.tolist()):
-            if digest in place_of:
-                images.setdefault(row, f"{split}: {names[place_of[digest]]}")
-        for group in similar_images(np.concatenate([other.hashes, scan.hashes]), ALIKE_BITS):
-            theirs, ours = group[group < len(part)], group[group >= len(part)] - len(part)
-            if not len(theirs) or not len(ours):
-                continue
-            both = _thumbnails(part, theirs), _thumbnails(pairs.dataset, ours)
-            first = first_copies(np.concatenate(both))[len(theirs) :]
-            for row, place in zip(ours.tolist(), first.tolist(), strict=True):
-                if place < len(theirs):
-                    images.setdefault(row, f"{split}: {names[theirs[place]]}")
-    numbers = text_numbers([*sorted(texts), *pairs.captions()])
-    is_leaked = np.isin(numbers[len(texts) :], numbers[: len(texts)])
-    return images, np.flatnonzero(is_leaked).tolist()

@@ -24,10 +24,9 @@ from ..evaluation.pair_losses import References, evidence_from_vectors
 from ..files import atomic_write
 from ..models.matching.modeling_matching import MatchingModel
 from .cross_fit import CrossFit
-from .duplicates import is_flat
+from .duplicates import ALIKE_BITS, hash_bytes, is_flat
 from .judgement import Calibration, Judgement
 from .kept_shards import KeptShard
-from .loading import ALIKE_BITS
 from .small_model import CaptionProcessor
 from .suggestions import Pool
 
@@ -68,7 +67,7 @@ class ShardJudge:
         self._hashed = np.flatnonzero(~is_flat(hashes))
         self._index = faiss.IndexBinaryFlat(64)
         if len(self._hashed):
-            self._index.add(_as_bytes(hashes[self._hashed]))
+            self._index.add(hash_bytes(hashes[self._hashed]))
 
     def write_part(self, number: int, shard: KeptShard, first_pair: int, path: Path) -> None:
         """Judge a shard and write its part of the table, worst first.
@@ -152,7 +151,7 @@ class ShardJudge:
         near = np.full(len(digests), -1)
         rows = np.flatnonzero(~is_flat(hashes))
         if len(rows) and len(self._hashed):
-            distance, found = self._index.search(_as_bytes(hashes[rows]), 1)
+            distance, found = self._index.search(hash_bytes(hashes[rows]), 1)
             is_near = distance[:, 0] <= ALIKE_BITS
             near[rows[is_near]] = self._hashed[found[is_near, 0]]
         place = np.minimum(np.searchsorted(self._digests, digests), len(self._digests) - 1)
@@ -240,7 +239,3 @@ class ShardJudge:
         if pairs.is_noisy is not None:
             columns[IS_NOISY] = pairs.is_noisy[order]
         return pa.table(columns)
-
-
-def _as_bytes(hashes: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(hashes).view(np.uint8).reshape(len(hashes), 8)

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..arguments.audit import TROUBLES, AuditOptions
-from ..data import PairDataset, load_pairs
+from ..data import DatasetError, PairDataset, load_pairs
 from ..data.any_dataset.archives import is_tar_name
 from ..data.any_dataset.folders import is_audit_table
 from ..data.any_dataset.img2dataset import lost_shards
-from ..data.any_dataset.listing import local_shard, shard_files, shard_state
+from ..data.any_dataset.listing import local_shard, shard_files, shard_splits, shard_state
 from ..data.any_dataset.samples import merged_messages
 from ..data.columns import IMAGE, REGIONS
 from ..data.pictures import picture_source, stored_pictures
@@ -35,6 +35,7 @@ from .image_scan import content_digest
 from .judgement import Judgement
 from .kept_shards import KeptShard, keep_sample, keep_shard, scratch_cache, shard_options
 from .loading import AuditRows, load_rows
+from .other_splits import OtherSplits, keep_splits, kept_notes, kept_splits, look_at_split
 from .progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
 from .shard_cleaning import ShardCleaning, rounded_probabilities
 from .shard_judge import ShardJudge
@@ -46,7 +47,7 @@ SAMPLE = 100_000
 #: Images whose digests are compared at a time, 8 bytes each.
 _MOST_DIGESTS = 20_000_000
 _EXAMPLES, _MEMBERS = 3, 6
-_MARK, _SAMPLE = "about.json", "sample"
+_MARK, _SAMPLE, _SPLITS = "about.json", "sample", "splits"
 
 
 class ShardedAudit:
@@ -73,7 +74,10 @@ class ShardedAudit:
         name, config = options.dataset_name, options.dataset_config_name
         self.split, self.shards = shard_files(name, config, options.split)
         self.names = _short_names(self.shards)
-        read = [*map(shard_state, self.shards), *models, json.dumps(_reading(options))]
+        self._others = {} if options.split else shard_splits(name, config)
+        self._others.pop(self.split, None)
+        others = [f"{split} {shard_state(s)}" for split, own in self._others.items() for s in own]
+        read = [*map(shard_state, self.shards), *others, *models, json.dumps(_reading(options))]
         self.kept = options.output.absolute().with_suffix(".work") / _hash(read)
         self.work = self.kept / _hash([json.dumps(options.recipe()), str(self.options.sample)])
         self._parts = self.work / "parts"
@@ -109,23 +113,44 @@ class ShardedAudit:
         return KeptShard(self.work / _SAMPLE)
 
     def keep(self) -> None:
-        """Read all shards, and keep the sample."""
+        """Look at the other splits, read all shards, and keep the sample."""
         by_name = {f"{number:05d}": number for number in range(len(self.shards))}
 
         def is_kept(name: str) -> bool:
             number = by_name[name]
             return self._is_done(READING, number, self.shard(number).folder.is_dir())
 
+        others, notes = self.kept / _SPLITS, list[str]()
+        for _ in claim_tasks([_SPLITS], lambda _: others.is_dir(), self.kept / "locks"):
+            keep_splits(self._look_at_others(notes), others, notes)
         for name in self._claim(READING, self.kept, by_name, is_kept):
             number = by_name[name]
-            folder = self.shard(number).folder
-            own = self.shards[number], self.names[number]
-            keep_shard(*own, self.options, self.device, folder)
+            own = self.shards[number], self.names[number], self.options, kept_splits(others)
+            keep_shard(*own, self.device, self.shard(number).folder)
         folder = self.work / _SAMPLE
         for _ in claim_tasks([_SAMPLE], lambda _: folder.is_dir(), self.work / "locks"):
             kept = [self.shard(number) for number in by_name.values()]
             seed, size = self.options.seed, self.options.sample or SAMPLE
             keep_sample(kept, self.names, size, seed, folder)
+
+    def _look_at_others(self, notes: list[str]) -> Iterator[OtherSplits]:
+        """Look at each shard of the other splits; adds what cannot be read to the notes."""
+        for split, shards in self._others.items():
+            for shard, name in zip(shards, _short_names(shards), strict=True):
+                with scratch_cache(self.kept) as scratch:
+                    try:
+                        yield look_at_split(self._load(shard, scratch), split)
+                    except DatasetError as error:
+                        notes.append(f"{name} of the split {split}: nothing was read: {error}")
+
+    def _load(self, shard: str, scratch: Path) -> datasets.Dataset:
+        """The rows of a shard."""
+        options = self.options
+        columns = {
+            key: getattr(options, key) for key in ("image_column", "caption_column", "id_column")
+        }
+        path = local_shard(shard, scratch)
+        return next(iter(load_pairs(path, left_out={}, **columns).values()))
 
     def judge(self) -> tuple[CrossFit, Judgement]:
         """Train the judges on the sample, and judge it.
@@ -284,7 +309,8 @@ class ShardedAudit:
         infos = (self.shard(number).info for number in range(len(self.shards)))
         tars = [Path(shard) for shard in self.shards if "://" not in shard and is_tar_name(shard)]
         lines = (line for info in infos for line in info["left_out"])
-        return [*merged_messages(lines), *lost_shards(tars)]
+        notes = kept_notes(self.kept / _SPLITS)
+        return [*merged_messages(lines), *lost_shards(tars), *notes]
 
     def remove(self) -> None:
         """Remove what was kept."""
@@ -316,15 +342,9 @@ class ShardedAudit:
 
     def _pictures(self, shard: str) -> list[tuple[int, bytes]]:
         """Digest and content of each picture of a shard."""
-        options = self.options
-        columns = {
-            key: getattr(options, key) for key in ("image_column", "caption_column", "id_column")
-        }
         with scratch_cache(self.work) as scratch:
-            path = local_shard(shard, scratch)
-            rows = next(iter(load_pairs(path, left_out={}, **columns).values()))
             found = []
-            for row in stored_pictures(rows):
+            for row in stored_pictures(self._load(shard, scratch)):
                 source = picture_source(row[IMAGE])
                 content = source if isinstance(source, bytes) else source.read_bytes()
                 found.append((content_digest(content), content))

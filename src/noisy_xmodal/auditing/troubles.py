@@ -111,10 +111,8 @@ def unchecked_kinds(options: AuditOptions) -> dict[str, str]:
         ValueError: If `drop` names one of them.
     """
     unchecked = {}
-    if options.split is not None or options.sample is not None:
+    if options.split is not None:
         reason = "other splits are read only without --split"
-        if options.sample is not None:
-            reason = "an audit by parts does not compare splits"
         unchecked = {name: reason for name in TROUBLES if name.startswith("leaked_")}
     if not has_language_identifier():
         unchecked["other_language"] = "it needs pip install 'noisy-xmodal[language]'"

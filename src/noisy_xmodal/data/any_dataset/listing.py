@@ -32,6 +32,25 @@ def shard_files(
     Raises:
         DatasetError: There is no such dataset, configuration or split, or it is not of shards.
     """
+    splits = shard_splits(name, config_name)
+    key = split or "train"
+    key = key if key in splits else split_name(key) or key
+    if split is None and key not in splits and len(splits) == 1:
+        key = next(iter(splits))
+    if key not in splits:
+        raise DatasetError(
+            f"{name} has {'no split ' + repr(split) if split else 'several splits'}: choose one of "
+            f"{', '.join(splits)} with split=NAME."
+        )
+    return key, splits[key]
+
+
+def shard_splits(name: str | Path, config_name: str | None = None) -> dict[str, list[str]]:
+    """The shards of each split of a dataset, see `shard_files`.
+
+    Raises:
+        DatasetError: There is no such dataset or configuration, or it is not of shards.
+    """
     path = Path(name).expanduser()
     if path.is_file() and _is_shard(path.name):
         splits = {split_name(path.stem) or "train": [str(path)]}
@@ -44,16 +63,7 @@ def shard_files(
         splits = splits or _files_by_datasets(str(folder), None)
     else:
         splits = _files_by_datasets(str(path) if path.exists() else str(name), config_name)
-    key = split or "train"
-    key = key if key in splits else split_name(key) or key
-    if split is None and key not in splits and len(splits) == 1:
-        key = next(iter(splits))
-    if key not in splits:
-        raise DatasetError(
-            f"{name} has {'no split ' + repr(split) if split else 'several splits'}: choose one of "
-            f"{', '.join(splits)} with split=NAME."
-        )
-    return key, splits[key]
+    return splits
 
 
 def local_shard(shard: str, folder: Path) -> Path:
