@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..arguments.audit import TROUBLES, AuditOptions
+from ..arguments.audit import AuditOptions
 from ..data import DatasetError, PairDataset, load_pairs
 from ..data.any_dataset.archives import is_tar_name
 from ..data.any_dataset.folders import is_audit_table
@@ -38,15 +38,13 @@ from .loading import AuditRows, load_rows
 from .other_splits import OtherSplits, keep_splits, kept_notes, kept_splits, look_at_split
 from .progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
 from .shard_cleaning import ShardCleaning, rounded_probabilities
+from .shard_facts import copies, repeated_keys, sample_troubles, trouble_counts
 from .shard_judge import ShardJudge
 from .tasks import claim_tasks
 from .troubles import Trouble
 
 #: Pairs that the judges are trained on if an audit by parts does not say.
 SAMPLE = 100_000
-#: Images whose digests are compared at a time, 8 bytes each.
-_MOST_DIGESTS = 20_000_000
-_EXAMPLES, _MEMBERS = 3, 6
 _MARK, _SAMPLE, _SPLITS = "about.json", "sample", "splits"
 
 
@@ -129,9 +127,8 @@ class ShardedAudit:
             keep_shard(*own, self.device, self.shard(number).folder)
         folder = self.work / _SAMPLE
         for _ in claim_tasks([_SAMPLE], lambda _: folder.is_dir(), self.work / "locks"):
-            kept = [self.shard(number) for number in by_name.values()]
             seed, size = self.options.seed, self.options.sample or SAMPLE
-            keep_sample(kept, self.names, size, seed, folder)
+            keep_sample(self._all_shards(), self.names, size, seed, folder)
 
     def _look_at_others(self, notes: list[str]) -> Iterator[OtherSplits]:
         """Look at each shard of the other splits; adds what cannot be read to the notes."""
@@ -169,7 +166,7 @@ class ShardedAudit:
 
     def write_parts(self, fit: CrossFit, judgement: Judgement) -> ShardJudge:
         """Judge all shards and write their parts of the table; what judged them."""
-        counts = [self.shard(number).info["n_pairs"] for number in range(len(self.shards))]
+        counts = [shard.info["n_pairs"] for shard in self._all_shards()]
         first_pairs = np.cumsum([0, *counts]).tolist()
         by_name = self.filled
         judge = ShardJudge(fit, judgement, self.sample, self.names)
@@ -185,7 +182,7 @@ class ShardedAudit:
     @property
     def filled(self) -> dict[str, int]:
         """Name of the part of each shard that has pairs, and number of the shard."""
-        counts = (self.shard(number).info["n_pairs"] for number in range(len(self.shards)))
+        counts = (shard.info["n_pairs"] for shard in self._all_shards())
         return {f"part-{number:05d}": number for number, count in enumerate(counts) if count}
 
     def _part(self, name: str) -> Path:
@@ -249,8 +246,8 @@ class ShardedAudit:
 
     def publish(self) -> dict[str, Any]:
         """Put the parts in their place; facts of all pairs for the summary."""
-        infos = [self.shard(number).info for number in range(len(self.shards))]
-        counts = self._trouble_counts(infos)
+        shards = self._all_shards()
+        infos, counts = [shard.info for shard in shards], trouble_counts(shards)
         parts = sorted(self._parts.glob("part-*.parquet"))
         metadata = [pq.read_schema(part).metadata for part in parts]
         with atomic_write(self.table) as aside:
@@ -272,43 +269,22 @@ class ShardedAudit:
                 "sample_images": self.sample.info["n_images"],
                 "sample_pairs": self.sample.info["n_pairs"],
                 "look_like_the_sample": sum(int(facts[b"alike"]) for facts in metadata),
-                "copies": self._repeated(0),
-                "repeated_keys": self._repeated(2),
+                "copies": copies(shards, self.names),
+                "repeated_keys": repeated_keys(shards, self.names),
             },
         }
 
     def troubles(self) -> list[Trouble]:
         """The kinds of trouble that pairs have in their shards, with the pairs of the sample."""
-        troubles = []
-        for column, kind in enumerate(TROUBLES):
-            infos = (self.shard(number).info["troubles"] for number in range(len(self.shards)))
-            found = [info[kind] for info in infos if kind in info]
-            if found:
-                has_it = self.sample.has_trouble[:, column]
-                n_images = len(np.unique(self.sample.pairs.row_of_pair[has_it]))
-                examples = [tuple(example) for _, some in found for example in some]
-                troubles.append(Trouble(kind, has_it, n_images, examples[:_MEMBERS]))
-        return troubles
+        return sample_troubles(self._all_shards(), self.sample)
 
-    def _trouble_counts(self, infos: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
-        """The number of pairs and images of all shards with each kind of trouble."""
-        n_pairs = np.zeros(len(TROUBLES), np.int64)
-        for number, info in enumerate(infos):
-            if info["troubles"]:
-                n_pairs += self.shard(number).has_trouble.sum(axis=0)
-        return {
-            kind: {
-                "n_pairs": int(n),
-                "n_images": sum(info["troubles"].get(kind, [0])[0] for info in infos),
-            }
-            for kind, n in zip(TROUBLES, n_pairs.tolist(), strict=True)
-        }
+    def _all_shards(self) -> list[KeptShard]:
+        return [self.shard(number) for number in range(len(self.shards))]
 
     def left_out(self) -> list[str]:
         """Lines about what was left out, those of one kind as one line."""
-        infos = (self.shard(number).info for number in range(len(self.shards)))
         tars = [Path(shard) for shard in self.shards if "://" not in shard and is_tar_name(shard)]
-        lines = (line for info in infos for line in info["left_out"])
+        lines = (line for shard in self._all_shards() for line in shard.info["left_out"])
         notes = kept_notes(self.kept / _SPLITS)
         return [*merged_messages(lines), *lost_shards(tars), *notes]
 
@@ -349,33 +325,6 @@ class ShardedAudit:
                 content = source if isinstance(source, bytes) else source.read_bytes()
                 found.append((content_digest(content), content))
             return found
-
-    def _repeated(self, look: int) -> dict[str, Any]:
-        """How many images share a value with others, and some of them."""
-        shards = [self.shard(n) for n in range(len(self.shards)) if self.shard(n).info["n_images"]]
-        n_images = sum(shard.info["n_images"] for shard in shards)
-        n_passes = -(-n_images // _MOST_DIGESTS)
-        n_groups, n_members, largest = 0, 0, list[tuple[int, int]]()
-        for number in range(n_passes):
-            looks = (shard.looks[look] for shard in shards)
-            values = np.concatenate([v[v % np.uint64(n_passes) == number] for v in looks])
-            distinct, counts = np.unique(values[values > 0], return_counts=True)
-            distinct, counts = distinct[counts > 1], counts[counts > 1]
-            n_groups, n_members = n_groups + len(counts), n_members + int(counts.sum())
-            first = np.argsort(-counts, kind="stable")[:_EXAMPLES]
-            largest += zip(counts[first].tolist(), distinct[first].tolist(), strict=True)
-        examples = [self._with_look(look, value) for _, value in sorted(largest)[::-1][:_EXAMPLES]]
-        return {"groups": n_groups, "images": n_members, "examples": examples}
-
-    def _with_look(self, look: int, value: int) -> list[str]:
-        """Names of the first images with a value."""
-        names = list[str]()
-        for number, name in enumerate(self.names):
-            shard = self.shard(number)
-            if len(names) < _MEMBERS and shard.info["n_images"]:
-                rows = np.flatnonzero(shard.looks[look] == np.uint64(value))
-                names += [f"{shard.image_ids[row]} in {name}" for row in rows.tolist()]
-        return names[:_MEMBERS]
 
 
 def check_table(options: AuditOptions) -> None:
