@@ -76,6 +76,11 @@ def test_a_copy_is_found_without_an_equal_file(train, parts):
     assert leaked == {3: "test: 1.jpg"}
 
 
+def test_pictures_that_are_not_alike_did_not_leak(parts):
+    rows = dataset_of([photo(20), photo(21)], ["f", "g"])
+    assert join_splits(parts).leaked_images(rows, look_at_images(rows)) == {}
+
+
 def test_without_other_splits_nothing_leaked(train, tmp_path: Path):
     keep_splits([], tmp_path / "none")
     for others in (join_splits([]), kept_splits(tmp_path / "none")):

@@ -15,7 +15,7 @@ from ..noise.equal_texts import text_numbers
 #: at JPEG quality 50, or brightened, 99 and 97 % are found; with 2 bits it is 94 and 89 %.
 ALIKE_BITS = 4
 _BITS = 64
-_THUMBNAIL = 16  # pixels
+THUMBNAIL = 16  # pixels a side
 _COPY_DIFFERENCE = 0.055  # largest mean difference of the thumbnails of one image
 _FLAT_BITS = 4  # a hash with fewer set or unset bits is of a nearly flat image
 _SPARE_BANDS = 3  # minimum number of bands in which two close hashes agree
@@ -45,7 +45,7 @@ def hash_of_gray(picture: Image.Image) -> int:
 
 def thumbnail(picture: Image.Image) -> np.ndarray:
     """An image of mode RGB as (16, 16, 3) float32 of mean 0 and deviation 1."""
-    small = picture.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    small = picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float32)
     values -= values.mean()
     return values / max(float(values.std()), 1.0)

@@ -20,7 +20,7 @@ from ..data.columns import IMAGE, visual_column
 from ..data.pictures import image_problem, open_picture, picture_source, stored_pictures
 from ..data.regions import region_arrays
 from ..modules.pixels import to_rgb
-from .duplicates import hash_of_gray, thumbnail
+from .duplicates import THUMBNAIL, hash_of_gray, thumbnail
 
 #: An image whose levels differ by less has one colour.
 FLAT = 12
@@ -96,8 +96,11 @@ def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> ImageSc
 
 def thumbnails_of(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Thumbnails of some pictures of a dataset, (n, 16, 16, 3), see `duplicates.thumbnail`."""
-    pictures = stored_pictures(dataset)[rows.tolist()][IMAGE]
-    return np.stack([thumbnail(open_picture(picture, _SIDE)) for picture in pictures])
+    thumbnails = np.zeros((len(rows), THUMBNAIL, THUMBNAIL, 3), np.float32)
+    if len(rows):
+        for place, picture in enumerate(stored_pictures(dataset)[rows.tolist()][IMAGE]):
+            thumbnails[place] = thumbnail(open_picture(picture, _SIDE))
+    return thumbnails
 
 
 def _picture_looks(dataset: datasets.Dataset) -> Iterator[_Look]:

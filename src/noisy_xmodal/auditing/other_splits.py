@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values, visual_column
 from ..files import atomic_write, read_json, write_json
-from .duplicates import ALIKE_BITS, are_copies, hash_bytes, is_flat
+from .duplicates import ALIKE_BITS, THUMBNAIL, are_copies, hash_bytes, is_flat
 from .image_scan import ImageScan, content_digest, look_at_images, thumbnails_of
 
 _NAMES, _NOTES = "names.json", "notes.json"
@@ -138,12 +138,12 @@ def keep_splits(parts: Iterable[OtherSplits], folder: Path, notes: Sequence[str]
         kept = []
         for part in parts:
             has_hash = np.flatnonzero(part.hashes)
-            small = np.zeros((len(part.names), 16, 16, 3), np.float16)
-            if len(has_hash):
-                small[has_hash] = part.thumbnails(has_hash)
+            small = np.zeros((len(part.names), THUMBNAIL, THUMBNAIL, 3), np.float16)
+            small[has_hash] = part.thumbnails(has_hash)
             kept.append((part, small))
         whole = join_splits([part for part, _ in kept])
-        small = np.concatenate([np.zeros((0, 16, 16, 3), np.float16), *(one for _, one in kept)])
+        nothing = np.zeros((0, THUMBNAIL, THUMBNAIL, 3), np.float16)
+        small = np.concatenate([nothing, *(one for _, one in kept)])
         write_json(aside / _NAMES, whole.names)
         write_json(aside / _NOTES, list(notes))
         for name, values in (
