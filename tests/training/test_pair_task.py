@@ -84,3 +84,10 @@ def test_fewer_pairs_than_a_batch_are_refused_for_training_alone(tmp_path):
     with pytest.raises(DatasetError, match="12 pairs"):
         make_task(tmp_path, toy_pairs(6))
     assert len(task.as_samples(toy_pairs(6), "validation")) == 12
+
+
+def test_memory_for_pictures_is_refused_where_none_is_decoded(tmp_path):
+    message = "`image_cache_mb` is 0 and does nothing here, because the images are region features"
+    with pytest.raises(ValueError, match=message):
+        make_task(tmp_path, image_cache_mb=0)
+    make_task(tmp_path, image_cache_mb=1024)  # the default

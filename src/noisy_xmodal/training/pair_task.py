@@ -11,7 +11,7 @@ from transformers import ProcessorMixin
 from transformers.utils import logging
 
 from ..data import DatasetError, PairCollator, PairDataset, validate_pairs
-from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER
+from ..data.columns import IMAGE, IMAGE_ROW, PAIR_ID, PARTNER, visual_column
 from ..evaluation import RetrievalEvaluator, store_text_outputs
 from ..evaluation.grids import with_grids
 from ..modules.gathering import gather_batch
@@ -66,7 +66,10 @@ class PairTask:
 
         Raises:
             DatasetError: If a column breaks the contract, or all captions are of one image.
+            ValueError: If an argument says how much memory pictures get, and there are none to
+                decode.
         """
+        self._check_picture_memory(dataset)
         pairs = self._as_pairs(dataset, "train", self._args.per_device_train_batch_size)
         if pairs.n_images < 2:
             raise DatasetError(
@@ -81,6 +84,23 @@ class PairTask:
             pairs = PairDataset(pairs.dataset, transform, memory)
         self._pairs = pairs
         return pairs
+
+    def _check_picture_memory(self, dataset: datasets.Dataset | PairDataset) -> None:
+        """Refuse `image_cache_mb` where it would do nothing."""
+        default = type(self._args).__dataclass_fields__["image_cache_mb"].default
+        if self._args.image_cache_mb == default:
+            return
+        rows = dataset.dataset if isinstance(dataset, PairDataset) else dataset
+        reason = ""
+        if visual_column(rows) != IMAGE:
+            reason = "the images are region features"
+        elif getattr(self._model, "frozen_vision_encoder", None) is not None:
+            reason = "a frozen vision model reads each picture once, before the training"
+        if reason:
+            raise ValueError(
+                f"`image_cache_mb` is {self._args.image_cache_mb} and does nothing here, because "
+                f"{reason}: leave it out."
+            )
 
     def _as_pairs(
         self, dataset: datasets.Dataset | PairDataset, split: str, minimum: int
