@@ -7,7 +7,8 @@
     python examples/evaluate.py --model_name_or_path runs/saf runs/sgr
 
 A CLIP, a SigLIP or another two-tower model of transformers is evaluated as it is. The scores of
-several models of pairs are averaged: SAF and SGR are SGRAF.
+several models of pairs are averaged: SAF and SGR are SGRAF. The processes of `torchrun` or
+`accelerate launch` share the scores.
 """
 
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ from noisy_xmodal.data import (
 from noisy_xmodal.data.readers import load_openmoji, load_openmoji_labels
 from noisy_xmodal.entry.devices import device_of
 from noisy_xmodal.entry.errors import load_part
+from noisy_xmodal.entry.launch import join_group
 from noisy_xmodal.entry.limits import EVALUATE
 from noisy_xmodal.entry.options import OptionError, read_options
 from noisy_xmodal.entry.outputs import check_output
@@ -127,6 +129,7 @@ from noisy_xmodal.evaluation import (
     RerankEvaluator,
     RetrievalEvaluator,
     query_cost,
+    shared_evaluation,
 )
 from noisy_xmodal.files import read_json, write_json
 from noisy_xmodal.models.two_towers import load_two_towers
@@ -166,7 +169,11 @@ def load_data(args: EvaluationArguments, of_classes: bool) -> DatasetDict:
 
 
 def build_evaluator(
-    args: EvaluationArguments, config: PreTrainedConfig, processors: list[Any], device: str
+    args: EvaluationArguments,
+    config: PreTrainedConfig,
+    processors: list[Any],
+    device: str,
+    progress: bool,
 ) -> Any:
     """The evaluator of a model with this config, or of several."""
     shortlists, processor = args.shortlist_model_name_or_path, processors[0]
@@ -174,9 +181,9 @@ def build_evaluator(
         return LabelRetrievalEvaluator(processor, block_size=args.block_size)
     folds: dict[str, Any] = {"block_size": args.block_size, "fold_size": args.fold_size}
     if len(processors) > 1:
-        return AverageEvaluator(processors, **folds, progress=True)
+        return AverageEvaluator(processors, **folds, progress=progress)
     if shortlists is None:
-        return RetrievalEvaluator(processor, **folds, progress=True)
+        return RetrievalEvaluator(processor, **folds, progress=progress)
     retriever, reads = load_two_towers(shortlists, device)
     sizes = args.shortlist_size, args.block_size
     return RerankEvaluator(
@@ -184,7 +191,7 @@ def build_evaluator(
         retriever,
         reads,
         *sizes,
-        progress=True,
+        progress=progress,
         weight=args.shortlist_weight,
         fold_size=args.fold_size,
     )
@@ -268,6 +275,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     check_output(args.results_file, "--results_file", ".json", is_metrics)
     if args.precision_recall_file is not None:
         check_output(args.precision_recall_file, "--precision_recall_file", ".json", is_curves)
+    launch = join_group()
     device = device_of(args.device)
     names = args.model_name_or_path
     configs = [load_part(AutoConfig, encoder_path(name)) for name in names]
@@ -288,16 +296,19 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         validate_pairs(rows, split=args.split)
         for name, processor in zip(names, processors, strict=True):
             check_judge(processor, PairDataset(rows), name)
-    evaluator = build_evaluator(args, config, processors, device)
+    evaluator = build_evaluator(args, config, processors, device, launch.is_main)
     cuts = [
         count_truncated(processor, texts_of(rows, of_classes))
         for processor in processors
         if processor.tokenizer is not None
     ]
     cut = max(cuts, key=lambda cut: cut.n_cut, default=None)
-    if cut is not None and cut.n_cut:
+    if cut is not None and cut.n_cut and launch.is_main:
         print(cut.message())
-    metrics = evaluator(models if len(models) > 1 else models[0], rows)
+    with shared_evaluation():
+        metrics = evaluator(models if len(models) > 1 else models[0], rows)
+    if not launch.is_main:
+        return metrics
     found = {"cut_texts": cut.to_dict()} if cut is not None and cut.n_cut else {}
     cost = cost_of(members, gallery_of(rows, config, of_classes))
     write_json(args.results_file, metrics | found | {"cost": cost})

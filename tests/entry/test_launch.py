@@ -1,11 +1,12 @@
-"""A process of a launcher is taken out of its group, and has a GPU of its own."""
+"""A process of a launcher leaves its group or joins it, and has a GPU of its own."""
 
 import os
 
 import pytest
+import torch
 
 from noisy_xmodal.entry import launch
-from noisy_xmodal.entry.launch import Launch, leave_group
+from noisy_xmodal.entry.launch import Launch, join_group, leave_group
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,18 @@ def test_a_process_of_no_launcher_sees_all_gpus(monkeypatch: pytest.MonkeyPatch)
     assert leave_group() == Launch(0, 1)
     assert leave_group().is_main
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+@pytest.mark.parametrize(("n_processes", "backends"), [(1, []), (2, ["gloo"])])
+def test_a_group_is_joined_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, n_processes: int, backends: list[str]
+) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr(torch.distributed, "init_process_group", joined.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(launch, "glob", lambda _: [])
+    for name, value in {"RANK": "0", "WORLD_SIZE": str(n_processes), "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert join_group() == Launch(0, n_processes)
+    assert joined == backends
+    assert os.environ["WORLD_SIZE"] == str(n_processes)

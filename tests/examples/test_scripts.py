@@ -167,6 +167,24 @@ def test_evaluate_gives_what_training_measured(world):
     assert measured == pytest.approx(trained)
 
 
+def test_two_processes_share_an_evaluation(world):
+    root, _ = world
+    options = ["--model_name_or_path", root / "ncr", "--dataset_name", root / "data"]
+    options += ["--dataset_config_name", "clean", "--split", "test", "--block_size", "4"]
+    options += ["--device", "cpu", "--results_file", root / "two.json"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    printed = subprocess.run(
+        [sys.executable, *launcher, REPOSITORY / "examples/evaluate.py", *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    measured = json.loads((root / "two.json").read_text())
+    trained = json.loads((root / "ncr/results.json").read_text())["best"]["test"]
+    assert {name: measured[name] for name in trained} == pytest.approx(trained)
+    assert printed.count("rsum") == 1
+
+
 def test_compare_puts_runs_side_by_side(world):
     root, _ = world
     train_here(*training(root), "--robust", "False", "--output_dir", root / "plain")

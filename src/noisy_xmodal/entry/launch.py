@@ -1,4 +1,4 @@
-"""What a launcher of several processes says, for work that they share by files alone."""
+"""What a launcher of several processes says, for work that is no training."""
 
 import os
 from dataclasses import dataclass
@@ -32,13 +32,33 @@ def leave_group() -> Launch:
 
     Call it before CUDA is used. A training in such a process does not wait for the others.
     """
+    launch = _launch()
+    for name in list(os.environ):
+        if name in _GROUP or name.startswith("TORCHELASTIC_"):
+            del os.environ[name]
+    return launch
+
+
+def join_group() -> Launch:
+    """Make this process one of a group that shares evaluations, on a GPU of its own.
+
+    Call it before CUDA is used. Without a launcher there is no group.
+    """
+    launch = _launch()
+    if launch.n_processes > 1:
+        import torch  # here, because the commands that work alone start without it
+
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend)
+    return launch
+
+
+def _launch() -> Launch:
+    """The place of this process; gives it a GPU of its own."""
     rank, local_rank, n_processes = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"))
     )
-    for name in list(os.environ):
-        if name in _GROUP or name.startswith("TORCHELASTIC_"):
-            del os.environ[name]
     gpu = _own_gpu(local_rank)
     if n_processes > 1 and gpu is not None:
         os.environ[_GPUS] = gpu
