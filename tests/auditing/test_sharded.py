@@ -162,21 +162,6 @@ def test_no_image_is_judged_by_models_that_saw_it_or_a_copy(
     assert len(judged[0] | judged[1]) == N_SHARDS * (EACH - 1) + 1
 
 
-def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(
-    options: AuditOptions, place: Path
-) -> None:
-    name = str(write_vectors(place / "distinct", copies=False))
-    own = replace(options, dataset_name=name, sample=10**6, output=place / "all" / "audit.parquet")
-    whole = replace(own, sample=None, output=place / "whole" / "audit.parquet")
-    summaries = [audit(each) for each in (own, whole)]
-    tables = [table_of(own).sort_by("pair_id"), pq.read_table(whole.output).sort_by("pair_id")]
-    assert tables[0]["caption"].to_pylist() == tables[1]["caption"].to_pylist()
-    for name in ("loss", "clean_probability"):
-        values = [table[name].to_numpy() for table in tables]
-        np.testing.assert_allclose(*values, atol=1e-4)
-    assert summaries[0]["wrong_share"] == summaries[1]["wrong_share"]
-
-
 def kept_pairs(folder: Path) -> list[tuple[str, str]]:
     """Image id and caption of all pairs of a clean dataset."""
     rows = load_dataset(str(folder), split="train", cache_dir=str(folder.parent / "cache"))
@@ -191,19 +176,25 @@ def dropped_pairs(folder: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def able(options: AuditOptions, place: Path) -> AuditOptions:
-    """Options of audits that tell wrong pairs."""
+    """Options of an audit that tells wrong pairs; the first one trains judges for all."""
     name = write_vectors(place / "wrong", copies=False, wrong_every=4)
-    return replace(
-        options, dataset_name=str(name), sample=10**6, epochs=12, batch_size=32, learning_rate=5e-3
-    )
+    training = {"epochs": 10, "batch_size": 32, "learning_rate": 5e-3, "keep_work": True}
+    output = place / "all" / "audit.parquet"
+    return replace(options, dataset_name=str(name), sample=10**6, output=output, **training)
 
 
-def test_the_clean_dataset_is_that_of_an_audit_in_one_piece(
-    able: AuditOptions, place: Path
-) -> None:
-    own = replace(able, output=place / "c" / "audit.parquet", clean=place / "clean_parts")
-    whole = replace(own, sample=None, output=place / "d" / "audit.parquet", clean=place / "clean")
-    counts = [audit(each)["cleaned"] for each in (own, whole)]
+def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, place: Path) -> None:
+    own = replace(able, clean=place / "clean_parts")
+    output = place / "whole" / "audit.parquet"
+    whole = replace(able, sample=None, output=output, clean=place / "clean")
+    summaries = [audit(each) for each in (own, whole)]
+    tables = [table_of(own).sort_by("pair_id"), pq.read_table(whole.output).sort_by("pair_id")]
+    assert tables[0]["caption"].to_pylist() == tables[1]["caption"].to_pylist()
+    for name in ("loss", "clean_probability"):
+        values = [table[name].to_numpy() for table in tables]
+        np.testing.assert_allclose(*values, atol=1e-4)
+    assert summaries[0]["wrong_share"] == summaries[1]["wrong_share"]
+    counts = [summary["cleaned"] for summary in summaries]
     folders = [Path(count.pop("folder")) for count in counts]
     assert folders == [own.clean, whole.clean]
     assert counts[0] == counts[1]
@@ -216,24 +207,23 @@ def test_the_clean_dataset_is_that_of_an_audit_in_one_piece(
 
 
 def test_the_clean_dataset_has_weights_or_a_precision(able: AuditOptions, place: Path) -> None:
-    own = replace(able, output=place / "weights" / "audit.parquet", keep_work=True)
-    audit(replace(own, clean=place / "weighted", clean_weights=True))
+    audit(replace(able, clean=place / "weighted", clean_weights=True))
     rows = load_dataset(str(place / "weighted"), split="train", cache_dir=str(place / "cache"))
-    table = table_of(own).sort_by("pair_id")["clean_probability"].to_numpy()
+    table = table_of(able).sort_by("pair_id")["clean_probability"].to_numpy()
     weights = np.concatenate(rows["clean_probability"])
     np.testing.assert_allclose(weights, table.astype(np.float32))
-    found = audit(replace(own, clean=place / "precise", clean_precision=0.95))["cleaned"]
+    found = audit(replace(able, clean=place / "precise", clean_precision=0.95))["cleaned"]
     kept = table[table >= found["threshold"]]
     assert len(kept) == found["pairs_kept"] == len(kept_pairs(place / "precise"))
     assert kept.mean() >= 0.95
     more = table[table >= table[table < found["threshold"]].max()]
     assert more.mean() < 0.95 + 1e-6
     with pytest.raises(CleaningRefusedError, match="All other files are written") as error:
-        audit(replace(own, clean=place / "refused", clean_precision=1.0))
+        audit(replace(able, clean=place / "refused", clean_precision=1.0))
     assert not (place / "refused").exists()
     assert error.value.summary["cleaned"] is None
     assert "refused was not written" in error.value.summary["warnings"][-1]
-    assert table_of(own).num_rows == len(table)
+    assert table_of(able).num_rows == len(table)
 
 
 def test_leaks_from_other_splits_are_told(options: AuditOptions, place: Path) -> None:
