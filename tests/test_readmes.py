@@ -198,7 +198,7 @@ def test_caption_method_of_the_readme():
 def test_similarity_head_of_the_readme():
     """Against loops over pairs, words and regions, with padding on both sides."""
     scope: dict = {}
-    exec(block_with(READMES[0], "(SimilarityHead)"), scope)
+    exec(block_with(READMES[1], "(SimilarityHead)"), scope)
     generator = torch.Generator().manual_seed(0)
     image = [torch.randn(length, 5, generator=generator) for length in (4, 2, 3)]
     text = [torch.randn(length, 5, generator=generator) for length in (1, 3)]
