@@ -11,7 +11,7 @@ from audit_results import result_of
 from noisy_xmodal.auditing.judgement import Judgement
 from noisy_xmodal.auditing.known_pairs import (
     KnownPairs,
-    calibrated,
+    calibration,
     known_pairs,
     review_notes,
     share_interval,
@@ -120,8 +120,11 @@ def test_reviews_calibrate_what_is_near_them() -> None:
     targets = np.full(n, NAN)
     chosen = rng.choice(800, 200, replace=False)
     targets[chosen] = rng.random(200) < true[chosen]
-    found = calibrated(judged(probability), targets)
-    assert found is not None
+    judgement = judged(probability)
+    reviewed = ~np.isnan(targets)
+    fitted = calibration(judgement, judgement.tail[reviewed], targets[reviewed])
+    assert fitted is not None
+    found = fitted(judgement.tail)
     assert (np.diff(found) >= 0).all()  # in the order of the judgement
     for part in (slice(0, 400), slice(400, 800), slice(800, n)):
         off = abs(found[part].mean() - true[part].mean())
@@ -135,7 +138,7 @@ def test_few_reviews_calibrate_nothing(n_right: int, n_wrong: int) -> None:
     if n_right == 0:
         targets[:] = NAN
     judgement = judged(np.linspace(0, 1, 1000))
-    assert calibrated(judgement, targets) is None
-    targets[:] = NAN
-    targets[:40], targets[-10:] = 0, 1
-    assert calibrated(judgement, targets) is not None
+    reviewed = ~np.isnan(targets)
+    assert calibration(judgement, judgement.tail[reviewed], targets[reviewed]) is None
+    enough = np.array([0.0] * 40 + [1.0] * 10)
+    assert calibration(judgement, judgement.tail[:50], enough) is not None

@@ -27,14 +27,17 @@ from noisy_xmodal.auditing.features import FrozenModels
 from noisy_xmodal.auditing.image_scan import content_digest
 from noisy_xmodal.auditing.kept_shards import KeptShard
 from noisy_xmodal.auditing.loading import AuditRows
+from noisy_xmodal.auditing.reviews import Decision, ReviewFile
 from noisy_xmodal.auditing.shard_cleaning import ShardCleaning
 from noisy_xmodal.auditing.shard_judge import ShardJudge
+from noisy_xmodal.data import load_pairs
 from noisy_xmodal.data.pair_dataset import GridPairs
 from noisy_xmodal.data.pictures import stored_pictures
 from tar_files import Member, write_tar
 
 RECIPE: dict[str, Any] = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 16}
 RECIPE |= {"text_model_name_or_path": "none", "disable_tqdm": True}
+KINDS = ("right", "wrong")
 N_SHARDS, EACH, SIZE, N_SAMPLE = 4, 40, 6, 100
 
 
@@ -183,17 +186,36 @@ def able(options: AuditOptions, place: Path) -> AuditOptions:
     return replace(options, dataset_name=str(name), sample=10**6, output=output, **training)
 
 
+def write_reviews(path: Path, folder: Path) -> None:
+    """Decisions about the first caption of 64 images, half of them wrong, and one of no dataset."""
+    rows = load_pairs(folder)["train"]
+    reviews = ReviewFile(path)
+    for row in range(0, 128, 4):
+        for name, decision in ((row, "right"), (row + 3, "wrong")):
+            reviews.add(Decision(rows["image_id"][name], rows["captions"][name][0], decision))
+    reviews.add(Decision(rows["image_id"][131], rows["captions"][131][1], "corrected", "c0 c0"))
+    reviews.add(Decision("elsewhere", "a caption", "right"))
+
+
 def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, place: Path) -> None:
-    own = replace(able, clean=place / "clean_parts")
+    write_reviews(place / "reviews.parquet", Path(able.dataset_name))
+    own = replace(able, clean=place / "clean_parts", reviews=place / "reviews.parquet")
     output = place / "whole" / "audit.parquet"
-    whole = replace(able, sample=None, output=output, clean=place / "clean")
+    whole = replace(own, sample=None, output=output, clean=place / "clean")
     summaries = [audit(each) for each in (own, whole)]
     tables = [table_of(own).sort_by("pair_id"), pq.read_table(whole.output).sort_by("pair_id")]
     assert tables[0]["caption"].to_pylist() == tables[1]["caption"].to_pylist()
     for name in ("loss", "clean_probability"):
         values = [table[name].to_numpy() for table in tables]
         np.testing.assert_allclose(*values, atol=1e-4)
+    assert tables[0]["review"].to_pylist() == tables[1]["review"].to_pylist()
     assert summaries[0]["wrong_share"] == summaries[1]["wrong_share"]
+    reviews = [summary["reviews"] for summary in summaries]
+    shares = [facts.pop("wrong_share") for facts in reviews]
+    assert shares[0] == pytest.approx(shares[1], abs=1e-4)
+    assert reviews[0] == reviews[1]
+    assert (reviews[0]["right"], reviews[0]["wrong"], reviews[0]["corrected"]) == (32, 32, 1)
+    assert (reviews[0]["missing"], reviews[0]["calibrated"]) == (1, True)
     counts = [summary["cleaned"] for summary in summaries]
     folders = [Path(count.pop("folder")) for count in counts]
     assert folders == [own.clean, whole.clean]
@@ -203,6 +225,12 @@ def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, pla
     assert dropped_pairs(folders[0]) == dropped_pairs(folders[1])
     rows = load_dataset(str(folders[0]), split="train", cache_dir=str(place / "cache"))
     assert rows.column_names == ["regions", "image_id", "captions", "shard"]
+    assert ["c0 c0"] in [captions[-1:] for captions in rows["captions"]]
+    kept, dropped = set(kept_pairs(folders[0])), set(dropped_pairs(folders[0]))
+    decisions = ReviewFile(place / "reviews.parquet").decisions()
+    called = {kind: {p for p, one in decisions.items() if one.decision == kind} for kind in KINDS}
+    assert called["right"] - kept == {("elsewhere", "a caption")}
+    assert called["wrong"] <= dropped
     assert set(rows["shard"]) == {f"{number:02d}.tar" for number in range(N_SHARDS)}
 
 

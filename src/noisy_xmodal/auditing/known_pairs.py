@@ -8,7 +8,8 @@ audit's own probabilities as a prior. Reviews chosen by rank or probability do n
 chosen by content may.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.isotonic import IsotonicRegression
 
+from ..data import PairDataset
 from .judgement import Judgement
 from .loading import AuditRows
 from .reviews import CORRECTED, RIGHT, WRONG, Decision, Pair, ReviewFile, ReviewsError
@@ -71,17 +73,8 @@ def known_pairs(reviews: ReviewFile, rows: AuditRows, name: str) -> KnownPairs:
         ReviewsError: If the file is not one of reviews, or the dataset has none of its pairs.
     """
     by_pair = reviews.decisions()
-    targets = np.full(len(rows.pairs), np.nan)
-    decisions = {}
-    found = set()
-    ids = rows.image_ids
-    rows_and_texts = zip(rows.pairs.row_of_pair.tolist(), rows.pairs.captions(), strict=True)
-    for pair, (row, caption) in enumerate(rows_and_texts):
-        key = (ids[row], caption)
-        if key in by_pair:
-            decisions[pair] = by_pair[key]
-            targets[pair] = by_pair[key].decision == RIGHT
-            found.add(key)
+    known = decided(by_pair, rows.image_ids, rows.pairs)
+    found = {(one.image_id, one.caption) for one in known.decisions.values()}
     missing = [key for key in by_pair if key not in found]
     if missing and not found:
         image_id, caption = missing[0]
@@ -90,7 +83,28 @@ def known_pairs(reviews: ReviewFile, rows: AuditRows, name: str) -> KnownPairs:
             f"in {name}, such as image '{image_id[:80]}' with the caption '{caption[:80]}'. Give "
             "the reviews of this dataset, or none"
         )
-    return KnownPairs(targets, decisions, missing)
+    return replace(known, missing=missing)
+
+
+def decided(
+    by_pair: Mapping[Pair, Decision], image_ids: Sequence[str], pairs: PairDataset
+) -> KnownPairs:
+    """The decisions about some pairs.
+
+    Args:
+        by_pair: The decisions, see `ReviewFile.decisions`.
+        image_ids: Name of each image.
+        pairs: The pairs.
+    """
+    targets = np.full(len(pairs), np.nan)
+    decisions = {}
+    rows_and_texts = zip(pairs.row_of_pair.tolist(), pairs.captions(), strict=True)
+    for pair, (row, caption) in enumerate(rows_and_texts):
+        decision = by_pair.get((image_ids[row], caption))
+        if decision is not None:
+            decisions[pair] = decision
+            targets[pair] = decision.decision == RIGHT
+    return KnownPairs(targets, decisions)
 
 
 def with_people(judgement: Judgement, known: KnownPairs) -> tuple[Judgement, dict[str, Any]]:
@@ -108,27 +122,43 @@ def with_people(judgement: Judgement, known: KnownPairs) -> tuple[Judgement, dic
         sentence about the decisions.
     """
     reviewed = ~np.isnan(known.targets)  # (n_pairs,)
-    called_wrong = known.targets[reviewed] == 0  # (n_reviewed,)
-    judged_wrong = judgement.is_wrong[reviewed]
+    target, tail = known.targets[reviewed], judgement.tail[reviewed]  # (n_reviewed,)
+    fitted = calibration(judgement, tail, target) if judgement.share.can_tell else None
+    kinds = Counter(decision.decision for decision in known.decisions.values())
+    facts = review_facts(kinds, judgement.is_wrong[reviewed], target == 0, fitted is not None)
+    facts["missing"] = len(known.missing)
+    clean = known.over(judgement.clean_probability if fitted is None else fitted(judgement.tail))
+    facts["wrong_share"] = float(1 - clean.mean())
+    return replace(judgement, clean_probability=clean), facts
+
+
+def review_facts(
+    kinds: Mapping[str, int],
+    judged_wrong: NDArray[np.bool_],
+    called_wrong: NDArray[np.bool_],
+    is_calibrated: bool,
+) -> dict[str, Any]:
+    """Facts about the decisions of people, see `with_people`.
+
+    Args:
+        kinds: The number of decisions of each kind.
+        judged_wrong: Whether the audit alone judges each reviewed pair wrong, (n_reviewed,).
+        called_wrong: Whether people do, (n_reviewed,).
+        is_calibrated: Whether the probabilities of the other pairs were calibrated.
+    """
     n, n_agreed = len(called_wrong), int((called_wrong == judged_wrong).sum())
-    kinds = [decision.decision for decision in known.decisions.values()]
-    probability = calibrated(judgement, known.targets) if judgement.share.can_tell else None
     facts: dict[str, Any] = {
         "reviewed": n,
-        "right": kinds.count(RIGHT),
-        "wrong": kinds.count(WRONG),
-        "corrected": kinds.count(CORRECTED),
-        "missing": len(known.missing),
+        "right": kinds.get(RIGHT, 0),
+        "wrong": kinds.get(WRONG, 0),
+        "corrected": kinds.get(CORRECTED, 0),
         "agreement": n_agreed / n if n else None,
         "agreement_interval": list(share_interval(n_agreed, n)) if n else None,
         "called_wrong_judged_right": int((called_wrong & ~judged_wrong).sum()),
         "called_right_judged_wrong": int((~called_wrong & judged_wrong).sum()),
-        "calibrated": probability is not None,
+        "calibrated": is_calibrated,
     }
-    clean = known.over(judgement.clean_probability if probability is None else probability)
-    facts["wrong_share"] = float(1 - clean.mean())
-    facts["sentence"] = _sentence(facts)
-    return replace(judgement, clean_probability=clean), facts
+    return facts | {"sentence": _sentence(facts)}
 
 
 def _sentence(facts: Mapping[str, Any]) -> str:
@@ -142,28 +172,35 @@ def _sentence(facts: Mapping[str, Any]) -> str:
     )
 
 
-def calibrated(judgement: Judgement, targets: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Clean probabilities by the audit and by people.
+def calibration(
+    judgement: Judgement, tail: NDArray[np.float64], targets: NDArray[np.float64]
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    """Fit clean probabilities to the decisions of people, with those of the audit as a prior.
 
     Args:
-        judgement: The judgement of every pair.
-        targets: See `KnownPairs`.
+        judgement: The judgement of every pair, or of a sample.
+        tail: See `Judgement`, of the reviewed pairs, (n_reviewed,).
+        targets: 1 where people decided that the pair is right, 0 where it is wrong, (n_reviewed,).
 
     Returns:
-        (n_pairs,), in the order of the judgement; None if there are fewer than `LEAST_REVIEWS`
-        reviews, or fewer than `LEAST_OF_KIND` of right or of wrong pairs.
+        A function of the tails of pairs that returns their clean probabilities; None if there are
+        fewer than `LEAST_REVIEWS` reviews, or fewer than `LEAST_OF_KIND` of right or of wrong
+        pairs.
     """
-    reviewed = np.flatnonzero(~np.isnan(targets))
-    n_right = int(targets[reviewed].sum())
-    if len(reviewed) < LEAST_REVIEWS or min(n_right, len(reviewed) - n_right) < LEAST_OF_KIND:
+    n_right = int(targets.sum())
+    if len(targets) < LEAST_REVIEWS or min(n_right, len(targets) - n_right) < LEAST_OF_KIND:
         return None
-    tail, n = judgement.tail, len(targets)
-    weights = np.concatenate([np.full(n, _PRIOR_REVIEWS / n), np.ones(len(reviewed))])
-    values = np.concatenate([judgement.clean_probability, targets[reviewed]])
-    regression = IsotonicRegression(y_min=0, y_max=1, increasing=False)
-    fitted = regression.fit(np.concatenate([tail, tail[reviewed]]), values, weights)
-    probability: NDArray[np.float64] = fitted.predict(tail)
-    return probability
+    n = len(judgement.tail)
+    weights = np.concatenate([np.full(n, _PRIOR_REVIEWS / n), np.ones(len(targets))])
+    values = np.concatenate([judgement.clean_probability, targets])
+    regression = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip")
+    regression.fit(np.concatenate([judgement.tail, tail]), values, weights)
+
+    def fitted(tail: NDArray[np.float64]) -> NDArray[np.float64]:
+        probability: NDArray[np.float64] = regression.predict(tail)
+        return probability
+
+    return fitted
 
 
 def share_interval(count: int, n: int) -> tuple[float, float]:

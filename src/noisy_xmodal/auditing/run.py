@@ -58,7 +58,6 @@ _FEW_PAIRS = 500
 #: Options that an audit by parts does not take, and what to do.
 _NOT_BY_PARTS = {
     "model_name_or_path": "--encoder_name_or_path trains judges on the vectors of such a model",
-    "reviews": "leave it out",
     "compare": "leave it out",
 }
 _PATHS = ("output", "clean", "reviews", "compare", "cache_dir")  # options that are paths
@@ -173,7 +172,9 @@ def _audit_by_parts(
         with one_at_a_time(options.output):
             if not parts.is_removed:
                 rows = sample.rows(parts.split)
-                notes = list(models.notes)
+                notes = [*parts.reviews.notes, *models.notes]
+                clean = parts.reviews.applied(judgement, sample)
+                judgement = replace(judgement, clean_probability=clean)
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
                 result = _with_warning(result, refusal)
                 summary = _write_parts(parts, result, cleaning, command, started)

@@ -26,6 +26,7 @@ from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, IS_NOISY, REGIONS
 from ..files import atomic_write, link_or_copy, read_json
 from .cleaning import WEIGHTS, describe, rows_with, write_card, write_rows
 from .kept_shards import KeptShard
+from .known_pairs import KnownPairs
 from .loading import AuditRows
 
 #: Probabilities are rounded down to this part of 1 to find a threshold over all shards: a million
@@ -54,7 +55,13 @@ class ShardCleaning:
         return (self.folder / name).is_dir()
 
     def write(
-        self, name: str, shard_name: str, rows: AuditRows, kept: KeptShard, part: Path
+        self,
+        name: str,
+        shard_name: str,
+        rows: AuditRows,
+        kept: KeptShard,
+        part: Path,
+        known: KnownPairs | None = None,
     ) -> None:
         """Write the kept pairs of a shard.
 
@@ -64,6 +71,7 @@ class ShardCleaning:
             rows: Its rows, in the order in which they were judged.
             kept: What is kept of it.
             part: Its part of the table.
+            known: What people decided about its pairs.
         """
         pairs, options = rows.pairs, self.options
         clean = probabilities(part)  # (n_pairs,)
@@ -71,6 +79,12 @@ class ShardCleaning:
         has_trouble = kept.has_trouble & wanted  # (n_pairs, n_kinds)
         keep = options.clean_weights | (clean >= self.threshold)
         keep &= ~has_trouble.any(axis=1)
+        new_captions: dict[int, str] = {}
+        if known is not None:
+            new_captions, targets = known.new_captions(), known.corrected_targets()
+            clean = np.where(np.isnan(targets), clean, targets)
+            if not options.clean_weights:  # people first, whatever the threshold
+                keep = np.where(np.isnan(targets), keep, targets == 1)
         kept_rows = np.unique(pairs.row_of_pair[keep])
         kinds = Counter(dict(zip(TROUBLES, has_trouble.sum(axis=0).tolist(), strict=True)))
         info = {
@@ -78,6 +92,7 @@ class ShardCleaning:
             "images_dropped": pairs.n_images - len(kept_rows),
             "pairs_kept": int(keep.sum()),
             "images_kept": len(kept_rows),
+            "captions_corrected": len(new_captions),
             "troubles": {kind: kinds[kind] for kind in options.kinds_to_drop},
         }
         with atomic_write(self.folder / name) as aside:
@@ -92,10 +107,12 @@ class ShardCleaning:
                     }
                     if has_trouble[pair].any():
                         dropped["troubles"] = list(compress(TROUBLES, has_trouble[pair]))
+                    if known is not None and pair in known.decisions:
+                        dropped["review"] = known.decisions[pair].decision
                     file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
             if len(kept_rows):
                 weights = clean if options.clean_weights else None
-                table = rows_with(pairs, keep, weights).select(kept_rows)
+                table = rows_with(pairs, keep, weights, new_captions).select(kept_rows)
                 table = table.select_columns([c for c in _COLUMNS if c in table.features])
                 names = [shard_name] * len(table)
                 table = table.add_column(_SHARD, names, feature=datasets.Value("string"))
@@ -119,6 +136,8 @@ class ShardCleaning:
             troubles.update(info.pop("troubles"))
             facts.update(info)
         counts: dict[str, Any] = dict(facts)
+        if self.options.reviews is None:
+            counts.pop("captions_corrected", None)
         if self.options.clean_precision is not None:
             counts["threshold"] = self.threshold
         if self.options.kinds_to_drop:

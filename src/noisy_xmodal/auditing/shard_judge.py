@@ -6,6 +6,7 @@ so that copies of an image are judged alike. The losses of these pairs are distr
 the fold's own pairs, so that what the sample says about a loss holds for them as well.
 """
 
+from collections.abc import Callable
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,14 @@ from .cross_fit import CrossFit
 from .duplicates import ALIKE_BITS, hash_bytes, is_flat
 from .judgement import Calibration, Judgement
 from .kept_shards import KeptShard
+from .known_pairs import KnownPairs
 from .small_model import CaptionProcessor
 from .suggestions import Pool
 
+#: See `ShardJudge.write_part`.
+Conclude = Callable[
+    [NDArray[np.float64], NDArray[np.float64], KnownPairs | None], NDArray[np.float64]
+]
 #: Images of the sample that suggestions are taken from: all are compared with every wrong pair.
 _MOST_SUGGESTED = 20_000
 _BLOCK = 256
@@ -69,7 +75,15 @@ class ShardJudge:
         if len(self._hashed):
             self._index.add(hash_bytes(hashes[self._hashed]))
 
-    def write_part(self, number: int, shard: KeptShard, first_pair: int, path: Path) -> None:
+    def write_part(
+        self,
+        number: int,
+        shard: KeptShard,
+        first_pair: int,
+        path: Path,
+        conclude: Conclude,
+        known: KnownPairs | None = None,
+    ) -> None:
         """Judge a shard and write its part of the table, worst first.
 
         Args:
@@ -77,6 +91,9 @@ class ShardJudge:
             shard: The shard.
             first_pair: Number of pairs in the shards before it.
             path: The Parquet file.
+            conclude: Function of the tails and clean probabilities of pairs, and of what people
+                decided about them, that returns their clean probabilities in the end.
+            known: What people decided about the pairs of the shard.
         """
         pairs, n_pairs = shard.pairs, len(shard.pairs)
         rows = pairs.row_of_pair
@@ -95,12 +112,40 @@ class ShardJudge:
                 better_text[at[wrong]], better_row[at[wrong]] = self._better(
                     fold, part, wrong, image, text, own_rows[some]
                 )
+        clean = conclude(tail, clean, known)
         order = np.lexsort((-losses, -tail, clean))
         table = self._table(number, shard, order, losses, clean, better_text, better_row)
+        if known is not None:
+            made = (known.decisions.get(pair) for pair in order.tolist())
+            decisions = [None if one is None else one.decision for one in made]
+            table = table.append_column("review", pa.array(decisions, pa.string()))
         table = table.set_column(0, "pair_id", pa.array(first_pair + order))
         facts = {"alike": str(alike), "wrong": str(int((clean < THRESHOLD).sum()))}
+        facts["doubt"] = str(float((1 - clean).sum()))
         with atomic_write(path) as aside:
             pq.write_table(table.replace_schema_metadata(facts), aside, compression="zstd")
+
+    def judge_pairs(
+        self, number: int, shard: KeptShard, wanted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tail and clean probability of some pairs of a shard, (n_wanted,) each.
+
+        Args:
+            number: Number of the shard.
+            shard: The shard.
+            wanted: The pairs, ascending.
+        """
+        rows = np.unique(shard.pairs.row_of_pair[wanted])
+        part = shard.pairs.select(rows)  # with all captions of these images
+        fold_of_row = self._folds(number, shard)[1][rows]
+        tail, clean = np.zeros((2, len(part)))
+        for fold in np.unique(fold_of_row).tolist():
+            at = np.flatnonzero(fold_of_row[part.row_of_pair] == fold)
+            own = part.select(np.flatnonzero(fold_of_row == fold))
+            tail[at], clean[at] = self._calibration.judge(fold, self._evidence(fold, own, shard)[0])
+        pairs = np.flatnonzero(np.isin(shard.pairs.row_of_pair, rows))  # those of `part`
+        places = np.searchsorted(pairs, wanted)
+        return tail[places], clean[places]
 
     def suggest(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Better captions and images for some pairs of the sample, see `suggestions.suggest`.

@@ -40,6 +40,7 @@ from .progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
 from .shard_cleaning import ShardCleaning, rounded_probabilities
 from .shard_facts import copies, repeated_keys, sample_troubles, trouble_counts
 from .shard_judge import ShardJudge
+from .shard_reviews import ShardReviews
 from .tasks import claim_tasks
 from .troubles import Trouble
 
@@ -77,7 +78,9 @@ class ShardedAudit:
         others = [f"{split} {shard_state(s)}" for split, own in self._others.items() for s in own]
         read = [*map(shard_state, self.shards), *others, *models, json.dumps(_reading(options))]
         self.kept = options.output.absolute().with_suffix(".work") / _hash(read)
-        self.work = self.kept / _hash([json.dumps(options.recipe()), str(self.options.sample)])
+        self.reviews = ShardReviews(options.reviews, self._all_shards())
+        recipe = [json.dumps(options.recipe()), str(self.options.sample), self.reviews.digest]
+        self.work = self.kept / _hash(recipe)
         self._parts = self.work / "parts"
         for folder in (self.kept / "locks", self.work / "locks", self._parts):
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,11 +157,14 @@ class ShardedAudit:
 
         Raises:
             TrainingInterrupted: After a signal; the work so far is kept.
+            ReviewsError: If the reviews are of another dataset.
         """
+        self.reviews.check(self.options.dataset_name)
         sample, options = self.sample, replace(self.options, disable_tqdm=True)
         self._progress.begin(TRAINING)
         fit = CrossFit(
             *(sample.pairs, options, self.work, self.device, sample.captions),
+            known=self.reviews.of(sample),
             is_shared=True,
             after_training=self._progress.has_trained,
         )
@@ -170,13 +176,17 @@ class ShardedAudit:
         first_pairs = np.cumsum([0, *counts]).tolist()
         by_name = self.filled
         judge = ShardJudge(fit, judgement, self.sample, self.names)
+        self.reviews.fit(judge, judgement)
 
         def is_written(name: str) -> bool:
             return self._is_done(JUDGING, by_name[name], self._part(name).is_file())
 
         for name in self._claim(JUDGING, self.work, by_name, is_written):
             number = by_name[name]
-            judge.write_part(number, self.shard(number), first_pairs[number], self._part(name))
+            shard, path = self.shard(number), self._part(name)
+            known = self.reviews.of(shard)
+            first = first_pairs[number]
+            judge.write_part(number, shard, first, path, self.reviews.clean, known)
         return judge
 
     @property
@@ -215,7 +225,8 @@ class ShardedAudit:
             with scratch_cache(self.work) as scratch:
                 rows = load_rows(shard_options(options, self.shards[number], scratch))
                 shard = self.shard(number)
-                cleaning.write(name, self.names[number], rows, shard, self._part(name))
+                known = self.reviews.of(shard)
+                cleaning.write(name, self.names[number], rows, shard, self._part(name), known)
         return cleaning, None
 
     def close(self) -> None:
@@ -258,6 +269,7 @@ class ShardedAudit:
             "n_images": sum(info["n_images"] for info in infos),
             "n_pairs": sum(info["n_pairs"] for info in infos),
             "judged_wrong": sum(int(facts[b"wrong"]) for facts in metadata),
+            "reviews": self._review_facts(metadata, sum(info["n_pairs"] for info in infos)),
             "left_out": self.left_out(),
             "troubles": {
                 trouble.name: trouble.summary() | counts[trouble.name]
@@ -273,6 +285,13 @@ class ShardedAudit:
                 "repeated_keys": repeated_keys(shards, self.names),
             },
         }
+
+    def _review_facts(self, metadata: Sequence[Any], n_pairs: int) -> dict[str, Any] | None:
+        if self.options.reviews is None:
+            return None
+        wrong_share = sum(float(facts[b"doubt"]) for facts in metadata) / max(1, n_pairs)
+        facts = {"file": str(self.options.reviews), **self.reviews.facts}
+        return facts | {"wrong_share": wrong_share, "oracle_of_others": {}}
 
     def troubles(self) -> list[Trouble]:
         """The kinds of trouble that pairs have in their shards, with the pairs of the sample."""
