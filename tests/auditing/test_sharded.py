@@ -216,6 +216,9 @@ def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, pla
     assert reviews[0] == reviews[1]
     assert (reviews[0]["right"], reviews[0]["wrong"], reviews[0]["corrected"]) == (32, 32, 1)
     assert (reviews[0]["missing"], reviews[0]["calibrated"]) == (1, True)
+    assert all(
+        each.report.read_text().count("People reviewed 65 pairs") == 1 for each in (own, whole)
+    )
     counts = [summary["cleaned"] for summary in summaries]
     folders = [Path(count.pop("folder")) for count in counts]
     assert folders == [own.clean, whole.clean]

@@ -172,11 +172,11 @@ def _audit_by_parts(
         with one_at_a_time(options.output):
             if not parts.is_removed:
                 rows = sample.rows(parts.split)
-                notes = [*parts.reviews.notes, *models.notes]
+                notes = list(models.notes)
                 clean = parts.reviews.applied(judgement, sample)
                 judgement = replace(judgement, clean_probability=clean)
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
-                result = _with_warning(result, refusal)
+                result = replace(_with_warning(result, refusal), reviews=parts.reviews.facts)
                 summary = _write_parts(parts, result, cleaning, command, started)
                 return _unless_refused(summary, refusal)
     except FileNotFoundError:

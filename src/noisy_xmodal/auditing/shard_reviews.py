@@ -117,11 +117,6 @@ class ShardReviews:
         )
         self.facts["missing"] = len(self._by_pair) - len(self._found)
 
-    @property
-    def notes(self) -> list[str]:
-        """Lines about the decisions, for the page."""
-        return [self.facts["sentence"]] if self.facts else []
-
     def applied(self, judgement: Judgement, sample: KeptShard) -> NDArray[np.float64]:
         """Clean probabilities of the sample by the audit and by people, (n_pairs,)."""
         return self.clean(judgement.tail, judgement.clean_probability, self.of(sample))
