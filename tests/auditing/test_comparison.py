@@ -30,7 +30,7 @@ def test_pairs_go_with_their_equals_and_changes_are_counted(tmp_path: Path):
     ).write_table()
     new = result([["two", "one"], ["same", "same", "new"]], [0.7, 0.3, 0.2, 0.9, 0.1], path)
     # The table is sorted by probability, so of the two equal pairs the worse one comes first.
-    changes = compare(new, path, read_table(path))
+    changes = compare(path, read_table(path), new.table())
     assert (changes["pairs_of_both"], changes["new_pairs"], changes["gone_pairs"]) == (4, 1, 1)
     assert (changes["newly_wrong"], changes["no_longer_wrong"]) == (1, 1)
     assert changes["wrong_in_both"] == 1
@@ -48,7 +48,7 @@ def test_an_audit_has_not_changed_since_itself(tmp_path: Path):
     path = tmp_path / "audit.parquet"
     same = result([["x", "y"], ["z"]], [0.2, 0.9, 0.6], path)
     same.write_table()
-    changes = compare(same, path, read_table(path))
+    changes = compare(path, read_table(path), same.table())
     assert changes["rank_correlation"] == pytest.approx(1)
     assert changes["newly_wrong"] == changes["no_longer_wrong"] == changes["new_pairs"] == 0
     assert changes["examples"] == []
@@ -58,7 +58,7 @@ def test_two_pairs_have_no_correlation(tmp_path: Path):
     path = tmp_path / "audit.parquet"
     few = result([["x"], ["y"]], [0.2, 0.9], path)
     few.write_table()
-    assert compare(few, path, read_table(path))["rank_correlation"] is None
+    assert compare(path, read_table(path), few.table())["rank_correlation"] is None
 
 
 def test_other_files_are_refused(tmp_path: Path):

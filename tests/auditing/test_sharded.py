@@ -243,7 +243,12 @@ def test_the_clean_dataset_has_weights_or_a_precision(able: AuditOptions, place:
     table = table_of(able).sort_by("pair_id")["clean_probability"].to_numpy()
     weights = np.concatenate(rows["clean_probability"])
     np.testing.assert_allclose(weights, table.astype(np.float32))
-    found = audit(replace(able, clean=place / "precise", clean_precision=0.95))["cleaned"]
+    old = place / "old"
+    able.output.with_suffix("").rename(old)
+    found = audit(replace(able, clean=place / "precise", clean_precision=0.95, compare=old))
+    assert found["comparison"]["pairs_of_both"] == len(table)
+    assert found["comparison"]["rank_correlation"] == pytest.approx(1)
+    found = found["cleaned"]
     kept = table[table >= found["threshold"]]
     assert len(kept) == found["pairs_kept"] == len(kept_pairs(place / "precise"))
     assert kept.mean() >= 0.95

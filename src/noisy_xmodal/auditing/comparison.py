@@ -1,29 +1,33 @@
 """An audit beside an earlier one of the same dataset."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow.dataset as parquet
 from scipy.stats import spearmanr
 
 from ..arguments.audit import THRESHOLD
 from ..data import DatasetError
-from .result import AuditResult
 
 _COLUMNS = ["image_id", "caption", "clean_probability"]
 _N_EXAMPLES = 10
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
-    """Image ids, captions and clean probabilities of an audit's table.
+    """Image ids, captions and clean probabilities of an audit's table, or of all its parts.
+
+    Args:
+        path: The file, or the folder of the parts.
 
     Raises:
         DatasetError: If it is no such table.
     """
     try:
-        columns = pq.read_schema(path).names
+        table = parquet.dataset(path, format="parquet")
+        columns = table.schema.names
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"--compare {path} is no table of an audit ({error}): give an audit.parquet"
@@ -34,18 +38,20 @@ def read_table(path: Path) -> dict[str, list[Any]]:
             f"--compare {path} is no table of an audit: it lacks {', '.join(missing)}, and has "
             f"{', '.join(columns)}"
         )
-    return pq.read_table(path, columns=_COLUMNS).to_pydict()
+    return table.to_table(columns=_COLUMNS).to_pydict()
 
 
-def compare(result: AuditResult, path: Path, table: dict[str, list[Any]]) -> dict[str, Any]:
+def compare(
+    path: Path, old_table: Mapping[str, Any], new_table: Mapping[str, Any]
+) -> dict[str, Any]:
     """What has changed since an earlier audit, ready for JSON.
 
     Pairs are the same if image id and caption are; of equal ones, the first goes with the first.
 
     Args:
-        result: The audit.
-        path: The table of the earlier one, for the record.
-        table: Its columns, see `read_table`.
+        path: The table of the earlier audit, for the record.
+        old_table: Its columns, see `read_table`.
+        new_table: The same columns of this audit.
 
     Returns:
         `pairs_of_both`, `new_pairs`, `gone_pairs`; of the pairs of both `wrong_in_both`,
@@ -53,13 +59,12 @@ def compare(result: AuditResult, path: Path, table: dict[str, list[Any]]) -> dic
         less than three pairs or equal probabilities); and `examples`, the pairs whose probability
         changed most.
     """
-    old_keys = _numbered(table["image_id"], table["caption"])
-    old = dict(zip(old_keys, table["clean_probability"], strict=True))
-    names = [result.rows.image_ids[row] for row in result.rows.pairs.row_of_pair.tolist()]
-    keys = _numbered(names, result.captions)
+    old_keys = _numbered(old_table["image_id"], old_table["caption"])
+    old = dict(zip(old_keys, old_table["clean_probability"], strict=True))
+    keys = _numbered(new_table["image_id"], new_table["caption"])
     both = [pair for pair, key in enumerate(keys) if key in old]
     before = np.array([old[keys[pair]] for pair in both], dtype=np.float64)  # (n_both,)
-    after = result.judgement.clean_probability[both]  # (n_both,)
+    after = np.asarray(new_table["clean_probability"], dtype=np.float64)[both]  # (n_both,)
     was_wrong, is_wrong = before < THRESHOLD, after < THRESHOLD
     has_ranks = len(both) > 2 and np.ptp(before) > 0 and np.ptp(after) > 0
     most = np.argsort(-np.abs(after - before), kind="stable")[:_N_EXAMPLES].tolist()

@@ -134,6 +134,16 @@ class AuditResult:
             for start in range(_GROUP_ROWS, len(order), _GROUP_ROWS):
                 writer.write_table(self._table(order[start : start + _GROUP_ROWS], is_noisy))
 
+    def table(self) -> dict[str, Any]:
+        """Image id, caption and clean probability of every pair, by the names of the columns."""
+        ids, rows = self.rows.image_ids, self.rows.pairs.row_of_pair.tolist()
+        clean = self.judgement.clean_probability
+        return {
+            "image_id": [ids[row] for row in rows],
+            "caption": self.captions,
+            "clean_probability": clean,
+        }
+
     def _table(self, pairs: NDArray[np.int64], is_noisy: NDArray[np.bool_] | None) -> pa.Table:
         def texts(of: Sequence[str], places: NDArray[np.int64]) -> pa.Array:
             values = [of[place] if place >= 0 else None for place in places.tolist()]

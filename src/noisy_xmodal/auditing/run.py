@@ -55,11 +55,6 @@ from .troubles import unchecked_kinds
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
 _FEW_PAIRS = 500
-#: Options that an audit by parts does not take, and what to do.
-_NOT_BY_PARTS = {
-    "model_name_or_path": "--encoder_name_or_path trains judges on the vectors of such a model",
-    "compare": "leave it out",
-}
 _PATHS = ("output", "clean", "reviews", "compare", "cache_dir")  # options that are paths
 
 
@@ -133,7 +128,8 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
         judge, judgement = _judge(options, model, models, rows, device, known, warnings)
         result = _conclude(rows, judge, judgement, known, warnings, models)
         if options.compare is not None and earlier is not None:
-            result = replace(result, comparison=compare(result, options.compare, earlier))
+            changes = compare(options.compare, earlier, result.table())
+            result = replace(result, comparison=changes)
         judged = result.judgement
         refusal = cleaning_problem(options, judged.share.can_tell, judged.clean_probability)
         summary = _write(_with_warning(result, refusal), command, started, refusal is None)
@@ -148,12 +144,12 @@ def _audit_by_parts(
     options: AuditOptions, command: str, started: float, is_main: bool
 ) -> AuditSummary:
     """Audit shards one by one, together with other processes; the summary if this is a main one."""
-    for name, instead in _NOT_BY_PARTS.items():
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"--{name} does nothing in an audit by parts: {instead}, or run one process "
-                "without --sample"
-            )
+    if options.model_name_or_path is not None:
+        raise ValueError(
+            "--model_name_or_path does nothing in an audit by parts: --encoder_name_or_path trains "
+            "judges on the vectors of such a model, or run one process without --sample"
+        )
+    earlier = None if options.compare is None else read_table(options.compare)
     device, models = device_of(options.device), FrozenModels.of(options)
     parts = ShardedAudit(options, models.states(), device, is_main)
     try:
@@ -177,6 +173,9 @@ def _audit_by_parts(
                 judgement = replace(judgement, clean_probability=clean)
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
                 result = replace(_with_warning(result, refusal), reviews=parts.reviews.facts)
+                if options.compare is not None and earlier is not None:
+                    changes = compare(options.compare, earlier, read_table(parts.parts))
+                    result = replace(result, comparison=changes)
                 summary = _write_parts(parts, result, cleaning, command, started)
                 return _unless_refused(summary, refusal)
     except FileNotFoundError:

@@ -60,6 +60,7 @@ class ShardedAudit:
 
     Attributes:
         work: Folder of the judges and parts; its name tells all that they depend on.
+        parts: Folder of the parts of the table.
 
     Raises:
         DatasetError: The dataset is not in shards, or does not exist.
@@ -81,8 +82,8 @@ class ShardedAudit:
         self.reviews = ShardReviews(options.reviews, self._all_shards())
         recipe = [json.dumps(options.recipe()), str(self.options.sample), self.reviews.digest]
         self.work = self.kept / _hash(recipe)
-        self._parts = self.work / "parts"
-        for folder in (self.kept / "locks", self.work / "locks", self._parts):
+        self.parts = self.work / "parts"
+        for folder in (self.kept / "locks", self.work / "locks", self.parts):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self.work / f".{os.getpid()}.json", {"shards": len(self.shards)})
         os.replace(self.work / f".{os.getpid()}.json", self.work / _MARK)
@@ -196,7 +197,7 @@ class ShardedAudit:
         return {f"part-{number:05d}": number for number, count in enumerate(counts) if count}
 
     def _part(self, name: str) -> Path:
-        return self._parts / f"{name}.parquet"
+        return self.parts / f"{name}.parquet"
 
     def clean(self, can_tell: bool) -> tuple[ShardCleaning | None, str | None]:
         """Write the pairs that are kept of all shards, if the options ask for it.
@@ -259,7 +260,7 @@ class ShardedAudit:
         """Put the parts in their place; facts of all pairs for the summary."""
         shards = self._all_shards()
         infos, counts = [shard.info for shard in shards], trouble_counts(shards)
-        parts = sorted(self._parts.glob("part-*.parquet"))
+        parts = sorted(self.parts.glob("part-*.parquet"))
         metadata = [pq.read_schema(part).metadata for part in parts]
         with atomic_write(self.table) as aside:
             aside.mkdir()

@@ -29,7 +29,7 @@ AUDIT = {
     "max_seq_length": Limits(excludes=(_MODEL,), least=3),
     "seed": _SEED,
     "shown": _COUNT,
-    "sample": Limits(excludes=(_MODEL, "compare"), least=100),
+    "sample": Limits(excludes=(_MODEL,), least=100),
 }
 
 REVIEW = {
