@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from noisy_xmodal.auditing import progress
-from noisy_xmodal.auditing.progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
+from noisy_xmodal.auditing.progress import (
+    CLEANING,
+    JUDGING,
+    LOOKING,
+    READING,
+    TRAINING,
+    AuditProgress,
+)
 
 
 class Bar:
@@ -27,6 +34,8 @@ def test_progress_of_a_resumed_audit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     line = AuditProgress(n_shards=4, n_trainings=2, n_sample=30, cleans=True, hidden=False)
     bar: Any = line._bar
+    line.begin(LOOKING)
+    assert (bar.text, bar.n) == ("looking at other splits", 0)
     line.has_done(READING, 0, 10)
     line.begin(READING)
     assert bar.text == "reading shards, 1 of 4"

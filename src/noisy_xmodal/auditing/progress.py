@@ -5,8 +5,8 @@ import time
 from tqdm.auto import tqdm
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {postfix}, {elapsed} passed, about {remaining} left"
-READING, TRAINING, JUDGING = "reading shards", "training judges", "judging shards"
-CLEANING = "cleaning shards"
+LOOKING, READING = "looking at other splits", "reading shards"
+TRAINING, JUDGING, CLEANING = "training judges", "judging shards", "cleaning shards"
 
 
 class AuditProgress:
@@ -73,11 +73,12 @@ class AuditProgress:
         n_sample = min(self._n_sample, n_pairs)
         done = sum(sums.values()) + self._trained * n_sample
         seconds = time.monotonic() - self._since
+        text = self._stage
         if self._stage == TRAINING:
-            text = f"{TRAINING}, {self._trained:,} of {self._n_trainings:,}"
-        else:
+            text += f", {self._trained:,} of {self._n_trainings:,}"
+        elif self._stage in sums:
             n_new = sums[self._stage] - self._before
-            text = f"{self._stage}, {len(self._done[self._stage]):,} of {self._n_shards:,}"
+            text += f", {len(self._done[self._stage]):,} of {self._n_shards:,}"
             text += f", {n_new / seconds:,.0f} pairs/s" if n_new > 0 and seconds > 0 else ""
         passes = len(sums) * n_pairs + self._n_trainings * n_sample
         self._bar.total = max(done, round(passes))

@@ -36,7 +36,7 @@ from .judgement import Judgement
 from .kept_shards import KeptShard, keep_sample, keep_shard, scratch_cache, shard_options
 from .loading import AuditRows, load_rows
 from .other_splits import OtherSplits, keep_splits, kept_notes, kept_splits, look_at_split
-from .progress import CLEANING, JUDGING, READING, TRAINING, AuditProgress
+from .progress import CLEANING, JUDGING, LOOKING, READING, TRAINING, AuditProgress
 from .shard_cleaning import ShardCleaning, rounded_probabilities
 from .shard_facts import copies, repeated_keys, sample_troubles, trouble_counts
 from .shard_judge import ShardJudge
@@ -123,6 +123,8 @@ class ShardedAudit:
             return self._is_done(READING, number, self.shard(number).folder.is_dir())
 
         others, notes = self.kept / _SPLITS, list[str]()
+        if self._others:
+            self._progress.begin(LOOKING)
         for _ in claim_tasks([_SPLITS], lambda _: others.is_dir(), self.kept / "locks"):
             keep_splits(self._look_at_others(notes), others, notes)
         for name in self._claim(READING, self.kept, by_name, is_kept):
