@@ -30,7 +30,7 @@ demo: setup
 
 # One thread a worker: the two would wait for each other's.
 test: setup
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 gpu: setup
 	$(RUN) tests/on_gpu.py --output_dir runs/gpu
