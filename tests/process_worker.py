@@ -37,6 +37,7 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.methods import Dmcm, Ncr, Rcar
+from noisy_xmodal.modules import text_states
 from noisy_xmodal.modules.gathering import gather_batch, own_in_batch
 from noisy_xmodal.training import Method
 from noisy_xmodal.training.run import leave_processes
@@ -44,6 +45,8 @@ from tiny_backbones import backbone_config, image_processor, picture_dataset
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
 from toy_pairs import REGION_SIZE, toy_pairs
+
+text_states._BLOCK_SIZE = 4  # text encoders read a batch in several blocks
 
 #: Pairs of a batch over all processes, and rows of the data: nothing divides evenly.
 BATCH, N_ROWS = 12, 53

@@ -226,6 +226,9 @@ def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, pla
     assert 40 < counts[0]["pairs_dropped"] < 120  # 80 are wrong
     assert kept_pairs(folders[0]) == kept_pairs(folders[1])
     assert dropped_pairs(folders[0]) == dropped_pairs(folders[1])
+    corrected = [json.loads((folder / "corrected.jsonl").read_text()) for folder in folders]
+    assert corrected[0].pop("shard") == "03.tar"
+    assert corrected[0] == corrected[1]
     rows = load_dataset(str(folders[0]), split="train", cache_dir=str(place / "cache"))
     assert rows.column_names == ["regions", "image_id", "captions", "shard"]
     assert ["c0 c0"] in [captions[-1:] for captions in rows["captions"]]

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModel, AutoProcessor
 
-import noisy_xmodal  # noqa: F401  (its classes load by name)
 from noisy_xmodal import inject_noise, load_openmoji
 from noisy_xmodal.auditing.misfits import gains_without_words
 from noisy_xmodal.data import PairDataset

@@ -33,7 +33,8 @@ from .loading import AuditRows
 #: values to count, however many pairs there are.
 _STEPS = 1_000_000
 _COLUMNS = (IMAGE, REGIONS, IMAGE_ID, CAPTIONS, IS_NOISY, WEIGHTS)
-_SHARD, _ROWS, _DROPPED, _INFO = "shard", "rows", "dropped.jsonl", "info.json"
+_SHARD, _ROWS, _INFO = "shard", "rows", "info.json"
+_DROPPED, _CORRECTED = "dropped.jsonl", "corrected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,15 @@ class ShardCleaning:
                     if known is not None and pair in known.decisions:
                         dropped["review"] = known.decisions[pair].decision
                     file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
+            with (aside / _CORRECTED).open("w", encoding="utf-8") as file:
+                for pair, new_caption in sorted(new_captions.items()):
+                    corrected = {
+                        "image_id": rows.image_ids[pairs.row_of_pair[pair]],
+                        "caption": pairs.caption(pair),
+                        "new_caption": new_caption,
+                        "shard": shard_name,
+                    }
+                    file.write(json.dumps(corrected, ensure_ascii=False) + "\n")
             if len(kept_rows):
                 weights = clean if options.clean_weights else None
                 table = rows_with(pairs, keep, weights, new_captions).select(kept_rows)
@@ -147,17 +157,22 @@ class ShardCleaning:
             aside.mkdir()
             # `datasets` caches a dataset by the names of its files.
             digest = hashlib.sha256(json.dumps(counts).encode())
-            with (aside / _DROPPED).open("wb") as dropped:
-                for name in names:
-                    lines = (self.folder / name / _DROPPED).read_bytes()
-                    digest.update(lines)
-                    dropped.write(lines)
+            listings = [_DROPPED, _CORRECTED] if counts.get("captions_corrected") else [_DROPPED]
+            for listing in listings:
+                with (aside / listing).open("wb") as file:
+                    for name in names:
+                        lines = (self.folder / name / listing).read_bytes()
+                        digest.update(lines)
+                        file.write(lines)
             folder = f"data-{digest.hexdigest()[:12]}"
             (aside / folder).mkdir()
-            for number, file in enumerate(files):
+            for number, rows in enumerate(files):
                 own = f"{split}-{number:05d}-of-{len(files):05d}.parquet"
-                link_or_copy(file, aside / folder / own)
+                link_or_copy(rows, aside / folder / own)
             text = describe(counts, self.options.clean_weights, self.threshold)
+            if self.options.reviews is not None:
+                n = counts["captions_corrected"]
+                text += f" Decisions of people come first; {n:,} captions were corrected."
             write_card(aside, folder, split, title, text)
         return counts | {"folder": str(out)}
 

@@ -1,6 +1,6 @@
 """Facts about all shards of an audit by parts: kinds of trouble, copies, repeated keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,11 @@ from .troubles import Trouble
 _MOST_DIGESTS = 20_000_000
 _EXAMPLES, _MEMBERS = 3, 6
 _IMAGES, _KEYS = 0, 2  # rows of `KeptShard.looks`
+
+
+def _reopened(shards: Sequence[KeptShard]) -> Iterator[KeptShard]:
+    """The shards one by one, so that what is read of one is not kept beside the next."""
+    return (KeptShard(shard.folder) for shard in shards)
 
 
 def sample_troubles(shards: Sequence[KeptShard], sample: KeptShard) -> list[Trouble]:
@@ -37,7 +42,7 @@ def trouble_counts(shards: Sequence[KeptShard]) -> dict[str, dict[str, int]]:
     """The number of pairs and images of all shards with each kind of trouble."""
     filled = [shard for shard in shards if shard.info["troubles"]]
     nothing = np.zeros(len(TROUBLES), np.int64)
-    n_pairs = sum((shard.has_trouble.sum(axis=0) for shard in filled), nothing)
+    n_pairs = sum((shard.has_trouble.sum(axis=0) for shard in _reopened(filled)), nothing)
     return {
         kind: {
             "n_pairs": int(n),
@@ -68,7 +73,7 @@ def _repeated(shards: Sequence[KeptShard], names: Sequence[str], look: int) -> d
     n_passes = -(-n_images // _MOST_DIGESTS)
     n_groups, n_members, largest = 0, 0, list[tuple[int, int]]()
     for number in range(n_passes):
-        looks = (shard.looks[look] for shard in filled)
+        looks = (shard.looks[look] for shard in _reopened(filled))
         values = np.concatenate([v[v % np.uint64(n_passes) == number] for v in looks])
         distinct, counts = np.unique(values[values > 0], return_counts=True)
         distinct, counts = distinct[counts > 1], counts[counts > 1]
@@ -85,7 +90,7 @@ def _with_value(
 ) -> list[str]:
     """Names of the first images with a value."""
     found = list[str]()
-    for shard, name in zip(shards, names, strict=True):
+    for shard, name in zip(_reopened(shards), names, strict=True):
         if len(found) < _MEMBERS and shard.info["n_images"]:
             rows = np.flatnonzero(shard.looks[look] == np.uint64(value))
             found += [f"{shard.image_ids[row]} in {name}" for row in rows.tolist()]

@@ -61,11 +61,12 @@ class ShardReviews:
     @cached_property
     def known(self) -> dict[int, KnownPairs]:
         """The decisions about the pairs of each shard that has reviewed ones, by its number."""
-        filled = {n: shard for n, shard in enumerate(self._shards) if shard.info["n_pairs"]}
-        if self._path is None:
-            return {}
-        every = {n: decided(self._by_pair, s.image_ids, s.pairs) for n, s in filled.items()}
-        return {number: known for number, known in every.items() if known.decisions}
+        found = {}
+        for number, shard in enumerate(self._shards):
+            known = self.of(KeptShard(shard.folder)) if shard.info["n_pairs"] else None
+            if known is not None and known.decisions:
+                found[number] = known
+        return found
 
     @cached_property
     def _found(self) -> set[Pair]:
@@ -104,7 +105,7 @@ class ShardReviews:
         kinds: Counter[str] = Counter()
         for number, known in self.known.items():
             pairs = np.array(sorted(known.decisions))
-            tail, clean = judge.judge_pairs(number, self._shards[number], pairs)
+            tail, clean = judge.judge_pairs(number, KeptShard(self._shards[number].folder), pairs)
             tails.append(tail)
             cleans.append(clean)
             targets.append(known.targets[pairs])
