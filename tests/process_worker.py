@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import datasets
 import numpy as np
@@ -45,8 +46,6 @@ from tiny_backbones import backbone_config, image_processor, picture_dataset
 from tiny_rcar import rcar_config
 from toy_labels import toy_labels
 from toy_pairs import REGION_SIZE, toy_pairs
-
-text_states._BLOCK_SIZE = 4  # text encoders read a batch in several blocks
 
 #: Pairs of a batch over all processes, and rows of the data: nothing divides evenly.
 BATCH, N_ROWS = 12, 53
@@ -182,6 +181,7 @@ class ShardSizes(TrainerCallback):
             self.shares.add(own / sum(t.numel() for t in tensors))
 
 
+@mock.patch.object(text_states, "_BLOCK_SIZE", 4)  # text encoders read a batch in several blocks
 def train(
     method: str, out: Path, n_processes: int, resume: Path | None = None, **further: Any
 ) -> dict[str, Any]:
