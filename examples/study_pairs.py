@@ -4,7 +4,8 @@
     python examples/study_pairs.py --dataset_name photos --output_dir runs/photos \
         --cells ncr-cosine sir --ema_decay 0.99
 
-It is the table `pairs` of `paper.py` at the scale `small`, and takes the same options: OpenMoji, or
+It is the table `pairs` of `paper.py` at the scale `small` and with `--record_course True`, which
+shows the best epoch by clean validation pairs too, and takes the same options: OpenMoji, or
 `--dataset_name` with any pairs, noise by `--configs`, and further options for all runs. Finished
 runs are not run again, and interrupted ones go on.
 """
@@ -25,7 +26,8 @@ from noisy_xmodal.training.run import run_script
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing of the table, and write it."""
     argv = sys.argv[1:] if argv is None else argv
-    run_command(["--table", "pairs", "--scale", "small", *argv], Path(__file__).parent)
+    options = ["--table", "pairs", "--scale", "small", "--record_course", "True", *argv]
+    run_command(options, Path(__file__).parent)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from noisy_xmodal.methods.from_options import (
 )
 from noisy_xmodal.methods.similar_pairs import SimilarPairs
 from noisy_xmodal.training import train_and_evaluate
+from noisy_xmodal.training.curve import record_course
 from noisy_xmodal.training.failures import explain_failures
 from noisy_xmodal.training.run import command_line, print_retrieval_table, run_script
 from noisy_xmodal.training.script import read_options
@@ -91,6 +92,8 @@ def main(argv: list[str] | None = None) -> dict:
 
     names = [name for name in ("validation", "test") if name in dataset]
     splits = {name: trainer.as_samples(dataset[name], name) for name in names}
+    if data.record_course:
+        record_course(trainer, dataset)
     run = train_and_evaluate(trainer, splits, command_line("examples/train_rcar.py", argv))
     if not training.should_save:
         return {}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from example_scripts import script
 from loopback_hub import TOKEN, LoopbackHub
+from noisy_xmodal import inject_noise
 from noisy_xmodal.training.run import run_script
 from toy_pairs import REGION_SIZE, toy_pairs
 
@@ -261,6 +262,32 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path, capsys):
     printed = run("examples/train_ncr.py", *options, fails=True)
     assert "error: 1 of 60 pictures are bad. 7.png of train" in printed
     assert "Traceback" not in printed
+
+
+def test_the_course_of_a_run_shows_what_an_oracle_would_choose(tmp_path, capsys):
+    noisy = inject_noise(toy_pairs(60, seed=0), "cmp_40", seed=0)
+    (tmp_path / "data").mkdir()
+    for split, rows in {"train": noisy, "test": toy_pairs(20, seed=2)}.items():
+        rows.to_parquet(tmp_path / "data" / f"{split}.parquet")
+    out = tmp_path / "out"
+    options = ["--dataset_name", tmp_path / "data", "--num_train_epochs", 3, "--warmup_epochs", 1]
+    options += ["--per_device_train_batch_size", 32, "--hidden_size", 24, "--word_size", 24]
+    options += ["--learning_rate", 1e-2, "--validation_share", 0.3, "--use_cpu", "True"]
+    options += ["--output_dir", out, "--record_course", "True"]
+    never = ["--eval_strategy", "no", "--load_best_model_at_end", "False"]
+    assert "nothing to record" in refusal(capsys, *options, *never)
+    train_here(*options)
+    course = json.loads((out / "curve.json").read_text())
+    assert [row["epoch"] for row in course] == [1.0, 2.0, 3.0]
+    results = json.loads((out / "results.json").read_text())
+    assert course[-1]["test"]["rsum"] == pytest.approx(results["last"]["test"]["rsum"])
+    right = [row["right_validation"] for row in course]
+    assert results["validation_is_noisy"]
+    assert right[-1]["rsum"] > course[-1]["validation"]["rsum"], "wrong captions are not measured"
+    best = max(course, key=lambda row: row["right_validation"]["rsum"])
+    assert results["best_on_clean"] == {"epoch": best["epoch"], "test": best["test"]}
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("oracle: best"))
+    assert float(line.split()[-1]) == round(best["test"]["rsum"], 1)
 
 
 def test_several_configs_and_none_named(world, tmp_path, capsys):

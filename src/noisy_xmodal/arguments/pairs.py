@@ -94,6 +94,14 @@ class PairArguments:
             "comparisons, not a method."
         },
     )
+    record_course: bool = field(
+        default=False,
+        metadata={
+            "help": "Measure after each epoch on test, too, and on the right validation pairs by "
+            "the oracle, and record all in curve.json: shows what choosing the epoch on clean "
+            "pairs would give. It chooses nothing."
+        },
+    )
     max_seq_length: int | None = field(
         default=None,
         metadata={

@@ -21,7 +21,7 @@ from ..entry.outputs import check_writable
 from ..evaluation import calibrate_on
 from ..files import write_json
 from ..training import RobustTrainer
-from ..training.curve import best_on_test
+from ..training.curve import RIGHT_VALIDATION, best_by_oracle
 from ..training.script import Choice
 from ..training.splits import dataset_label, validation_facts
 from .eval_results import write_eval_results
@@ -95,8 +95,12 @@ def pair_results(
     facts = _facts(trainer, choice, data, dataset, PairDataset(dataset["train"]))
     if drops and not trainer.method.drops_noisy_pairs:
         facts["method"] += ", noisy pairs dropped by the oracle"
-    networks = {"networks": trainer.method.n_networks}
-    return facts | networks | {"dataset": name, "dataset_config": config}
+    return facts | {
+        "networks": trainer.method.n_networks,
+        "dataset": name,
+        "dataset_config": config,
+        "best_on_clean": best_by_oracle(trainer.args.output_dir, RIGHT_VALIDATION, "rsum"),
+    }
 
 
 def label_results(
@@ -115,7 +119,7 @@ def label_results(
         "task": "classes",
         "dataset": Path(data.dataset_name).name if data.dataset_name else "openmoji categories",
         "dataset_config": data.inject_noise or data.dataset_config_name or "default",
-        "best_on_test": best_on_test(trainer.args.output_dir),
+        "best_on_test": best_by_oracle(trainer.args.output_dir, "test", "map"),
     }
 
 

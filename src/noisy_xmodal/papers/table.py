@@ -16,6 +16,7 @@ COSTS = ("parameters", "train_seconds", "seconds_per_image_query", "seconds_per_
 CHOICES = {
     "best": "best epoch on validation",
     "last": "last epoch",
+    "best_on_clean": "best epoch on the right validation pairs, an oracle",
     "best_on_test": "best epoch on test, an oracle",
 }
 

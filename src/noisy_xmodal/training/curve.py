@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from transformers import TrainerControl, TrainerState
 
+from ..data.columns import IS_NOISY
+from ..data.pair_dataset import drop_noisy_pairs
 from ..files import read_json, write_json
 from .arguments import RobustTrainingArguments
 from .callbacks import RobustCallback
 from .plots import plot_curve
 
 CURVE_NAME = "curve.json"
-_DRAWN = ("i2t_map", "t2i_map")
+RIGHT_VALIDATION = "right_validation"  # the split without its wrong pairs, by the oracle
+_DRAWN = ("i2t_map", "t2i_map", "rsum")
 
 
 class CurveCallback(RobustCallback):
@@ -65,18 +69,43 @@ class CurveCallback(RobustCallback):
             plot_curve(path.with_suffix(".png"), read_json(path), _DRAWN, args.warmup_epochs)
 
 
-def best_on_test(output_dir: str | Path) -> dict[str, Any] | None:
-    """The epoch with the best mean mAP on test, an oracle selection, and its metrics.
+def record_course(trainer: Any, splits: Mapping[str, Dataset]) -> None:
+    """Record the metrics of each epoch, so that choices of an epoch on clean pairs can be compared.
+
+    Beside the validation split these are "test", if there is one, and the validation pairs that are
+    right by the oracle, if there is an oracle.
+
+    Args:
+        trainer: A trainer of pairs with captions.
+        splits: Its splits, with "validation".
+
+    Raises:
+        ValueError: If nothing is evaluated during training.
+    """
+    if trainer.args.eval_strategy == "no":
+        raise ValueError(
+            "--record_course has nothing to record with --eval_strategy no. Leave out one of them."
+        )
+    watched = {name: rows for name, rows in splits.items() if name == "test"}
+    if IS_NOISY in splits["validation"].column_names:
+        watched[RIGHT_VALIDATION] = drop_noisy_pairs(splits["validation"])
+    trainer.add_callback(CurveCallback(trainer, watched))
+
+
+def best_by_oracle(output_dir: str | Path, split: str, metric: str) -> dict[str, Any] | None:
+    """The epoch that an oracle would choose, and its metrics.
 
     Args:
         output_dir: Folder of the run.
+        split: The recorded split that the oracle knows, such as `test` or `right_validation`.
+        metric: What it chooses by; the largest value is the best.
 
     Returns:
-        `epoch` and the metrics on `test`; None if test was not recorded.
+        `epoch` and the metrics on `test`; None if either split was not recorded.
     """
     path = Path(output_dir) / CURVE_NAME
-    rows = [row for row in read_json(path) if "test" in row] if path.is_file() else []
+    rows = [row for row in read_json(path) if {split, "test"} <= {*row}] if path.is_file() else []
     if not rows:
         return None
-    best = max(rows, key=lambda row: row["test"]["map"])
+    best = max(rows, key=lambda row: row[split][metric])
     return {"epoch": best["epoch"], "test": best["test"]}

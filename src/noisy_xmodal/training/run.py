@@ -143,11 +143,15 @@ def evaluated_checkpoints(results: Mapping[str, Any]) -> tuple[str, ...]:
 def print_retrieval_table(results: Mapping[str, Any]) -> None:
     """Print retrieval on every evaluated split, last epoch and best on validation.
 
+    With a recorded course there is a row of the epoch that an oracle would choose, too.
+
     Args:
         results: Facts of the run, with the names of the method, the dataset and its configuration.
     """
     columns = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "rsum")
-    _print_table(results, columns, 28, "9.1f")
+    best = results["best_on_clean"]
+    oracle = {} if best is None else {"oracle: best epoch, test": best["test"]}
+    _print_table(results, columns, 28, "9.1f", oracle)
 
 
 def print_label_table(results: Mapping[str, Any]) -> None:
