@@ -1,16 +1,19 @@
 """Options of `train_ncr.py`: the networks of a matching model, and the method that trains them."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from .published import published_recipes
+
+_SMALL_HEAD = {"image_pooling": "attention", "projection": True, "shortcut": True}
 
 #: Defaults of the options below: "small" is for small models and short runs, the others are the
 #: published ones of the script's first method.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {
         "similarity": "cosine",
-        "similarity_options": '{"image_pooling": "attention", "projection": true}',
+        "similarity_options": json.dumps(_SMALL_HEAD),
         "normalize_tokens": False,
         "dropout": 0.2,
         "objective": "infonce",

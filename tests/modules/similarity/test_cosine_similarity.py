@@ -60,3 +60,24 @@ def test_embeddings_are_unit_vectors_whose_product_is_the_score():
 def test_unknown_pooling_is_refused_by_name(argument):
     with pytest.raises(ValueError, match=rf"{argument} must be one of mean, max.*'median'"):
         CosineSimilarity(SIZE, **{argument: "median"})
+
+
+def test_a_shortcut_is_added_to_the_perceptron():
+    torch.manual_seed(0)
+    head = CosineSimilarity(SIZE, projection=True, shortcut=True).double()
+    tokens = torch.randn(3, 2, SIZE, dtype=torch.float64)
+    encoded = Encoded(tokens, torch.ones(3, 2, dtype=torch.bool))
+    for side in ("image", "text"):
+        pooled = tokens.mean(dim=1)
+        first, _, second = getattr(head, f"{side}_projection")
+        shortcut = getattr(head, f"{side}_shortcut")
+        hidden = torch.nn.functional.gelu(pooled @ first.weight.T + first.bias)
+        expected = hidden @ second.weight.T + second.bias
+        expected += pooled @ shortcut.weight.T + shortcut.bias
+        expected /= expected.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(getattr(head, f"embed_{side}")(encoded), expected)
+
+
+def test_a_shortcut_without_a_perceptron_is_refused():
+    with pytest.raises(ValueError, match="shortcut is true, but projection is not"):
+        CosineSimilarity(SIZE, shortcut=True)

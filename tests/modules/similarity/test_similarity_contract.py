@@ -14,6 +14,7 @@ IMAGE_LENGTHS, TEXT_LENGTHS = [5, 2, 3, 1], [4, 1, 6, 2, 3]
 VARIANTS = [(name, {}) for name in SIMILARITY_HEADS] + [
     ("cosine", {"image_pooling": "attention", "text_pooling": "last"}),
     ("cosine", {"image_pooling": "max", "text_pooling": "attention"}),
+    ("cosine", {"projection": True, "shortcut": True}),
     ("scan_t2i", {"aggregation": "mean"}),
     ("scan_i2t", {"aggregation": "mean"}),
     ("vsrn", {"batch_norm": True, "text_pooling": "mean"}),

@@ -101,15 +101,19 @@ def _perceptron(hidden_size: int) -> nn.Sequential:
 class CosineSimilarity(TwoTowerHead):
     """Cosine between one pooled vector per image and one per text.
 
+    A shortcut is the projection shortcut of He et al., "Deep Residual Learning for Image
+    Recognition", CVPR 2016: it learns what needs no depth, and less is learnt by heart.
+
     Args:
         hidden_size: Width of the tokens.
         image_pooling: Pooling of the region vectors: "mean", "max", "attention" or "last".
         text_pooling: The same for word vectors.
         projection: Whether a two-layer perceptron follows the pooling on both sides. It adds depth
             to shallow encoders at the cost of one token.
+        shortcut: Whether a linear layer beside each perceptron is added to its output.
 
     Raises:
-        ValueError: If a pooling is unknown.
+        ValueError: If a pooling is unknown, or there is a shortcut and no perceptron.
     """
 
     def __init__(
@@ -119,12 +123,17 @@ class CosineSimilarity(TwoTowerHead):
         image_pooling: str = "mean",
         text_pooling: str = "mean",
         projection: bool = False,
+        shortcut: bool = False,
     ) -> None:
         super().__init__(hidden_size)
+        if shortcut and not projection:
+            raise ValueError("shortcut is true, but projection is not: set both, or neither.")
         self.image_pooling = build_pooling("image_pooling", image_pooling, hidden_size)
         self.text_pooling = build_pooling("text_pooling", text_pooling, hidden_size)
         self.image_projection = _perceptron(hidden_size) if projection else nn.Identity()
         self.text_projection = _perceptron(hidden_size) if projection else nn.Identity()
+        self.image_shortcut = nn.Linear(hidden_size, hidden_size) if shortcut else None
+        self.text_shortcut = nn.Linear(hidden_size, hidden_size) if shortcut else None
 
     def embed_image(self, image: Encoded) -> Tensor:
         """One unit vector per image.
@@ -136,7 +145,10 @@ class CosineSimilarity(TwoTowerHead):
             (n_images, hidden_size), L2-normalised.
         """
         pooled = self.image_pooling(self.real_tokens(image), image.mask)  # (n_images, hidden_size)
-        return l2_normalize(self.image_projection(pooled))
+        vectors = self.image_projection(pooled)
+        if self.image_shortcut is not None:
+            vectors = vectors + self.image_shortcut(pooled)
+        return l2_normalize(vectors)
 
     def embed_text(self, text: Encoded) -> Tensor:
         """One unit vector per text.
@@ -148,4 +160,7 @@ class CosineSimilarity(TwoTowerHead):
             (n_texts, hidden_size), L2-normalised.
         """
         pooled = self.text_pooling(self.real_tokens(text), text.mask)  # (n_texts, hidden_size)
-        return l2_normalize(self.text_projection(pooled))
+        vectors = self.text_projection(pooled)
+        if self.text_shortcut is not None:
+            vectors = vectors + self.text_shortcut(pooled)
+        return l2_normalize(vectors)
