@@ -132,7 +132,11 @@ def small_model(processor: MatchingProcessor, captions: CaptionVectors | None) -
             image_dropout=image_dropout if region_size else 0.0,
             normalize_tokens=False,
             similarity="cosine",
-            similarity_options={"image_pooling": "attention", "projection": scale is None},
+            similarity_options={
+                "image_pooling": "attention",
+                "projection": scale is None,
+                "shortcut": scale is None,
+            },
             method_options={"objective": "infonce"},  # times the weight of each pair
         )
     )
