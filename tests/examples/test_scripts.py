@@ -186,10 +186,13 @@ def test_two_processes_share_an_evaluation(world):
     assert printed.count("rsum") == 1
 
 
-def test_compare_puts_runs_side_by_side(world):
+def test_compare_puts_runs_side_by_side(world, capsys):
     root, _ = world
     train_here(*training(root), "--robust", "False", "--output_dir", root / "plain")
-    printed = run("examples/compare.py", root / "plain", root / "ncr", "--output", root / "c.json")
+    capsys.readouterr()
+    runs = [str(root / "plain"), str(root / "ncr")]
+    script("compare").main([*runs, "--output", str(root / "c.json")])
+    printed = capsys.readouterr().out
     rows = json.loads((root / "c.json").read_text())
     assert {row["method"] for row in rows} == {"NCR", "plain"}
     assert "plain" in printed
@@ -259,7 +262,7 @@ def test_a_folder_of_pictures_with_a_table_trains_as_it_is(tmp_path, capsys):
     assert found["cut_texts"]["n_cut"] == 60
     (photos / "7.png").write_bytes((photos / "7.png").read_bytes()[:50])
     options = [*columns, "--output_dir", tmp_path / "none"]
-    printed = run("examples/train_ncr.py", *options, fails=True)
+    printed = refusal(capsys, *options)
     assert "error: 1 of 60 pictures are bad. 7.png of train" in printed
     assert "Traceback" not in printed
 
