@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -291,6 +292,10 @@ def test_the_course_of_a_run_shows_what_an_oracle_would_choose(tmp_path, capsys)
     assert results["best_on_clean"] == {"epoch": best["epoch"], "test": best["test"]}
     line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("oracle: best"))
     assert float(line.split()[-1]) == round(best["test"]["rsum"], 1)
+    for checkpoint in out.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    train_here(*options[:-2], "--num_train_epochs", 1, "--warmup_epochs", 0)
+    assert json.loads((out / "results.json").read_text())["best_on_clean"] is None
 
 
 def test_several_configs_and_none_named(world, tmp_path, capsys):

@@ -95,12 +95,11 @@ def pair_results(
     facts = _facts(trainer, choice, data, dataset, PairDataset(dataset["train"]))
     if drops and not trainer.method.drops_noisy_pairs:
         facts["method"] += ", noisy pairs dropped by the oracle"
-    return facts | {
-        "networks": trainer.method.n_networks,
-        "dataset": name,
-        "dataset_config": config,
-        "best_on_clean": best_by_oracle(trainer.args.output_dir, RIGHT_VALIDATION, "rsum"),
-    }
+    best = None  # a course in the folder may be an earlier run's
+    if data.record_course:
+        best = best_by_oracle(trainer.args.output_dir, RIGHT_VALIDATION, "rsum")
+    networks = {"networks": trainer.method.n_networks}
+    return facts | networks | {"dataset": name, "dataset_config": config, "best_on_clean": best}
 
 
 def label_results(

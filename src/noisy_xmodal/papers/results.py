@@ -177,8 +177,9 @@ def as_markdown(plan: Plan, found: list[dict[str, Any]], failures: Mapping[str, 
             f" **Measured on {', '.join(others)}**, which chose the best epoch: there is no test."
         )
     parts.append(" ".join(filter(None, (about, table.note))))
-    recorded = [c for c in table.choices if c != "best_on_clean" or any(c in e for e in found)]
-    for number, choice in enumerate(recorded):
+    for number, choice in enumerate(table.choices):
+        if number and not any(choice in entry for entry in found):
+            continue
         parts.append(f"## {CHOICES.get(choice, 'Size and time').capitalize()}")
         parts.append(_part(table, found, choice, with_theirs=number == 0))
     left = [entry for entry in found if entry["status"] != "done"]

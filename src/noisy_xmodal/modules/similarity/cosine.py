@@ -98,6 +98,12 @@ def _perceptron(hidden_size: int) -> nn.Sequential:
     )
 
 
+def _unit_vectors(pooled: Tensor, projection: nn.Module, shortcut: nn.Module | None) -> Tensor:
+    """Project pooled vectors and scale them to unit length, (n, hidden_size)."""
+    vectors = projection(pooled)
+    return l2_normalize(vectors if shortcut is None else vectors + shortcut(pooled))
+
+
 class CosineSimilarity(TwoTowerHead):
     """Cosine between one pooled vector per image and one per text.
 
@@ -145,10 +151,7 @@ class CosineSimilarity(TwoTowerHead):
             (n_images, hidden_size), L2-normalised.
         """
         pooled = self.image_pooling(self.real_tokens(image), image.mask)  # (n_images, hidden_size)
-        vectors = self.image_projection(pooled)
-        if self.image_shortcut is not None:
-            vectors = vectors + self.image_shortcut(pooled)
-        return l2_normalize(vectors)
+        return _unit_vectors(pooled, self.image_projection, self.image_shortcut)
 
     def embed_text(self, text: Encoded) -> Tensor:
         """One unit vector per text.
@@ -160,7 +163,4 @@ class CosineSimilarity(TwoTowerHead):
             (n_texts, hidden_size), L2-normalised.
         """
         pooled = self.text_pooling(self.real_tokens(text), text.mask)  # (n_texts, hidden_size)
-        vectors = self.text_projection(pooled)
-        if self.text_shortcut is not None:
-            vectors = vectors + self.text_shortcut(pooled)
-        return l2_normalize(vectors)
+        return _unit_vectors(pooled, self.text_projection, self.text_shortcut)
