@@ -26,8 +26,9 @@ from noisy_xmodal import (
     train_word_tokenizer,
 )
 from noisy_xmodal.auditing.cleaning import CleaningRefusedError
+from noisy_xmodal.auditing.loading import load_rows
 from noisy_xmodal.auditing.reviews import RIGHT, WRONG, Decision, ReviewFile
-from noisy_xmodal.auditing.run import AuditOptions, audit
+from noisy_xmodal.auditing.run import AuditOptions, _work_folder, audit
 from noisy_xmodal.data import DatasetError, load_pairs
 from tiny_backbones import CAPTIONS, backbone_config
 from tiny_rcar import rcar_config
@@ -219,6 +220,16 @@ def test_a_stopped_audit_goes_on(
     audit(stopped)
     assert stopped.output.read_bytes() == regions.output.read_bytes()
     assert not (place / "stopped.work").exists()
+
+
+def test_a_stopped_audit_does_not_go_on_with_other_small_models(
+    regions: AuditOptions, of_regions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = load_rows(regions)
+    folder = _work_folder(regions, rows, [])
+    assert _work_folder(regions, rows, []) == folder
+    monkeypatch.setattr("noisy_xmodal.auditing.small_model.MODEL_VERSION", 0)
+    assert _work_folder(regions, rows, []) != folder
 
 
 def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) -> None:

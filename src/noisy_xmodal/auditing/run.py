@@ -48,6 +48,7 @@ from .result import AuditResult
 from .reviews import ReviewFile, read_reviews
 from .shard_cleaning import ShardCleaning
 from .sharded import ShardedAudit, check_table
+from .small_model import recipe_state
 from .suggestions import suggest
 from .summary import AuditSummary
 from .troubles import unchecked_kinds
@@ -253,7 +254,7 @@ def _work_folder(options: AuditOptions, rows: AuditRows, models: list[str]) -> P
         hashlib.sha256("\0".join(pairs.captions()).encode()).hexdigest(),
         json.dumps(np.bincount(pairs.row_of_pair, minlength=pairs.n_images).tolist()),
         *models,
-        json.dumps(options.recipe()),
+        recipe_state(options),
     ]
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return options.output.absolute().with_suffix(".work") / name

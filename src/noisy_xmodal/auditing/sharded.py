@@ -41,6 +41,7 @@ from .shard_cleaning import ShardCleaning, rounded_probabilities
 from .shard_facts import copies, repeated_keys, sample_troubles, trouble_counts
 from .shard_judge import ShardJudge
 from .shard_reviews import ShardReviews
+from .small_model import recipe_state
 from .tasks import claim_tasks
 from .troubles import Trouble
 
@@ -80,7 +81,7 @@ class ShardedAudit:
         read = [*map(shard_state, self.shards), *others, *models, json.dumps(_reading(options))]
         self.kept = options.output.absolute().with_suffix(".work") / _hash(read)
         self.reviews = ShardReviews(options.reviews, self._all_shards())
-        recipe = [json.dumps(options.recipe()), str(self.options.sample), self.reviews.digest]
+        recipe = [recipe_state(options), str(self.options.sample), self.reviews.digest]
         self.work = self.kept / _hash(recipe)
         self.parts = self.work / "parts"
         for folder in (self.kept / "locks", self.work / "locks", self.parts):

@@ -1,5 +1,6 @@
 """The small two-tower model of a cross-fit: few weights, on top of what frozen models know."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BatchFeature, ResNetConfig, ViTImageProcessorPil
 
+from ..arguments.audit import AuditOptions
 from ..data import PairDataset
 from ..data.columns import IMAGE
 from ..models.matching.configuration_matching import MatchingConfig
@@ -23,6 +25,8 @@ from .features import CaptionVectors
 MANY_PAIRS = 10_000
 #: Size of the joint space and of a word's embedding, and image size for training on pixels.
 _HIDDEN, _PIXELS = 256, 64
+#: Goes up when the model changes, so that no audit goes on with what the earlier one judged.
+MODEL_VERSION = 2
 #: Dropout on words and on vectors of captions.
 _DROPOUT = 0.5
 
@@ -101,6 +105,11 @@ def small_processor(
     if captions is None:
         return MatchingProcessor(images, words)
     return CaptionProcessor(images, words, captions.texts)
+
+
+def recipe_state(options: AuditOptions) -> str:
+    """What the small models and their training depend on besides the pairs, as text."""
+    return json.dumps([MODEL_VERSION, options.recipe()])
 
 
 def small_model(processor: MatchingProcessor, captions: CaptionVectors | None) -> MatchingModel:
