@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,15 +12,19 @@ from typing import Any
 import datasets
 import numpy as np
 from datasets.table import embed_table_storage
+from numpy.typing import NDArray
 
 from ..arguments.audit import TROUBLES, AuditOptions
 from ..data import PairDataset
-from ..data.columns import CAPTIONS, IMAGE_ID, IS_NOISY, column_values
+from ..data.columns import CAPTIONS, IS_NOISY, column_values
 from ..data.parquet_shards import ParquetShards
 from ..files import atomic_write
+from .known_pairs import KnownPairs
+from .loading import AuditRows
 from .result import AuditResult
 
 WEIGHTS = "clean_probability"
+DROPPED_FILE, CORRECTED_FILE = "dropped.jsonl", "corrected.jsonl"
 _BLOCK_ROWS = 256
 
 _CARD = """---
@@ -114,6 +120,127 @@ def cleaning_problem(
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The pairs that a clean dataset keeps.
+
+    Attributes:
+        pairs: All pairs.
+        image_ids: Name of each image.
+        keep: Whether each pair is kept, bool (n_pairs,).
+        clean_probability: Probability that each pair is right, people's where they decided,
+            (n_pairs,).
+        troubles: Whether each pair has a kind of trouble, bool (n_pairs,), by the kinds whose pairs
+            are dropped.
+        known: What people decided.
+    """
+
+    pairs: PairDataset
+    image_ids: Sequence[str]
+    keep: NDArray[np.bool_]
+    clean_probability: NDArray[np.float64]
+    troubles: Mapping[str, NDArray[np.bool_]]
+    known: KnownPairs | None = None
+
+    @cached_property
+    def new_captions(self) -> dict[int, str]:
+        """The right caption of each corrected pair, by pair id."""
+        return {} if self.known is None else self.known.new_captions()
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Images with a kept pair, ascending."""
+        return np.unique(self.pairs.row_of_pair[self.keep])
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of dropped and kept pairs and images; an image goes with its last pair."""
+        return {
+            "pairs_dropped": int((~self.keep).sum()),
+            "images_dropped": self.pairs.n_images - len(self.rows),
+            "pairs_kept": int(self.keep.sum()),
+            "images_kept": len(self.rows),
+        }
+
+    def digest(self) -> str:
+        """A hash of the names, captions and probabilities, and of what is kept."""
+        lists = column_values(self.pairs.dataset, CAPTIONS)
+        digest = hashlib.sha256(json.dumps([list(self.image_ids), lists]).encode())
+        digest.update(self.keep.tobytes() + self.clean_probability.tobytes())
+        digest.update(json.dumps(sorted(self.new_captions.items())).encode())
+        return digest.hexdigest()
+
+    def write_lists(self, folder: Path, **further: str) -> None:
+        """Write the dropped pairs and, if there are any, the corrected ones, a line each.
+
+        Args:
+            folder: Where to write them.
+            further: Further fields of each line.
+        """
+        lists = {
+            DROPPED_FILE: map(self._dropped, np.flatnonzero(~self.keep).tolist()),
+            CORRECTED_FILE: (
+                {**self._names(pair), "new_caption": text}
+                for pair, text in sorted(self.new_captions.items())
+            ),
+        }
+        for name, lines in lists.items():
+            if name == CORRECTED_FILE and not self.new_captions:
+                continue
+            with (folder / name).open("w", encoding="utf-8") as file:
+                for line in lines:
+                    file.write(json.dumps(line | further, ensure_ascii=False) + "\n")
+
+    def table(self, with_weights: bool) -> datasets.Dataset:
+        """The images with a kept pair, with the captions of their kept pairs; see `rows_with`."""
+        weights = self.clean_probability if with_weights else None
+        return rows_with(self.pairs, self.keep, weights, self.new_captions).select(self.rows)
+
+    def _names(self, pair: int) -> dict[str, Any]:
+        row = self.pairs.row_of_pair[pair]
+        return {"image_id": self.image_ids[row], "caption": self.pairs.caption(pair)}
+
+    def _dropped(self, pair: int) -> dict[str, Any]:
+        line = self._names(pair) | {WEIGHTS: round(float(self.clean_probability[pair]), 4)}
+        if kinds := [name for name, has_it in self.troubles.items() if has_it[pair]]:
+            line["troubles"] = kinds
+        if self.known is not None and pair in self.known.decisions:
+            line["review"] = self.known.decisions[pair].decision
+        return line
+
+
+def select_pairs(
+    options: AuditOptions,
+    threshold: float,
+    rows: AuditRows,
+    clean_probability: NDArray[np.float64],
+    troubles: Mapping[str, NDArray[np.bool_]],
+    known: KnownPairs | None,
+) -> Selection:
+    """Select the pairs to keep: by the threshold, by their troubles, and first of all by people.
+
+    With `clean_weights` the threshold does not count, and people's decisions are weights.
+
+    Args:
+        options: Options of the audit.
+        threshold: The least clean probability of a kept pair.
+        rows: The rows.
+        clean_probability: From the judgement, (n_pairs,).
+        troubles: See `Selection`, of all kinds.
+        known: What people decided.
+    """
+    kinds = options.kinds_to_drop
+    dropping = {name: has_it for name, has_it in troubles.items() if name in kinds}
+    keep = options.clean_weights | (clean_probability >= threshold)  # (n_pairs,)
+    for has_it in dropping.values():
+        keep = keep & ~has_it
+    if known is not None:
+        targets = known.corrected_targets()
+        clean_probability = np.where(np.isnan(targets), clean_probability, targets)
+        if not options.clean_weights:
+            keep = np.where(np.isnan(targets), keep, targets == 1)
+    return Selection(rows.pairs, rows.image_ids, keep, clean_probability, dropping, known)
+
+
 def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     """Write a dataset without the pairs that were judged wrong, or all pairs with their weights.
 
@@ -127,68 +254,33 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         The counts `pairs_dropped`, `images_dropped` (all of whose captions are dropped),
         `pairs_kept` and `images_kept`, and the `folder`.
     """
-    options, pairs, split = result.options, result.rows.pairs, result.rows.split
+    options, split, known = result.options, result.rows.split, result.known
     out, weights = options.clean, options.clean_weights
-    clean_probability = result.judgement.clean_probability
-    threshold = clean_threshold(options, clean_probability)
+    probability = result.judgement.clean_probability
+    threshold = clean_threshold(options, probability)
     assert out is not None, "there is a folder to write"
     assert threshold is not None, "cleaning_problem refuses"
-    keep = np.full(len(pairs), True) if weights else clean_probability >= threshold  # (n_pairs,)
-    troubles = [trouble for trouble in result.troubles if trouble.name in options.kinds_to_drop]
-    for trouble in troubles:
-        keep &= ~trouble.has_it
-    new_captions: dict[int, str] = {}
-    if result.known is not None:
-        new_captions, targets = result.known.new_captions(), result.known.corrected_targets()
-        clean_probability = np.where(np.isnan(targets), clean_probability, targets)
-        if not weights:  # people first, whatever the threshold
-            keep = np.where(np.isnan(targets), keep, targets == 1)
-    kept_rows = np.unique(pairs.row_of_pair[keep])
-    facts: dict[str, Any] = {
-        "pairs_dropped": int((~keep).sum()),
-        "images_dropped": pairs.n_images - len(kept_rows),
-        "pairs_kept": int(keep.sum()),
-        "images_kept": len(kept_rows),
-    }
+    troubles = {trouble.name: trouble.has_it for trouble in result.troubles}
+    selection = select_pairs(options, threshold, result.rows, probability, troubles, known)
+    facts: dict[str, Any] = selection.counts()
     if options.clean_precision is not None:
         facts["threshold"] = threshold
-    if troubles:
-        facts["dropped_for_trouble"] = {one.name: int(one.has_it.sum()) for one in troubles}
-    if result.known is not None:
-        facts["captions_corrected"] = len(new_captions)
+    if selection.troubles:
+        counts = {name: int(has_it.sum()) for name, has_it in selection.troubles.items()}
+        facts["dropped_for_trouble"] = counts
     text = describe(facts, weights, threshold)
-    if result.known is not None:
+    if known is not None:
+        n = facts["captions_corrected"] = len(selection.new_captions)
         text += (
-            f" People reviewed {len(result.known.decisions):,} pairs, and their decisions come "
-            f"first; {len(new_captions):,} captions were corrected (`corrected.jsonl`)."
+            f" People reviewed {len(known.decisions):,} pairs, and their decisions come first; "
+            f"{n:,} captions were corrected (`{CORRECTED_FILE}`)."
         )
     # `datasets` caches a dataset by the names of its files.
-    names, lists = (column_values(pairs.dataset, column) for column in (IMAGE_ID, CAPTIONS))
-    digest = hashlib.sha256(json.dumps([names, lists]).encode())
-    digest.update(keep.tobytes() + clean_probability.tobytes())
-    digest.update(json.dumps(sorted(new_captions.items())).encode())
-    folder = f"data-{digest.hexdigest()[:12]}"
-    probabilities = clean_probability if weights else None
-    rows = rows_with(pairs, keep, probabilities, new_captions).select(kept_rows)
+    folder = f"data-{selection.digest()[:12]}"
+    rows = selection.table(weights)
     with atomic_write(out) as aside:
         aside.mkdir()
-        with (aside / "dropped.jsonl").open("w", encoding="utf-8") as file:
-            for pair in np.flatnonzero(~keep).tolist():
-                name_of = names[pairs.row_of_pair[pair]]
-                dropped: dict[str, Any] = {"image_id": name_of, "caption": pairs.caption(pair)}
-                dropped[WEIGHTS] = round(float(clean_probability[pair]), 4)
-                kinds = [one.name for one in troubles if one.has_it[pair]]
-                dropped |= {"troubles": kinds} if kinds else {}
-                if result.known is not None and pair in result.known.decisions:
-                    dropped["review"] = result.known.decisions[pair].decision
-                file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
-        if new_captions:
-            with (aside / "corrected.jsonl").open("w", encoding="utf-8") as file:
-                for pair, new_caption in sorted(new_captions.items()):
-                    name_of = names[pairs.row_of_pair[pair]]
-                    corrected = {"image_id": name_of, "caption": pairs.caption(pair)}
-                    corrected["new_caption"] = new_caption
-                    file.write(json.dumps(corrected, ensure_ascii=False) + "\n")
+        selection.write_lists(aside)
         write_rows(rows, aside / folder, split)
         write_card(aside, folder, split, result.name, text)
     return facts | {"folder": str(out)}

@@ -10,9 +10,8 @@ share this work like the rest. In the end the files are put together under the n
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,15 @@ from numpy.typing import NDArray
 from ..arguments.audit import TROUBLES, AuditOptions
 from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, IS_NOISY, REGIONS
 from ..files import atomic_write, link_or_copy, read_json
-from .cleaning import WEIGHTS, describe, rows_with, write_card, write_rows
+from .cleaning import (
+    CORRECTED_FILE,
+    DROPPED_FILE,
+    WEIGHTS,
+    describe,
+    select_pairs,
+    write_card,
+    write_rows,
+)
 from .kept_shards import KeptShard
 from .known_pairs import KnownPairs
 from .loading import AuditRows
@@ -34,7 +41,6 @@ from .loading import AuditRows
 _STEPS = 1_000_000
 _COLUMNS = (IMAGE, REGIONS, IMAGE_ID, CAPTIONS, IS_NOISY, WEIGHTS)
 _SHARD, _ROWS, _INFO = "shard", "rows", "info.json"
-_DROPPED, _CORRECTED = "dropped.jsonl", "corrected.jsonl"
 
 
 @dataclass(frozen=True)
@@ -74,55 +80,21 @@ class ShardCleaning:
             part: Its part of the table.
             known: What people decided about its pairs.
         """
-        pairs, options = rows.pairs, self.options
-        clean = probabilities(part)  # (n_pairs,)
-        wanted = np.isin(list(TROUBLES), options.kinds_to_drop)  # (n_kinds,)
-        has_trouble = kept.has_trouble & wanted  # (n_pairs, n_kinds)
-        keep = options.clean_weights | (clean >= self.threshold)
-        keep &= ~has_trouble.any(axis=1)
-        new_captions: dict[int, str] = {}
-        if known is not None:
-            new_captions, targets = known.new_captions(), known.corrected_targets()
-            clean = np.where(np.isnan(targets), clean, targets)
-            if not options.clean_weights:  # people first, whatever the threshold
-                keep = np.where(np.isnan(targets), keep, targets == 1)
-        kept_rows = np.unique(pairs.row_of_pair[keep])
-        kinds = Counter(dict(zip(TROUBLES, has_trouble.sum(axis=0).tolist(), strict=True)))
+        troubles = dict(zip(TROUBLES, kept.has_trouble.T, strict=True))
+        selection = select_pairs(
+            self.options, self.threshold, rows, probabilities(part), troubles, known
+        )
+        counts = {name: int(has_it.sum()) for name, has_it in selection.troubles.items()}
         info = {
-            "pairs_dropped": int((~keep).sum()),
-            "images_dropped": pairs.n_images - len(kept_rows),
-            "pairs_kept": int(keep.sum()),
-            "images_kept": len(kept_rows),
-            "captions_corrected": len(new_captions),
-            "troubles": {kind: kinds[kind] for kind in options.kinds_to_drop},
+            "counts": selection.counts() | {"captions_corrected": len(selection.new_captions)},
+            "troubles": counts,
+            "digest": selection.digest(),
         }
         with atomic_write(self.folder / name) as aside:
             aside.mkdir()
-            with (aside / _DROPPED).open("w", encoding="utf-8") as file:
-                for pair in np.flatnonzero(~keep).tolist():
-                    dropped: dict[str, Any] = {
-                        "image_id": rows.image_ids[pairs.row_of_pair[pair]],
-                        "caption": pairs.caption(pair),
-                        WEIGHTS: round(float(clean[pair]), 4),
-                        "shard": shard_name,
-                    }
-                    if has_trouble[pair].any():
-                        dropped["troubles"] = list(compress(TROUBLES, has_trouble[pair]))
-                    if known is not None and pair in known.decisions:
-                        dropped["review"] = known.decisions[pair].decision
-                    file.write(json.dumps(dropped, ensure_ascii=False) + "\n")
-            with (aside / _CORRECTED).open("w", encoding="utf-8") as file:
-                for pair, new_caption in sorted(new_captions.items()):
-                    corrected = {
-                        "image_id": rows.image_ids[pairs.row_of_pair[pair]],
-                        "caption": pairs.caption(pair),
-                        "new_caption": new_caption,
-                        "shard": shard_name,
-                    }
-                    file.write(json.dumps(corrected, ensure_ascii=False) + "\n")
-            if len(kept_rows):
-                weights = clean if options.clean_weights else None
-                table = rows_with(pairs, keep, weights, new_captions).select(kept_rows)
+            selection.write_lists(aside, shard=shard_name)
+            if len(selection.rows):
+                table = selection.table(self.options.clean_weights)
                 table = table.select_columns([c for c in _COLUMNS if c in table.features])
                 names = [shard_name] * len(table)
                 table = table.add_column(_SHARD, names, feature=datasets.Value("string"))
@@ -139,42 +111,44 @@ class ShardCleaning:
         """
         out = self.options.clean
         assert out is not None, "there is a folder to write"
-        facts: Counter[str] = Counter()
-        troubles: Counter[str] = Counter()
-        for name in names:
-            info = read_json(self.folder / name / _INFO)
-            troubles.update(info.pop("troubles"))
-            facts.update(info)
-        counts: dict[str, Any] = dict(facts)
+        infos = [read_json(self.folder / name / _INFO) for name in names]
+        counts: dict[str, Any] = dict(_total(info["counts"] for info in infos))
         if self.options.reviews is None:
             counts.pop("captions_corrected", None)
         if self.options.clean_precision is not None:
             counts["threshold"] = self.threshold
         if self.options.kinds_to_drop:
+            troubles = _total(info["troubles"] for info in infos)
             counts["dropped_for_trouble"] = {kind: n for kind, n in troubles.items() if n}
+        # `datasets` caches a dataset by the names of its files.
+        digest = hashlib.sha256("".join(info["digest"] for info in infos).encode())
+        folder = f"data-{digest.hexdigest()[:12]}"
         files = [file for name in names for file in sorted((self.folder / name / _ROWS).glob("*"))]
         with atomic_write(out) as aside:
             aside.mkdir()
-            # `datasets` caches a dataset by the names of its files.
-            digest = hashlib.sha256(json.dumps(counts).encode())
-            listings = [_DROPPED, _CORRECTED] if counts.get("captions_corrected") else [_DROPPED]
-            for listing in listings:
-                with (aside / listing).open("wb") as file:
-                    for name in names:
-                        lines = (self.folder / name / listing).read_bytes()
-                        digest.update(lines)
-                        file.write(lines)
-            folder = f"data-{digest.hexdigest()[:12]}"
+            for listing in (DROPPED_FILE, CORRECTED_FILE):
+                own = [self.folder / name / listing for name in names]
+                if own := [path for path in own if path.is_file()]:
+                    with (aside / listing).open("wb") as file:
+                        file.writelines(path.read_bytes() for path in own)
             (aside / folder).mkdir()
             for number, rows in enumerate(files):
-                own = f"{split}-{number:05d}-of-{len(files):05d}.parquet"
-                link_or_copy(rows, aside / folder / own)
+                file_name = f"{split}-{number:05d}-of-{len(files):05d}.parquet"
+                link_or_copy(rows, aside / folder / file_name)
             text = describe(counts, self.options.clean_weights, self.threshold)
             if self.options.reviews is not None:
                 n = counts["captions_corrected"]
                 text += f" Decisions of people come first; {n:,} captions were corrected."
             write_card(aside, folder, split, title, text)
         return counts | {"folder": str(out)}
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The sum of counts, by name."""
+    total: Counter[str] = Counter()
+    for own in counts:
+        total.update(own)
+    return total
 
 
 def probabilities(part: Path) -> NDArray[np.float64]:
