@@ -18,7 +18,7 @@ def attached(**constants):
     method = method_alone("bicro", **constants)
     chosen = method.constants
     method.objective = OBJECTIVES[chosen.objective](chosen.margin, curve=chosen.curve)
-    method.args = SimpleNamespace(robust=True, warmup_epochs=1)
+    method.args = SimpleNamespace(robust=True, warmup_epochs=1, sum_losses=False)
     method.engine = SimpleNamespace(pair_state=PairState(7, 2), epoch=3, n_epochs=5)
     return method
 
@@ -100,6 +100,13 @@ def test_plain_training_believes_every_pair():
     torch.testing.assert_close(method.loss(output, batch), expected, rtol=1e-6, atol=1e-7)
 
 
+def test_a_curve_that_does_not_exist_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="curve is 1: give a positive number other than 1"):
+        make_caption_trainer("bicro", tmp_path, {"curve": 1})
+
+
 def test_an_unknown_objective_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"BiCro: `objective` in .* is 'hinge': give one of trip"):
+    with pytest.raises(
+        ValueError, match=r"`objective` .* must be one of triplet, .* found 'hinge'"
+    ):
         make_caption_trainer("bicro", tmp_path, {"objective": "hinge"})

@@ -35,13 +35,14 @@ def test_beliefs_begin_with_the_prediction_and_then_follow_it_slowly():
     method.args = SimpleNamespace(robust=True, warmup_epochs=2)
     state: dict[str, np.ndarray] = {}
     method.engine = SimpleNamespace(pair_state=state, epoch=0)
-    given = {2: [0.9, 0.1, 0.4], 3: [0.5, 1.0, 0.0], 6: [1.0, 0.0, 1.0]}
+    given = {2: [0.9, 0.1, 0.4], 3: [0.5, 1.0, 0.0], 6: [1.0, 0.0, 1.0], 7: [0.0, 0.0, 0.0]}
     expected = {
-        2: [0.9, 0.0, 0.4],
-        3: [0.8, 0.25, 0.3],
-        6: [0.85, 0.0, 0.475],  # 0.75 * 0.25 is below the least belief
+        2: [0.9, 0.1, 0.4],  # not yet cut
+        3: [0.8, 0.325, 0.3],
+        6: [0.85, 0.24375, 0.475],
+        7: [0.6375, 0.0, 0.35625],  # 0.75 * 0.24375 is below the least belief
     }
-    for epoch in range(7):
+    for epoch in range(8):
         method.engine.epoch = epoch
         assert method.passes_at(epoch) == (epoch in given), epoch
         if epoch in given:

@@ -50,5 +50,5 @@ def test_siblings_have_no_gradient_and_sure_mistakes_a_finite_one():
 
 
 def test_an_unknown_complement_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"RCL: `complement` .* is 'sin': give one of log, tan"):
+    with pytest.raises(ValueError, match=r"`complement` .* must be one of log, tan.* found 'sin'"):
         make_caption_trainer("rcl", tmp_path, {"complement": "sin"})

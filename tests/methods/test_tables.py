@@ -37,8 +37,7 @@ def test_it_says_what_it_is(name):
     assert kind.citation or kind is Plain
     assert kind.__doc__
     for constant in kind.options.values():
-        if constant.low is not None:
-            assert constant.low <= constant.default <= constant.high
+        assert constant.demand(constant.default) is None
 
 
 def test_titles_tell_the_methods_apart():

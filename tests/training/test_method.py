@@ -124,7 +124,8 @@ def test_partners_exchange_captions_and_are_no_negatives(tmp_path):
         own = {row: set(np.array(pairs.captions())[pairs.row_of_pair == row]) for row in set(rows)}
         for i in range(len(ids)):
             for j in range(len(ids)):
-                is_own = captions[j] in own[rows[i]] or rows[i] in (rows[j], text_rows[j])
+                is_own = captions[j] in own[rows[i]] or captions[j] == captions[i]
+                is_own |= rows[i] in (rows[j], text_rows[j])
                 assert batch.negatives[i, j] == (not is_own), (i, j)
 
 
@@ -218,21 +219,44 @@ class Ranges(Contrast):
     options: ClassVar[dict[str, Constant]] = {
         "share": Constant(0.5, 0, 1),
         "name": Constant("a"),
+        "curve": Constant("sine", choices=("sine", "linear")),
+        "times": Constant(3, 1, 9),
+        "is_on": Constant(True),
+        "further": Constant({}),
     }
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shares": 1}, "contrast has no option 'shares' in `method_options`; it has: share, name"),
+        (
+            {"shares": 1},
+            "contrast has no option 'shares' in `method_options`; it has: share, na",
+        ),
         ({"share": 2}, r"contrast: `share` .* number in \[0, 1\], found 2"),
         ({"share": "much"}, "found 'much'"),
+        ({"share": True}, "must be a number .* found True"),
+        ({"share": float("nan")}, "found nan"),
+        ({"name": 1}, "`name` .* must be str, found 1"),
+        ({"curve": "cosine"}, "`curve` .* must be one of sine, linear, found 'cosine'"),
+        ({"curve": ["sine"]}, "must be one of sine, linear"),
+        ({"times": 2.5}, r"`times` .* must be an integer in \[1, 9\], found 2.5"),
+        ({"times": True}, "must be an integer"),
+        ({"is_on": "false"}, "`is_on` .* must be true or false, found 'false'"),
+        ({"is_on": 0}, "must be true or false"),
+        ({"further": []}, "must be a mapping"),
     ],
 )
 def test_constants_out_of_range_are_refused(options, message):
     config = MatchingConfig(method_options=options)
     with pytest.raises(ValueError, match=message):
         Ranges().read_constants(config)
+
+
+def test_constants_keep_their_type_and_take_integers_for_floats():
+    options = {"share": 1, "times": 9, "is_on": False, "curve": "linear"}
+    constants = Ranges().read_constants(MatchingConfig(method_options=options))
+    assert vars(constants) == {"name": "a", "further": {}} | options
 
 
 def test_a_model_that_does_not_suit_the_method_is_refused(tmp_path):

@@ -59,9 +59,21 @@ def test_the_caption_of_a_partner_counts_in_place_of_the_own(tmp_path):
     assert made.peer == 1
     assert made.pair_id.tolist() == ids
     expected = [
-        [rows[i] != rows[j] and captions[partner[j]] not in given[rows[i]] for j in ids]
+        [
+            rows[i] != rows[j]
+            and captions[partner[j]] not in given[rows[i]]
+            and captions[partner[j]] != captions[partner[i]]
+            for j in ids
+        ]
         for i in ids
     ]
+    trained_alike = [
+        (i, j)
+        for i in ids
+        for j in ids
+        if i != j and captions[partner[i]] == captions[partner[j]] and rows[i] != rows[j]
+    ]
+    assert trained_alike, "or else they are not tested"
     assert made.negatives.tolist() == expected
     assert "partner" not in made.inputs
     plain = task.collator([pairs[int(partner[i])] for i in ids])

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import TrainerCallback, set_seed
 
+from caption_methods import make_caption_trainer
 from label_trainers import make_label_trainer
 from noisy_xmodal import (
     NcrConfig,
@@ -171,16 +172,21 @@ class NoDoubles(TorchDispatchMode):
         return found
 
 
-@pytest.mark.parametrize("method", ["ncr", "dmcm", "dcca", "ce"])
+LATER = ("rcl", "decl", "crcl", "gsc", "cream", "bicro", "l2rm", "sps", "sir")
+
+
+@pytest.mark.parametrize("method", ["ncr", "dmcm", "dcca", "ce", *LATER])
 def test_no_device_is_asked_for_float64(tmp_path, monkeypatch, method):
     watch = NoDoubles()
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: watch.hold(tensor.clone()))
     with watch:
-        trainer = (
-            make_trainer(tmp_path)
-            if method == "ncr"
-            else make_label_trainer(method, tmp_path, **BARE)
-        )
+        if method == "ncr":
+            trainer = make_trainer(tmp_path)
+        elif method in LATER:
+            options = {"run_epochs": 2, "n_restarts": 1} if method == "crcl" else {}
+            trainer = make_caption_trainer(method, tmp_path, options, save_strategy="no")
+        else:
+            trainer = make_label_trainer(method, tmp_path, **BARE)
         backward = trainer.accelerator.backward
 
         def unwatched(*args: Any, **kwargs: Any) -> None:  # it goes the way back by other calls
@@ -190,6 +196,17 @@ def test_no_device_is_asked_for_float64(tmp_path, monkeypatch, method):
 
         monkeypatch.setattr(trainer.accelerator, "backward", unwatched)
         trainer.train()
+
+
+def test_outputs_over_all_pairs_are_made_in_the_precision_of_the_training(tmp_path):
+    trainer = make_trainer(tmp_path, bf16=True)
+    seen = []
+    hook = trainer.networks()[0].register_forward_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    next(iter(trainer.outputs(4)))
+    hook.remove()
+    assert seen == [True]
 
 
 # Batches and what has no answer

@@ -214,7 +214,7 @@ PUBLISHED: dict[str, dict[str, Options]] = {
     "crcl": _each(_LATER, {"flickr30k": _OF_CRCL}),
     "gsc": _each(_LATER, {"flickr30k": _schedule(59, 14, warmup=1)}),
     "cream": _each(_LATER, _OF_CREAM),
-    "bicro": _each(_LATER, {"flickr30k": _schedule(40, 30, warmup=10)}),
+    "bicro": _each(_LATER | {"sum_losses": True}, {"flickr30k": _schedule(40, 30, warmup=10)}),
     "l2rm": _each(_LATER | {"sum_losses": True}, _OF_L2RM),
     "sps": _each(_LATER, {"flickr30k": _schedule(40, 10, warmup=5)}),
     "rcar": {"flickr30k": _RCAR, "coco": _RCAR},

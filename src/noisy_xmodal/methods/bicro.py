@@ -25,7 +25,8 @@ Decisions:
 * Losses, anchors and r are those of the peer in its pass over fixed chunks as an epoch begins, so
   that targets are logged and saved. The published code asks the peer at each training step.
 * Noisy pairs are negatives of others from the first epoch after the warm-up on. As in the published
-  code they have a loss of their own after a share of the epochs, `noisy_start`.
+  code they have a loss of their own after a share of the epochs that follow the warm-up,
+  `noisy_start`.
 * A cosine of 0 or less makes r = 0. Images are compared by their vectors (`vectors.py`).
 * The margin of a pair applies to its row and its column. In the published code rows take the margin
   of the column.
@@ -45,12 +46,12 @@ from torch import Tensor
 from ..noise import BetaMixture, Division, divide
 from ..training import Constant, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import MARGIN, objective_named
+from .objectives import MARGIN, ObjectiveMethod, objective_constant
 from .peers import PeerMethod
 from .vectors import pair_vectors
 
 
-class Bicro(PeerMethod):
+class Bicro(ObjectiveMethod, PeerMethod):
     """Two networks; with `args.robust = False` they believe every pair."""
 
     title = "BiCro"
@@ -64,7 +65,7 @@ class Bicro(PeerMethod):
 }"""
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
-        "objective": Constant("triplet"),
+        "objective": objective_constant("triplet"),
         "margin": MARGIN,
         "curve": Constant(10.0, 1e-6, 1e6),
         "warmup_share": Constant(0.3, 1e-3, 1),
@@ -74,22 +75,16 @@ class Bicro(PeerMethod):
     }
     recipe: ClassVar[Fields] = {"method_options": json.dumps({"objective": "infonce"})}
 
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the objective by its name."""
-        super().attach(engine, model, args, processor)
-        constants = self.constants
-        objective = objective_named(constants.objective, self.title)
-        self.objective = objective(constants.margin, curve=constants.curve)
-
     # The warm-up and the pass
 
     def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """The losses of the pairs with the lowest ones, scaled to their mean, (n_pairs,)."""
+        """The lowest losses, (n_pairs,), 0 for other pairs; a mean over pairs is that of theirs."""
         losses = self.objective.warm_up(output, batch.negatives)
         if not self.args.robust:
             return losses
         is_low = _is_lowest(losses, self.constants.warmup_share)
-        return losses * is_low * (len(losses) / is_low.sum())
+        scale = 1.0 if self.args.sum_losses else len(losses) / is_low.sum()
+        return losses * is_low * scale
 
     def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
         """l, the anchors of the chunk and r, (n_pairs,) each."""
@@ -112,7 +107,7 @@ class Bicro(PeerMethod):
         targets = np.where(is_clean, (1 + ratio) / 2, ratio)
         targets[is_clean & (state["is_anchor"] > 0)] = 1.0
         targets[targets <= self.constants.least_target] = 0.0
-        return targets[[self.judge_of(peer) for peer in (0, 1)]]
+        return targets[::-1]
 
     # The loss
 

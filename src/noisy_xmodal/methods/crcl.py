@@ -15,9 +15,9 @@ with the first weights; the belief in each pair goes on from one to the next.
 | L_r     | push                   | sum_{j != i} tan P_ij / (sum_j tan P_ij)^(1 - y), and of Q  |
 | L       | loss                   | y L_d + lambda L_r, lambda = `push_weight`                  |
 | p       | prediction             | (P_ii + Q_ii) / 2                                           |
-| alpha   | constants.memory       | y = alpha y + (1 - alpha) p, at once p the first time       |
+| alpha   | constants.memory       | y = alpha y + (1 - alpha) p, but p the first time           |
 | e_f     | warmup_epochs          | first epochs of a run, in which y is frozen                 |
-| epsilon | constants.least_belief | smaller y become 0                                          |
+| epsilon | constants.least_belief | smaller y become 0, but not the first time                  |
 
 Decisions:
 
@@ -109,10 +109,10 @@ class Crcl(Method):
         state = self.engine.pair_state
         if not self.passes_at(self.engine.epoch):
             return None
-        beliefs = state["prediction"]
-        if "target" in state:
-            memory = self.constants.memory
-            beliefs = memory * state["target"] + (1 - memory) * beliefs
+        if "target" not in state:
+            return state["prediction"]
+        memory = self.constants.memory
+        beliefs = memory * state["target"] + (1 - memory) * state["prediction"]
         return np.where(beliefs < self.constants.least_belief, 0.0, beliefs)
 
     # The loss

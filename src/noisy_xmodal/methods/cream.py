@@ -40,13 +40,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses import log_match_probabilities
 from ..noise import bootstrap
 from ..training import Constant, PairBatch, PairTask
-from .peers import PeerMethod
+from .peers import ContrastivePeers
 
 
-class Cream(PeerMethod):
+class Cream(ContrastivePeers):
     """Two networks; with `args.robust = False` they believe every pair."""
 
     title = "CREAM"
@@ -66,20 +65,7 @@ class Cream(PeerMethod):
         "noisy_start": Constant(0.375, 0, 1),
     }
 
-    def log_match(self, output: Any, batch: PairBatch) -> Tensor:
-        """Logarithms of P and Q, (2, n_pairs, n_pairs)."""
-        return log_match_probabilities(output.scores / self.constants.temperature, batch.negatives)
-
-    def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """CE, (n_pairs,)."""
-        return -self.log_match(output, batch).diagonal(dim1=1, dim2=2).sum(dim=0)
-
     # Targets
-
-    def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
-        """CE and p, (n_pairs,) each."""
-        own = self.log_match(output, batch).diagonal(dim1=1, dim2=2)  # (2, n_pairs)
-        return {"loss": -own.sum(dim=0), "prediction": own.exp().mean(dim=0)}
 
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Which pairs are clean, and which are noisy, bool (n_pairs,) each; the others are hard."""
@@ -131,6 +117,6 @@ class Cream(PeerMethod):
             return self.warm_up_loss(output, batch)
         targets = self.look_up("target", batch).to(output.scores)
         distribution = self.distributions(output.scores, targets, batch)
-        log_match = self.log_match(output, batch)
+        log_match = self.log_match(output.scores, batch.negatives)
         log_match = log_match.masked_fill(distribution == 0, 0)  # no 0 times -inf
         return self.weights(batch) * -(distribution * log_match).sum(dim=(0, 2))

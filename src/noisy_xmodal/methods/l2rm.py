@@ -48,15 +48,15 @@ from torch import Tensor
 
 from ..losses import log_match_probabilities
 from ..noise import BetaMixture, Division, divide
-from ..training import Constant, Method, PairBatch, PairTask
+from ..training import Constant, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import MARGIN, objective_named
+from .objectives import MARGIN, ObjectiveMethod, objective_constant
 
 _WARM_FLOOR = 1e-7  # added to the identity, whose logarithm the reverse cross-entropy takes
 _PLAN_FLOOR = 1e-10  # least entry of a plan, whose logarithm the divergence takes
 
 
-class L2rm(Method):
+class L2rm(ObjectiveMethod):
     """One network; with `args.robust = False` it believes every pair."""
 
     title = "L2RM"
@@ -69,7 +69,7 @@ class L2rm(Method):
     task = PairTask
     is_dividing = True
     options: ClassVar[Mapping[str, Constant]] = {
-        "objective": Constant("triplet"),
+        "objective": objective_constant("triplet"),
         "margin": MARGIN,
         "temperature": Constant(0.05, 1e-3, 10),
         "mass": Constant(0.1, 1e-3, 1 - 1e-3),
@@ -78,11 +78,9 @@ class L2rm(Method):
     }
     recipe: ClassVar[Fields] = {"method_options": json.dumps({"objective": "infonce"})}
 
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the objective of clean pairs by its name."""
-        super().attach(engine, model, args, processor)
-        objective = objective_named(self.constants.objective, self.title)
-        self.objective = objective(self.constants.margin)
+    def model_options(self) -> dict[str, Any]:
+        """None: rematching needs all pairs of the noisy ones."""
+        return {}
 
     def log_match(self, scores: Tensor, negatives: Tensor) -> Tensor:
         """Logarithms of P and Q, (2, n, n)."""
@@ -167,11 +165,12 @@ def partial_transport(
         tolerance: Largest change of a potential, in units of the entropy, at the end.
 
     Returns:
-        The plan, float64 (n, m).
+        The plan, float64 (n, m), on the CPU.
     """
+    cost, allowed = cost.cpu().double(), allowed.cpu()  # not every device has float64
     n, m = cost.shape
-    kernel = cost.new_zeros(n + 1, m + 1, dtype=torch.float64)  # log of exp(-cost / entropy)
-    kernel[:n, :m] = -cost.double() / entropy
+    kernel = cost.new_zeros(n + 1, m + 1)  # log of exp(-cost / entropy)
+    kernel[:n, :m] = -cost / entropy
     kernel[:n, :m].masked_fill_(~allowed, -torch.inf)
     kernel[n, m] = -float(cost.max()) / entropy
     rest = kernel.new_tensor([1 - mass])

@@ -53,11 +53,11 @@ from torch import Tensor
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..noise import Division, co_rectify, divide
 from ..training import PairBatch, PairTask
-from .objectives import OBJECTIVES
+from .objectives import ObjectiveMethod
 from .peers import PeerMethod
 
 
-class Ncr(PeerMethod):
+class Ncr(ObjectiveMethod, PeerMethod):
     """NCR; with `args.robust = False`, the same two networks without division and rectification."""
 
     title = "NCR"
@@ -72,14 +72,6 @@ class Ncr(PeerMethod):
     task = PairTask
     config_class = NcrConfig
     constants_in_config = True
-
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the objective by the config."""
-        super().attach(engine, model, args, processor)
-        constants = self.constants
-        self.objective = OBJECTIVES[constants.objective](
-            constants.margin, constants.soft_margin, constants.curve
-        )
 
     def run_title(self) -> str:
         """NCR, or plain."""
@@ -124,17 +116,10 @@ class Ncr(PeerMethod):
         """Eq. 4 for both peers, (2, n_pairs), each with the division that the other one made."""
         if not self.constants.co_rectify:
             return None
-        state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
-        prediction = state["prediction"]
         if not self.constants.co_divide:
+            prediction = self.engine.pair_state["prediction"]
             return np.broadcast_to(prediction.mean(axis=0), prediction.shape)
-        return co_rectify(
-            given=1.0,
-            predicted=prediction,
-            peer_predicted=prediction[::-1],
-            clean_probability=state["clean_probability"][judges],
-            is_clean=state["is_clean"][judges],
-        )
+        return self.rectified()
 
     def batch_targets(self, batch: PairBatch) -> Tensor:
         """Eq. 4 and 5 for this batch alone, by both peers in eval mode, (n_pairs,)."""
@@ -150,11 +135,6 @@ class Ncr(PeerMethod):
         return co_rectify(1.0, own, other, probability, is_clean)
 
     # Eq. 6-7
-
-    def model_options(self) -> dict[str, Any]:
-        """Where the hardest negatives alone count, the model may leave the other pairs alone."""
-        hardest = self.objective.has_few_pairs and self.engine.epoch >= self.args.warmup_epochs
-        return {"few_pairs": True} if hardest and not self.args.torch_compile else {}
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
         """Eq. 6 with the margins of Eq. 7, or another objective, (n_pairs,).

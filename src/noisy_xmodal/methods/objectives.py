@@ -1,14 +1,15 @@
-"""Objectives over the scores of a batch: from one target a pair to one loss a pair.
+"""Objectives over the scores of a batch: one loss per pair from one target per pair.
 
 A target is the correspondence of a pair: 1 for a pair that is believed, 0 for one that is not.
 Plain training is the same objective with all targets at 1.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..losses import (
@@ -20,12 +21,12 @@ from ..losses import (
     sum_triplet_loss,
 )
 from ..options import Rule
-from ..training import Constant
+from ..training import Constant, Method
 
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """The losses of a recipe, each of which gives one value a pair, (n_pairs,).
+    """The losses of a recipe, each of which gives one value per pair, (n_pairs,).
 
     Args:
         margin: alpha of the triplet losses.
@@ -36,6 +37,14 @@ class Objective(ABC):
     margin: float = 0.2
     soft_margin: str = "exponential"
     curve: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse a curve that does not exist.
+
+        Raises:
+            ValueError: If there is no such curve.
+        """
+        bend(torch.ones(1), self.margin, self.soft_margin, self.curve)
 
     @property
     def prediction_ceiling(self) -> float | None:
@@ -141,6 +150,16 @@ def bend(targets: Tensor, margin: float, soft_margin: str, curve: float) -> Tens
     return function(targets, margin, **options)
 
 
+#: Objectives by the name that a config uses.
+OBJECTIVES: dict[str, type[Objective]] = {
+    "triplet": TripletObjective,
+    "mean_triplet": MeanTripletObjective,
+    "sum_triplet": SumTripletObjective,
+    "infonce": InfoNceObjective,
+    "soft_infonce": SoftInfoNceObjective,
+}
+
+
 #: The constant of the methods that have an objective and a margin.
 MARGIN = Constant(
     0.2,
@@ -152,25 +171,29 @@ MARGIN = Constant(
     ),
 )
 
-#: Objectives by the name that a config uses.
-OBJECTIVES: dict[str, type[Objective]] = {
-    "triplet": TripletObjective,
-    "mean_triplet": MeanTripletObjective,
-    "sum_triplet": SumTripletObjective,
-    "infonce": InfoNceObjective,
-    "soft_infonce": SoftInfoNceObjective,
-}
+
+def objective_constant(default: str, choices: Collection[str] = tuple(OBJECTIVES)) -> Constant:
+    """The constant `objective` of a method, by default any of `OBJECTIVES`."""
+    return Constant(default, choices=choices)
 
 
-def objective_named(name: str, title: str) -> type[Objective]:
-    """The objective of a name, for a method whose title an error has.
+class ObjectiveMethod(Method):
+    """The base of methods whose loss is an objective over the scores.
 
-    Raises:
-        ValueError: If there is no such objective.
+    Its subclasses have the constants `objective` and `margin`, and may have those of the curve.
     """
-    if name not in OBJECTIVES:
-        raise ValueError(
-            f"{title}: `objective` in `method_options` is {name!r}: give one of "
-            f"{', '.join(OBJECTIVES)}."
-        )
-    return OBJECTIVES[name]
+
+    objective: Objective
+
+    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
+        """Choose the objective by the constants."""
+        super().attach(engine, model, args, processor)
+        constants = self.constants
+        names = ("margin", "soft_margin", "curve")
+        options = {name: getattr(constants, name) for name in names if hasattr(constants, name)}
+        self.objective = OBJECTIVES[constants.objective](**options)
+
+    def model_options(self) -> dict[str, Any]:
+        """Where the hardest negatives alone count, the model may leave the other pairs alone."""
+        hardest = self.objective.has_few_pairs and self.engine.epoch >= self.args.warmup_epochs
+        return {"few_pairs": True} if hardest and not self.args.torch_compile else {}

@@ -29,15 +29,15 @@ from torch import Tensor
 
 from ..data.digests import Digests, array_digests
 from ..options import Rule, never_read
-from ..training import Constant, Method, PairBatch, PairTask
+from ..training import Constant, PairBatch, PairTask
 from ..training.method import Fields
-from .objectives import MARGIN, OBJECTIVES
+from .objectives import MARGIN, ObjectiveMethod, objective_constant
 
 #: Those whose targets do not spread.
 _OBJECTIVES = ("triplet", "mean_triplet", "sum_triplet", "infonce")
 
 
-class Plain(Method):
+class Plain(ObjectiveMethod):
     """One network that takes every pair for right, as much as `weights` says.
 
     Args:
@@ -48,7 +48,7 @@ class Plain(Method):
     title = "plain"
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
-        "objective": Constant("triplet"),
+        "objective": objective_constant("triplet", _OBJECTIVES),
         "margin": MARGIN,
     }
     argument_rules: ClassVar[Mapping[str, Rule]] = {
@@ -60,17 +60,6 @@ class Plain(Method):
 
     def __init__(self, weights: np.ndarray | None = None) -> None:
         self.weights = weights
-
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the objective by the constants."""
-        super().attach(engine, model, args, processor)
-        name = self.constants.objective
-        if name not in _OBJECTIVES:
-            raise ValueError(
-                f"{self.title}: `objective` in `method_options` is {name!r}: give one of "
-                f"{', '.join(_OBJECTIVES)}."
-            )
-        self.objective = OBJECTIVES[name](self.constants.margin)
 
     def check_data(self, smallest: int) -> None:
         """Refuse weights of another number of pairs."""
@@ -84,11 +73,6 @@ class Plain(Method):
     def identity(self) -> dict[str, Digests]:
         """The weights."""
         return {} if self.weights is None else {"pair: weight": array_digests(self.weights)}
-
-    def model_options(self) -> dict[str, Any]:
-        """Where the hardest negatives alone count, the model may leave the other pairs alone."""
-        hardest = self.objective.has_few_pairs and self.engine.epoch >= self.args.warmup_epochs
-        return {"few_pairs": True} if hardest and not self.args.torch_compile else {}
 
     def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
         """The loss over all negatives, times the weights, (n_pairs,)."""
@@ -118,7 +102,7 @@ class Vse(Plain):
     shape: ClassVar[Fields] = {"similarity": "cosine"}
     options: ClassVar[Mapping[str, Constant]] = {
         **Plain.options,
-        "objective": Constant("mean_triplet"),
+        "objective": objective_constant("mean_triplet", _OBJECTIVES),
     }
 
 
@@ -144,7 +128,7 @@ class Clip(Plain):
     shape: ClassVar[Fields] = {"similarity": "cosine"}
     options: ClassVar[Mapping[str, Constant]] = {
         **Plain.options,
-        "objective": Constant("infonce"),
+        "objective": objective_constant("infonce", _OBJECTIVES),
     }
 
 

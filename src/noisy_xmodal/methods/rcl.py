@@ -62,7 +62,7 @@ class Rcl(Method):
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
         "temperature": Constant(0.05, 1e-3, 10),
-        "complement": Constant("log"),
+        "complement": Constant("log", choices=tuple(COMPLEMENTS)),
     }
     argument_rules: ClassVar[Mapping[str, Rule]] = {
         "robust": never_read(
@@ -74,16 +74,6 @@ class Rcl(Method):
         "warmup_epochs": 0,
         "method_options": json.dumps({"temperature": 0.2}),
     }
-
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the complement by its name."""
-        super().attach(engine, model, args, processor)
-        name = self.constants.complement
-        if name not in COMPLEMENTS:
-            raise ValueError(
-                f"{self.title}: `complement` in `method_options` is {name!r}: give one of "
-                f"{', '.join(COMPLEMENTS)}."
-            )
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
         """What the negatives of each pair cost, in both directions, (n_pairs,)."""

@@ -54,18 +54,18 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from ..models.two_towers import logit_scale_of
-from ..noise import Division, co_rectify, divide
+from ..noise import Division, divide
 from ..noise.siblings import intraclass_correlation, shrink_to_siblings
 from ..training import Constant, PairBatch, PairTask
 from .ncr import adaptive_prediction
-from .objectives import MARGIN, objective_named
+from .objectives import MARGIN, ObjectiveMethod, objective_constant
 from .peers import PeerMethod
 from .vectors import pair_vectors
 
 _BLOCK = 512  # images that are compared with all noisy captions at a time
 
 
-class Sir(PeerMethod):
+class Sir(ObjectiveMethod, PeerMethod):
     """Two networks; with `args.robust = False` they believe every pair."""
 
     title = "SIR"
@@ -75,18 +75,12 @@ class Sir(PeerMethod):
 }"""
     task = PairTask
     options: ClassVar[Mapping[str, Constant]] = {
-        "objective": Constant("infonce"),
+        "objective": objective_constant("infonce"),
         "margin": MARGIN,
         "rematch_start": Constant(0.3, 0, 1),
         "rematch": Constant(True),
         "sibling_evidence": Constant(True),
     }
-
-    def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Choose the objective by its name."""
-        super().attach(engine, model, args, processor)
-        objective = objective_named(self.constants.objective, self.title)
-        self.objective = objective(self.constants.margin)
 
     # Division
 
@@ -112,15 +106,7 @@ class Sir(PeerMethod):
 
     def targets(self) -> np.ndarray:
         """y of both networks, (2, n_pairs); 0 for matched pairs, which lose their own captions."""
-        state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
-        prediction = state["prediction"]
-        targets = co_rectify(
-            given=1.0,
-            predicted=prediction,
-            peer_predicted=prediction[::-1],
-            clean_probability=state["clean_probability"][judges],
-            is_clean=state["is_clean"][judges],
-        )
+        targets, state = self.rectified(), self.engine.pair_state
         if not self.constants.rematch or self.progress() < self.constants.rematch_start:
             return targets
         partners, probability = self.matches()

@@ -45,14 +45,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses import log_match_probabilities
 from ..noise import bootstrap
 from ..training import Constant, PairBatch, PairTask
-from .peers import PeerMethod
+from .peers import ContrastivePeers
 from .vectors import pair_vectors
 
 
-class Sps(PeerMethod):
+class Sps(ContrastivePeers):
     """Two networks; with `args.robust = False` they believe every pair."""
 
     title = "SPS"
@@ -74,27 +73,12 @@ class Sps(PeerMethod):
         "noisy_start": Constant(0.375, 0, 1),
     }
 
-    def log_match(self, scores: Tensor, negatives: Tensor) -> Tensor:
-        """Logarithms of P_ii and Q_ii, (2, n_pairs)."""
-        logits = scores / self.constants.temperature
-        return log_match_probabilities(logits, negatives).diagonal(dim1=1, dim2=2)
-
-    def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """CE, (n_pairs,)."""
-        return -self.log_match(output.scores, batch.negatives).sum(dim=0)
-
-    def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
-        """CE and p, (n_pairs,) each."""
-        log_match = self.log_match(output.scores, batch.negatives)
-        return {"loss": -log_match.sum(dim=0), "prediction": log_match.exp().mean(dim=0)}
-
     def targets(self) -> np.ndarray:
         """y of both peers, (2, n_pairs), each by the peer's division; 0 for noisy pairs."""
-        state, judges = self.engine.pair_state, [self.judge_of(peer) for peer in (0, 1)]
-        probability = state["clean_probability"][judges]
-        targets = bootstrap(1.0, state["prediction"], probability)
+        probability = self.of_judges("clean_probability")
+        targets = bootstrap(1.0, self.engine.pair_state["prediction"], probability)
         targets[probability >= self.constants.strict_threshold] = 1.0
-        return targets * state["is_clean"][judges]
+        return targets * self.of_judges("is_clean")
 
     # The loss
 
@@ -130,7 +114,7 @@ class Sps(PeerMethod):
         """y CE of noisy images with the texts of their proxies, (n_noisy,).
 
         Args:
-            output: What the network makes of the batch.
+            output: Output of the network for the batch.
             batch: The batch.
             noisy: Places of the noisy pairs, (n_noisy,).
             is_strict: Which pairs are strictly clean, bool (n_pairs,), at least one.
@@ -140,7 +124,7 @@ class Sps(PeerMethod):
         scores = output.scores[noisy][:, proxy]  # (n_noisy, n_noisy)
         negatives = batch.negatives[noisy][:, proxy] & batch.negatives[proxy][:, proxy]
         negatives &= proxy[:, None] != proxy[None, :]
-        log_match = self.log_match(scores, negatives)  # (2, n_noisy)
+        log_match = self.log_match(scores, negatives).diagonal(dim1=1, dim2=2)  # (2, n_noisy)
         targets = nearness * log_match.detach().exp().mean(dim=0)
         targets = targets.masked_fill(targets < self.constants.least_target, 0)
         return -targets * log_match.sum(dim=0)

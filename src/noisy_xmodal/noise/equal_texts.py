@@ -60,3 +60,7 @@ class SharedTexts:
         index = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         matches[shared] = self._keys[index] == keys
         return matches
+
+    def are_equal(self, pairs: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether pairs have the texts of other pairs, for ids of shapes that broadcast."""
+        return self._text[pairs] == self._text[others]

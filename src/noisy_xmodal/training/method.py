@@ -6,19 +6,21 @@ A method says how a model learns from pairs that may be wrong; the model itself 
 | question       | when                                     | answer                            |
 |----------------|------------------------------------------|-----------------------------------|
 | `stages`       | as training begins                       | epochs that begin anew            |
-| `begin_epoch`  | as an epoch begins                       | may exchange partners             |
+| `begin_epoch`  | as an epoch begins                       | may prepare it                    |
 | `passes_at`    | as an epoch begins                       | whether to pass over all pairs    |
 | `loss_pass`    | in that pass, for a chunk in eval mode   | what to keep of each pair         |
 | `divides_at`   | after the pass                           | whether to divide the pairs       |
 | `divide`       | after the pass                           | clean probability and clean mask  |
-| `targets`      | after the division                       | what each pair aims at            |
+| `targets`      | after the division                       | the target of each pair; may also |
+|                |                                          | set `partner` in the pair state   |
 | `batch_mask`   | as the batches of the epoch are drawn    | the division that each reflects   |
 | `prepare`      | before a forward pass                    | further inputs of the model       |
-| `warm_up_loss` | after a forward pass in the warm-up      | one loss a pair                   |
-| `loss`         | after a forward pass of the other epochs | one loss a pair                   |
+| `warm_up_loss` | after a forward pass in the warm-up      | one loss per pair                 |
+| `loss`         | after a forward pass of the other epochs | one loss per pair                 |
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
@@ -43,17 +45,35 @@ Fields = Mapping[str, Any]
 class Constant:
     """A constant of a method, which `method_options` of the model's config changes.
 
+    A value has the type of the default; where that is a float, an integer will do.
+
     Attributes:
         default: Its value, the paper's where the paper gives one.
-        low: The least value of a number; None for what is no number.
+        low: The least value of a number.
         high: The largest one.
         rule: When it is read, where it is not always.
+        choices: The values of a name.
     """
 
     default: Any
-    low: float | None = None
-    high: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
     rule: Rule = READ
+    choices: Collection[str] = ()
+
+    def demand(self, value: Any) -> str | None:
+        """What a value must be, for a message, or None if it is."""
+        kind = type(self.default)
+        if self.choices:
+            return None if value in self.choices else f"one of {', '.join(self.choices)}"
+        if kind not in (int, float):
+            names = {bool: "true or false", dict: "a mapping"}
+            return None if isinstance(value, kind) else names.get(kind, kind.__name__)
+        is_number = isinstance(value, int | kind) and not isinstance(value, bool)
+        if is_number and self.low <= value <= self.high:
+            return None
+        noun = "a number" if kind is float else "an integer"
+        return f"{noun} in [{self.low:g}, {self.high:g}]"
 
 
 class Engine(Protocol):
@@ -82,10 +102,10 @@ class Engine(Protocol):
         """A forward pass of the model whose gradients are synchronised."""
 
     def judge(self, network: int, batch: Any) -> Any:
-        """What a network makes of a batch in eval mode, without gradients."""
+        """Output of a network for a batch in eval mode, without gradients."""
 
     def outputs(self, batch_size: int, network: int = 0) -> Any:
-        """What a network makes of all training pairs in order, batch by batch, in eval mode."""
+        """Output of a network for all training pairs in order, batch by batch, in eval mode."""
 
     def draws(self, pair_id: Tensor) -> torch.Generator | None:
         """A generator that is the same on all processes that share a batch; None for torch's."""
@@ -193,17 +213,14 @@ class Method:
             return config
         defaults = {name: constant.default for name, constant in self.options.items()}
         values = defaults | options
+        for name, constant in self.options.items():
+            if (demand := constant.demand(values[name])) is not None:
+                raise ValueError(
+                    f"{self.title}: `{name}` in `method_options` must be {demand}, found "
+                    f"{values[name]!r}."
+                )
         rules = {name: constant.rule for name, constant in self.options.items()}
         refuse_unread(values, defaults, rules, "`{}` in `method_options`")
-        for name, constant in self.options.items():
-            low, high, value = constant.low, constant.high, values[name]
-            if low is None or high is None:
-                continue
-            if not isinstance(value, int | float) or not low <= value <= high:
-                raise ValueError(
-                    f"{self.title}: `{name}` in `method_options` must be a number in "
-                    f"[{low:g}, {high:g}], found {value!r}."
-                )
         return SimpleNamespace(**values)
 
     def check_data(self, smallest: int) -> None:
@@ -277,11 +294,11 @@ class Method:
         return {}
 
     def warm_up_loss(self, output: Any, batch: Any) -> Tensor:
-        """One loss a pair in the warm-up, (n_pairs,)."""
+        """One loss per pair in the warm-up, (n_pairs,)."""
         return self.loss(output, batch)
 
     def loss(self, output: Any, batch: Any) -> Tensor:
-        """One loss a pair after the warm-up, (n_pairs,); a weight is a factor of it."""
+        """One loss per pair after the warm-up, (n_pairs,); a weight is a factor of it."""
         raise NotImplementedError
 
     def look_up(self, name: str, batch: Any, network: int | None = None) -> Tensor:

@@ -31,7 +31,7 @@ class PairBatch:
             from it.
         negatives: True where image i is a legitimate negative of text j, (n_pairs, n_pairs). The
             other captions of an image are not negatives of it, nor are those of other images with
-            the same text as one of its own, nor the caption of its partner.
+            the same text as one of its own, nor any with the text that it is trained with.
         inputs: What the model reads.
     """
 
@@ -148,6 +148,7 @@ class PairTask:
         if self._has_repeated_texts or has_partners:
             rows, texts = image_row.cpu().numpy(), partner.cpu().numpy()
             own = self._pairs.shared_texts.match(rows[:, None], texts[None, :])
+            own |= self._pairs.shared_texts.are_equal(texts[:, None], texts[None, :])
             negatives &= ~torch.from_numpy(own).to(negatives.device)
         return PairBatch(peer, pair_id, negatives, inputs)
 

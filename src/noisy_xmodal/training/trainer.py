@@ -236,7 +236,7 @@ class RobustTrainer(AveragingTrainer):
 
     @torch.no_grad()
     def judge(self, network: int, batch: Any) -> Any:
-        """What a network makes of a batch in eval mode, without gradients."""
+        """Output of a network for a batch in eval mode, without gradients."""
         model = self.networks()[network]
         model.eval()
         with self.averaged(), self.accelerator.autocast():
@@ -246,7 +246,7 @@ class RobustTrainer(AveragingTrainer):
 
     @torch.no_grad()
     def outputs(self, batch_size: int, network: int = 0) -> Iterator[Any]:
-        """What a network makes of all training pairs in order, in eval mode."""
+        """Output of a network for all training pairs in order, in eval mode."""
         model = self.networks()[network]
         was_training = model.training
         model.eval()
@@ -254,7 +254,7 @@ class RobustTrainer(AveragingTrainer):
         for start in range(0, n_pairs, batch_size):
             rows = range(n_pairs)[start : start + batch_size]
             inputs = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__(rows)))
-            with self.averaged():
+            with self.averaged(), self.accelerator.autocast():
                 output = model(**self.task.make_batch(inputs).inputs)
             yield output
         model.train(was_training)
