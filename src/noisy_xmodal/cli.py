@@ -7,7 +7,7 @@ JSON object, also for an error; everything else goes to standard error.
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from .arguments.audit import AuditOptions
+from .arguments.review import ReviewOptions
 from .cli_output import answer, show_audit, show_review, show_search, typed_command
 from .entry.door import Ending, tell
 from .entry.limits import AUDIT, REVIEW, SEARCH
@@ -113,7 +114,7 @@ def main() -> None:
 
 
 #: The options of `audit`, by the panels of its help.
-_AUDIT_PANELS = {
+_AUDIT_PANELS: dict[str | None, tuple[str, ...]] = {
     "Judge": (
         *("model_name_or_path", "vision_model_name_or_path", "text_model_name_or_path"),
         *("encoder_name_or_path", "reviews"),
@@ -137,19 +138,36 @@ _AUDIT_PANELS = {
 }
 
 
-def _with_audit_options(command: Any) -> Any:
-    """Give a command the options of `AuditOptions`, with their defaults, helps and limits."""
-    by_name = {field.name: field for field in fields(AuditOptions)}
+#: Those of `review`.
+_REVIEW_PANELS: dict[str | None, tuple[str, ...]] = {
+    None: (
+        *("dataset_config_name", "split", "reviews", "reviewer", "order", "among"),
+        *("host", "port", "open_browser", "image_column", "caption_column", "id_column"),
+    ),
+}
+
+
+def _with_options(
+    kind: Any, panels: Mapping[str | None, Sequence[str]], limits: Mapping[str, Limits]
+) -> Callable[[Any], Any]:
+    """Give a command options of a dataclass, with their defaults, helps and limits.
+
+    Args:
+        kind: The dataclass.
+        panels: Fields that become options, by the panels of the help.
+        limits: The limits of the options.
+    """
+    by_name = {field.name: field for field in fields(kind)}
     options = []
-    for panel, names in _AUDIT_PANELS.items():
+    for panel, names in panels.items():
         for name in names:
-            limits = AUDIT.get(name, Limits())
+            own = limits.get(name, Limits())
             option = typer.Option(
                 f"--{_option_name(name)}",
                 *(["-o"] if name == "output" else []),
                 help=by_name[name].metadata["help"],
-                min=limits.least,
-                max=limits.most,
+                min=own.least,
+                max=own.most,
                 rich_help_panel=panel,
             )
             options.append(
@@ -160,13 +178,17 @@ def _with_audit_options(command: Any) -> Any:
                     annotation=Annotated[by_name[name].type, option],
                 )
             )
-    context, dataset, as_json, _ = inspect.signature(command).parameters.values()
-    command.__signature__ = inspect.Signature([context, dataset, *options, as_json])
-    return command
+
+    def decorate(command: Any) -> Any:
+        *arguments, as_json, _ = inspect.signature(command).parameters.values()
+        command.__signature__ = inspect.Signature([*arguments, *options, as_json])
+        return command
+
+    return decorate
 
 
 @app.command("audit")
-@_with_audit_options
+@_with_options(AuditOptions, _AUDIT_PANELS, AUDIT)
 def audit_command(
     context: typer.Context, dataset: Dataset, *, as_json: Json = False, **options: Any
 ) -> None:
@@ -193,41 +215,16 @@ def audit_command(
 
 
 @app.command("review")
+@_with_options(ReviewOptions, _REVIEW_PANELS, REVIEW)
 def review_command(
     context: typer.Context,
     table: Annotated[
         Path, typer.Argument(metavar="TABLE", help="The audit.parquet that an audit wrote.")
     ],
     dataset: Dataset,
-    config: Config = None,
-    split: Split = None,
-    reviews: Annotated[
-        Path | None,
-        typer.Option(help="File of the decisions; reviews.parquet beside the table by default."),
-    ] = None,
-    reviewer: Annotated[
-        str | None, typer.Option(help="Your name, which is kept with each decision.")
-    ] = None,
-    order: Annotated[
-        str,
-        typer.Option(help="worst first, most telling first (clean probability near .5), random."),
-    ] = "worst first",
-    among: Annotated[int, typer.Option(min=1, help="Number of pairs to choose from.")] = 500,
-    host: Annotated[
-        str | None,
-        typer.Option(help="Address to serve at; 127.0.0.1, this machine alone, by default."),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Its port; the first free one from 7860 by default."),
-    ] = None,
-    open_browser: Annotated[
-        bool, typer.Option("--open-browser", help="Open the page in a browser.")
-    ] = False,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
+    *,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Judge the doubtful pairs of an audit in the browser.
 
@@ -238,26 +235,9 @@ def review_command(
     """
 
     def run() -> dict[str, Any]:
-        from .auditing.review import ReviewOptions, review
+        from .auditing.review import review
 
-        return review(
-            ReviewOptions(
-                table,
-                dataset,
-                config,
-                split,
-                image_column,
-                caption_column,
-                id_column,
-                reviews,
-                reviewer,
-                order,
-                among,
-                host,
-                port,
-                open_browser,
-            )
-        )
+        return review(ReviewOptions(table, dataset, **options))
 
     answer(context, REVIEW, NAMES, run, show_review)
 

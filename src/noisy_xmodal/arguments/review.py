@@ -1,6 +1,6 @@
 """Options of the review page: of `review()` and of the command."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..entry.limits import REVIEW
@@ -34,18 +34,41 @@ class ReviewOptions:
 
     table: Path
     dataset_name: str
-    dataset_config_name: str | None = None
-    split: str | None = None
-    image_column: str | None = None
-    caption_column: str | None = None
-    id_column: str | None = None
-    reviews: Path | None = None
-    reviewer: str | None = None
-    order: str = "worst first"
-    among: int = 500
-    host: str | None = None
-    port: int | None = None
-    open_browser: bool = False
+    dataset_config_name: str | None = field(
+        default=None, metadata={"help": "Config of the dataset, if it has several."}
+    )
+    split: str | None = field(
+        default=None, metadata={"help": "Split of the dataset; train, or the only one, by default."}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the images, if it is not detected."}
+    )
+    caption_column: str | None = field(
+        default=None, metadata={"help": "Column of the captions, if it is not detected."}
+    )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column of the image id, if it is not detected."}
+    )
+    reviews: Path | None = field(
+        default=None,
+        metadata={"help": "File of the decisions; reviews.parquet beside the table by default."},
+    )
+    reviewer: str | None = field(
+        default=None, metadata={"help": "Your name, which is kept with each decision."}
+    )
+    order: str = field(
+        default="worst first",
+        metadata={"help": "worst first, most telling first (clean probability near .5), random."},
+    )
+    among: int = field(default=500, metadata={"help": "Number of pairs to choose from."})
+    host: str | None = field(
+        default=None,
+        metadata={"help": "Address to serve at; 127.0.0.1, this machine alone, by default."},
+    )
+    port: int | None = field(
+        default=None, metadata={"help": "Its port; the first free one from 7860 by default."}
+    )
+    open_browser: bool = field(default=False, metadata={"help": "Open the page in a browser."})
 
     def __post_init__(self) -> None:
         for name, limits in REVIEW.items():
