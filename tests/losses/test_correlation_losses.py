@@ -144,12 +144,12 @@ def test_following_the_gradient_raises_the_correlation():
     x, y = random_views(n=100)
     weights = torch.eye(3).double()[:, :1].requires_grad_()
     best = fit_linear_cca(x, y, 1).correlations[0].item()
-    optimiser = torch.optim.Adam([weights], lr=0.05)
+    optimizer = torch.optim.Adam([weights], lr=0.05)
     for _ in range(100):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = correlation_loss(x, y @ weights)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert -loss.item() == pytest.approx(best, abs=2e-3)
 
 

@@ -348,10 +348,10 @@ def test_the_shared_last_layer_stays_shared(tmp_path):
         assert one.text_tower[-1].weight is last.weight
         assert one.text_tower[-1].bias is last.bias
         assert one.text_tower[0].weight is not one.image_tower[0].weight
-        optimiser = torch.optim.SGD(one.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
         one(**make_inputs(one)).image_outputs.sum().backward()
         before = last.weight.detach().clone()
-        optimiser.step()
+        optimizer.step()
         assert not torch.equal(last.weight, before)
         assert torch.equal(one.text_tower[-1].weight, last.weight)
 
@@ -368,9 +368,9 @@ def test_fixed_prototypes_are_orthonormal_and_stay():
     torch.testing.assert_close(weight @ weight.T, torch.eye(N_CLASSES))
     assert not weight.requires_grad
     before = weight.clone()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
     model.train()(**make_inputs(model)).image_class_logits.sum().backward()
-    optimiser.step()
+    optimizer.step()
     assert torch.equal(model.classifier.weight, before)
     assert model.image_tower[0].weight.grad.abs().sum() > 0
 
@@ -443,13 +443,13 @@ def test_a_frozen_backbone_stays_as_it_is(kind, tmp_path):
         assert not any(module.training for module in one.backbone.modules())
         assert not any(parameter.requires_grad for parameter in one.backbone.parameters())
         before = {name: value.clone() for name, value in one.state_dict().items()}
-        optimiser = torch.optim.AdamW(one.parameters(), lr=0.1, weight_decay=0.1)
+        optimizer = torch.optim.AdamW(one.parameters(), lr=0.1, weight_decay=0.1)
         output = one(**make_inputs(one))
         assert not output.image_features.requires_grad
         assert not output.text_features.requires_grad
         output.logits_per_image.sum().backward()
         assert all(parameter.grad is None for parameter in one.backbone.parameters())
-        optimiser.step()
+        optimizer.step()
         for name, value in one.state_dict().items():
             if name.startswith("backbone."):
                 assert torch.equal(value, before[name]), name

@@ -66,16 +66,12 @@ def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None
     """Symmetric cross-entropy against soft targets.
 
     The target distribution of anchor i gives its pair the probability targets[i] and spreads the
-    rest evenly over its negatives; with targets of 1 this is `info_nce_loss`. A matrix of targets
-    gives the whole distribution: of images by its rows, of texts by its columns, each as a share
-    of its sum.
+    rest evenly over its negatives; with targets of 1 this is `info_nce_loss`.
 
     Args:
         logits: Score of each image with each text over the temperature, (b, b); pairs on the
             diagonal.
-        targets: Degree to which each pair is believed to match, (b,), 0 to 1; or of each image and
-            each text, (b, b), not negative. Entries that are neither a pair nor a negative do not
-            count.
+        targets: Degree to which each pair is believed to match, (b,), 0 to 1.
         negatives: True where an entry is a legitimate negative, (b, b), bool; by default all
             entries off the diagonal.
 
@@ -86,19 +82,9 @@ def soft_info_nce_loss(logits: Tensor, targets: Tensor, negatives: Tensor | None
         ValueError: If a shape does not fit.
     """
     mask = legitimate_negatives(logits, negatives)  # (b, b)
-    if targets.shape == logits.shape:
-        counts = mask | torch.eye(len(logits), dtype=torch.bool, device=logits.device)  # (b, b)
-        weights = targets * counts  # (b, b)
-        terms = [
-            (weights / weights.sum(dim=dim, keepdim=True).clamp(min=1e-12))
-            * _log_softmax(logits, mask, dim).masked_fill(~counts, 0.0)
-            for dim in (0, 1)
-        ]
-        return -0.5 * (terms[0].sum(dim=0) + terms[1].sum(dim=1))
     if targets.shape != logits.shape[:1]:
         raise ValueError(
-            f"targets has shape {tuple(targets.shape)}: give one per pair, ({len(logits)},), or "
-            f"one per image and text, {tuple(logits.shape)}"
+            f"targets has shape {tuple(targets.shape)}: give one per pair, ({len(logits)},)"
         )
     expected = logits.new_zeros(len(logits))  # (b,)
     for dim in (0, 1):

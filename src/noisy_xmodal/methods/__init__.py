@@ -1,4 +1,4 @@
-"""How models learn from pairs that may be wrong: a paper a file, a method a class.
+"""How models learn from pairs that may be wrong: one file per paper, one class per method.
 
 The two tables list the methods by the name that `--method` takes. A new method is a file here, or
 anywhere, and a line in one of them.

@@ -9,7 +9,7 @@
 It knows no labels. The loss is a property of a batch, which must be much larger than the common
 space; every pair of the batch gets the same value. Behind the towers a linear projection is fitted
 to all training pairs before each evaluation and checkpoint and kept in the model; retrieval is by
-cosine there. All correlations count. The optimiser is the one of every other method (RMSprop in the
+cosine there. All correlations count. The optimizer is the one of every other method (RMSprop in the
 code that is commonly used).
 """
 

@@ -91,7 +91,7 @@ class Decl(Method):
     def loss_pass(self, output: Any, batch: PairBatch) -> dict[str, Tensor]:
         """The share of a pair in the evidence, and whether it has the most."""
         evidence, _ = self.evidence(output, batch)
-        both = evidence.sum(dim=0)  # (n_pairs, n_pairs), of texts j for and by image i
+        both = evidence.sum(dim=0)  # (n_pairs, n_pairs), both directions
         own = torch.arange(len(both), device=both.device)
         share = both.diagonal() / both.sum(dim=1)
         return {"loss": -share.log(), "is_first": both.argmax(dim=1) == own}

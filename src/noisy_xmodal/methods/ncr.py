@@ -1,7 +1,7 @@
 """NCR: co-divide, co-rectify and soft margins, by two networks that teach each other.
 
 Source: Huang et al., "Learning with Noisy Correspondence for Cross-modal Matching", NeurIPS 2021,
-Algorithm 1. Two peers under one Adam are the same as two optimisers, since it works parameter by
+Algorithm 1. Two peers under one Adam are the same as two optimizers, since it works parameter by
 parameter and gradients are clipped for each peer.
 
 | symbol   | here                            | meaning                                        |

@@ -6,7 +6,7 @@
 | P      | fixed orthonormal directions of the classes; logits are z P   |
 | alpha  | alpha, weight of the reconstruction                           |
 
-Each modality learns for itself, so one optimiser for both is the same as two. The published code
+Each modality learns for itself, so one optimizer for both is the same as two. The published code
 gives the second modality twice the learning rate, trains for 200 epochs and keeps the features at
 the lowest label loss on validation; here both train alike, as long as every other method, and are
 chosen as every other method is. What is rebuilt is the scaled input on the unit sphere, where the

@@ -93,7 +93,7 @@ class Engine(Protocol):
 
     @property
     def step(self) -> int:
-        """Steps of the optimiser so far."""
+        """Steps of the optimizer so far."""
 
     def networks(self) -> tuple[nn.Module, ...]:
         """The networks that train side by side, without wrappers."""

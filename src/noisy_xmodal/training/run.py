@@ -74,7 +74,7 @@ def train_and_evaluate(
         command: The command line, for the record.
 
     Returns:
-        Facts of the run, ready for JSON: what was trained in truth (`epochs`, `steps`, the number
+        Facts of the run, ready for JSON: what was actually trained (`epochs`, `steps`, the number
         of `divisions`) and what was `asked`; `last` and `best` hold the metrics by split, equal
         ones where `best_epoch` is None, as no checkpoint was chosen on validation. `train_seconds`
         are those since `resumed_at`, the step that this process went on from. `cost` is that of a

@@ -1,4 +1,4 @@
-"""States of optimiser, scheduler and random generators as safetensors and JSON, without pickle."""
+"""States of optimizer, scheduler and random generators as safetensors and JSON, without pickle."""
 
 import json
 import random
@@ -21,7 +21,7 @@ SCHEDULER_NAME = "scheduler.json"
 def save_optimizer(
     optimizer: torch.optim.Optimizer, folder: str | Path, is_writer: bool = True
 ) -> None:
-    """Write the state of an optimiser: tensors by "index/name", the rest as JSON in the header.
+    """Write the state of an optimizer: tensors by "index/name", the rest as JSON in the header.
 
     Args:
         optimizer: The optimizer; its shards are gathered, so all processes must call this.

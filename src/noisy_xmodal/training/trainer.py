@@ -210,7 +210,7 @@ class RobustTrainer(AveragingTrainer):
 
     @property
     def step(self) -> int:
-        """Steps of the optimiser so far."""
+        """Steps of the optimizer so far."""
         return self.state.global_step
 
     def networks(self) -> tuple[nn.Module, ...]:
@@ -333,7 +333,7 @@ class RobustTrainer(AveragingTrainer):
         self.log(means)
 
     def oracle(self) -> np.ndarray | None:
-        """Which pairs are wrong in truth, bool (n_rows, n_pairs), or None; for reports alone."""
+        """Which pairs are truly wrong, bool (n_rows, n_pairs), or None; for reports alone."""
         is_noisy = self.train_dataset.is_noisy
         return None if is_noisy is None else np.broadcast_to(is_noisy, self.pair_state.shape)
 
@@ -401,7 +401,7 @@ class RobustTrainer(AveragingTrainer):
         return super()._get_learning_rate()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        """Clip each network by itself, as if it had an optimiser of its own."""
+        """Clip each network by itself, as if it had an optimizer of its own."""
         most = self.args.max_grad_norm
         if self._shards is not None:
             networks = getattr(self._shards, "peers", (self._shards,))
