@@ -51,7 +51,10 @@ def test_audit_prints_json_and_nothing_else(run: Any) -> None:
 
 def test_audit_tells_a_person_what_it_found(run: Any) -> None:
     options = ("--model_name_or_path", "ncr", "--clean", "left", "--clean-weights")
-    done = run("audit", "data.parquet", *options)
+    refused = run("audit", "data.parquet", *options)
+    assert refused.exit_code == 1, "the model is not trained"
+    assert "Give --force-clean to write it anyway" in refused.output
+    done = run("audit", "data.parquet", *options, "--force-clean")
     assert done.exit_code == 0, done.output
     words = " ".join(done.stdout.split())
     assert "of the 24 pairs are wrong" in words

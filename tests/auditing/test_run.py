@@ -239,6 +239,7 @@ def test_a_folder_of_pictures_without_a_vision_model(photos: Path, place: Path) 
         output=place / "photos.parquet",
         clean=place / "clean",
         clean_weights=True,
+        force_clean=True,
         shown=5,
         disable_tqdm=True,
         **RECIPE,
@@ -381,10 +382,11 @@ def test_cleaning_is_refused_where_the_judge_cannot_tell(
         output=place / "blind.parquet",
         clean=place / "blind-clean",
     )
-    with pytest.raises(
-        CleaningRefusedError, match=r"judge cannot tell .* --force_clean"
-    ) as refused:
-        audit(options)
+    for weights in (True, False):
+        with pytest.raises(
+            CleaningRefusedError, match=r"judge cannot tell .* --force_clean"
+        ) as refused:
+            audit(replace(options, clean_weights=weights))
     summary = refused.value.summary
     table = check_files(summary, options, 28)  # nothing but the clean dataset is missing
     assert not (place / "blind-clean").exists()

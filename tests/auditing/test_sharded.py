@@ -340,14 +340,17 @@ def test_two_processes_write_the_table_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = replace(options, batch_size=None, output=place / "again" / "audit.parquet")
-    one = replace(one, clean=place / "clean_by_one", clean_weights=True)
+    one = replace(one, clean=place / "clean_by_one", clean_weights=True, force_clean=True)
     audit(one)
     two = replace(one, output=place / "two" / "audit.parquet", clean=place / "clean_by_two")
     flags = ["--folds=2", "--rounds=1", "--epochs=1", "--text-model=none", f"--sample={N_SAMPLE}"]
     command = [sys.executable, "-m", "noisy_xmodal", "audit", two.dataset_name]
     launched = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}
     other = subprocess.Popen(
-        [*command, *flags, f"--output={two.output}", f"--clean={two.clean}", "--clean-weights"],
+        [
+            *(*command, *flags, f"--output={two.output}", f"--clean={two.clean}"),
+            *("--clean-weights", "--force-clean"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

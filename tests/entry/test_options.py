@@ -112,7 +112,19 @@ def test_what_cannot_be_read_is_exit_code_2(capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit) as caught:
             read_options(Every, AUDIT, words.split())
         assert caught.value.code == 2
-    assert "unrecognized arguments: --modle x" in capsys.readouterr().err
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "error: unrecognized arguments: --modle x." in first
+    assert "argument --folds: invalid int value: 'three'. See " in second
+    assert third.endswith("--help.")
+
+
+def test_a_name_must_be_whole_and_the_nearest_one_is_offered(capsys) -> None:
+    for words in ("--fold 3", "--clean_wieghts True"):
+        with pytest.raises(SystemExit):
+            read_options(Every, AUDIT, words.split())
+    first, second = capsys.readouterr().err.splitlines()
+    assert "unrecognized arguments: --fold 3. Is it --folds? See " in first
+    assert "unrecognized arguments: --clean_wieghts True. Is it --clean_weights? See " in second
 
 
 def test_messages_have_the_names_of_the_interface() -> None:

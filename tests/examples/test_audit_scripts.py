@@ -26,7 +26,14 @@ def test_audit_script_writes_table_report_summary_and_a_clean_dataset(concepts, 
         [
             *("--dataset_name", str(concepts), "--inject_noise", "cmp_20", "--epochs", "1"),
             *("--folds", "2", "--rounds", "1", "--disable_tqdm", "True", "--output", str(table)),
-            *("--clean", str(tmp_path / "clean"), "--clean_weights", "True"),
+            *(
+                "--clean",
+                str(tmp_path / "clean"),
+                "--clean_weights",
+                "True",
+                "--force_clean",
+                "True",
+            ),
         ]
     )
     rows = pq.read_table(table)

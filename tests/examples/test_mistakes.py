@@ -51,6 +51,23 @@ def place(tmp_path_factory):
 EVALUATE = ["--dataset_name", "data.parquet", "--split", "train"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [
+        ("train_ncr", "--beta 0.3", "unrecognized arguments: --beta 0.3"),
+        ("train_ncr", "--recip paper", "--recip paper. Is it --recipe? See "),
+        ("train_rcar", "--mlm_epoch 3", "Is it --mlm_epochs?"),
+        ("train_dmcm", "--co_divide True", "unrecognized arguments: --co_divide True"),
+    ],
+)
+def test_options_of_other_scripts_and_parts_of_names_are_refused(name, words, says, capsys):
+    with pytest.raises(SystemExit) as caught:
+        script(name).main(["--output_dir", "never", *words.split()])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
     argv = ["--model_name_or_path", kind, *EVALUATE]

@@ -37,8 +37,6 @@ configs:
 # {name}, audited
 
 {text}
-
-The dropped pairs are listed in `dropped.jsonl`.
 """
 
 
@@ -95,14 +93,15 @@ def cleaning_problem(
         clean_probability: See `clean_threshold`.
         counts: Likewise.
     """
-    if options.clean is None or options.clean_weights:
+    if options.clean is None:
         return None
     if not can_tell and not options.force_clean:
         return (
             f"{options.clean} was not written, because the judge cannot tell which pairs are "
-            "wrong. Give --force_clean to write it anyway, or --clean_weights to keep all pairs "
-            "with their probabilities."
+            "wrong, so its probabilities say nothing. Give --force_clean to write it anyway."
         )
+    if options.clean_weights:
+        return None
     threshold = clean_threshold(options, clean_probability, counts)
     if threshold is None:
         return (
@@ -302,6 +301,8 @@ def describe(facts: Mapping[str, Any], weights: bool, threshold: float) -> str:
         f"{threshold:.4g} were dropped, and {facts['images_dropped']:,} images without a remaining "
         f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
     )
+    if facts["pairs_dropped"]:
+        text += f" The dropped pairs are listed in `{DROPPED_FILE}`."
     if troubles := facts.get("dropped_for_trouble"):
         listing = "; ".join(f"{TROUBLES[name]} ({n:,})" for name, n in troubles.items())
         text += f" Dropped whatever their probability: {listing}."

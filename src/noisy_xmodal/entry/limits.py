@@ -19,7 +19,7 @@ AUDIT = {
         needs=("clean",), excludes=("clean_weights", "clean_threshold"), least=0, most=1
     ),
     "drop": Limits(needs=("clean",), excludes=("clean_weights",)),
-    "force_clean": Limits(needs=("clean",), excludes=("clean_weights",)),
+    "force_clean": Limits(needs=("clean",)),
     "clean_threshold": Limits(needs=("clean",), excludes=("clean_weights",), least=0, most=1),
     "folds": Limits(excludes=(_MODEL,), least=2),
     "rounds": Limits(excludes=(_MODEL,), least=1),

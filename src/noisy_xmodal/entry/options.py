@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .quick_help import argument_parser
+from .quick_help import argument_parser, parse_all
 
 Arguments = TypeVar("Arguments", bound=Any)
 
@@ -90,9 +90,7 @@ def read_options(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argument_parser([kind], description=description)
-    read, unknown = parser.parse_known_args(words)
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    read = parse_all(parser, words)
     typed = typed_options(parser, words)
     values = {field.name: getattr(read, field.name) for field in dataclasses.fields(kind)}
     check_options(table, values, typed)

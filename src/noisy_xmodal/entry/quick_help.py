@@ -14,10 +14,11 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from .door import enter
 
@@ -82,11 +83,34 @@ def add_recipe(parser: ArgumentParser, recipes: Recipes) -> None:
 def argument_parser(kinds: Sequence[Any], **options: Any) -> Any:
     """A parser of transformers, `HfArgumentParser`, without importing its package.
 
+    It takes whole names alone, and an error is one line without the usage.
+
     Args:
         kinds: Dataclasses of the options.
         options: For the parser.
     """
-    return _parser_class()(kinds, **options)
+    return _parser_class()(kinds, **{"allow_abbrev": False} | options)
+
+
+def parse_all(parser: Any, words: Sequence[str]) -> Any:
+    """The values of the options of a command line, as a Namespace.
+
+    Args:
+        parser: From `argument_parser`.
+        words: The command line.
+
+    Raises:
+        SystemExit: With 2 if it cannot be parsed, or an option does not exist; the nearest name
+            is named.
+    """
+    read, unknown = parser.parse_known_args(list(words))
+    if unknown:
+        wrong = next((word for word in unknown if word.startswith("-")), unknown[0]).split("=")[0]
+        names = [name for action in parser._actions for name in action.option_strings]
+        near = get_close_matches(wrong, names, n=1)
+        remedy = f" Is it {near[0]}?" if near else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}.{remedy}")
+    return read
 
 
 class SourceError(ValueError):
@@ -206,4 +230,14 @@ def _parser_class() -> Any:
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.HfArgumentParser
+
+    base: Any = module.HfArgumentParser
+
+    class Parser(base):
+        def error(self, message: str) -> NoReturn:
+            """End without the usage, which is a hundred lines long."""
+            ending = "" if message.endswith((".", "?")) else "."
+            print(f"{self.prog}: error: {message}{ending} See {self.prog} --help.", file=sys.stderr)
+            sys.exit(2)
+
+    return Parser

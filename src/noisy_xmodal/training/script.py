@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments.published import recipe_options
 from ..entry.options import typed_options
-from ..entry.quick_help import Recipes, add_recipe, argument_parser
+from ..entry.quick_help import Recipes, add_recipe, argument_parser, parse_all
 from ..modules.similarity import SIMILARITY_HEADS
 from .method import Method
 
@@ -69,6 +69,7 @@ def read_options(
     add_recipe(parser, recipes)
     names = {action.dest for action in parser._actions}
     parser.set_defaults(**_defaults(early, recipes["small"], methods[early.method], names))
+    parse_all(parser, argv)
     *values, _ = parser.parse_args_into_dataclasses(list(argv))
     typed = typed_options(parser, argv)
     return (*values, Choice(early.recipe, early.method, methods[early.method], typed))
