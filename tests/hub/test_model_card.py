@@ -107,6 +107,15 @@ def test_a_split_that_was_not_measured_is_not_there(results):
     assert "| test |" not in card.text
 
 
+def test_the_sizes_of_the_splits_stand_above_the_table(results):
+    assert "Number of images" not in render_model_card(results, "my-ncr").text, "older results"
+    sizes = {"validation": 300, "test": 1000}
+    text = render_model_card(results | {"sizes": sizes}, "my-ncr").text
+    assert "Number of images:\nvalidation 300, test 1000.\n\n| checkpoint" in text
+    text = render_model_card(results | {"sizes": {"test": 3}}, "my-ncr").text
+    assert "test 3. Figures of fewer than 100 tell little." in text
+
+
 def test_metadata_can_be_read_back(results, tmp_path):
     path = tmp_path / "README.md"
     render_model_card(results, "my-ncr").save(path)

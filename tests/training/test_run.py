@@ -1,5 +1,6 @@
 """What a run records of itself."""
 
+import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from transformers import TrainerCallback
 from label_trainers import make_label_trainer
 from noisy_xmodal.training import checkpoint, train_and_evaluate
 from noisy_xmodal.training.integrity import checkpoint_folders, step_of
-from noisy_xmodal.training.run import command_line, evaluated_checkpoints
+from noisy_xmodal.training.run import command_line, describe_sizes, evaluated_checkpoints
 
 
 class StopAt(TrainerCallback):
@@ -46,6 +47,14 @@ def test_a_token_is_not_recorded(argv):
     assert written.endswith(" --seed 1")
 
 
+@pytest.mark.parametrize(
+    "words", [["--resume_from_checkpoint", "True"], ["--resume_from_checkpoint=x"]]
+)
+def test_the_command_of_a_resumed_run_begins_it_anew(words):
+    written = command_line("train.py", ["--seed", "1", *words, "--output_dir", "runs/a"])
+    assert written == "python train.py --seed 1 --output_dir runs/a"
+
+
 def record(out: Path, resume: bool = False, callbacks: Sequence[Any] = (), **options: Any) -> Any:
     """What `train_and_evaluate` records of a tiny DMCM: 4 steps an epoch, divided from epoch 1."""
     asked = {"resume_from_checkpoint": "True"} if resume else {}
@@ -75,11 +84,27 @@ def test_a_run_records_what_it_trained(tmp_path, options, epochs, steps, divisio
     assert found["resumed_at"] is None
 
 
-def test_a_run_that_is_resumed_records_all_of_it(tmp_path):
+def test_a_run_that_is_resumed_records_all_of_it(tmp_path, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(checkpoint.logger, "warning", lines.append)
     record(tmp_path, num_train_epochs=2)
     found = record(tmp_path, resume=True, num_train_epochs=4)
     assert (found["epochs"], found["steps"], found["divisions"]) == (4, 16, 3)
     assert found["resumed_at"] == 8
+    assert found["sizes"] == {"validation": 40}
+    assert "is of a schedule of 8 steps and goes on by one of 16: the learning rate" in lines[-1]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    lines.clear()
+    again = record(tmp_path, resume=True, num_train_epochs=3)
+    for name in ("epochs", "steps", "asked", "train_seconds", "resumed_at", "command"):
+        assert again[name] == found[name], name
+    assert "nothing is trained" in lines[-1]
+
+
+def test_small_splits_are_named():
+    assert describe_sizes({"validation": 5, "test": 1000}) == (
+        "validation: 5, few: figures of fewer than 100 tell little; test: 1,000"
+    )
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,13 @@ class CheckpointTrainer(ShardingTrainer):
                     "For more, raise --num_train_epochs or --max_steps."
                 )
                 return epochs, 0  # no epoch is left, not even the rest of one
+            planned = read_json(Path(folder) / TRAINER_STATE_NAME).get("max_steps", max_steps)
+            if planned != max_steps and self.args.lr_scheduler_type != "constant":
+                logger.warning(
+                    f"{folder} is of a schedule of {planned} steps and goes on by one of "
+                    f"{max_steps}: the learning rate jumps, and the run differs from one that had "
+                    f"{max_steps} steps from its beginning."
+                )
         return position
 
     def _rotate(self, newest: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,13 +15,18 @@ from accelerate.utils import broadcast
 from ..data.messages import script_spelling
 from ..entry.door import enter
 from ..evaluation import machine_facts, query_cost, shared_evaluation
+from ..files import read_json
 from .failures import explain_failures
 from .interruption import stop_on_signals
 from .trainer import RobustTrainer
 
+_RESUME = "--resume_from_checkpoint"
+#: Recall among fewer images than these tells little.
+_FEW_IMAGES = 100
+
 
 def command_line(script: str, argv: Sequence[str]) -> str:
-    """The command that repeats a run, for its record; without access tokens.
+    """The command that repeats a run from its beginning, for its record; without access tokens.
 
     Args:
         script: The training script.
@@ -28,6 +34,8 @@ def command_line(script: str, argv: Sequence[str]) -> str:
     """
     words = []
     for before, word in zip(["", *argv], argv, strict=False):
+        if _RESUME in (before, word) or word.startswith(f"{_RESUME}="):
+            continue
         if re.fullmatch(r"--\w*token", before):
             word = "..."
         words.append(re.sub(r"(?s)(--\w*token=).*|\bhf_\w{16,}", r"\1...", word))
@@ -77,8 +85,10 @@ def train_and_evaluate(
         Facts of the run, ready for JSON: what was actually trained (`epochs`, `steps`, the number
         of `divisions`) and what was `asked`; `last` and `best` hold the metrics by split, equal
         ones where `best_epoch` is None, as no checkpoint was chosen on validation. `train_seconds`
-        are those since `resumed_at`, the step that this process went on from. `cost` is that of a
-        query of the last split, see `query_cost`.
+        are those since `resumed_at`, the step that this process went on from; if it trained no
+        step, they, `asked` and the command are those on record. `sizes` are the numbers of images
+        of the splits, or of pairs with classes. `cost` is that of a query of the last split, see
+        `query_cost`.
 
     Raises:
         RunError: If the output folder could not be written, or another process died.
@@ -94,7 +104,7 @@ def train_and_evaluate(
         cost = _cost(trainer, splits) if splits and args.should_save else None
     epochs = round(float(trainer.state.epoch or 0), 4)
     options = ("num_train_epochs", "max_steps", "warmup_epochs", "robust")
-    return {
+    results = {
         "epochs": epochs,
         "warmup_epochs": min(args.warmup_epochs, epochs),
         "steps": trainer.state.global_step,
@@ -110,7 +120,14 @@ def train_and_evaluate(
         "machine": machine_facts(args.device),
         "cost": cost,
         "command": command,
+        "sizes": {name: getattr(rows, "n_images", len(rows)) for name, rows in splits.items()},
     }
+    record = Path(args.output_dir, "results.json")
+    if trainer.state.global_step == trainer._initial_global_step and record.is_file():
+        earlier = read_json(record)
+        kept = ("asked", "train_seconds", "resumed_at", "command")
+        results |= {name: earlier[name] for name in kept if name in earlier}
+    return results
 
 
 def _cost(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,6 +155,18 @@ def _evaluate(trainer: RobustTrainer, splits: Mapping[str, Any]) -> dict[str, di
 def evaluated_checkpoints(results: Mapping[str, Any]) -> tuple[str, ...]:
     """The checkpoints of the results tables: the last one, and the best one if one was chosen."""
     return ("last",) if results["best_epoch"] is None else ("last", "best")
+
+
+def describe_sizes(sizes: Mapping[str, int]) -> str:
+    """A line with the sizes of the evaluated splits, which says where they are small.
+
+    Args:
+        sizes: Number of images, or of pairs with classes, by split.
+    """
+    few = f", few: figures of fewer than {_FEW_IMAGES} tell little"
+    return "; ".join(
+        f"{name}: {size:,}{few if size < _FEW_IMAGES else ''}" for name, size in sizes.items()
+    )
 
 
 def print_retrieval_table(results: Mapping[str, Any]) -> None:
@@ -178,6 +207,8 @@ def _print_table(
         for split, metrics in results[checkpoint].items()
     }
     print(f"\n{results['method']} on {results['dataset']} {results['dataset_config']}")
+    if sizes := results.get("sizes"):
+        print(describe_sizes(sizes))
     print(" " * width + "".join(f"{column:>9}" for column in columns))
     for label, metrics in (rows | dict(further or {})).items():
         print(f"{label:{width}}" + "".join(f"{metrics[column]:{form}}" for column in columns))
