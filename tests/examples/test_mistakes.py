@@ -68,6 +68,34 @@ def test_options_of_other_scripts_and_parts_of_names_are_refused(name, words, sa
     assert says in line
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [
+        ("train_ncr", "--method vse --co_rectify False", "no option of --method vse"),
+        ("train_ncr", '--method sps --method_options {"temperature":0}', "must be a number in"),
+        ("train_ncr", "--margin -1 --objective triplet", "margin"),
+        ("train_ncr", "--similarity_options {bad", "not valid JSON"),
+        ("train_ncr", "--inject_noise foo", "config name 'foo' is unknown"),
+        ("train_ncr", "--inject_noise sym_40", "noise on class labels, .* use train_dmcm.py"),
+        ("train_rcar", "--validation_share 1.5", "give a share above 0 and below 1"),
+        ("train_rcar", "--resume_from_checkpoint True", "has no checkpoint to resume from"),
+        ("train_ncr", "--output_dir used", "holds checkpoints of an earlier run"),
+        ("train_dmcm", "--inject_noise cmp_40", "noise on captions, .* use train_ncr.py"),
+    ],
+)
+def test_what_no_data_could_make_right_is_refused_before_they_are_read(
+    name, words, says, place, monkeypatch
+):
+    def read(*_, **__):
+        pytest.fail("data were read")
+
+    for loader in ("load_openmoji", "load_openmoji_labels"):
+        monkeypatch.setattr(f"noisy_xmodal.training.splits.{loader}", read)
+    Path("used/checkpoint-3").mkdir(parents=True, exist_ok=True)
+    with pytest.raises(Exception, match=says):
+        script(name).main(["--output_dir", "never", *words.split()])
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_a_two_tower_model_of_transformers_is_evaluated_as_it_is(kind, place):
     argv = ["--model_name_or_path", kind, *EVALUATE]

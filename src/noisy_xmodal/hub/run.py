@@ -22,6 +22,7 @@ from ..evaluation import calibrate_on
 from ..files import write_json
 from ..training import RobustTrainer
 from ..training.curve import RIGHT_VALIDATION, best_by_oracle
+from ..training.integrity import check_beginning
 from ..training.script import Choice
 from ..training.splits import dataset_label, validation_facts
 from .eval_results import write_eval_results
@@ -37,6 +38,8 @@ def begin_run(args: TrainingArguments) -> None:
 
     Raises:
         ValueError: If the output folder cannot be written.
+        FileExistsError: If it holds checkpoints of another run.
+        CheckpointError: If there is no checkpoint to resume from.
         PublishError: If nobody is logged in, or may not write to the repository.
     """
     if args.disable_tqdm:
@@ -44,6 +47,7 @@ def begin_run(args: TrainingArguments) -> None:
         datasets.disable_progress_bars()
     if args.should_save:
         check_writable(Path(args.output_dir), "--output_dir", folder=True)
+    check_beginning(args.output_dir, args.resume_from_checkpoint)
     reserve_repository(args)
     set_seed(args.seed)
 

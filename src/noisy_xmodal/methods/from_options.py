@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from datasets import Dataset
@@ -58,6 +59,23 @@ def constant_fields(choice: Choice, values: Mapping[str, Any], args: Any) -> dic
             raise ValueError(f"--{name} is no option of --method {choice.name}: leave it out.")
     options |= typed
     return {"method_options": options} if options else {}
+
+
+def check_constants(choice: Choice, fields: Mapping[str, Any]) -> None:
+    """Refuse values of constants that a method does not take, before the data are read.
+
+    Args:
+        choice: The method.
+        fields: From `constant_fields`.
+
+    Raises:
+        ValueError: See `Method.read_constants`.
+    """
+    if choice.method.constants_in_config:
+        assert choice.method.config_class is not None
+        choice.method.config_class(**fields)
+    else:
+        choice.method().read_constants(SimpleNamespace(**fields))
 
 
 def _encoder_paths(args: Any) -> tuple[str | None, str | None]:
@@ -185,6 +203,8 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     own = {"captioner_size": captioner, "box_column": _OF_BOXES}
     settle_unread(model, beside, type(model), own, choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
+    check_constants(choice, _constants(choice, model))
+    json_option("similarity_options", model.similarity_options)
     if "lora" in (model.vision_training, model.text_training):
         check_peft()
     if beside["backbone_config"] is not None:
@@ -323,6 +343,12 @@ def _field_names(config_class: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(config_class)}
 
 
+def _constants(choice: Choice, args: Any) -> dict[str, Any]:
+    """The fields of the config of a matching model that are constants of the method."""
+    names = _field_names(NcrConfig) - _field_names(MatchingConfig)
+    return constant_fields(choice, _options_in(args, names), args)
+
+
 def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
     """A fresh matching model, or two, with pretrained encoders where options name them.
 
@@ -332,8 +358,7 @@ def build_matching_model(processor: Any, choice: Choice, args: Any) -> Any:
         args: `MatchingArguments`.
     """
     names = _encoder_paths(args)
-    shape = _field_names(MatchingConfig)
-    constants = constant_fields(choice, _options_in(args, _field_names(NcrConfig) - shape), args)
+    constants = _constants(choice, args)
     backbone = open_backbone(args)
     fields = (
         _encoder_fields(processor, args, names)

@@ -18,6 +18,7 @@ from .epochs import is_between_epochs
 from .identity import ARGUMENTS_NAME, listed
 from .integrity import (
     CheckpointError,
+    check_beginning,
     checkpoint_folders,
     find_damage,
     remove_leftovers,
@@ -107,12 +108,8 @@ class CheckpointTrainer(ShardingTrainer):
                 taken for this one's.
             CheckpointError: If there is no good checkpoint to resume from, or it is another run's.
         """
-        foreign = None if resume_from_checkpoint else self._foreign_checkpoint()
-        if foreign is not None:
-            raise FileExistsError(
-                f"{self.args.output_dir} holds checkpoints of an earlier run ({foreign}). Resume "
-                "it by --resume_from_checkpoint True, or give another --output_dir."
-            )
+        if resume_from_checkpoint or self._has_foreign_checkpoint():
+            check_beginning(self.args.output_dir, resume_from_checkpoint)
         if self.args.should_save:
             remove_leftovers(self.args.output_dir)
         self.accelerator.wait_for_everyone()
@@ -139,10 +136,10 @@ class CheckpointTrainer(ShardingTrainer):
                 return folder
             skipped.append(f"{folder.name}: {reason}")
         raise CheckpointError(
-            f"{self.args.output_dir} has no checkpoint to resume from. "
+            f"{self.args.output_dir} has no whole checkpoint to resume from. "
             + "".join(f"{line}. " for line in skipped)
-            + "Check --output_dir, restore a checkpoint from a copy, or remove the damaged ones "
-            "and leave out --resume_from_checkpoint to begin anew."
+            + "Restore one from a copy, or remove the damaged ones and leave out "
+            "--resume_from_checkpoint to begin anew."
         )
 
     def _why_not(self, folder: Path) -> str | None:
@@ -210,11 +207,10 @@ class CheckpointTrainer(ShardingTrainer):
         kept = [newest] if best is None else [newest, Path(best)]
         rotate(self.args.output_dir, self.args.save_total_limit, kept)
 
-    def _foreign_checkpoint(self) -> str | None:
-        """Name of a checkpoint in the output folder that this trainer did not write."""
+    def _has_foreign_checkpoint(self) -> bool:
+        """Whether the output folder has a checkpoint that this trainer did not write."""
         folders = checkpoint_folders(self.args.output_dir)
-        own = bool(folders) and step_of(folders[-1]) <= self.state.global_step
-        return None if own or not folders else folders[-1].name
+        return bool(folders) and step_of(folders[-1]) > self.state.global_step
 
     def saved_processor(self) -> Any:
         """The processor that is saved beside the model."""

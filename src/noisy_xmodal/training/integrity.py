@@ -31,6 +31,30 @@ def checkpoint_folders(output_dir: str | Path) -> list[Path]:
     return sorted((path for path in paths if path.is_dir()), key=step_of)
 
 
+def check_beginning(output_dir: str | Path, resume_from: str | bool | None) -> None:
+    """Refuse an output folder that does not suit how a run begins, before any data are read.
+
+    Args:
+        output_dir: The output folder.
+        resume_from: A checkpoint, True (or "True") for the newest one in the folder, or None.
+
+    Raises:
+        FileExistsError: If a new run would mix its checkpoints with those of another one.
+        CheckpointError: If there is no checkpoint to resume from.
+    """
+    folders = checkpoint_folders(output_dir)
+    if folders and not resume_from:
+        raise FileExistsError(
+            f"{output_dir} holds checkpoints of an earlier run ({folders[-1].name}). Resume it by "
+            "--resume_from_checkpoint True, or give another --output_dir."
+        )
+    if not folders and resume_from in (True, "True"):
+        raise CheckpointError(
+            f"{output_dir} has no checkpoint to resume from. Check --output_dir, restore a "
+            "checkpoint from a copy, or leave out --resume_from_checkpoint to begin anew."
+        )
+
+
 def step_of(folder: Path) -> int:
     """The step in the name of a checkpoint."""
     return int(folder.name.rsplit("-", 1)[1])

@@ -29,6 +29,7 @@ from ..data.injection import inject_noise
 from ..data.pictures import first_few, keep_good_pictures
 from ..data.plain_vectors import with_vectors
 from ..data.readers import load_openmoji, load_openmoji_labels
+from ..noise import LabelNoise, parse_noise
 from ..options import field_defaults
 
 DEMO_CONFIG, DEMO_LABEL_CONFIG = "cmp_40", "sym_40"  # default configs of OpenMoji
@@ -53,6 +54,7 @@ def load_training_pairs(args: PairArguments) -> DatasetDict:
         DatasetError: The name, the config, the columns or the pictures are wrong.
         ValueError: The noise cannot be injected into these pairs.
     """
+    _check_values(args, labels=False)
     if args.dataset_name is None:
         config = args.dataset_config_name or DEMO_CONFIG
         dataset = load_openmoji(config, objects_from=args.objects_from)
@@ -80,6 +82,7 @@ def load_training_labels(args: LabelDataArguments, reads_raw: bool = False) -> D
         DatasetError: The name, the config or a column is wrong.
         ValueError: The noise cannot be injected into these pairs.
     """
+    _check_values(args, labels=True)
     if args.dataset_name is None:
         args.dataset_config_name = args.dataset_config_name or DEMO_LABEL_CONFIG
         dataset = load_openmoji_labels(args.dataset_config_name)
@@ -100,6 +103,26 @@ def load_training_labels(args: LabelDataArguments, reads_raw: bool = False) -> D
     if args.inject_noise is None:
         return dataset
     return inject_noise(dataset, args.inject_noise, seed=args.noise_seed)
+
+
+def _check_values(args: PairArguments | LabelDataArguments, labels: bool) -> None:
+    """Refuse what no data could make right, before they are read.
+
+    Raises:
+        ValueError: If the noise or the share of validation does not exist.
+    """
+    if not 0 < args.validation_share < 1:
+        raise ValueError(
+            f"--validation_share is {args.validation_share:g}: give a share above 0 and below 1."
+        )
+    noise = None if args.inject_noise is None else parse_noise(args.inject_noise)
+    if noise is not None and isinstance(noise, LabelNoise) != labels:
+        of, other = ("class labels", "captions") if labels else ("captions", "class labels")
+        raise ValueError(
+            f"--inject_noise {args.inject_noise} is noise on {other}, and this script learns from "
+            f"{of}: give {'sym_40' if labels else 'cmp_40'} or the like, or use "
+            f"{'train_ncr.py' if labels else 'train_dmcm.py'}."
+        )
 
 
 def dataset_label(args: PairArguments) -> tuple[str, str]:
