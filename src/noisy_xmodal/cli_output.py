@@ -112,7 +112,8 @@ def show_audit(result: dict[str, Any]) -> None:
             console.print(f"{title}: {len(lines) - 10} more, see the report", highlight=False)
     for name, trouble in result["troubles"].items():
         console.print(
-            f"{name}: {trouble['n_pairs']:,} pairs, {trouble['title']}",
+            f"{name}: {trouble['n_pairs']:,} pair{'s' * (trouble['n_pairs'] != 1)}, "
+            f"{trouble['title']}",
             markup=False,
             highlight=False,
         )

@@ -62,7 +62,7 @@ def test_two_pairs_have_no_correlation(tmp_path: Path):
 
 
 def test_other_files_are_refused(tmp_path: Path):
-    with pytest.raises(DatasetError, match=r"--compare .*missing\.parquet is no table of an audit"):
+    with pytest.raises(DatasetError, match=r"--compare .*missing\.parquet does not exist"):
         read_table(tmp_path / "missing.parquet")
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"caption": ["x"]}), other)

@@ -331,6 +331,21 @@ def test_a_model_that_is_there_judges(
     suggested = table["suggested_caption"].null_count
     assert suggested == (len(table) if save is save_rcar else 0)
     assert np.isfinite(table["loss"].to_numpy()).all()
+    assert not any("by heart" in line for line in summary["warnings"])
+
+
+def test_a_judge_that_was_trained_on_these_pairs_is_named(place: Path) -> None:
+    save_matching(place / "trained")
+    options = AuditOptions(
+        str(place / "regions.parquet"),
+        model_name_or_path=str(place / "trained"),
+        output=place / "trained.parquet",
+        disable_tqdm=True,
+    )
+    for name, is_named in (("other.parquet", False), ("regions.parquet", True)):
+        (place / "trained/results.json").write_text(json.dumps({"dataset": name}))
+        warnings = audit(options)["warnings"]
+        assert any("may have learnt the wrong ones by heart" in w for w in warnings) == is_named
 
 
 @pytest.mark.parametrize("kind", ["text", "own encoder", "CLIP"])

@@ -25,6 +25,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     Raises:
         DatasetError: If it is no such table.
     """
+    if not path.exists():
+        raise DatasetError(f"--compare {path} does not exist: give the table of an earlier audit")
     try:
         table = parquet.dataset(path, format="parquet")
         columns = table.schema.names

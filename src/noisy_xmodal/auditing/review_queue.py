@@ -82,6 +82,8 @@ class ReviewQueue:
     def __init__(self, table: Path, reviews: ReviewFile) -> None:
         self.path = table
         self.reviews = reviews
+        if not table.exists():
+            raise ReviewsError(f"{table} does not exist: give the audit.parquet of an audit")
         try:
             self._table = pq.read_table(table, columns=_COLUMNS).combine_chunks()
         except (pa.ArrowException, OSError) as error:

@@ -8,6 +8,7 @@ which are certainly wrong (`noise/random_pairs.py`).
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import signal
@@ -25,6 +26,7 @@ from ..arguments.audit import AuditOptions
 from ..data import PairDataset, append_boxes
 from ..data.any_dataset.folders import is_audit_table
 from ..data.columns import IMAGE, REGIONS
+from ..data.protocol import TRAIN
 from ..data.writing import check_out
 from ..entry.devices import device_of
 from ..entry.errors import Stopped
@@ -277,6 +279,7 @@ def _judge(
             pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
         check_judge(model[1], pairs, str(options.model_name_or_path))
         work.mkdir(parents=True, exist_ok=True)
+        warnings += _trained_on_these(options, rows.split)
         judge = ModelJudge(*model, pairs, options, work)
         return judge, judge.judge()
     warnings += models.notes
@@ -296,6 +299,21 @@ def _judge(
         return fit, fit.judge(rows.groups())
     except TrainingInterrupted as stop:
         raise AuditInterrupted(stop.number) from None
+
+
+def _trained_on_these(options: AuditOptions, split: str) -> list[str]:
+    """A warning if the record of the model names this dataset as what it was trained on."""
+    record = Path(str(options.model_name_or_path), "results.json")
+    if split != TRAIN or not record.is_file():
+        return []
+    name = os.path.basename(os.path.abspath(options.dataset_name))  # as the scripts record it
+    if read_json(record).get("dataset") != name:
+        return []
+    return [
+        f"{options.model_name_or_path} was trained on {name}, by its results.json: if on these "
+        "very pairs, it may have learnt the wrong ones by heart, and judges fewer of them wrong "
+        "than there are. An audit without a model judges each pair by models that have not seen it."
+    ]
 
 
 def _conclude(

@@ -130,7 +130,7 @@ class VisionEncoder(_ImageEncoder):
         if regions is not None and self.is_frozen:
             return self.project(regions, region_mask)
         if pixel_values is None:
-            raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
+            raise ValueError("this model reads pixels: pass `pixel_values`.")
         return self.project(self.outputs(pixel_values))
 
     def outputs(self, pixel_values: Tensor) -> Tensor:

@@ -259,7 +259,7 @@ class MatchingModel(MatchingPreTrainedModel):
             return _single_tokens(self._project_kept(regions))
         if self.backbone is not None:
             if pixel_values is None:
-                raise ValueError("this model reads pixels: pass `pixel_values`, not `regions`.")
+                raise ValueError("this model reads pixels: pass `pixel_values`.")
             vectors = tower_vectors(
                 self.backbone,
                 "image",
