@@ -17,6 +17,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..arguments.model_names import HUB_NAMES, PACKAGED_NAMES
+from ..data.plain_vectors import IMAGE_DIM, TEXT_DIM
 from ..files import read_json, write_text
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
@@ -206,6 +207,7 @@ def render_model_card(
     }
     facts = _facts_of(folder)
     fields |= facts | {"reads": _reads(results, facts["config"])}
+    fields["plain_vectors"] = _plain_vectors(facts["config"])
     return ModelCard.from_template(data, template_str=template, **(dict(results) | fields))
 
 
@@ -301,6 +303,12 @@ def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         config.get(name) is not None for name in ("vision_config", "backbone_config")
     )
     return "regions" if config and not reads_pictures else "pictures"
+
+
+def _plain_vectors(config: Mapping[str, Any]) -> str:
+    """The sides whose vectors have the sizes of those that the scripts make themselves."""
+    sizes = {"image_size": ("pictures", IMAGE_DIM), "text_size": ("texts", TEXT_DIM)}
+    return " and ".join(side for name, (side, size) in sizes.items() if config.get(name) == size)
 
 
 def _protocol_rows(protocol: Mapping[str, Any] | None) -> dict[str, str]:
