@@ -470,11 +470,24 @@ def test_a_model_of_other_images_is_refused(
                 dataset_name=str(photos),
                 model_name_or_path=str(place / "of regions"),
                 inject_noise=None,
+                output=place / "of regions.parquet",
             )
         )
     save_clip(place / "of pictures")
     with pytest.raises(DatasetError, match="takes images, but the dataset has the column"):
         audit(replace(regions, model_name_or_path=str(place / "of pictures")))
+
+
+def test_an_audit_of_another_dataset_is_not_overwritten(
+    regions: AuditOptions, of_regions: dict[str, Any], place: Path, photos: Path
+) -> None:
+    table = regions.output.read_bytes()
+    for other in ({"dataset_name": str(photos)}, {"dataset_config_name": "cmp_40"}):
+        with pytest.raises(
+            ValueError, match=r"is the audit of .*regions\.parquet, and would be lost"
+        ):
+            audit(replace(regions, **other))
+    assert regions.output.read_bytes() == table
 
 
 def test_features_of_another_size_are_refused(place: Path, regions: AuditOptions) -> None:

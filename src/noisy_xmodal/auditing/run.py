@@ -236,6 +236,17 @@ def _check_outputs(options: AuditOptions) -> None:
                 f"--output is {output}, and {beside}, which an audit writes too, is another kind "
                 "of file: give another --output, or remove that file"
             )
+    earlier = read_json(options.summary) if is_summary(options.summary) else {}
+    if "wrong_share" in earlier:  # it is no search
+        before = earlier.get("dataset", ""), earlier.get("dataset_config")
+        if (_last_name(before[0]), before[1]) != (
+            _last_name(options.dataset_name),
+            options.dataset_config_name,
+        ):
+            raise ValueError(
+                f"--output {output} is the audit of {' '.join(filter(None, before))}, and would be "
+                "lost: give another --output, or remove it first"
+            )
     if clean is not None:
         files = (output, options.summary, options.report)
         if clean.absolute() in {path.absolute() for path in files}:
@@ -301,12 +312,17 @@ def _judge(
         raise AuditInterrupted(stop.number) from None
 
 
+def _last_name(dataset_name: str) -> str:
+    """The last part of the name of a dataset, also of the folder `.`."""
+    return os.path.basename(os.path.abspath(dataset_name))
+
+
 def _trained_on_these(options: AuditOptions, split: str) -> list[str]:
     """A warning if the record of the model names this dataset as what it was trained on."""
     record = Path(str(options.model_name_or_path), "results.json")
     if split != TRAIN or not record.is_file():
         return []
-    name = os.path.basename(os.path.abspath(options.dataset_name))  # as the scripts record it
+    name = _last_name(options.dataset_name)  # as the scripts record it
     if read_json(record).get("dataset") != name:
         return []
     return [
