@@ -17,7 +17,6 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..arguments.model_names import HUB_NAMES, PACKAGED_NAMES
-from ..data.plain_vectors import IMAGE_DIM, TEXT_DIM
 from ..files import read_json, write_text
 from ..noise import NOISE_TYPES
 from .published import PAPERS, published_figures
@@ -307,6 +306,8 @@ def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 def _plain_vectors(config: Mapping[str, Any]) -> str:
     """The sides whose vectors have the sizes of those that the scripts make themselves."""
+    from ..data.plain_vectors import IMAGE_DIM, TEXT_DIM  # torch comes with them
+
     sizes = {"image_size": ("pictures", IMAGE_DIM), "text_size": ("texts", TEXT_DIM)}
     return " and ".join(side for name, (side, size) in sizes.items() if config.get(name) == size)
 

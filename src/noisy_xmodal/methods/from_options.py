@@ -204,7 +204,8 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     settle_unread(model, beside, type(model), own, choice.typed)
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
     check_constants(choice, _constants(choice, model))
-    json_option("similarity_options", model.similarity_options)
+    if model.similarity_options is not None:  # a backbone has none
+        json_option("similarity_options", model.similarity_options)
     if "lora" in (model.vision_training, model.text_training):
         check_peft()
     if beside["backbone_config"] is not None:
