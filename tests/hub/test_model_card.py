@@ -297,7 +297,8 @@ def test_the_code_suits_what_the_model_reads(results, tmp_path):
     assert "pipeline(" not in regions
     vectors = of_kind(results, "classes")
     assert "(n_images, 7)" in code(vectors, image_size=7, text_size=5)
-    assert "with_vectors" not in code(vectors, image_size=7, text_size=5)
+    for sizes in ((7, 5), (512, 512), (704, 300)):
+        assert "with_vectors" not in code(vectors, image_size=sizes[0], text_size=sizes[1])
     assert "rows = with_vectors(rows)" in code(vectors, image_size=704, text_size=512)
     vectors["arguments"]["backbone_name_or_path"] = "openai/clip"
     assert 'pipeline("image-text-retrieval"' in code(vectors)

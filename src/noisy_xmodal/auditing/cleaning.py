@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -175,19 +175,14 @@ class Selection:
             folder: Where to write them.
             further: Further fields of each line.
         """
-        lists = {
-            DROPPED_FILE: map(self._dropped, np.flatnonzero(~self.keep).tolist()),
-            CORRECTED_FILE: (
-                {**self._names(pair), "new_caption": text}
+        dropped = map(self._dropped, np.flatnonzero(~self.keep).tolist())
+        _write_lines(folder / DROPPED_FILE, dropped, further)
+        if self.new_captions:
+            corrected = (
+                self._names(pair) | {"new_caption": text}
                 for pair, text in sorted(self.new_captions.items())
-            ),
-        }
-        for name, lines in lists.items():
-            if name == CORRECTED_FILE and not self.new_captions:
-                continue
-            with (folder / name).open("w", encoding="utf-8") as file:
-                for line in lines:
-                    file.write(json.dumps(line | further, ensure_ascii=False) + "\n")
+            )
+            _write_lines(folder / CORRECTED_FILE, corrected, further)
 
     def table(self, with_weights: bool) -> datasets.Dataset:
         """The images with a kept pair, with the captions of their kept pairs; see `rows_with`."""
@@ -205,6 +200,13 @@ class Selection:
         if self.known is not None and pair in self.known.decisions:
             line["review"] = self.known.decisions[pair].decision
         return line
+
+
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]], further: Mapping[str, str]) -> None:
+    """Write JSON lines, each with further fields."""
+    with path.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps(line | dict(further), ensure_ascii=False) + "\n")
 
 
 def select_pairs(

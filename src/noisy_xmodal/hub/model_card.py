@@ -206,7 +206,7 @@ def render_model_card(
     }
     facts = _facts_of(folder)
     fields |= facts | {"reads": _reads(results, facts["config"])}
-    fields["plain_vectors"] = _plain_vectors(facts["config"])
+    fields["has_plain_vectors"] = _has_plain_vectors(facts["config"])
     return ModelCard.from_template(data, template_str=template, **(dict(results) | fields))
 
 
@@ -304,12 +304,14 @@ def _reads(results: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return "regions" if config and not reads_pictures else "pictures"
 
 
-def _plain_vectors(config: Mapping[str, Any]) -> str:
-    """The sides whose vectors have the sizes of those that the scripts make themselves."""
+def _has_plain_vectors(config: Mapping[str, Any]) -> bool:
+    """Whether a model reads vectors of both sizes that the scripts make themselves.
+
+    One size alone tells nothing: vectors of other models have 512 numbers, too.
+    """
     from ..data.plain_vectors import IMAGE_DIM, TEXT_DIM  # torch comes with them
 
-    sizes = {"image_size": ("pictures", IMAGE_DIM), "text_size": ("texts", TEXT_DIM)}
-    return " and ".join(side for name, (side, size) in sizes.items() if config.get(name) == size)
+    return (config.get("image_size"), config.get("text_size")) == (IMAGE_DIM, TEXT_DIM)
 
 
 def _protocol_rows(protocol: Mapping[str, Any] | None) -> dict[str, str]:

@@ -123,7 +123,7 @@ def train_and_evaluate(
         "sizes": {name: getattr(rows, "n_images", len(rows)) for name, rows in splits.items()},
     }
     record = Path(args.output_dir, "results.json")
-    if trainer.state.global_step == trainer._initial_global_step and record.is_file():
+    if 0 < trainer._initial_global_step == trainer.state.global_step and record.is_file():
         earlier = read_json(record)
         kept = ("asked", "train_seconds", "resumed_at", "command")
         results |= {name: earlier[name] for name in kept if name in earlier}
