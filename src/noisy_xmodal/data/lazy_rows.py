@@ -59,7 +59,8 @@ class ColumnRows(LazyRows):
         values = self._stored[rows].column(self._name)
         if self._name != REGIONS:
             return [np.asarray(vector, dtype=np.float32) for vector in values.to_pylist()]
-        features = region_arrays(values)
+        # Rows in any order are a chunk each, which takes four times as long to read.
+        features = region_arrays(values.combine_chunks())
         if self._checks:
             for row, regions in zip(rows, features, strict=True):
                 check_regions(regions, f"Row {row}")

@@ -12,7 +12,6 @@ from ..encoded import Encoded
 from .base import (
     TwoTowerHead,
     l2_normalize,
-    masked_mean,
     masked_softmax,
 )
 
@@ -29,7 +28,7 @@ class Pooling(nn.Module, ABC):
         """Pool the real tokens.
 
         Args:
-            tokens: (n, length, hidden_size).
+            tokens: (n, length, hidden_size), zero where padded.
             mask: True for real tokens, (n, length).
 
         Returns:
@@ -41,7 +40,7 @@ class MeanPooling(Pooling):
     """Mean of the real tokens."""
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return masked_mean(tokens, mask.unsqueeze(-1), dim=1)  # (n, hidden_size)
+        return tokens.sum(dim=1) / mask.sum(dim=1, keepdim=True).to(tokens.dtype)
 
 
 class MaxPooling(Pooling):
