@@ -29,10 +29,12 @@ from noisy_xmodal.hub.pictures import draw_features
 from noisy_xmodal.hub.run import begin_run, pair_results, publish_run, save_run
 from noisy_xmodal.methods.building import methods_for
 from noisy_xmodal.methods.from_options import (
-    append_read_boxes,
     build_matching_model,
     build_pair_processor,
     check_encoders,
+)
+from noisy_xmodal.methods.pair_options import (
+    append_read_boxes,
     fit_region_norm,
     settle_matching_options,
 )

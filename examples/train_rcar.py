@@ -36,8 +36,8 @@ from noisy_xmodal.methods.from_options import (
     build_pair_processor,
     build_single_stream_model,
     check_encoders,
-    settle_stream_options,
 )
+from noisy_xmodal.methods.pair_options import settle_stream_options
 from noisy_xmodal.methods.similar_pairs import SimilarPairs
 from noisy_xmodal.training import train_and_evaluate
 from noisy_xmodal.training.curve import record_course

@@ -24,7 +24,7 @@ from noisy_xmodal.arguments.published import (
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.methods import CAPTION_METHODS, LABEL_METHODS
 from noisy_xmodal.methods.building import build_pair_model
-from noisy_xmodal.methods.from_options import append_read_boxes, fit_region_norm
+from noisy_xmodal.methods.pair_options import append_read_boxes, fit_region_norm
 from noisy_xmodal.modules.similarity import build_similarity
 from noisy_xmodal.modules.similarity.scan import AGGREGATIONS
 from noisy_xmodal.training.script import Choice, read_options

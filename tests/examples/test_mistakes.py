@@ -81,6 +81,12 @@ def test_options_of_other_scripts_and_parts_of_names_are_refused(name, words, sa
         ("train_rcar", "--resume_from_checkpoint True", "has no checkpoint to resume from"),
         ("train_ncr", "--output_dir used", "holds checkpoints of an earlier run"),
         ("train_dmcm", "--inject_noise cmp_40", "noise on captions, .* use train_ncr.py"),
+        ("train_rcar", "--mask_probability 2 --mlm_epochs 1", "mask_probability"),
+        ("train_rcar", '--method_options {"foo":1}', "foo"),
+        ("train_dmcm", "--noise_rate 2", "noise_rate"),
+        ("train_dmcm", "--noise_rate some", "give a share such as 0.4, known or estimated"),
+        ("train_dmcm", '--method lcn --method_options {"foo":1}', "no option 'foo'"),
+        ("train_dmcm", "--beta 7", "beta"),
     ],
 )
 def test_what_no_data_could_make_right_is_refused_before_they_are_read(

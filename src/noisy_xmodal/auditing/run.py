@@ -8,7 +8,6 @@ which are certainly wrong (`noise/random_pairs.py`).
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import signal
@@ -24,18 +23,15 @@ from numpy.typing import NDArray
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset, append_boxes
-from ..data.any_dataset.folders import is_audit_table
 from ..data.columns import IMAGE, REGIONS
-from ..data.protocol import TRAIN
-from ..data.writing import check_out
 from ..entry.devices import device_of
 from ..entry.errors import Stopped
 from ..entry.launch import leave_group
-from ..entry.outputs import check_output, check_writable, is_summary, one_at_a_time, only_one
+from ..entry.outputs import one_at_a_time, only_one
 from ..files import read_json, write_json, write_text
 from ..modules.text_limits import count_truncated
-from ..noise.random_pairs import WrongShare
 from ..training.interruption import TrainingInterrupted
+from .checks import check_outputs, limitations, trained_on_these
 from .cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
 from .comparison import compare, read_table
 from .cross_fit import CrossFit
@@ -53,7 +49,6 @@ from .sharded import ShardedAudit, check_table
 from .small_model import recipe_state
 from .suggestions import suggest
 from .summary import AuditSummary
-from .troubles import unchecked_kinds
 
 #: Minimum number of pairs with suggestions; all pairs judged wrong have them.
 _N_SUGGESTIONS = 1000
@@ -105,7 +100,7 @@ def audit(
 def _audit(options: AuditOptions, command: str) -> AuditSummary:
     """See `audit`."""
     started = time.perf_counter()
-    _check_outputs(options)
+    check_outputs(options)
     launch = leave_group()
     if options.sample is not None or launch.n_processes > 1:
         check_table(options)
@@ -224,41 +219,6 @@ def _write_parts(
     return summary
 
 
-def _check_outputs(options: AuditOptions) -> None:
-    """Refuse output files that cannot be written, and kinds to drop, before any long work."""
-    output, clean = options.output, options.clean
-    unchecked_kinds(options)  # fails early
-    check_output(output, "--output", ".parquet", is_audit_table)
-    is_second = output.exists() or is_summary(options.summary)
-    for beside in (options.summary, options.report):
-        if beside.exists() and not is_second:
-            raise ValueError(
-                f"--output is {output}, and {beside}, which an audit writes too, is another kind "
-                "of file: give another --output, or remove that file"
-            )
-    earlier = read_json(options.summary) if is_summary(options.summary) else {}
-    if "wrong_share" in earlier:  # it is no search
-        before = earlier.get("dataset", ""), earlier.get("dataset_config")
-        if (_last_name(before[0]), before[1]) != (
-            _last_name(options.dataset_name),
-            options.dataset_config_name,
-        ):
-            raise ValueError(
-                f"--output {output} is the audit of {' '.join(filter(None, before))}, and would be "
-                "lost: give another --output, or remove it first"
-            )
-    if clean is not None:
-        files = (output, options.summary, options.report)
-        if clean.absolute() in {path.absolute() for path in files}:
-            raise ValueError(f"--clean and --output are both {clean}: give two places")
-        if clean.is_dir() and any(clean.iterdir()):
-            raise ValueError(
-                f"--clean {clean} is not empty: give another folder, or remove it first"
-            )
-        check_out(clean, overwrite=False)
-        check_writable(clean, "--clean")
-
-
 def _work_folder(options: AuditOptions, rows: AuditRows, models: list[str]) -> Path:
     """The folder of the intermediate files: its name tells all that their content depends on."""
     pairs = rows.pairs
@@ -290,7 +250,7 @@ def _judge(
             pairs = PairDataset(append_boxes(pairs.dataset, rows.split))
         check_judge(model[1], pairs, str(options.model_name_or_path))
         work.mkdir(parents=True, exist_ok=True)
-        warnings += _trained_on_these(options, rows.split)
+        warnings += trained_on_these(options, rows.split)
         judge = ModelJudge(*model, pairs, options, work)
         return judge, judge.judge()
     warnings += models.notes
@@ -312,26 +272,6 @@ def _judge(
         raise AuditInterrupted(stop.number) from None
 
 
-def _last_name(dataset_name: str) -> str:
-    """The last part of the name of a dataset, also of the folder `.`."""
-    return os.path.basename(os.path.abspath(dataset_name))
-
-
-def _trained_on_these(options: AuditOptions, split: str) -> list[str]:
-    """A warning if the record of the model names this dataset as what it was trained on."""
-    record = Path(str(options.model_name_or_path), "results.json")
-    if split != TRAIN or not record.is_file():
-        return []
-    name = _last_name(options.dataset_name)  # as the scripts record it
-    if read_json(record).get("dataset") != name:
-        return []
-    return [
-        f"{options.model_name_or_path} was trained on {name}, by its results.json: if on these "
-        "very pairs, it may have learnt the wrong ones by heart, and judges fewer of them wrong "
-        "than there are. An audit without a model judges each pair by models that have not seen it."
-    ]
-
-
 def _conclude(
     rows: AuditRows,
     judge: ModelJudge | CrossFit,
@@ -346,7 +286,7 @@ def _conclude(
     truncation = count_truncated(judge.processor, rows.pairs.captions())
     if truncation.n_cut:
         warnings.append(truncation.message())
-    warnings += _limitations(judgement.share, options.model_name_or_path is None)
+    warnings += limitations(judgement.share, options.model_name_or_path is None)
     facts: dict[str, Any] = {}
     if known is not None:
         judgement, facts = with_people(judgement, known)
@@ -362,32 +302,6 @@ def _conclude(
         worst = judgement.order[: options.shown].tolist()
         result = replace(result, misfits=misfit_words(judge, rows.pairs, worst))
     return result
-
-
-def _limitations(share: WrongShare, is_cross_fit: bool) -> list[str]:
-    """A message about a judge that does not distinguish right from wrong pairs well, if so."""
-    if share.can_tell and not share.is_weak:
-        return []
-    remedy = "a judge that was trained on such images and texts"
-    if is_cross_fit:
-        remedy = (
-            "more pairs, pretrained models of images and texts (--vision_model_name_or_path, "
-            "--text_model_name_or_path, --encoder_name_or_path), or a pretrained judge such as a "
-            "CLIP (--model_name_or_path)"
-        )
-    if share.can_tell:
-        return [
-            f"The judge distinguishes right from random pairs in only {share.separation:.0%} of "
-            "the cases, so it judges few pairs wrong, and the share is uncertain. Possible "
-            f"remedies: {remedy}."
-        ]
-    return [
-        "The judge does not distinguish these pairs from random ones, beyond chance "
-        f"(p = {share.p_value:.2g}): the number of wrong pairs is unknown, no pair is judged "
-        f"wrong, and the order means little. Possible remedies: {remedy}. If most pairs should be "
-        "right, check some images and captions: images may be blank or alike, captions may be in "
-        "a language that the judge does not know, all equal, or too long for it."
-    ]
 
 
 def _with_warning(result: AuditResult, refusal: str | None) -> AuditResult:

@@ -19,8 +19,8 @@ from ..modules.pretrained import encoder_path, load_tokenizer
 from ..options import settle_unread
 from ..training.script import Choice
 from .building import PARTS, network_config
+from .constants import check_constants, constant_fields, options_in
 from .dmcm import Dmcm
-from .from_options import constant_fields
 
 
 def settle_label_options(args: Any, choice: Choice) -> None:
@@ -31,9 +31,10 @@ def settle_label_options(args: Any, choice: Choice) -> None:
         choice: The method, and which options were typed.
 
     Raises:
-        ValueError: If a person typed one.
+        ValueError: If a person typed one, or a constant of the method is out of its range.
     """
     settle_unread(args, {}, type(args), METHOD_RULES, choice.typed)
+    check_constants(choice, _constants(choice, args))
 
 
 def load_label_backbone(args: Any) -> Any:
@@ -94,7 +95,7 @@ def label_fields(choice: Choice, args: Any, train: Dataset, backbone: Any = None
     Raises:
         ValueError: If the method has no such constant, or a value is impossible.
     """
-    shape, fields = choice.method.shape, {}
+    shape, fields = choice.method.shape, dict[str, Any]()
     if args.hidden_size is not None:
         fields["hidden_sizes"] = [args.hidden_size] * len(shape.get("hidden_sizes", [0, 0]))
     if args.embedding_size is not None:
@@ -102,31 +103,39 @@ def label_fields(choice: Choice, args: Any, train: Dataset, backbone: Any = None
     if backbone is not None:
         fields["backbone_config"] = backbone.config
         fields["freeze_backbone"] = args.freeze_backbone
-    values = {name: getattr(args, name) for name in LABEL_CONSTANTS}
+    if choice.method is Dmcm and args.noise_rate == "known":
+        fields["noise_rate"] = _known_rate(train)
+    return fields | _constants(choice, args)
+
+
+def _constants(choice: Choice, args: Any) -> dict[str, Any]:
+    """The fields that are constants of the method, but for a noise rate that the data knows."""
+    values = options_in(args, LABEL_CONSTANTS)
     values = {name: value for name, value in values.items() if value is not None}
     if choice.method is Dmcm:
-        if values.get("noise_rate") == "estimated":
+        if values.get("noise_rate") in ("estimated", "known"):
             del values["noise_rate"]
         elif "noise_rate" in values:
-            values["noise_rate"] = _noise_rate(args.noise_rate, train)
+            values["noise_rate"] = _number(args.noise_rate)
         if "clean_threshold" in values:
             values["selection"] = "threshold"
-    return fields | constant_fields(choice, values, args)
+    return constant_fields(choice, values, args)
 
 
-def _noise_rate(option: str, train: Dataset) -> float:
-    """A number, or the share that the noise protocol of the data asks for."""
-    if option == "known":
-        protocol = noise_protocol(train)
-        if protocol is None or protocol.get("ratio") is None:
-            raise DatasetError(
-                "--noise_rate known: the data carries no noise protocol. Give a number, or "
-                "estimated."
-            )
-        return float(protocol["ratio"])
+def _number(noise_rate: str) -> float:
     try:
-        return float(option)
+        return float(noise_rate)
     except ValueError as error:
-        raise DatasetError(
-            f"--noise_rate is {option!r}: give a share such as 0.4, known or estimated."
+        raise ValueError(
+            f"--noise_rate is {noise_rate!r}: give a share such as 0.4, known or estimated."
         ) from error
+
+
+def _known_rate(train: Dataset) -> float:
+    """The share that the noise protocol of the data asks for."""
+    protocol = noise_protocol(train)
+    if protocol is None or protocol.get("ratio") is None:
+        raise DatasetError(
+            "--noise_rate known: the data carries no noise protocol. Give a number, or estimated."
+        )
+    return float(protocol["ratio"])
