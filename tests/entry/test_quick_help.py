@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -167,3 +168,14 @@ def test_without_help_in_the_command_line_nothing_happens(
     monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3"])
     answer_help(training=RobustOptions)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [("KeyboardInterrupt", -signal.SIGINT, "Stopped by SIGINT.\n"), ("OSError", 1, None)],
+)
+def test_ctrl_c_during_the_imports_of_a_script_ends_it_by_a_line(error, code, says) -> None:
+    code_of_script = f"from {quick_help.__name__} import answer_help; answer_help(); raise {error}"
+    done = subprocess.run([sys.executable, "-c", code_of_script], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr == says if says else "Traceback" in done.stderr

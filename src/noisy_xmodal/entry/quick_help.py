@@ -32,7 +32,9 @@ def answer_help(
     defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
 ) -> None:
-    """Print the help and exit, if the command line asks for help; else do nothing.
+    """Print the help and exit, if the command line asks for help.
+
+    Otherwise Ctrl-C, while the script imports the rest, ends it by a line without a traceback.
 
     Args:
         kinds: Dataclasses of the script's options.
@@ -44,6 +46,7 @@ def answer_help(
     Raises:
         SystemExit: With 0, after the help.
     """
+    sys.excepthook = _end_quietly
     words = sys.argv[1:]
     names = {word.partition("=")[0] for word in words}
     if names.isdisjoint({"-h", "--help"}) or (recipes and names & {"--method", "--similarity"}):
@@ -62,6 +65,14 @@ def answer_help(
         parser.set_defaults(**recipes[first.parse_known_args(words)[0].recipe])
     enter(parser.print_help)
     sys.exit(0)
+
+
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """`sys.excepthook` without the traceback of a Ctrl-C."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("Stopped by SIGINT.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def add_recipe(parser: ArgumentParser, recipes: Recipes) -> None:
