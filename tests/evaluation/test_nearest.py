@@ -89,3 +89,19 @@ def test_faiss_takes_as_many_threads_as_torch() -> None:
             assert faiss.omp_get_max_threads() == wanted
     finally:
         torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize(("n_queries", "is_product"), [(2, False), (20, True)])
+def test_faiss_multiplies_matrices_for_all_but_a_few_queries(
+    n_queries: int, is_product: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = faiss.cvar.distance_compute_blas_threshold, []
+
+    def search(block: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(faiss.cvar.distance_compute_blas_threshold)
+        return np.zeros((len(queries), k), np.float32), np.zeros((len(queries), k), np.int64)
+
+    monkeypatch.setattr(module, "_search_block", search)
+    nearest(unit_vectors(5), unit_vectors(n_queries), 1)
+    assert seen == [1 if is_product else before]
+    assert faiss.cvar.distance_compute_blas_threshold == before

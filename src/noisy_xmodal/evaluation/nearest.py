@@ -4,12 +4,16 @@ Every vector is compared with every query. An approximate index would not pay: a
 vectors of 256 numbers takes two seconds from a cold start, less than reading such an index.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 _BLOCK_ROWS = 65_536
+_FEW_QUERIES = 8
 
 Answers = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -35,16 +39,33 @@ def nearest(vectors: NDArray[np.floating], queries: NDArray[np.floating], k: int
         raise ValueError(f"vectors has shape {vectors.shape}: give (n, size), both at least 1")
     if queries.ndim != 2 or queries.shape[1] != vectors.shape[1]:
         raise ValueError(f"queries has shape {queries.shape}: give (n_queries, {vectors.shape[1]})")
-    faiss.omp_set_num_threads(torch.get_num_threads())
     queries = _floats(queries, "queries", 0)  # (n_queries, size)
     scores = np.empty((len(queries), 0), dtype=np.float32)
     rows = np.empty((len(queries), 0), dtype=np.int64)
-    for start in range(0, len(vectors), _BLOCK_ROWS):
-        block = _floats(vectors[start : start + _BLOCK_ROWS], "vectors", start)
-        block_scores, block_rows = _search_block(block, queries, k)
-        all_scores = np.concatenate([scores, block_scores], axis=1)
-        scores, rows = _best(all_scores, np.concatenate([rows, block_rows + start], axis=1), k)
+    with _settings_for(len(queries)):
+        for start in range(0, len(vectors), _BLOCK_ROWS):
+            block = _floats(vectors[start : start + _BLOCK_ROWS], "vectors", start)
+            block_scores, block_rows = _search_block(block, queries, k)
+            all_scores = np.concatenate([scores, block_scores], axis=1)
+            scores, rows = _best(all_scores, np.concatenate([rows, block_rows + start], axis=1), k)
     return scores, rows
+
+
+@contextmanager
+def _settings_for(n_queries: int) -> Iterator[None]:
+    """The threads of torch, and a matrix product for all but a few queries.
+
+    By itself faiss 1.15 takes a matrix product from 500 queries of 256 numbers on; with 50 to 333
+    queries of 20,000 vectors it is five times as fast, with one it is half as fast.
+    """
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    threshold = faiss.cvar.distance_compute_blas_threshold
+    if n_queries >= _FEW_QUERIES:
+        faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = threshold
 
 
 def _search_block(block: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Answers:
