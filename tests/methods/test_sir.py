@@ -143,6 +143,12 @@ def test_it_matches_after_a_share_of_the_epochs_and_only_noisy_pairs(tmp_path):
     assert (state["target"][:, matched] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["rematch_start", "match_weight"])
+def test_constants_of_matches_are_refused_where_nothing_is_matched(name):
+    with pytest.raises(ValueError, match=f"`{name}` .*`rematch` is false"):
+        method_alone("sir", rematch=False, **{name: 0.9})
+
+
 def test_without_siblings_and_matches_it_is_ncr(tmp_path):
     constants = {"sibling_evidence": False, "rematch": False}
     one = make_caption_trainer("sir", tmp_path / "sir", constants)

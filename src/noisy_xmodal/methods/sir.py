@@ -55,6 +55,7 @@ from torch import Tensor
 from ..evaluation.nearest import nearest
 from ..noise import Division, divide
 from ..noise.siblings import intraclass_correlation, shrink_to_siblings
+from ..options import Rule
 from ..training import Constant, PairBatch, PairTask
 from .ncr import adaptive_prediction
 from .objectives import MARGIN, ObjectiveMethod, objective_constant
@@ -62,6 +63,7 @@ from .peers import PeerMethod
 from .vectors import pair_vectors
 
 _N_CANDIDATES = 50  # nearest images of a caption
+_OF_MATCHES = Rule(lambda constants: constants.rematch, "`rematch` is false. Leave it out.")
 
 
 class Sir(ObjectiveMethod, PeerMethod):
@@ -76,9 +78,9 @@ class Sir(ObjectiveMethod, PeerMethod):
     options: ClassVar[Mapping[str, Constant]] = {
         "objective": objective_constant("infonce"),
         "margin": MARGIN,
-        "rematch_start": Constant(0.3, 0, 1),
         "rematch": Constant(True),
-        "match_weight": Constant(0.5, 0, 1),
+        "rematch_start": Constant(0.3, 0, 1, rule=_OF_MATCHES),
+        "match_weight": Constant(0.5, 0, 1, rule=_OF_MATCHES),
         "sibling_evidence": Constant(True),
     }
 
