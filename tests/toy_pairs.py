@@ -4,9 +4,14 @@ An image shows three of its concepts; its regions are noisy copies of their vect
 name them in any order. Captions are exchanged between images for noise.
 """
 
+from pathlib import Path
+
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from noisy_xmodal import PairDataset
 from noisy_xmodal.data.regions import region_feature
 from noisy_xmodal.noise import CompleteMismatch, Pairs
 
@@ -51,3 +56,17 @@ def toy_pairs(
         },
         features=features,
     )
+
+
+def audit_table_of(path: Path, pairs: PairDataset, probability: np.ndarray) -> Path:
+    """A table as an audit writes it, worst first, with a clean probability of each pair."""
+    order = np.argsort(probability)
+    ids, rows, captions = pairs.dataset["image_id"], pairs.row_of_pair, pairs.captions()
+    columns = {
+        "pair_id": order,
+        "image_id": [ids[rows[pair]] for pair in order],
+        "caption": [captions[pair] for pair in order],
+        "clean_probability": probability[order],
+    }
+    pq.write_table(pa.table(columns), path)
+    return path

@@ -24,6 +24,7 @@ from transformers import (
 
 from noisy_xmodal import (
     MatchingProcessor,
+    PairDataset,
     RcarConfig,
     RcarModel,
     RcarProcessor,
@@ -42,7 +43,7 @@ from noisy_xmodal.modules.text_limits import TruncationCount
 from noisy_xmodal.noise import CompleteMismatch, Division
 from noisy_xmodal.training import loss_course
 from tiny_rcar import pair_inputs
-from toy_pairs import REGION_SIZE, toy_pairs
+from toy_pairs import REGION_SIZE, audit_table_of, toy_pairs
 
 NOISE = CompleteMismatch(0.4, "caption")
 #: Neither validation nor checkpoints.
@@ -120,6 +121,16 @@ def rows_of(out: Path, name: str) -> list[dict[str, Any]]:
 def trainer(tmp_path_factory) -> RobustTrainer:
     """A trainer that has not trained; each test puts what it needs into its pair state."""
     return make_trainer(tmp_path_factory.mktemp("untrained"))
+
+
+def test_the_table_of_an_audit_says_which_labels_are_refurbished(tmp_path):
+    train = toy_pairs(16, noise=NOISE)
+    pairs = PairDataset(train)
+    table = audit_table_of(tmp_path / "audit.parquet", pairs, np.where(pairs.is_noisy, 0.0, 1.0))
+    trainer = make_trainer(tmp_path / "run", train, audit_table=str(table), num_train_epochs=4)
+    trainer.train()
+    targets, predictions = (trainer.pair_state[name][0] for name in ("target", "prediction"))
+    np.testing.assert_array_equal(targets, np.where(pairs.is_noisy, predictions >= 0.5, 1))
 
 
 # What it learns

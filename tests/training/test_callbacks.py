@@ -6,16 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers import TrainerControl, TrainerState
 
+from caption_methods import make_caption_trainer
 from label_trainers import make_label_trainer
-from noisy_xmodal import RobustTrainer
+from noisy_xmodal import RcarConfig, RobustTrainer
+from noisy_xmodal.data import DatasetError
+from noisy_xmodal.methods import CAPTION_METHODS
+from noisy_xmodal.methods.building import network_config
 from noisy_xmodal.training.callbacks import (
     DivisionCallback,
     EpochCallback,
     RefurbishmentCallback,
     ReportCallback,
 )
+from toy_pairs import audit_table_of
 
 
 def make_trainer(out: Path, **options: Any) -> RobustTrainer:
@@ -151,3 +157,65 @@ def test_losses_of_words_are_printed_and_names_are_not(tmp_path, capsys):
     logs = {"loss": 0.25, "word_loss": 1.5, "phase": "alignment"}
     ReportCallback().on_log(args, TrainerState(epoch=2.0), control, logs)
     assert capsys.readouterr().out == "epoch  2.0  loss 0.250, word loss 1.500\n"
+
+
+# The division of an audit
+
+DIVIDING = [
+    name
+    for name, kind in CAPTION_METHODS.items()
+    if kind.is_dividing and network_config(kind) is not RcarConfig
+]
+
+
+@pytest.fixture
+def audit(tmp_path) -> tuple[str, np.ndarray]:
+    """A table that calls the wrong pairs wrong, and its clean probabilities."""
+    pairs = make_caption_trainer("ncr", tmp_path / "pairs").train_dataset
+    probability = np.where(pairs.is_noisy, 0.25, 0.75)
+    return str(audit_table_of(tmp_path / "audit.parquet", pairs, probability)), probability
+
+
+@pytest.mark.parametrize("name", DIVIDING)
+def test_an_audit_divides_in_every_epoch(tmp_path, name, audit, monkeypatch):
+    table, probability = audit
+    trainer = make_caption_trainer(name, tmp_path / "run", audit_table=table)
+    monkeypatch.setattr(trainer.method, "divide", lambda _: pytest.fail("a mixture is fitted"))
+    trainer.train()
+    for row in range(trainer.method.n_networks):
+        np.testing.assert_array_equal(trainer.pair_state["clean_probability"][row], probability)
+        np.testing.assert_array_equal(trainer.pair_state["is_clean"][row], probability >= 0.5)
+    rows = json.loads((tmp_path / "run/divisions/divisions.json").read_text())
+    assert {row["auroc"] for row in rows} == {1.0}
+
+
+def test_in_the_warm_up_a_pair_counts_as_much_as_it_is_clean(tmp_path, audit):
+    table, probability = audit
+    plain = make_caption_trainer("ncr", tmp_path / "plain")
+    trainer = make_caption_trainer("ncr", tmp_path / "run", audit_table=table)
+    batch = next(iter(trainer.get_train_dataloader()))
+    _, (own, _) = trainer._run_networks(trainer.model, dict(batch))
+    output = trainer.judge(0, own)
+    losses = plain.method.warm_up_loss(output, own)
+    weights = torch.as_tensor(probability[own.pair_id.numpy()], dtype=losses.dtype)
+    torch.testing.assert_close(trainer._weighted_warm_up(output, own), losses * weights)
+    asked = []
+    trainer._weighted_warm_up = lambda output, batch: asked.append(batch) or output.scores.sum(1)
+    trainer.compute_loss(trainer.model, batch)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("rcl", {}), ("gsc", {}), ("plain", {}), ("ncr", {"robust": False})],
+)
+def test_an_audit_is_refused_where_nothing_is_divided(tmp_path, name, options, audit):
+    with pytest.raises(ValueError, match=r"`audit_table` is .*divides no pairs\. Leave it out, or"):
+        make_caption_trainer(name, tmp_path / "run", audit_table=audit[0], **options)
+
+
+def test_an_audit_is_refused_of_pairs_with_classes_and_of_other_pairs(tmp_path, audit):
+    with pytest.raises(ValueError, match=r"`audit_table` is .*these pairs have classes"):
+        make_trainer(tmp_path, audit_table=audit[0])
+    with pytest.raises(DatasetError, match=r"--audit_table .*missing\.parquet does not exist"):
+        make_caption_trainer("ncr", tmp_path, audit_table=str(tmp_path / "missing.parquet"))

@@ -16,6 +16,7 @@ from noisy_xmodal import (
     NcrConfig,
     NcrModel,
     NcrProcessor,
+    PairDataset,
     RcarTrainingArguments,
     RegionFeatureProcessor,
     RobustTrainer,
@@ -30,7 +31,7 @@ from noisy_xmodal.training.identity import (
 )
 from noisy_xmodal.training.integrity import CheckpointError
 from toy_labels import toy_labels
-from toy_pairs import REGION_SIZE, toy_pairs
+from toy_pairs import REGION_SIZE, audit_table_of, toy_pairs
 
 WAY_ON = r"Give back the data and the options .* begin anew with another --output_dir"
 
@@ -169,6 +170,25 @@ def test_what_decides_no_step_may_change(finished, options, monkeypatch):
     assert chosen(make_ncr(finished, **options), monkeypatch) == "checkpoint-2"
 
 
+def test_another_audit_is_refused(tmp_path):
+    pairs = PairDataset(toy_pairs(20))
+    tables = [
+        str(audit_table_of(tmp_path / f"{share}.parquet", pairs, np.full(len(pairs), share)))
+        for share in (0.9, 0.8)
+    ]
+    make_ncr(tmp_path / "run", audit_table=tables[0], save_strategy="epoch").train()
+    for other in (tables[1], None):
+        trainer = make_ncr(tmp_path / "run", audit_table=other)
+        with pytest.raises(CheckpointError, match="clean probabilities of an audit is "):
+            trainer.train(True)
+    (tmp_path / "moved.parquet").write_bytes(Path(tables[0]).read_bytes())
+    trainer = make_ncr(
+        tmp_path / "run", audit_table=str(tmp_path / "moved.parquet"), num_train_epochs=2
+    )
+    trainer.train(True)
+    assert trainer.epoch == 2
+
+
 def test_numbers_of_a_config_are_compared_by_value(tmp_path):
     config = {"region_size": 4, "vocab_size": 9}
     NcrConfig(**config, curve=10.0).save_pretrained(tmp_path)
@@ -223,6 +243,7 @@ def test_a_long_list_is_cut():
 
 #: Arguments that may be others when a run is resumed, as they decide none of its steps so far.
 FREE = """
+audit_table
 accelerator_config activation_checkpointing activation_checkpointing_kwargs auto_find_batch_size
 average_tokens_across_devices batch_eval_metrics bf16_full_eval dataloader_in_order
 dataloader_multiprocessing_context dataloader_num_workers dataloader_persistent_workers

@@ -24,6 +24,14 @@ class RobustOptions:
             "negatives instead of the hardest) before the first division."
         },
     )
+    audit_table: str | None = field(
+        default=None,
+        metadata={
+            "help": "Table that `noisy-xmodal audit` wrote for these pairs, such as "
+            "audit.parquet. Its clean probabilities divide the pairs in place of a mixture over "
+            "the losses, and weight them in the warm-up."
+        },
+    )
     score_block_size: int = field(
         default=64,
         metadata={"help": "Images and texts that the evaluation scores at once; limits memory."},

@@ -6,41 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.dataset as parquet
 from scipy.stats import spearmanr
 
 from ..arguments.audit import THRESHOLD
-from ..data import DatasetError
 
-_COLUMNS = ["image_id", "caption", "clean_probability"]
 _N_EXAMPLES = 10
-
-
-def read_table(path: Path) -> dict[str, list[Any]]:
-    """Image ids, captions and clean probabilities of an audit's table, or of all its parts.
-
-    Args:
-        path: The file, or the folder of the parts.
-
-    Raises:
-        DatasetError: If it is no such table.
-    """
-    if not path.exists():
-        raise DatasetError(f"--compare {path} does not exist: give the table of an earlier audit")
-    try:
-        table = parquet.dataset(path, format="parquet")
-        columns = table.schema.names
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"--compare {path} is no table of an audit ({error}): give an audit.parquet"
-        ) from error
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
-        raise DatasetError(
-            f"--compare {path} is no table of an audit: it lacks {', '.join(missing)}, and has "
-            f"{', '.join(columns)}"
-        )
-    return table.to_table(columns=_COLUMNS).to_pydict()
 
 
 def compare(
@@ -52,7 +22,7 @@ def compare(
 
     Args:
         path: The table of the earlier audit, for the record.
-        old_table: Its columns, see `read_table`.
+        old_table: Its columns, see `read_audit_table`.
         new_table: The same columns of this audit.
 
     Returns:

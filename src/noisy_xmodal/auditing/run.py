@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..arguments.audit import AuditOptions
 from ..data import PairDataset, append_boxes
+from ..data.audit_table import read_audit_table
 from ..data.columns import IMAGE, REGIONS
 from ..entry.devices import device_of
 from ..entry.errors import Stopped
@@ -33,7 +34,7 @@ from ..modules.text_limits import count_truncated
 from ..training.interruption import TrainingInterrupted
 from .checks import check_outputs, limitations, trained_on_these
 from .cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
-from .comparison import compare, read_table
+from .comparison import compare
 from .cross_fit import CrossFit
 from .features import FrozenModels, model_state
 from .judge import ModelJudge, check_judge, load_judge
@@ -108,7 +109,7 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
     device = device_of(options.device)
     if options.reviews is not None:
         read_reviews(options.reviews)  # fails early
-    earlier = None if options.compare is None else read_table(options.compare)
+    earlier = None if options.compare is None else read_audit_table(options.compare, "--compare")
     with only_one(options.output, options.clean):
         model = None
         if options.model_name_or_path is not None:
@@ -147,7 +148,7 @@ def _audit_by_parts(
             "--model_name_or_path does nothing in an audit by parts: --encoder_name_or_path trains "
             "judges on the vectors of such a model, or run one process without --sample"
         )
-    earlier = None if options.compare is None else read_table(options.compare)
+    earlier = None if options.compare is None else read_audit_table(options.compare, "--compare")
     device, models = device_of(options.device), FrozenModels.of(options)
     parts = ShardedAudit(options, models.states(), device, is_main)
     try:
@@ -172,7 +173,9 @@ def _audit_by_parts(
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
                 result = replace(_with_warning(result, refusal), reviews=parts.reviews.facts)
                 if options.compare is not None and earlier is not None:
-                    changes = compare(options.compare, earlier, read_table(parts.parts))
+                    changes = compare(
+                        options.compare, earlier, read_audit_table(parts.parts, "--output")
+                    )
                     result = replace(result, comparison=changes)
                 summary = _write_parts(parts, result, cleaning, command, started)
                 return _unless_refused(summary, refusal)

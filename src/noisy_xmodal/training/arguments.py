@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from ..arguments.training import LabelOptions, RcarOptions, RobustOptions
+from ..data.audit_table import open_audit_table
 from ..options import Rule, never_read
 from .sharding import is_sharding_launched
 from .supported_arguments import refuse_accelerator, refuse_arguments, refuse_fsdp
@@ -68,6 +70,8 @@ class RobustTrainingArguments(RobustOptions, TrainingArguments):
         self._check_machine()
         self._check_sharding()
         self.check_epochs()
+        if self.audit_table is not None:
+            open_audit_table(Path(self.audit_table), "--audit_table")
         self._check_batches()
         if self.remove_unused_columns:
             raise ValueError("`remove_unused_columns` must be False: it would drop the pair ids.")
@@ -243,6 +247,9 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
         """Rules of arguments that only apply to captions."""
         return {
             **super().own_rules(),
+            "audit_table": never_read(
+                "an audit judges captions, and these pairs have classes. Leave it out."
+            ),
             "fsdp": never_read(
                 "models of this size gain nothing from it. Leave it out, and launch under DDP by "
                 "`torchrun --nproc_per_node N`."

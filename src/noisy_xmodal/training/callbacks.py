@@ -45,7 +45,8 @@ class DivisionCallback(RobustCallback):
     """The EM of an epoch: a pass over the pairs, then a mixture and a division ("co-divide").
 
     Each network's or modality's per-pair losses get a mixture, and its division is stored in the
-    same row of the pair state. A report goes to `divisions.json` and a plot in the output folder.
+    same row of the pair state. With the table of an audit, its division takes their place. A report
+    goes to `divisions.json` and a plot in the output folder.
     The oracle, if the data has one, is read for these reports alone.
     """
 
@@ -61,7 +62,7 @@ class DivisionCallback(RobustCallback):
                 trainer.pair_state[name] = values
         if trainer.method.divides_at(epoch):
             losses = trainer.pair_state["loss"]
-            divisions = trainer.method.divide(losses)
+            divisions = trainer.audited or trainer.method.divide(losses)
             trainer.pair_state.keep_division(divisions)
             trainer.report_division(losses, divisions, epoch, plot=True)
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
+from ..arguments.audit import THRESHOLD
+from ..data.audit_table import clean_probabilities
 from ..modules.text_limits import TruncationCount
 from ..noise import Division
 from .arguments import RobustTrainingArguments
@@ -80,6 +82,9 @@ class RobustTrainer(AveragingTrainer):
         self.task = method.task(model, args, method, processing_class)
         pairs = self.task.training_samples(train_dataset)
         self.pair_state = PairState(len(pairs), len(method.row_names))
+        self.audited = _audited(args.audit_table, pairs, len(method.row_names))
+        if self.audited:
+            self.pair_state.keep_division(self.audited)
         self._tracked: dict[str, list[Tensor]] = {}
         self._encoder_rates: dict[str, float] = {}
         self.first_weights: dict[str, Tensor] = {}
@@ -348,12 +353,18 @@ class RobustTrainer(AveragingTrainer):
     ) -> Any:
         """Mean (or sum) of the losses of each network's pairs, summed over the networks."""
         outputs, batches = self._run_networks(model, dict(inputs))
-        in_warm_up = self.epoch < self.args.warmup_epochs
-        ask = self.method.warm_up_loss if in_warm_up else self.method.loss
+        ask = self.method.loss
+        if self.epoch < self.args.warmup_epochs:
+            ask = self._weighted_warm_up if self.audited else self.method.warm_up_loss
         reduce = torch.sum if self.args.sum_losses else torch.mean
         losses = [reduce(ask(*asked)) for asked in zip(outputs, batches, strict=True)]
         loss = torch.stack(losses).sum()
         return (loss, outputs) if return_outputs else loss
+
+    def _weighted_warm_up(self, output: Any, batch: Any) -> Tensor:
+        """The loss of the warm-up, weighted by the clean probabilities of an audit, (n_pairs,)."""
+        losses = self.method.warm_up_loss(output, batch)
+        return losses * self.method.look_up("clean_probability", batch).to(losses)
 
     def _run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
         """One forward pass through the wrapper: an output and a batch for each network."""
@@ -470,3 +481,11 @@ class RobustTrainer(AveragingTrainer):
         """Restore the pair state."""
         super().load_state(folder)
         self.pair_state.load(folder)
+
+
+def _audited(table: str | None, pairs: Any, n_rows: int) -> list[Division]:
+    """The division by an audit for each row of the pair state; empty without an audit."""
+    if table is None:
+        return []
+    probability = clean_probabilities(Path(table), pairs, "--audit_table")  # (n_pairs,)
+    return [Division(probability, probability >= THRESHOLD, THRESHOLD)] * n_rows
