@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ file = pathlib.Path(given[given.index("--results_file") + 1])
 file.parent.mkdir(parents=True, exist_ok=True)
 file.write_text(json.dumps({"rsum": 99.0, "cost": {"parameters": 4e6, "machine": {}}}))
 """
+AUDIT = """
+import pathlib, sys, time
+file = pathlib.Path(sys.argv[sys.argv.index("--output") + 1])
+file.parent.mkdir(parents=True, exist_ok=True)
+time.sleep(0.2)
+file.write_bytes(b"PAR1")
+"""
 ONE, TWO = Row("one", "One", options=("--method", "a")), Row("two", "Two", options=("--fast", "1"))
 DATA = (Data("d", "D", ("clean", "cmp_20")),)
 
@@ -64,6 +72,7 @@ def scripts(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "train_ncr.py").write_text(TRAIN)
     (folder / "evaluate.py").write_text(EVALUATE)
+    (folder / "audit.py").write_text(AUDIT)
     return folder
 
 
@@ -147,6 +156,19 @@ def test_parts_are_averaged_by_the_evaluation(scripts, tmp_path):
     found = entries(some, {})
     assert [entry["best"]["rsum"]["mean"] for entry in found] == [99.0, 99.0]
     assert found[0]["cost"]["train_seconds"]["mean"] == 2 * 7200
+
+
+def test_pairs_are_audited_once_for_all_seeds_and_the_time_counts(scripts, tmp_path):
+    some = plan(tmp_path, replace(ONE, is_audited=True), seeds=(1, 2))
+    runner = Runner(some.cells(), scripts, tell=lambda line: None)
+    runner.run()
+    assert not runner.failures
+    (table,) = {cell.steps[0].result for cell in some.cells() if cell.config == "clean"}
+    assert table == tmp_path / "out/runs/audit/openmoji/clean/seed0/audit.parquet"
+    assert f"--audit_table {table}" in calls(some.cells()[0].steps[-1].folder)[0]
+    found = entries(some, {})
+    assert found[0]["status"] == "done"
+    assert 7200.1 < found[0]["cost"]["train_seconds"]["mean"] < 7300
 
 
 def test_an_error_of_a_worker_ends_the_run(scripts, tmp_path, monkeypatch):

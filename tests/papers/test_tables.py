@@ -1,6 +1,7 @@
 """The tables as data: figures that add up, rows that are what they say, and their commands."""
 
 import shlex
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,8 @@ def test_the_commands_of_a_table(name, tmp_path):
         for step in cell.steps:
             words = shlex.split(step.command)
             assert words[0] == f"examples/{step.script}.py"
-            assert step.script == "evaluate" or words[words.index("--recipe") + 1] == "small"
+            has_recipe = step.script.startswith("train")
+            assert not has_recipe or words[words.index("--recipe") + 1] == "small"
             assert str(tmp_path / "runs") in " ".join(step.outputs)
     assert len({cell.name for cell in cells}) == len(cells)
 
@@ -82,7 +84,7 @@ def test_training_scripts_take_the_options_of_every_row(scale, tmp_path):
             is_of_the_hub = scale == "paper" and cell.row.method == "clip"
             for step in () if is_of_the_hub else cell.steps:
                 what = (step.script, cell.row.options, cell.row.small, cell.row.paper)
-                if step.script != "evaluate" and what not in done:
+                if step.script.startswith("train") and what not in done:
                     done.add(what)
                     options_of(step.script, [*step.options, "--output_dir", "out"])
     assert len(done) > 40
@@ -145,6 +147,38 @@ def test_parts_are_trained_apart_and_averaged(tmp_path):
     assert str(sgr.folder) in average.outputs
 
 
+def test_an_audit_knows_no_more_than_the_training(tmp_path):
+    own = Row("own", "Own", options=("--method", "ncr"), is_audited=True)
+    table = Table("t", "A table", (Data("d", "D", ("clean", "cmp_20")),), (own,))
+
+    def audits(source: str | None, *further: str, **options: Any) -> list[str]:
+        words = {"train_ncr": further}
+        some = Plan(table, tmp_path, "small", (0, 1), dataset_name=source, further=words, **options)
+        found = some.cells()
+        for cell in found:
+            audit, train = cell.steps
+            at = train.outputs.index("--audit_table")
+            assert train.outputs[at + 1] == str(audit.result)
+        return list(dict.fromkeys(cell.steps[0].command for cell in found))
+
+    of_openmoji = audits(None, methods=METHODS)
+    assert of_openmoji == [
+        f"examples/audit.py --dataset_config_name {config} --vision_model_name_or_path none "
+        "--text_model_name_or_path none --split train"
+        for config in ("clean", "cmp_20")
+    ]
+    minilm = ("--text_model_name_or_path", "minilm")
+    configs = {"methods": METHODS, "configs_of": lambda name: ["cmp_20"]}
+    assert audits("data", "--ema_decay", "0.9", *minilm, **configs) == [
+        "examples/audit.py --dataset_name data --text_model_name_or_path minilm --split train",
+        "examples/audit.py --dataset_name data --dataset_config_name cmp_20 "
+        "--text_model_name_or_path minilm --split train",
+    ]
+    assert audits("data", methods=METHODS) == [
+        "examples/audit.py --dataset_name data --text_model_name_or_path none --split train"
+    ], "an audit would draw other noise than the training"
+
+
 @pytest.mark.parametrize(
     ("pattern", "n_cells"),
     [("ncr", 3), ("scan/*/cmp_20", 1), ("cmp_20", 9), ("s*/openmoji/clean/*", 4), ("nothing", 0)],
@@ -177,7 +211,7 @@ def test_methods_are_compared_at_the_same_number_of_network_steps(tmp_path):
     cells = some.cells()
     assert {"ncr-cosine", "plain-one", "rcl", "sps", "sir"} <= {cell.row.key for cell in cells}
     for cell in cells:
-        (train,) = cell.steps
+        train = cell.steps[-1]
         options = options_of("train_ncr", [*train.options, "--output_dir", "out"])
         epochs = next(o.num_train_epochs for o in options if hasattr(o, "num_train_epochs"))
         method = CAPTION_METHODS[cell.row.method or "ncr"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ class Plan:
         """Whether a row has a cell of its own here."""
         if self.lacks(row, data) is not None:
             return False
+        if row.is_audited and self.is_injected(self.source(row, data), config):
+            return False  # an audit would draw other noise than the training
         return row.runs_on(config) and (row.reads_labels or config == self.first_noise(data))
 
     def first_noise(self, data: Data) -> str:
@@ -247,12 +250,37 @@ class Plan:
             return (step("evaluate", (*own, *evaluated), outputs, "results.json"),)
         options = [*own, *self.training_options(row, data, source, config), "--seed", str(seed)]
         outputs = ["--output_dir", str(folder), "--disable_tqdm", "True"]
+        audits = (self.audit(row, data, source, config),) if row.is_audited else ()
+        for audit in audits:
+            outputs += ["--audit_table", str(audit.result)]
         train = step(row.script, options, outputs, "results.json")
         if data.fold_size is None:
-            return (train,)
+            return (*audits, train)
         folds = str(folder / "folds.json")
         outputs = ["--model_name_or_path", str(folder), "--results_file", folds]
-        return (train, step("evaluate", evaluated, outputs, "folds.json"))
+        return (*audits, train, step("evaluate", evaluated, outputs, "folds.json"))
+
+    def audit(self, row: Row, data: Data, source: str | None, config: str) -> Step:
+        """The audit of the training pairs, one for all seeds; it knows no more than the training.
+
+        Its text model is that of the training, or none, and so is its vision model of OpenMoji.
+        """
+        folder = self.output_dir / "runs" / "audit" / data.key / config / "seed0"
+        options = [] if source is None else ["--dataset_name", source]
+        if source is None or config in self.configs_of(source):
+            options += ["--dataset_config_name", config]
+        asked = dict(pairwise(self.further.get(row.script, ())))
+        for option in ("--vision_model_name_or_path", "--text_model_name_or_path"):
+            if option in asked or source is None or "text" in option:
+                options += [option, asked.get(option, "none")]
+        outputs = ("--output", str(folder / "audit.parquet"), "--disable_tqdm", "True")
+        words = (*options, "--split", "train")
+        title = f"audit/{data.key}/{config}"
+        return Step(title, "audit", words, outputs, folder, folder / "audit.parquet")
+
+    def is_injected(self, source: str | None, config: str) -> bool:
+        """Whether noise is injected, because the dataset has no config for it."""
+        return source is not None and config not in (*self.configs_of(source), "clean")
 
     def training_options(self, row: Row, data: Data, source: str | None, config: str) -> Words:
         """Recipe, data and noise of a training run, and the options for all of them."""
@@ -269,7 +297,7 @@ class Plan:
             options += ["--dataset_name", source]
             if is_config or "clean" in known:
                 options += ["--dataset_config_name", config if is_config else "clean"]
-            is_injected = not is_config and config != "clean"
+            is_injected = self.is_injected(source, config)
             options += ["--inject_noise", config] if is_injected else []
             needs_objects = is_injected and config.startswith("part_")
         options += ["--objects_from", objects] if needs_objects else []

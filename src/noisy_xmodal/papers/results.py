@@ -43,20 +43,20 @@ def readings(cell: Cell) -> dict[str, dict[str, Any]]:
     *before, last = cell.steps
     found = read_json(last.result)
     if last.script == "evaluate":  # the saved models are the best ones on validation
-        train = sum(_train_seconds(step, read_json(step.result)) for step in before)
+        train = sum(map(_train_seconds, before))
         return {"best": found, "cost": {**found["cost"], "train_seconds": train}}
     split = "test" if "test" in found["last"] else next(reversed(found["last"]))
     choices = {choice: found[choice][split] for choice in CHOICES if found.get(choice)}
-    cost = {**found["cost"], "train_seconds": _train_seconds(last, found)}
+    cost = {**found["cost"], "train_seconds": sum(map(_train_seconds, cell.steps))}
     return {**choices, "cost": cost, "split": {"name": split}}
 
 
-def _train_seconds(step: Step, found: Mapping[str, Any]) -> float:
-    """The seconds of a training; of one that was resumed, those of all its processes."""
-    seconds = found["train_seconds"]
-    if found["resumed_at"] is None:
-        return seconds
-    return step.record().get(step.result.name, {}).get("seconds", seconds)
+def _train_seconds(step: Step) -> float:
+    """The seconds of a training; of an audit or a resumed training, those of all its processes."""
+    found = {} if step.script == "audit" else read_json(step.result)
+    if found and found["resumed_at"] is None:
+        return found["train_seconds"]
+    return step.record().get(step.result.name, {}).get("seconds", found.get("train_seconds", 0))
 
 
 def entries(plan: Plan, failures: Mapping[str, Path]) -> list[dict[str, Any]]:
