@@ -21,6 +21,12 @@ CASES = [
     ("train_ncr", f"--dropout 0.1 {ALONE}", "--words_beside True"),
     ("train_ncr", "--vision_training full", "--vision_model_name_or_path resnet"),
     ("train_ncr", "--text_training frozen", "--text_model_name_or_path bert"),
+    (
+        "train_ncr",
+        "--text_layers 1 --text_model_name_or_path bert --text_training full",
+        "--text_training frozen",
+    ),
+    ("train_ncr", "--text_layers 2", "--text_model_name_or_path bert --text_training frozen"),
     ("train_ncr", "--lora_rank 4", "--text_training lora --text_model_name_or_path bert"),
     ("train_ncr", "--words_beside True", "--text_model_name_or_path bert"),
     (

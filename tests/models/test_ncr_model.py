@@ -11,7 +11,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor, BertConfig, DistilBertConfig
 
 from noisy_xmodal import MatchingConfig, MatchingModel, NcrConfig, NcrModel, NcrProcessor
 from noisy_xmodal.losses import SOFT_MARGINS
@@ -199,6 +199,12 @@ def test_a_peers_config_is_the_shape_alone(variant, tiny_config):
     }
 
 
+FROZEN: dict[str, Any] = {
+    "text_config": BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=2),
+    "text_training": "frozen",
+}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -213,6 +219,12 @@ def test_a_peers_config_is_the_shape_alone(variant, tiny_config):
         ({"soft_margin": "cubic"}, r"(?s)'soft_margin'.*'exponential', 'linear', 'sine'.*cubic"),
         ({"rectification": "step"}, r"(?s)'rectification'.*'epoch', 'batch'.*step"),
         ({"hidden_size": 0}, "`hidden_size` must be at least 1, found 0"),
+        (FROZEN | {"text_layers": -1}, "`text_layers` must be at least 0, found -1"),
+        (FROZEN | {"text_layers": 3}, "`text_layers` is 3 and the text encoder has 2 layers"),
+        (
+            FROZEN | {"text_layers": 1, "text_config": DistilBertConfig(dim=8, n_heads=2)},
+            "`text_layers` is 1 and the text encoder a distilbert: its layers must be BERT's",
+        ),
     ],
 )
 def test_impossible_configs_are_refused(options: dict[str, Any], message: str):

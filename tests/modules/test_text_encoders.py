@@ -1,6 +1,7 @@
 """Transformers text encoders: frozen, with stored outputs, with words beside them."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 from transformers import BertConfig
 
 from noisy_xmodal.modules import BiGruEncoder, TransformerTextEncoder, WordEncoder
+from noisy_xmodal.modules.bert_layers import load_divided
 from noisy_xmodal.modules.stored_outputs import StoredOutputs, TextOutputs, token_digests
 
 IDS = torch.tensor([[5, 6, 7, 0, 0], [8, 0, 0, 0, 0], [9, 4, 5, 6, 11]])
@@ -17,19 +19,24 @@ LENGTHS = (3, 1, 5)
 
 
 def make_encoder(
-    words: str | None = None, is_frozen: bool = True, normalize: bool = False
+    words: str | None = None,
+    is_frozen: bool = True,
+    normalize: bool = False,
+    n_top: int = 0,
+    **options: Any,
 ) -> TransformerTextEncoder:
-    config = BertConfig(
-        vocab_size=16,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        max_position_embeddings=16,
-    )
+    sizes = {
+        "vocab_size": 16,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "max_position_embeddings": 16,
+    }
+    config = BertConfig(**(sizes | options))
     kinds = {"words": WordEncoder, "bigru": BiGruEncoder}
     beside = kinds[words](16, 6, 4, 0.5, normalize=False) if words else None
-    return TransformerTextEncoder(config, 4, normalize, beside, is_frozen).eval()
+    return TransformerTextEncoder(config, 4, normalize, beside, is_frozen, n_top).eval()
 
 
 def store(encoder: TransformerTextEncoder, ids: Tensor, mask: Tensor) -> None:
@@ -116,6 +123,49 @@ def test_a_trained_text_model_reads_no_store():
     encoder.train()(IDS, MASK).tokens.sum().backward()
     gradients = [p.grad for n, p in encoder.backbone.named_parameters() if "pooler" not in n]
     assert all(gradient is not None for gradient in gradients)
+
+
+# Last layers that are trained
+
+DEEP = {"num_hidden_layers": 3, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def divided(words: str | None, n_top: int) -> tuple[TransformerTextEncoder, TransformerTextEncoder]:
+    """An encoder with layers on top, and a whole one with the same weights."""
+    torch.manual_seed(1)
+    whole, parts = (make_encoder(words, bool(n), n_top=n, **DEEP) for n in (0, n_top))
+    parts.load_state_dict(
+        {
+            name: value
+            for name, value in whole.state_dict().items()
+            if not name.startswith("backbone")
+        },
+        strict=False,
+    )
+    load_divided(parts.backbone, list(parts.top.layers), whole.backbone)
+    return parts, whole
+
+
+@pytest.mark.parametrize("words", [None, "words"])
+@pytest.mark.parametrize("n_top", [1, 3])
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_layers_on_top_compute_what_the_whole_model_does(words, n_top, is_stored):
+    parts, whole = divided(words, n_top)
+    expected, mask = whole(IDS, MASK)
+    if is_stored:
+        store(parts, IDS, MASK)
+        parts.backbone.embeddings.word_embeddings.weight.data.fill_(torch.nan)
+    assert parts.stored_kind == "tokens"
+    torch.testing.assert_close(parts(IDS, MASK).tokens[mask], expected[mask], atol=5e-3, rtol=0)
+
+
+def test_layers_on_top_are_trained_and_those_below_are_not():
+    parts, _ = divided("words", 2)
+    parts.train()(IDS, MASK).tokens.sum().backward()
+    assert all(parameter.grad is None for parameter in parts.backbone.parameters())
+    assert all(parameter.grad is not None for parameter in parts.top.parameters())
+    assert parts.top.training
+    assert not parts.backbone.training
 
 
 def test_digests_are_of_real_tokens_alone():

@@ -29,7 +29,11 @@ BARE |= {"use_cpu": True, "disable_tqdm": True, "plot_divisions": False, "report
 
 
 def make_trainer(
-    out: Any, text: bool = True, text_training: str = "full", **options: Any
+    out: Any,
+    text: bool = True,
+    text_training: str = "full",
+    text_layers: int = 0,
+    **options: Any,
 ) -> RobustTrainer:
     """NCR over two tiny BERTs of three layers, or over words; one step an epoch."""
     set_seed(0)
@@ -39,6 +43,7 @@ def make_trainer(
     sizes = {"vocab_size": size, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     bert = BertConfig(**TEXT_SIZES | {"num_hidden_layers": 3} | sizes)
     texts: dict[str, Any] = {"text_config": bert, "text_training": text_training}
+    texts["text_layers"] = text_layers
     config = NcrConfig(
         region_size=REGION_SIZE,
         hidden_size=8,
@@ -241,3 +246,29 @@ def test_adapters_have_the_rates_of_their_layers(tmp_path):
     query = "peer_b.text_encoder.backbone.encoder.layer.{}.attention.self.query.lora_A.default"
     layers = [found[f"{query.format(layer)}.weight"][0] for layer in range(3)]
     assert layers == [0.25e-3, 0.5e-3, 1e-3]
+
+
+def test_last_layers_have_their_rates_and_a_resumed_training_ends_as_a_whole_one(tmp_path):
+    options = {"text_training": "frozen", "text_layers": 2, "save_strategy": "epoch"}
+    rates = {"learning_rate": 1e-2, "encoder_learning_rate": 1e-3, "layer_decay": 0.5}
+    whole = make_trainer(tmp_path / "run", **options, **rates)
+    found = by_parameter(whole)
+    output = "peer_{}.text_encoder.top.layers.{}.attention_output.weight"
+    for peer in "ab":
+        assert found[output.format(peer, 1)][0] == pytest.approx(1e-3)
+        assert found[output.format(peer, 0)][0] == pytest.approx(0.5e-3)
+    assert not any(".backbone." in name for name in found)
+    start = {name: weight.clone() for name, weight in whole.model.state_dict().items()}
+    whole.train()
+    resumed = make_trainer(tmp_path / "run", **options, **rates)
+    resumed.train(str(tmp_path / "run/checkpoint-1"))
+    whole.save_model(str(tmp_path / "saved"))
+    saved = NcrModel.from_pretrained(tmp_path / "saved")
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+        assert torch.equal(weight, saved.state_dict()[name]), name
+        assert torch.equal(weight, start[name]) == (".backbone." in name), name
+    peer_a, peer_b = saved.peers
+    assert peer_a.text_encoder.backbone is peer_b.text_encoder.backbone
+    tops = [peer.text_encoder.top.layers[1].attention_output.weight for peer in saved.peers]
+    assert not torch.equal(*tops)

@@ -75,6 +75,13 @@ class MatchingArguments:
             "or frozen."
         },
     )
+    text_layers: int = field(
+        default=0,
+        metadata={
+            "help": "Last layers of a frozen text encoder (a BERT or RoBERTa, such as minilm) that "
+            "are trained nevertheless; what the layers below make of a text is computed once."
+        },
+    )
     lora_rank: int = field(default=8, metadata={"help": "Rank of low-rank adapters."})
     words_beside: bool = field(
         default=False,

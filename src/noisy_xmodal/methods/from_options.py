@@ -46,15 +46,18 @@ def check_encoders(args: Any) -> None:
 
     Raises:
         ModelFilesError: If one is another kind of model, or has no tokenizer or image processor.
-        ValueError: If its package is not installed, or its outputs have no size.
+        ValueError: If its package is not installed, its outputs have no size, or it has no last
+            layers to train.
     """
     vision, text = _encoder_paths(args)
     if vision is not None:
         output_size(load_part(AutoConfig, vision))
         load_part(AutoImageProcessor, vision, backend="pil")
     if text is not None:
-        load_text_config(text)
+        config = load_text_config(text)
         load_tokenizer(text)
+        if n_layers := getattr(args, "text_layers", 0):
+            MatchingConfig(text_config=config, text_training="frozen", text_layers=n_layers)
 
 
 def build_pair_processor(train: Dataset, choice: Choice, data: Any, model: Any) -> Any:

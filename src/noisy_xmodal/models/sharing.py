@@ -24,6 +24,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import has_file
 
 from ..files import write_text
+from ..modules.text_encoders import TransformerTextEncoder
 from ..options import Rule, field_defaults, refuse_unread
 
 SHIM = "noisy_xmodal_shim"
@@ -183,12 +184,17 @@ class SharedModel(Installed, PreTrainedModel):
         """
 
     def pretrained_encoders(self) -> dict[str, nn.Module]:
-        """The transformers models inside this one, by their names; a model of both sides is one."""
-        encoders: dict[str, PreTrainedModel] = {}
+        """The transformers models inside this one, by their names; a model of both sides is one.
+
+        Layers of such a model that are trained apart from it count as well.
+        """
+        encoders: dict[str, nn.Module] = {}
         for name, part in self.named_modules():
             is_inside = any(name.startswith(f"{outer}.") for outer in encoders)
             if isinstance(part, PreTrainedModel) and not isinstance(part, Installed):
                 encoders |= {} if is_inside else {name: part}
+            elif isinstance(part, TransformerTextEncoder) and part.top is not None:
+                encoders[f"{name}.top"] = part.top
         return encoders
 
     def mark_tied_weights_as_initialized(self, loading_info: Any) -> None:

@@ -10,10 +10,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import AutoModel, PreTrainedConfig
 
 from .backbones import length_limit
+from .bert_layers import last_layers, without_last_layers
 from .dropout import Dropout
 from .encoded import Encoded
 from .stored_outputs import StoredOutputs, token_digests
-from .text_states import text_states
+from .text_states import read_by_length, text_states
 
 
 class GruEncoder(nn.Module):
@@ -116,7 +117,8 @@ class TransformerTextEncoder(nn.Module):
     token states at unit length.
 
     A frozen model has no gradients and stays in eval mode. Its outputs are read from `stored`, as
-    far as they are there; see `noisy_xmodal.evaluation.store_text_outputs`.
+    far as they are there; see `noisy_xmodal.evaluation.store_text_outputs`. Layers on top of it
+    are trained: what is stored are then the token states below them.
 
     Args:
         config: Configuration of any text model that `AutoModel` builds.
@@ -124,6 +126,7 @@ class TransformerTextEncoder(nn.Module):
         normalize: Whether every token is scaled to unit length.
         words: Word-level encoder of the same token ids, without normalisation.
         is_frozen: Whether the text model is frozen.
+        n_top: Number of its last layers that are trained nevertheless, see `bert_layers`.
     """
 
     def __init__(
@@ -133,9 +136,12 @@ class TransformerTextEncoder(nn.Module):
         normalize: bool = True,
         words: nn.Module | None = None,
         is_frozen: bool = False,
+        n_top: int = 0,
     ) -> None:
         super().__init__()
-        self.backbone = AutoModel.from_config(config)
+        below = without_last_layers(config, n_top) if n_top else config
+        self.backbone = AutoModel.from_config(below)
+        self.top = last_layers(config, n_top) if n_top else None
         self.size = config.hidden_size
         self.projection = (
             nn.Identity() if hidden_size is None else nn.Linear(self.size, hidden_size)
@@ -164,13 +170,16 @@ class TransformerTextEncoder(nn.Module):
 
     @property
     def stored_kind(self) -> str:
-        """What is stored of a text: "tokens", or "sentences" where there are `words`."""
-        return "tokens" if self.words is None else "sentences"
+        """What is stored of a text: "sentences" where only these are read, else "tokens"."""
+        return "tokens" if self.words is None or self.top is not None else "sentences"
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode token ids (n, length); the mask is 1 for real tokens."""
         read = self._frozen_outputs if self.is_frozen else self.outputs
         outputs = read(input_ids, attention_mask)  # (n, length or 1, size)
+        if self.top is not None:
+            states = read_by_length(self._read_top, outputs, attention_mask)  # (n, length, size)
+            outputs = states if self.words is None else _sentences(states, attention_mask)
         if self.words is None:
             tokens = self.projection(outputs)  # (n, length, hidden)
         else:
@@ -185,14 +194,15 @@ class TransformerTextEncoder(nn.Module):
 
         Returns:
             The token states (n, length, size), or their mean over the real tokens (n, 1, size) if
-            there are `words`.
+            `stored_kind` is "sentences".
         """
         states = text_states(self.backbone, input_ids, attention_mask)  # (n, length, size)
-        if self.words is None:
-            return states
-        weights = attention_mask.to(states)  # (n, length)
-        weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
-        return torch.einsum("nl,nls->ns", weights, states).unsqueeze(1)
+        return states if self.stored_kind == "tokens" else _sentences(states, attention_mask)
+
+    def _read_top(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token states after the top layers, (n, length, size)."""
+        assert self.top is not None
+        return self.top(states, attention_mask.bool())
 
     @torch.no_grad()
     def output_rows(self, input_ids: Tensor, attention_mask: Tensor) -> list[np.ndarray]:
@@ -222,7 +232,14 @@ class TransformerTextEncoder(nn.Module):
     def _is_output(self, attention_mask: Tensor) -> Tensor:
         """Which outputs are real, (n, length or 1)."""
         is_real = attention_mask.bool()
-        return is_real if self.words is None else is_real.any(dim=1, keepdim=True)
+        return is_real if self.stored_kind == "tokens" else is_real.any(dim=1, keepdim=True)
+
+
+def _sentences(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean of the states of the real tokens, (n, 1, size)."""
+    weights = attention_mask.to(states)  # (n, length)
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
+    return torch.einsum("nl,nls->ns", weights, states).unsqueeze(1)
 
 
 #: Text encoders over a word-level vocabulary, by the name that a config uses.

@@ -1,5 +1,7 @@
 """Token states of a text model, without the cost of padding on a CPU."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,15 +25,31 @@ def text_states(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> 
     Returns:
         The states; those of padding are zero, or what the model makes of it.
     """
+
+    def read(ids: Tensor, mask: Tensor) -> Tensor:
+        return model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    return read_by_length(read, input_ids, attention_mask)
+
+
+def read_by_length(
+    read: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, attention_mask: Tensor
+) -> Tensor:
+    """Token states by any function of the inputs and the mask of texts, see `text_states`.
+
+    Args:
+        read: What makes states (n, length, size).
+        inputs: (n, length) or (n, length, size).
+        attention_mask: 1 for real tokens, (n, length).
+    """
     lengths = attention_mask.sum(dim=1)  # (n,)
-    is_divided = input_ids.device.type == "cpu" and len(input_ids) > _BLOCK_SIZE
+    is_divided = inputs.device.type == "cpu" and len(inputs) > _BLOCK_SIZE
     if not (is_divided and bool(attention_mask[:, 0].all())):  # positions count padding on the left
-        return model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return read(inputs, attention_mask)
     order = lengths.argsort(stable=True)  # (n,)
     blocks = []
     for rows in order.split(_BLOCK_SIZE):
         longest = int(lengths[rows[-1]])
-        ids, mask = input_ids[rows, :longest], attention_mask[rows, :longest]
-        states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        blocks.append(functional.pad(states, (0, 0, 0, input_ids.shape[1] - longest)))
+        states = read(inputs[rows, :longest], attention_mask[rows, :longest])
+        blocks.append(functional.pad(states, (0, 0, 0, inputs.shape[1] - longest)))
     return torch.cat(blocks)[order.argsort()]

@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...modules.bert_layers import has_bert_layers
 from ...modules.similarity import check_options
 from ...modules.tower_outputs import vector_sizes
 from ...options import Rule
@@ -56,6 +57,8 @@ class MatchingConfig(SharedConfig):
         text_training: What is trained of the transformers text encoder: "full", all weights;
             "lora", low-rank adapters in its layers; "frozen", none; the peers then share it. A
             saved model that was trained by adapters has plain weights and is "full" again.
+        text_layers: Number of last layers of a frozen text encoder, a BERT or RoBERTa, that are
+            trained nevertheless, each peer its own; 0 for none.
         lora_rank: Rank of the adapters.
         words_beside: Whether a word-level encoder reads the tokens of the transformers text
             encoder, too. A token is then its vector by that encoder plus a projection of the
@@ -115,6 +118,10 @@ class MatchingConfig(SharedConfig):
             is_read=lambda config: config.text_config is not None or _has_backbone(config),
         ),
         "words_beside": _OF_TEXT_MODEL,
+        "text_layers": Rule(
+            lambda config: config.text_config is not None and config.text_training == "frozen",
+            "no pretrained text encoder is frozen (`text_training`). Leave it out.",
+        ),
         "lora_rank": Rule(
             lambda config: "lora" in (config.vision_training, config.text_training),
             'no encoder is trained by adapters ("lora"). Leave it out.',
@@ -144,6 +151,7 @@ class MatchingConfig(SharedConfig):
     box_geometry: Literal["none", "5d", "7d"] = "none"
     text_config: PreTrainedConfig | dict | None = None
     text_training: Literal["full", "lora", "frozen"] = "full"
+    text_layers: int = 0
     words_beside: bool = False
     lora_rank: int = 8
     word_encoder: Literal["bigru", "gru", "words"] = "bigru"
@@ -181,12 +189,28 @@ class MatchingConfig(SharedConfig):
         super().check_fields(further)
         check_options(self.similarity, self.similarity_options or {})
 
+    def validate_text_layers(self) -> None:
+        """Reject a text encoder whose last layers cannot be trained apart."""
+        text: Any = self.text_config
+        if not self.text_layers or text is None:
+            return
+        if not has_bert_layers(text):
+            raise ValueError(
+                f"`text_layers` is {self.text_layers} and the text encoder a {text.model_type}: "
+                "its layers must be BERT's with 'gelu'. Leave it out, or use another text encoder."
+            )
+        if self.text_layers > text.num_hidden_layers:
+            raise ValueError(
+                f"`text_layers` is {self.text_layers} and the text encoder has "
+                f"{text.num_hidden_layers} layers: give at most these."
+            )
+
     def validate_sizes(self) -> None:
         """Reject sizes that are not valid for any model."""
         for name in ("region_size", "lora_rank", "vocab_size", "word_size", "hidden_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}.")
-        for name in ("region_layers", "captioner_size"):
+        for name in ("region_layers", "captioner_size", "text_layers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0, found {getattr(self, name)}.")
         for name in ("dropout", "image_dropout"):

@@ -17,7 +17,8 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from ...modules import WORD_ENCODERS, Encoded, RegionEncoder, VisionEncoder
-from ...modules.backbones import load_backbone
+from ...modules.backbones import load_backbone, pretrained_backbone
+from ...modules.bert_layers import load_divided
 from ...modules.captioner import Captioner
 from ...modules.gathering import gather_batch, gather_encoded
 from ...modules.region_transformer import RegionTransformer
@@ -122,7 +123,9 @@ def _text_encoder(config: MatchingConfig) -> nn.Module:
         return words(normalize)
     beside = words(normalize=False) if config.words_beside else None
     is_frozen = config.text_training == "frozen"
-    return TransformerTextEncoder(config.text_config, size, normalize, beside, is_frozen)
+    return TransformerTextEncoder(
+        config.text_config, size, normalize, beside, is_frozen, config.text_layers
+    )
 
 
 class MatchingModel(MatchingPreTrainedModel):
@@ -401,7 +404,12 @@ class MatchingModel(MatchingPreTrainedModel):
             ("text_encoder", text, self.config.text_config),
             ("", both, self.config.backbone_config),
         ):
-            if name is not None:
+            if name is None:
+                continue
+            if encoder == "text_encoder" and self.config.text_layers:
+                own: Any = self.text_encoder
+                load_divided(own.backbone, list(own.top.layers), pretrained_backbone(name, config))
+            else:
                 load_backbone(self.get_submodule(encoder), name, config)
         if self.frozen_text_encoder is not None:
             self.frozen_text_encoder.stored.clear()

@@ -7,12 +7,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...modules.bert_layers import has_bert_layers
 from ...options import Rule
 from ..matching.configuration_matching import MatchingConfig
 from ..sharing import SharedConfig
-
-#: Types of text encoders whose layers can be those of the transformer.
-_BERTS = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 @strict
@@ -141,7 +139,7 @@ class RcarConfig(SharedConfig):
             return
         text: Any = self.text_config
         activation = getattr(text, "hidden_act", None)
-        if text.model_type not in _BERTS or activation != "gelu":
+        if not has_bert_layers(text):
             raise ValueError(
                 f"`stream_start` is 'text' and the text encoder a {text.model_type} with the "
                 f"activation {activation!r}: its layers must be BERT's with 'gelu'. Set "

@@ -15,7 +15,7 @@ reduces padding.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 
 from ...modules import Encoded, RegionEncoder, VisionEncoder
 from ...modules.backbones import load_backbone, pretrained_backbone
+from ...modules.bert_layers import load_divided, without_last_layers
 from ...modules.box_geometry import GEOMETRY_SIZES, box_geometry
 from ...modules.dropout import Dropout
 from ...modules.gathering import gather_encoded
@@ -395,12 +396,8 @@ class RcarModel(SharedModel):
     def _start_from(self, bert: PreTrainedModel) -> None:
         """Divide the layers of a BERT between the text encoder and the transformer."""
         backbone = self.text_encoder.backbone
-        weights = bert.state_dict()
-        backbone.load_state_dict({name: weights[name] for name in backbone.state_dict()})
-        layers = list(bert.get_submodule("encoder.layer").children())
-        n_kept = len(layers) - len(self.encoder.layers)
-        for own, theirs in zip(self.encoder.layers, layers[n_kept:], strict=True):
-            cast(SingleStreamLayer, own).load_bert_layer(theirs)
+        load_divided(backbone, list(self.encoder.layers), bert)
+        n_kept = backbone.config.num_hidden_layers
         before = f"encoder.layer.{n_kept - 1}.output" if n_kept else "embeddings"
         norm = bert.get_submodule(f"{before}.LayerNorm")
         self.image_norm.load_state_dict(norm.state_dict())  # image tokens get the texts' scale
@@ -411,8 +408,7 @@ def _text_config(config: RcarConfig) -> PreTrainedConfig:
     text: Any = config.text_config
     if config.stream_start == "fresh":
         return text
-    n_layers = text.num_hidden_layers - config.num_hidden_layers
-    return type(text).from_dict(text.to_dict() | {"num_hidden_layers": n_layers})
+    return without_last_layers(text, config.num_hidden_layers)
 
 
 def _log_odds(logits: Tensor) -> Tensor:
