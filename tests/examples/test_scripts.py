@@ -98,6 +98,21 @@ def training(root: Path) -> list[object]:
     ]
 
 
+def test_an_audit_and_a_training_that_is_divided_by_it(world, tmp_path, monkeypatch):
+    root, _ = world
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    table = tmp_path / "audit.parquet"
+    pairs = ["--dataset_name", str(root / "data"), "--dataset_config_name", "cmp_40"]
+    options = ["--split", "train", "--text_model_name_or_path", "none", "--epochs", "2"]
+    script("audit").main([*pairs, *options, "--rounds", "1", "--output", str(table)])
+    few = "--num_train_epochs", 4, "--audit_table", table
+    train_here(*training(root), *few, "--output_dir", tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["method"] == "NCR, divided by an audit"
+    divisions = json.loads((tmp_path / "run" / "divisions" / "divisions.json").read_text())
+    assert len({row["auroc"] for row in divisions}) == 1
+
+
 def test_training_writes_what_it_promises(world):
     root, printed = world
     out = root / "ncr"
