@@ -98,7 +98,7 @@ def training(root: Path) -> list[object]:
     ]
 
 
-def test_an_audit_and_a_training_that_is_divided_by_it(world, tmp_path, monkeypatch):
+def test_an_audit_and_a_training_with_it(world, tmp_path, monkeypatch):
     root, _ = world
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     table = tmp_path / "audit.parquet"
@@ -108,9 +108,9 @@ def test_an_audit_and_a_training_that_is_divided_by_it(world, tmp_path, monkeypa
     few = "--num_train_epochs", 4, "--audit_table", table
     train_here(*training(root), *few, "--output_dir", tmp_path / "run")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["method"] == "NCR, divided by an audit"
+    assert results["method"] == "NCR, with an audit"
     divisions = json.loads((tmp_path / "run" / "divisions" / "divisions.json").read_text())
-    assert len({row["auroc"] for row in divisions}) == 1
+    assert [row["epoch"] for row in divisions] == [2, 2, 3, 3]
 
 
 def test_training_writes_what_it_promises(world):

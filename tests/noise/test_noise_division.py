@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noisy_xmodal.noise import BetaMixture, Division, divide, select_clean
+from noisy_xmodal.noise import BetaMixture, Division, divide, select_clean, with_prior
 
 
 class Given:
@@ -169,3 +169,30 @@ def test_equal_losses_cannot_be_divided_by_rate(noise_rate):
         division = divide([1.0] * 5, noise_rate=noise_rate)
     assert division.is_clean.all()
     assert division.threshold is None
+
+
+# With what is known from elsewhere
+
+
+def test_a_prior_and_a_posterior_are_averaged():
+    own = [0.2, 0.9, 0.6, 0.4]
+    division = divide([4.0, 1.0, 2.0, 3.0], mixture=Given(own), monotone=False, threshold=0.6)
+    both = with_prior(division, [0.9, 0.2, 0.7, 0.9])
+    np.testing.assert_allclose(both.clean_probability, [0.55, 0.55, 0.65, 0.65])
+    assert both.is_clean.tolist() == [False, False, True, True]
+    assert both.threshold == 0.6
+    assert both.posterior is division.posterior
+
+
+def test_who_is_sure_prevails_over_a_posterior():
+    division = divide([1.0, 2.0], mixture=Given([1.0, 0.0]), monotone=False, threshold=0.5)
+    both = with_prior(division, [0, 1])
+    assert both.is_clean.tolist() == [False, True]
+    np.testing.assert_allclose(both.clean_probability, [0.4995, 0.5005])
+
+
+def test_without_a_mixture_the_prior_divides_alone():
+    prior = np.array([0.4, 0.5, 0.7])
+    both = with_prior(Division(np.ones(3), np.ones(3, dtype=bool)), prior)
+    assert both.is_clean.tolist() == [False, True, True]
+    np.testing.assert_array_equal(both.clean_probability, prior)

@@ -15,6 +15,7 @@ from noisy_xmodal import RcarConfig, RobustTrainer
 from noisy_xmodal.data import DatasetError
 from noisy_xmodal.methods import CAPTION_METHODS
 from noisy_xmodal.methods.building import network_config
+from noisy_xmodal.noise import with_prior
 from noisy_xmodal.training.callbacks import (
     DivisionCallback,
     EpochCallback,
@@ -177,16 +178,24 @@ def audit(tmp_path) -> tuple[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", DIVIDING)
-def test_an_audit_divides_in_every_epoch(tmp_path, name, audit, monkeypatch):
+def test_an_audit_divides_with_the_method_in_every_epoch(tmp_path, name, audit, monkeypatch):
     table, probability = audit
     trainer = make_caption_trainer(name, tmp_path / "run", audit_table=table)
-    monkeypatch.setattr(trainer.method, "divide", lambda _: pytest.fail("a mixture is fitted"))
+    divide, own = trainer.method.divide, []
+
+    def keep(losses: np.ndarray) -> list:
+        own.append(divide(losses))
+        return own[-1]
+
+    monkeypatch.setattr(trainer.method, "divide", keep)
     trainer.train()
+    assert len(own) == 3
     for row in range(trainer.method.n_networks):
-        np.testing.assert_array_equal(trainer.pair_state["clean_probability"][row], probability)
-        np.testing.assert_array_equal(trainer.pair_state["is_clean"][row], probability >= 0.5)
-    rows = json.loads((tmp_path / "run/divisions/divisions.json").read_text())
-    assert {row["auroc"] for row in rows} == {1.0}
+        expected = with_prior(own[-1][row], probability)
+        for key in ("clean_probability", "is_clean"):
+            found = trainer.pair_state[key][row]
+            np.testing.assert_array_equal(found, getattr(expected, key))
+    assert len(json.loads((tmp_path / "run/divisions/divisions.json").read_text())) == 3 * (row + 1)
 
 
 def test_in_the_warm_up_a_pair_counts_as_much_as_it_is_clean(tmp_path, audit):

@@ -28,8 +28,8 @@ class RobustOptions:
         default=None,
         metadata={
             "help": "Table that `noisy-xmodal audit` wrote for these pairs, such as "
-            "audit.parquet. Its clean probabilities divide the pairs in place of a mixture over "
-            "the losses, and weight them in the warm-up."
+            "audit.parquet. Its clean probabilities weight the pairs in the warm-up, and divide "
+            "them together with the losses after it."
         },
     )
     score_block_size: int = field(

@@ -132,7 +132,7 @@ def _facts(
     return {
         **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
         **validation_facts(dataset),
-        "method": trainer.method.run_title() + ", divided by an audit" * bool(trainer.audited),
+        "method": trainer.method.run_title() + ", with an audit" * (trainer.audit is not None),
         "method_name": choice.name,
         "citation": trainer.method.citation,
         "noise": counted_noise(dataset["train"], samples),

@@ -21,6 +21,7 @@ _MIXTURES = {
     "clean_posterior": ".mixture",
     "divide": ".division",
     "select_clean": ".division",
+    "with_prior": ".division",
 }
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "read_noise_index",
     "refurbish_alignment",
     "select_clean",
+    "with_prior",
     "write_noise_index",
 ]
 

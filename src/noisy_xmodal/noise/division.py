@@ -21,6 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .mixture import CleanPosterior, clean_posterior
 
+#: Least clean probability of a clean pair.
+_THRESHOLD = 0.5
+#: What a mixture is never surer of than.
+_DOUBT = 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class Division:
@@ -96,7 +101,7 @@ def select_clean(
 
 def divide(
     losses: ArrayLike,
-    threshold: float = 0.5,
+    threshold: float = _THRESHOLD,
     seed: int = 0,
     *,
     mixture: Any | None = None,
@@ -150,6 +155,25 @@ def divide(
         )
     warnings.warn(f"{reason} All pairs count as clean in this division.", stacklevel=2)
     return Division(np.ones_like(probability), np.ones(len(probability), dtype=bool), used)
+
+
+def with_prior(division: Division, prior: ArrayLike) -> Division:
+    """Divide by what is known of the pairs from elsewhere, such as an audit, too.
+
+    A clean probability is the mean of both. At the usual threshold a prior of 0 or 1, such as the
+    decision of a person, prevails. Where the division is not of a mixture, the prior divides alone.
+
+    Args:
+        division: A division of n pairs.
+        prior: Clean probability of each pair from elsewhere, (n,).
+    """
+    known = np.asarray(prior, dtype=np.float64)  # (n,)
+    if division.posterior is None:
+        return Division(known, known >= _THRESHOLD, _THRESHOLD)
+    threshold = _THRESHOLD if division.threshold is None else division.threshold
+    own = np.clip(division.clean_probability, _DOUBT, 1 - _DOUBT)  # (n,)
+    probability = (known + own) / 2
+    return Division(probability, probability >= threshold, threshold, division.posterior)
 
 
 def _check_threshold(threshold: float) -> None:

@@ -58,7 +58,7 @@ class Row:
         parts: Systems that are trained apart and whose scores are averaged, in place of a script.
         reads_labels: False if label noise does not reach it: one config stands for all.
         features: What the names of its datasets end with, where it reads other features.
-        is_audited: Whether the training pairs are audited first, and the audit divides them.
+        is_audited: Whether the training pairs are audited first, for their division.
     """
 
     key: str

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
+from ..noise import with_prior
 from .arguments import RobustTrainingArguments
 from .epochs import epoch_of, is_between_epochs
 from .reports import report_refurbishment, report_targets
@@ -45,8 +46,8 @@ class DivisionCallback(RobustCallback):
     """The EM of an epoch: a pass over the pairs, then a mixture and a division ("co-divide").
 
     Each network's or modality's per-pair losses get a mixture, and its division is stored in the
-    same row of the pair state. With the table of an audit, its division takes their place. A report
-    goes to `divisions.json` and a plot in the output folder.
+    same row of the pair state, together with the clean probabilities of an audit where there is
+    one. A report goes to `divisions.json` and a plot in the output folder.
     The oracle, if the data has one, is read for these reports alone.
     """
 
@@ -62,7 +63,9 @@ class DivisionCallback(RobustCallback):
                 trainer.pair_state[name] = values
         if trainer.method.divides_at(epoch):
             losses = trainer.pair_state["loss"]
-            divisions = trainer.audited or trainer.method.divide(losses)
+            divisions = trainer.method.divide(losses)
+            if trainer.audit is not None:
+                divisions = [with_prior(division, trainer.audit) for division in divisions]
             trainer.pair_state.keep_division(divisions)
             trainer.report_division(losses, divisions, epoch, plot=True)
 

@@ -100,8 +100,8 @@ def identity_of_run(trainer: Any) -> RunIdentity:
         n_pairs = args.per_device_train_batch_size * args.world_size
         facts = {"number of pairs in a batch of all processes": str(n_pairs)}
     facts["clean probabilities of an audit"] = "none"
-    if trainer.audited:
-        digest = digest_of(trainer.audited[0].clean_probability.tobytes())
+    if trainer.audit is not None:
+        digest = digest_of(trainer.audit.tobytes())
         facts["clean probabilities of an audit"] = f"#{digest:016x}"
     if trainer.first_weights:
         contents = (part.numpy().tobytes() for part in trainer.first_weights.values())

@@ -82,9 +82,11 @@ class RobustTrainer(AveragingTrainer):
         self.task = method.task(model, args, method, processing_class)
         pairs = self.task.training_samples(train_dataset)
         self.pair_state = PairState(len(pairs), len(method.row_names))
-        self.audited = _audited(args.audit_table, pairs, len(method.row_names))
-        if self.audited:
-            self.pair_state.keep_division(self.audited)
+        self.audit: np.ndarray | None = None  # clean probability of each pair, (n_pairs,)
+        if args.audit_table is not None:
+            self.audit = clean_probabilities(Path(args.audit_table), pairs, "--audit_table")
+            division = Division(self.audit, self.audit >= THRESHOLD, THRESHOLD)
+            self.pair_state.keep_division([division] * len(method.row_names))
         self._tracked: dict[str, list[Tensor]] = {}
         self._encoder_rates: dict[str, float] = {}
         self.first_weights: dict[str, Tensor] = {}
@@ -355,7 +357,7 @@ class RobustTrainer(AveragingTrainer):
         outputs, batches = self._run_networks(model, dict(inputs))
         ask = self.method.loss
         if self.epoch < self.args.warmup_epochs:
-            ask = self._weighted_warm_up if self.audited else self.method.warm_up_loss
+            ask = self.method.warm_up_loss if self.audit is None else self._weighted_warm_up
         reduce = torch.sum if self.args.sum_losses else torch.mean
         losses = [reduce(ask(*asked)) for asked in zip(outputs, batches, strict=True)]
         loss = torch.stack(losses).sum()
@@ -481,11 +483,3 @@ class RobustTrainer(AveragingTrainer):
         """Restore the pair state."""
         super().load_state(folder)
         self.pair_state.load(folder)
-
-
-def _audited(table: str | None, pairs: Any, n_rows: int) -> list[Division]:
-    """The division by an audit for each row of the pair state; empty without an audit."""
-    if table is None:
-        return []
-    probability = clean_probabilities(Path(table), pairs, "--audit_table")  # (n_pairs,)
-    return [Division(probability, probability >= THRESHOLD, THRESHOLD)] * n_rows
