@@ -129,10 +129,11 @@ def label_results(
 def _facts(
     trainer: RobustTrainer, choice: Choice, data: Any, dataset: DatasetDict, samples: Any
 ) -> dict[str, Any]:
+    title = trainer.method.run_title()
     return {
         **data_facts(data.dataset_name, data.dataset_config_name, dataset["train"]),
         **validation_facts(dataset),
-        "method": trainer.method.run_title() + ", with an audit" * (trainer.audit is not None),
+        "method": title if trainer.audit is None else f"{title}, with an audit",
         "method_name": choice.name,
         "citation": trainer.method.citation,
         "noise": counted_noise(dataset["train"], samples),

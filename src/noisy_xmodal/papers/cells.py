@@ -16,6 +16,8 @@ from .table import Data, Row, Table, Words
 
 #: Data of the scale `small`, where no other is named: OpenMoji, which the scripts have by default.
 EMBEDDED = "openmoji"
+#: Options of training and audit that name encoders.
+_VISION, _TEXT = "--vision_model_name_or_path", "--text_model_name_or_path"
 #: What stands for the noise of the Web on other data.
 NATURAL = "cmp_20"
 
@@ -269,10 +271,11 @@ class Plan:
         options = [] if source is None else ["--dataset_name", source]
         if source is None or config in self.configs_of(source):
             options += ["--dataset_config_name", config]
-        asked = dict(pairwise(self.further.get(row.script, ())))
-        for option in ("--vision_model_name_or_path", "--text_model_name_or_path"):
-            if option in asked or source is None or "text" in option:
-                options += [option, asked.get(option, "none")]
+        encoders = {_VISION: "none"} if source is None else {}
+        encoders |= {_TEXT: "none"}
+        further = pairwise(self.further.get(row.script, ()))
+        encoders |= {word: name for word, name in further if word in (_VISION, _TEXT)}
+        options += [word for option in encoders.items() for word in option]
         outputs = ("--output", str(folder / "audit.parquet"), "--disable_tqdm", "True")
         words = (*options, "--split", "train")
         title = f"audit/{data.key}/{config}"
