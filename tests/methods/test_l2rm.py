@@ -66,6 +66,22 @@ def test_few_steps_come_close():
     assert (plan * cost).sum() / plan.sum() < 0.1
 
 
+@pytest.mark.parametrize("n", [2, 24, 64])
+@pytest.mark.parametrize(("mean", "spread"), [(0.0, 0.0), (0.05, 0.02), (0.9, 0.1), (1.0, 0.05)])
+@pytest.mark.parametrize("entropy", [0.01, 0.07])
+def test_the_plan_does_not_depend_on_the_level_of_the_costs(n, mean, spread, entropy):
+    random = torch.Generator().manual_seed(0)
+    cost = (mean + spread * torch.randn(n, n, generator=random)).clamp(min=0)
+    allowed = ~torch.eye(n, dtype=torch.bool)
+    plan = partial_transport(cost, allowed, 0.1, entropy)
+    end = partial_transport(cost, allowed, 0.1, entropy, 20_000, 1e-9)
+    assert float(plan.sum()) == pytest.approx(0.1, abs=0.01)
+    target, limit = (part / part.sum(dim=1, keepdim=True) for part in (plan, end))
+    assert float((target - limit).abs().sum(dim=1).mean()) < 0.04
+    unshifted = partial_transport(cost + 3.0, allowed, 0.1, entropy)
+    torch.testing.assert_close(unshifted, plan, atol=1e-6, rtol=1e-4)
+
+
 def test_noisy_pairs_aim_at_the_plan():
     output, batch = scores_and_batch()
     options = {"temperature": 0.5, "mass": 0.4, "entropy": 0.05, "rematch_weight": 3.0}

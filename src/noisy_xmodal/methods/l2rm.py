@@ -32,7 +32,7 @@ Decisions:
 * Noisy images and texts are those of the mini-batch, which holds as many as the division says. The
   published code keeps a queue of 128 noisy images beside the noisy texts of a batch.
 * The published plan gives the dummy row and column a cost of 100 max C. Any constant there gives
-  the same plan; here it is 0.
+  the same plan in the limit of many steps. Few steps suffice if it is the least of C, so it is.
 * The other captions of an image, and equal captions, are neither negatives nor in a plan.
 * Hinges with hard negatives do not get far on small models, so the small recipe has InfoNCE for
   clean pairs.
@@ -54,6 +54,7 @@ from .objectives import MARGIN, ObjectiveMethod, objective_constant
 
 _WARM_FLOOR = 1e-7  # added to the identity, whose logarithm the reverse cross-entropy takes
 _PLAN_FLOOR = 1e-10  # least entry of a plan, whose logarithm the divergence takes
+_LEAST_DUMMY_COST = 30.0  # in units of the entropy: the dummies exchange e^-30 of their mass
 
 
 class L2rm(ObjectiveMethod):
@@ -169,10 +170,12 @@ def partial_transport(
     """
     cost, allowed = cost.cpu().double(), allowed.cpu()  # not every device has float64
     n, m = cost.shape
+    if allowed.any():
+        cost = cost - cost[allowed].min()
     kernel = cost.new_zeros(n + 1, m + 1)  # log of exp(-cost / entropy)
     kernel[:n, :m] = -cost / entropy
     kernel[:n, :m].masked_fill_(~allowed, -torch.inf)
-    kernel[n, m] = -float(cost.max()) / entropy
+    kernel[n, m] = -max(float(cost.max()) / entropy, _LEAST_DUMMY_COST)
     rest = kernel.new_tensor([1 - mass])
     rows = torch.cat([kernel.new_full((n,), 1 / n), rest]).log()  # (n + 1,)
     columns = torch.cat([kernel.new_full((m,), 1 / m), rest]).log()  # (m + 1,)
