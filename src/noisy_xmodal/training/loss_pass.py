@@ -41,7 +41,8 @@ def pass_over_pairs(trainer: Any) -> dict[str, np.ndarray]:
         ids = raw["pair_id"].numpy()
         for name, part in _pass_chunk(trainer, trainer._prepare_inputs(raw)).items():
             rows = values.setdefault(name, np.zeros(shape))
-            rows[:, ids] = part.cpu().double().numpy()  # not every device has float64
+            if sampler.counts:
+                rows[:, ids] = part.cpu().double().numpy()  # not every device has float64
     trainer.model.train()
     return {name: trainer.over_processes(rows) for name, rows in values.items()}
 

@@ -141,6 +141,10 @@ class ChunkSampler(Sampler[list[int]]):
         seed: Seed of the order.
         process: Index of this process.
         n_processes: Number of processes; each takes every n-th chunk.
+
+    Attributes:
+        counts: Whether the chunks count. Where there are fewer chunks than processes, those left
+            over pass over the first chunk too, so that all processes have the same names.
     """
 
     def __init__(
@@ -148,7 +152,9 @@ class ChunkSampler(Sampler[list[int]]):
     ) -> None:
         order = np.random.default_rng((seed, 7)).permutation(n_pairs)
         chunks = np.array_split(order, -(-n_pairs // chunk_size))
-        self.chunks = [chunk.tolist() for chunk in chunks[process::n_processes]]
+        own = chunks[process::n_processes]
+        self.counts = len(own) > 0
+        self.chunks = [chunk.tolist() for chunk in own or chunks[:1]]
 
     def __len__(self) -> int:
         return len(self.chunks)
