@@ -184,15 +184,25 @@ def test_a_prior_and_a_posterior_are_averaged():
     assert both.posterior is division.posterior
 
 
-def test_who_is_sure_prevails_over_a_posterior():
-    division = divide([1.0, 2.0], mixture=Given([1.0, 0.0]), monotone=False, threshold=0.5)
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_who_is_sure_prevails_over_a_posterior(threshold):
+    division = divide([1.0, 2.0], mixture=Given([1.0, 0.0]), monotone=False, threshold=threshold)
     both = with_prior(division, [0, 1])
     assert both.is_clean.tolist() == [False, True]
     np.testing.assert_allclose(both.clean_probability, [0.4995, 0.5005])
+
+
+def test_where_the_mean_leaves_no_clean_pair_the_prior_divides_alone():
+    division = divide([1.0, 2.0], mixture=Given([0.6, 0.1]), monotone=False, threshold=0.5)
+    both = with_prior(division, [0.3, 0.8])
+    assert both.is_clean.tolist() == [False, True]
+    np.testing.assert_array_equal(both.clean_probability, [0.3, 0.8])
 
 
 def test_without_a_mixture_the_prior_divides_alone():
     prior = np.array([0.4, 0.5, 0.7])
     both = with_prior(Division(np.ones(3), np.ones(3, dtype=bool)), prior)
     assert both.is_clean.tolist() == [False, True, True]
+    strict = with_prior(Division(np.ones(3), np.ones(3, dtype=bool), 0.6), prior)
+    assert strict.is_clean.tolist() == [False, False, True]
     np.testing.assert_array_equal(both.clean_probability, prior)

@@ -160,20 +160,23 @@ def divide(
 def with_prior(division: Division, prior: ArrayLike) -> Division:
     """Divide by what is known of the pairs from elsewhere, such as an audit, too.
 
-    A clean probability is the mean of both. At the usual threshold a prior of 0 or 1, such as the
-    decision of a person, prevails. Where the division is not of a mixture, the prior divides alone.
+    A clean probability is the mean of both; a prior of 0 or 1, such as the decision of a person,
+    prevails. The prior divides alone where the division is not of a mixture, as with DECL, where no
+    mixture fits, and where the mean would leave no clean pair.
 
     Args:
         division: A division of n pairs.
         prior: Clean probability of each pair from elsewhere, (n,).
     """
     known = np.asarray(prior, dtype=np.float64)  # (n,)
-    if division.posterior is None:
-        return Division(known, known >= _THRESHOLD, _THRESHOLD)
     threshold = _THRESHOLD if division.threshold is None else division.threshold
-    own = np.clip(division.clean_probability, _DOUBT, 1 - _DOUBT)  # (n,)
-    probability = (known + own) / 2
-    return Division(probability, probability >= threshold, threshold, division.posterior)
+    if division.posterior is not None:
+        own = np.clip(division.clean_probability, _DOUBT, 1 - _DOUBT)  # (n,)
+        probability = (known + own) / 2
+        is_clean = (known == 1) | ((known != 0) & (probability >= threshold))  # (n,)
+        if is_clean.any():
+            return Division(probability, is_clean, threshold, division.posterior)
+    return Division(known, known >= threshold, threshold)
 
 
 def _check_threshold(threshold: float) -> None:
