@@ -65,6 +65,25 @@ def test_values_that_are_no_probabilities_are_refused(tmp_path, pairs, probabili
         clean_probabilities(table, pairs, OPTION)
 
 
+def test_a_table_that_believes_no_pair_is_refused(tmp_path, pairs):
+    table = audit_table_of(tmp_path / "audit.parquet", pairs, np.full(len(pairs), 0.25))
+    with pytest.raises(DatasetError, match=r"all 16 training pairs wrong .*probability is 0\.25"):
+        clean_probabilities(table, pairs, OPTION)
+
+
+def test_two_images_of_one_id_must_not_differ(tmp_path, pairs, probability):
+    rows = pairs.dataset.to_list()
+    rows[3] |= {"image_id": "0", "captions": ["a dress", *rows[3]["captions"][1:]]}
+    rows[0]["captions"][0] = "a dress"
+    twins = PairDataset(pairs.dataset.from_list(rows, features=pairs.dataset.features))
+    table = audit_table_of(tmp_path / "audit.parquet", twins, probability)
+    with pytest.raises(DatasetError, match="two images with the id '0' and the caption 'a dress'"):
+        clean_probabilities(table, twins, OPTION)
+    probability[6] = probability[0]
+    table = audit_table_of(tmp_path / "audit.parquet", twins, probability)
+    np.testing.assert_array_equal(clean_probabilities(table, twins, OPTION), probability)
+
+
 def test_other_files_are_refused(tmp_path):
     def read(name: str) -> Any:
         return read_audit_table(tmp_path / name, "--compare")

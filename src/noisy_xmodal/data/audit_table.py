@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.dataset as parquet
 from numpy.typing import NDArray
 
+from ..arguments.audit import THRESHOLD
 from .columns import IMAGE_ID, column_values
 from .messages import DatasetError
 from .pair_dataset import PairDataset
@@ -52,7 +53,8 @@ def read_audit_table(path: Path, option: str) -> AuditTable:
 def clean_probabilities(path: Path, pairs: PairDataset, option: str) -> NDArray[np.float64]:
     """The clean probability of each pair by an audit.
 
-    The pairs may be a part of the audited ones, in any order. Of equal pairs, the last one counts.
+    The pairs may be a part of the audited ones, in any order. Where an image has a caption twice,
+    the last one in the table counts.
 
     Args:
         path: The table, a file or a folder of parts.
@@ -63,7 +65,8 @@ def clean_probabilities(path: Path, pairs: PairDataset, option: str) -> NDArray[
         (n_pairs,), 0 to 1.
 
     Raises:
-        DatasetError: If the table lacks a pair, or is no table of an audit.
+        DatasetError: If the table lacks a pair, cannot tell two of them apart, believes none of
+            them, or is no table of an audit.
     """
     names, captions, probabilities = read_audit_table(path, option).values()
     by_pair = dict(zip(zip(names, captions, strict=True), probabilities, strict=True))
@@ -76,9 +79,28 @@ def clean_probabilities(path: Path, pairs: PairDataset, option: str) -> NDArray[
         raise DatasetError(
             f"{option} {path} lacks {len(missing):,} of the {len(keys):,} training pairs, such as "
             f"image '{name[:80]}' with the caption '{caption[:80]}': audit this split, with this "
-            "noise, or leave the option out"
+            "noise, or leave the option out. An audit by parts numbers the images within a shard "
+            "unless the data have ids of their own. Noise that is injected depends on the images "
+            "that are held out for validation: write the noisy dataset first, and audit that."
         )
+    first_row: dict[tuple[str, str], int] = {}
+    for key, row in zip(keys, rows, strict=True):
+        if first_row.setdefault(key, row) == row:
+            continue
+        name, caption = key
+        pairs_of_table = zip(zip(names, captions, strict=True), probabilities, strict=True)
+        if len({value for other, value in pairs_of_table if other == key}) > 1:
+            raise DatasetError(
+                f"{option} {path} cannot tell apart two images with the id '{name[:80]}' and the "
+                f"caption '{caption[:80]}': give the images of the dataset different ids, and "
+                "audit again"
+            )
     values = np.array([by_pair[key] for key in keys], dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise DatasetError(f"{option} {path} has clean probabilities outside 0 to 1: audit again")
+    if not (values >= THRESHOLD).any():
+        raise DatasetError(
+            f"{option} {path} judges all {len(values):,} training pairs wrong (the highest clean "
+            f"probability is {values.max():.3g}): leave the option out"
+        )
     return values
