@@ -143,6 +143,14 @@ def test_rates_follow_the_schedule_and_are_logged_and_a_resumed_run_has_them(tmp
         (True, {"encoder_learning_rate": -1.0}, r"`encoder_learning_rate` is -1\.0: give"),
         (True, {"layer_decay": 0.8, "optim": "lomo"}, "the optimizer lomo has one rate"),
         (False, {"gradient_checkpointing": True}, "`gradient_checkpointing` is True: .* none is"),
+        (
+            True,
+            {
+                "gradient_checkpointing": True,
+                "gradient_checkpointing_kwargs": {"use_reentrant": True},
+            },
+            "has `use_reentrant` True: .* no gradients",
+        ),
     ],
 )
 def test_options_of_encoders_without_effect_are_refused(text, options, message, tmp_path):

@@ -47,6 +47,13 @@ def check_encoder_arguments(model: Any, args: RobustTrainingArguments) -> None:
                     f"`layer_decay` is {args.layer_decay:g}: a {type(encoder).__name__} has no "
                     "numbered layers. Leave it out."
                 )
+    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get(
+        "use_reentrant"
+    ):
+        raise ValueError(
+            "`gradient_checkpointing_kwargs` has `use_reentrant` True: with it layers above frozen "
+            "ones have no gradients. Leave it out."
+        )
     if args.gradient_checkpointing and not any(
         hasattr(part, "gradient_checkpointing") and _is_trained(part) for part in model.modules()
     ):
