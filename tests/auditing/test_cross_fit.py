@@ -101,7 +101,7 @@ def test_no_pair_is_judged_by_a_model_that_has_seen_its_like(
     class Spy(RobustTrainer):
         def __init__(self, model: Any, args: Any, method: Any, samples: Any, **given: Any):
             trained[Path(args.output_dir)] = set(samples.dataset["image_id"])
-            weights[Path(args.output_dir)] = method.weights
+            weights[Path(args.output_dir)] = given["audit"]
             super().__init__(model, args, method, samples, **given)
 
     def judge(fit: CrossFit, rows: np.ndarray, folder: Path) -> Any:

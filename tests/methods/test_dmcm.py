@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import set_seed
 
+from label_trainers import tiny_label_model
 from noisy_xmodal import (
     DmcmConfig,
     DmcmProcessor,
@@ -16,7 +17,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import LabelDataset
 from noisy_xmodal.losses import classification_loss, multimodal_contrastive_loss
-from noisy_xmodal.methods import Dmcm
+from noisy_xmodal.methods import LABEL_METHODS, Dmcm
 from noisy_xmodal.noise import BetaMixture, clean_posterior
 from toy_labels import N_CLASSES, toy_labels
 
@@ -236,6 +237,27 @@ def test_batch_scope_divides_every_mini_batch(tmp_path):
     kept = trainer.pair_state["loss"]
     np.testing.assert_allclose(kept[:, :20], losses.detach().numpy(), rtol=1e-6)
     assert (kept[:, 20:] == 0).all()
+
+
+def test_pairs_that_no_batch_has_are_in_no_report(tmp_path):
+    fields = {"mixture_scope": "batch", "selection": "rate", "noise_rate": 0.0}
+    trainer = make_trainer(tmp_path, toy_labels(110), fields, dataloader_drop_last=True)
+    assert 110 % trainer.args.per_device_train_batch_size
+    trainer.train()
+    rows = json.loads((tmp_path / "divisions/divisions.json").read_text())
+    assert rows
+    assert all(row["share_noisy"] == 0 for row in rows)
+
+
+def test_the_arguments_of_a_user_stay_as_they_are(tmp_path):
+    args = LabelTrainingArguments(str(tmp_path), num_train_epochs=9, use_cpu=True)
+    assert args.warmup_epochs == -1
+    options = {"processing_class": DmcmProcessor(), "eval_dataset": toy_labels(40, seed=1)}
+    for name, epochs in (("dmcm", Dmcm.recipe["warmup_epochs"]), ("mrl", 0)):
+        model, method = tiny_label_model(name), LABEL_METHODS[name]()
+        trainer = RobustTrainer(model, args, method, toy_labels(), **options)
+        assert trainer.args.warmup_epochs == epochs
+        assert args.warmup_epochs == -1
 
 
 def test_options_of_the_losses_reach_them(tmp_path):

@@ -1,4 +1,4 @@
-"""Plain training of one network, and weights of pairs against steps made by hand."""
+"""Plain training of one network, and with an audit against steps made by hand."""
 
 import copy
 from pathlib import Path
@@ -69,10 +69,11 @@ def make_trainer(pairs: PairDataset, out: Path, weights: np.ndarray | None) -> R
     return RobustTrainer(
         model,
         args,
-        Plain(weights),
+        Plain(),
         pairs,
         processing_class=processor,
         optimizers=(descent, None),
+        audit=weights,
     )
 
 
@@ -123,11 +124,11 @@ def test_a_pair_without_weight_still_is_a_negative(pairs: PairDataset, tmp_path:
 def test_other_shapes_are_refused(
     shape: tuple[int, ...], pairs: PairDataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"`weights` has the shape .* each of 8 pairs"):
+    with pytest.raises(ValueError, match=r"`audit` has the shape .* each of 8 pairs"):
         make_trainer(pairs, tmp_path, np.ones(shape))
 
 
-# Without weights
+# Without an audit
 
 
 def make_unweighted(

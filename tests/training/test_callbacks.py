@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from transformers import TrainerControl, TrainerState
 
 from caption_methods import make_caption_trainer
@@ -199,29 +198,34 @@ def test_an_audit_divides_with_the_method_in_every_epoch(tmp_path, name, audit, 
     assert [row["epoch"] for row in rows] == sorted([1, 2, 3] * trainer.method.n_networks)
 
 
-def test_in_the_warm_up_a_pair_counts_as_much_as_it_is_clean(tmp_path, audit):
+@pytest.mark.parametrize("name", ["plain", "clip", "rcl", "gsc", *DIVIDING])
+def test_without_a_division_a_pair_counts_as_much_as_it_is_clean(tmp_path, name, audit):
     table, probability = audit
-    plain = make_caption_trainer("ncr", tmp_path / "plain")
-    trainer = make_caption_trainer("ncr", tmp_path / "run", audit_table=table)
+    trainer = make_caption_trainer(name, tmp_path / "run", audit_table=table)
+    method = trainer.method
     batch = next(iter(trainer.get_train_dataloader()))
-    _, (own, _) = trainer._run_networks(trainer.model, dict(batch))
-    output = trainer.judge(0, own)
-    losses = plain.method.warm_up_loss(output, own)
-    weights = torch.as_tensor(probability[own.pair_id.numpy()], dtype=losses.dtype)
-    torch.testing.assert_close(trainer._weighted_warm_up(output, own), losses * weights)
     asked = []
-    trainer._weighted_warm_up = lambda output, batch: asked.append(batch) or output.scores.sum(1)
-    trainer.compute_loss(trainer.model, batch)
-    assert len(asked) == 2
+
+    def count_up(output, own):
+        """A loss for each pair that tells the pairs apart."""
+        asked.append(own.pair_id.numpy())
+        return 1.0 + own.pair_id.double()
+
+    method.loss = method.warm_up_loss = count_up
+    for epoch in (0, trainer.args.warmup_epochs):
+        asked.clear()
+        trainer.state.epoch = float(epoch)
+        found = trainer.compute_loss(trainer.model, batch)
+        weights = np.ones_like(probability) if method.divides_at(epoch) else probability
+        assert len(asked) == method.n_networks
+        expected = sum(np.mean((1.0 + ids) * weights[ids]) for ids in asked)
+        assert float(found) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("rcl", {}), ("gsc", {}), ("plain", {}), ("ncr", {"robust": False})],
-)
-def test_an_audit_is_refused_where_nothing_is_divided(tmp_path, name, options, audit):
-    with pytest.raises(ValueError, match=r"`audit_table` is .*divides no pairs\. Leave it out, or"):
-        make_caption_trainer(name, tmp_path / "run", audit_table=audit[0], **options)
+def test_an_audit_weights_plain_training_of_a_method_that_divides(tmp_path, audit):
+    trainer = make_caption_trainer("ncr", tmp_path / "run", audit_table=audit[0], robust=False)
+    assert not trainer.method.divides_at(trainer.args.warmup_epochs)
+    trainer.train()
 
 
 def test_an_audit_is_refused_of_pairs_with_classes_and_of_other_pairs(tmp_path, audit):

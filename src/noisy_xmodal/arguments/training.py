@@ -28,8 +28,8 @@ class RobustOptions:
         default=None,
         metadata={
             "help": "Table that `noisy-xmodal audit` wrote for these pairs, such as "
-            "audit.parquet. Its clean probabilities weight the pairs in the warm-up, and divide "
-            "them together with the losses after it."
+            "audit.parquet. Its clean probabilities weight the losses; where the method divides "
+            "the pairs, after its warm-up, they are averaged with those of the division instead."
         },
     )
     score_block_size: int = field(

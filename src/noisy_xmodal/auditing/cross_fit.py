@@ -232,7 +232,7 @@ class CrossFit:
 
         Args:
             rows: Images to train on, (n_rows,), ascending.
-            weights: How much each of all pairs counts, (n_pairs,), or None.
+            weights: Clean probability of each of all pairs, (n_pairs,), or None.
             seed: Seed of this training.
             folder: Where checkpoints and the model go; a finished model is left as it is.
             bar: Shows the progress, if there is one.
@@ -247,9 +247,10 @@ class CrossFit:
         trainer = RobustTrainer(
             small_model(self.processor, self.captions),
             args,
-            Plain(weights),
+            Plain(),
             samples,
             processing_class=self.processor,
+            audit=weights,
         )
         for callback in (PrinterCallback, ProgressCallback, ReportCallback):
             trainer.remove_callback(callback)

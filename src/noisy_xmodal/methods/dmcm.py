@@ -236,9 +236,14 @@ class BatchDivisionCallback(RobustCallback):
         if not args.gather_negatives:  # else all processes have judged all pairs
             for name in ("loss", "clean_probability", "is_clean"):
                 pairs[name] = self.trainer.over_processes(pairs[name])
+        # A pair that no batch had room for has zeros.
+        seen = (pairs["loss"] != 0).any(axis=0) | pairs["is_clean"].any(axis=0)  # (n_pairs,)
         rows = zip(pairs["clean_probability"], pairs["is_clean"], strict=True)
-        divisions = [Division(probability, mask.astype(bool)) for probability, mask in rows]
+        divisions = [
+            Division(probability[seen], mask[seen].astype(bool)) for probability, mask in rows
+        ]
         # `log` resets `should_log`, which every process must have alike: restore it.
         logs_loss = control.should_log
-        self.trainer.report_division(pairs["loss"], divisions, epoch, plot=False)
+        losses = pairs["loss"][:, seen]
+        self.trainer.report_division(losses, divisions, epoch, plot=False, pairs=seen)
         control.should_log = logs_loss

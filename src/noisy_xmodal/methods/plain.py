@@ -23,11 +23,9 @@ models; the warm-up of sgr* is NCR's remedy. The published networks and schedule
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.digests import Digests, array_digests
 from ..options import Rule, never_read
 from ..training import Constant, PairBatch, PairTask
 from ..training.method import Fields
@@ -38,12 +36,7 @@ _OBJECTIVES = ("triplet", "mean_triplet", "sum_triplet", "infonce")
 
 
 class Plain(ObjectiveMethod):
-    """One network that takes every pair for right, as much as `weights` says.
-
-    Args:
-        weights: How much each pair counts, (n_pairs,), such as the clean probabilities of an audit;
-            None where all count alike. A pair of weight 0 is a negative of others and nothing else.
-    """
+    """One network that takes every pair for right."""
 
     title = "plain"
     task = PairTask
@@ -58,37 +51,14 @@ class Plain(ObjectiveMethod):
     }
     recipe: ClassVar[Fields] = {"warmup_epochs": 0}
 
-    def __init__(self, weights: np.ndarray | None = None) -> None:
-        self.weights = weights
-
-    def check_data(self, smallest: int) -> None:
-        """Refuse weights of another number of pairs."""
-        shape = (len(self.engine.train_dataset),)
-        if self.weights is not None and self.weights.shape != shape:
-            raise ValueError(
-                f"`weights` has the shape {self.weights.shape}: give one for each of {shape[0]} "
-                "pairs."
-            )
-
-    def identity(self) -> dict[str, Digests]:
-        """The weights."""
-        return {} if self.weights is None else {"pair: weight": array_digests(self.weights)}
-
     def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """The loss over all negatives, times the weights, (n_pairs,)."""
-        return self.weighted(self.objective.warm_up(output, batch.negatives), batch)
+        """The loss over all negatives, (n_pairs,)."""
+        return self.objective.warm_up(output, batch.negatives)
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
-        """The objective's own loss, times the weights, (n_pairs,)."""
+        """The objective's own loss, (n_pairs,)."""
         ones = torch.ones(len(batch.pair_id), device=batch.pair_id.device)
-        return self.weighted(self.objective.robust(output, ones, batch.negatives), batch)
-
-    def weighted(self, losses: Tensor, batch: PairBatch) -> Tensor:
-        """The losses times the weights of their pairs, (n_pairs,)."""
-        if self.weights is None:
-            return losses
-        own = self.weights[batch.pair_id.cpu().numpy()]
-        return torch.as_tensor(own, dtype=torch.float32, device=losses.device) * losses
+        return self.objective.robust(output, ones, batch.negatives)
 
 
 class Vse(Plain):

@@ -50,12 +50,12 @@ class Vsrn(Plain):
 
     def warm_up_loss(self, output: Any, batch: PairBatch) -> Tensor:
         """L_M over all negatives, and L_G, (n_pairs,)."""
-        return super().warm_up_loss(output, batch) + self._caption_loss(output, batch)
+        return super().warm_up_loss(output, batch) + self._caption_loss(output)
 
     def loss(self, output: Any, batch: PairBatch) -> Tensor:
         """L_M + L_G, Eq. 11, (n_pairs,)."""
-        return super().loss(output, batch) + self._caption_loss(output, batch)
+        return super().loss(output, batch) + self._caption_loss(output)
 
-    def _caption_loss(self, output: Any, batch: PairBatch) -> Tensor:
+    def _caption_loss(self, output: Any) -> Tensor:
         self.engine.track("caption_loss", output.caption_loss)
-        return self.weighted(self.constants.caption_weight * output.caption_loss, batch)
+        return self.constants.caption_weight * output.caption_loss

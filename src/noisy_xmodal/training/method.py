@@ -114,7 +114,12 @@ class Engine(Protocol):
         """Add the mean of a part of the loss to the log."""
 
     def report_division(
-        self, losses: np.ndarray, divisions: Sequence[Division], epoch: int, plot: bool
+        self,
+        losses: np.ndarray,
+        divisions: Sequence[Division],
+        epoch: int,
+        plot: bool,
+        pairs: np.ndarray | None = None,
     ) -> None:
         """Write and log a division that the method made by itself."""
 
@@ -189,11 +194,6 @@ class Method:
             {"robust": True, "warmup_epochs": 0},
             self.argument_rules,
         )
-        if args.audit_table is not None and not self.divides_at(args.warmup_epochs):
-            raise ValueError(
-                f"`audit_table` is {args.audit_table!r}: {self.run_title()} divides no pairs. "
-                "Leave it out, or choose a method that does, such as ncr or sir."
-            )
 
     def read_constants(self, config: Any) -> Any:
         """The constants by attribute: the defaults, and what `config.method_options` changes.

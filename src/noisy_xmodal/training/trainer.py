@@ -5,6 +5,7 @@ by callbacks as an epoch begins and kept in the `PairState`. A task says what a 
 with a caption, or a pair with classes (see `task`).
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ class RobustTrainer(AveragingTrainer):
 
     Args:
         model: What to train.
-        args: Arguments; `args.robust = False` is plain training.
+        args: Arguments; `args.robust = False` is plain training. The trainer has a copy.
         method: How it learns, such as `Ncr()`; an instance for each trainer.
         train_dataset: Rows by the column contract, or the dataset of pairs that is made of them.
         processing_class: The model's processor.
@@ -58,6 +59,8 @@ class RobustTrainer(AveragingTrainer):
             default, retrieval for captions and mean average precision for classes.
         callbacks: Further callbacks.
         optimizers: An optimizer and a schedule of one's own, see `transformers.Trainer`.
+        audit: Clean probabilities of the training pairs, (n_pairs,), 0 to 1; by default those of
+            the table `args.audit_table`, or None.
 
     Raises:
         DatasetError: If a dataset breaks the column contract, or does not suit the model.
@@ -76,15 +79,23 @@ class RobustTrainer(AveragingTrainer):
         evaluator: Any = None,
         callbacks: Sequence[TrainerCallback] = (),
         optimizers: tuple[Any, Any] = (None, None),
+        audit: np.ndarray | None = None,
     ) -> None:
+        args = copy.copy(args)  # a method may fill in what it leaves open
         self._attach(model, args, method, processing_class)
         self.method = method
         self.task = method.task(model, args, method, processing_class)
         pairs = self.task.training_samples(train_dataset)
         self.pair_state = PairState(len(pairs), len(method.row_names))
-        self.audit: np.ndarray | None = None  # clean probability of each pair, (n_pairs,)
-        if args.audit_table is not None:
-            self.audit = clean_probabilities(Path(args.audit_table), pairs, "--audit_table")
+        if audit is None and args.audit_table is not None:
+            audit = clean_probabilities(Path(args.audit_table), pairs, "--audit_table")
+        self.audit = audit
+        if self.audit is not None:
+            if self.audit.shape != (len(pairs),):
+                raise ValueError(
+                    f"`audit` has the shape {self.audit.shape}: give a clean probability for each "
+                    f"of {len(pairs)} pairs."
+                )
             division = Division(self.audit, self.audit >= THRESHOLD, THRESHOLD)
             self.pair_state.keep_division([division] * len(method.row_names))
         self._tracked: dict[str, list[Tensor]] = {}
@@ -321,19 +332,25 @@ class RobustTrainer(AveragingTrainer):
         return self.accelerator.reduce(values, "sum").cpu().numpy()
 
     def report_division(
-        self, losses: np.ndarray, divisions: Sequence[Division], epoch: int, plot: bool
+        self,
+        losses: np.ndarray,
+        divisions: Sequence[Division],
+        epoch: int,
+        plot: bool,
+        pairs: np.ndarray | None = None,
     ) -> None:
-        """Write and log the divisions of an epoch."""
+        """Write and log the divisions of an epoch, of all pairs or of a mask (n_pairs,) of them."""
         self.pair_state.divided_at.append(epoch)
         if not self.args.should_save:
             return
+        oracle = self.oracle()
         means = report_divisions(
             Path(self.args.output_dir) / "divisions",
             epoch,
             {self.method.row_kind: self.method.row_names},
             losses,
             divisions,
-            self.oracle(),
+            oracle if oracle is None or pairs is None else oracle[:, pairs],
             self.args.warmup_epochs,
             plot and self.args.plot_divisions,
         )
@@ -353,20 +370,23 @@ class RobustTrainer(AveragingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean (or sum) of the losses of each network's pairs, summed over the networks."""
-        outputs, batches = self._run_networks(model, dict(inputs))
-        ask = self.method.loss
-        if self.epoch < self.args.warmup_epochs:
-            ask = self.method.warm_up_loss if self.audit is None else self._weighted_warm_up
-        reduce = torch.sum if self.args.sum_losses else torch.mean
-        losses = [reduce(ask(*asked)) for asked in zip(outputs, batches, strict=True)]
-        loss = torch.stack(losses).sum()
-        return (loss, outputs) if return_outputs else loss
+        """Mean (or sum) of the losses of each network's pairs, summed over the networks.
 
-    def _weighted_warm_up(self, output: Any, batch: Any) -> Tensor:
-        """The loss of the warm-up, weighted by the clean probabilities of an audit, (n_pairs,)."""
-        losses = self.method.warm_up_loss(output, batch)
-        return losses * self.method.look_up("clean_probability", batch).to(losses)
+        Where the epoch has no division, the clean probabilities of an audit weight the losses. A
+        pair of weight 0 is still a negative of the others.
+        """
+        outputs, batches = self._run_networks(model, dict(inputs))
+        is_warm_up = self.epoch < self.args.warmup_epochs
+        ask = self.method.warm_up_loss if is_warm_up else self.method.loss
+        losses = [ask(*asked) for asked in zip(outputs, batches, strict=True)]  # (n_pairs,) each
+        if self.audit is not None and not self.method.divides_at(self.epoch):
+            losses = [
+                own * torch.as_tensor(self.audit[batch.pair_id.cpu().numpy()]).to(own)
+                for own, batch in zip(losses, batches, strict=True)
+            ]
+        reduce = torch.sum if self.args.sum_losses else torch.mean
+        loss = torch.stack([reduce(own) for own in losses]).sum()
+        return (loss, outputs) if return_outputs else loss
 
     def _run_networks(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[list, list]:
         """One forward pass through the wrapper: an output and a batch for each network."""
