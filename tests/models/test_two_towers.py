@@ -15,6 +15,7 @@ from transformers import (
     BertConfig,
     BertModel,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from noisy_xmodal import (
     CommonSpaceConfig,
@@ -31,6 +32,7 @@ from noisy_xmodal.models.two_towers import (
     NotTwoTowersError,
     load_two_towers,
     logit_scale_of,
+    text_padding,
     two_tower_processor,
 )
 from noisy_xmodal.modules.text_limits import TruncationCount, count_truncated
@@ -158,3 +160,18 @@ def test_a_tokenizer_with_a_limit_keeps_it(tmp_path: Path) -> None:
     assert two_tower_processor(str(tmp_path), config).tokenizer.model_max_length == 5
     config.text_config.max_position_embeddings = 4
     assert two_tower_processor(str(tmp_path), config).tokenizer.model_max_length == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding"),
+    [
+        ("clip", True),
+        ("bert", True),
+        ("siglip", "max_length"),
+        ("siglip2", "max_length"),
+        ("align", "max_length"),
+        ("align_text_model", "max_length"),
+    ],
+)
+def test_texts_are_padded_as_the_model_was_trained(kind: str, padding: bool | str) -> None:
+    assert text_padding(CONFIG_MAPPING[kind]()) == padding

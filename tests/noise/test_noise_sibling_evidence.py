@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from noisy_xmodal.noise.random_pairs import random_pair_tail
 from noisy_xmodal.noise.sibling_evidence import (
     Evidence,
-    doubts,
+    fit_doubt,
     joined,
     share_of_sets,
     sibling_doubt,
@@ -166,8 +166,9 @@ def test_the_tail_of_wrong_pairs_stays_uniform(sets: float) -> None:
 def test_a_tail_of_the_other_kind_would_not_be_uniform() -> None:
     """So that the bound above tells something."""
     evidence, wrong = made_up(1.0, 0.35, n=1000)
-    own, random = doubts(evidence, 0.0)
-    assert kstest(random_pair_tail(own, random)[wrong], "uniform").statistic > 0.15
+    doubt = fit_doubt(evidence, 0.0)
+    own = doubt.of(evidence.given)
+    assert kstest(random_pair_tail(own, doubt.random)[wrong], "uniform").statistic > 0.15
 
 
 def test_pairs_without_siblings_keep_what_their_loss_says() -> None:
@@ -232,9 +233,9 @@ def test_doubt_rises_with_the_loss_and_never_against_the_tail() -> None:
     assert sets is not None
     worse = evidence.given + np.array([1.0, 0.0, 0.0])
     parts = evidence.caption_exchanged, evidence.set_exchanged
-    own, _ = doubts(evidence, sets)
+    own = fit_doubt(evidence, sets).of(evidence.given)
     stacked = np.vstack([evidence.given, worse])
-    before, after = np.split(doubts(Evidence(stacked, *parts), sets)[0], 2)
+    before, after = np.split(fit_doubt(Evidence(stacked, *parts), sets).of(stacked), 2)
     assert (after > before).all()
     tail, _ = tail_with_siblings(evidence, loss_tail(evidence), 0.3)
     assert (np.diff(tail[np.argsort(own)]) >= 0).all()
@@ -245,9 +246,9 @@ def test_random_pairs_of_both_kinds_come_from_all_models() -> None:
     part = evidence.caption_exchanged
     part = part + np.linspace(-1, 1, len(part))[:, None]  # models that differ
     first = Evidence(evidence.given, part, part)
-    doubt = doubts(first, 0.5)[1]
+    doubt = fit_doubt(first, 0.5).random
     assert len(doubt) == len(first.set_exchanged)
-    whole = doubts(first, 0.0)[1], doubts(first, 1.0)[1]
+    whole = [fit_doubt(first, sets).random for sets in (0.0, 1.0)]
     np.testing.assert_allclose(
         np.quantile(doubt, [0.1, 0.5, 0.9]),
         np.quantile(np.concatenate(whole), [0.1, 0.5, 0.9]),

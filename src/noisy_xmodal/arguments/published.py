@@ -396,7 +396,8 @@ def _further(options: Options) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and value is not True else f"`{value}`"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else f"`{value}`"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

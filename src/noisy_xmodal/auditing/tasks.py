@@ -19,7 +19,6 @@ def claim_tasks(
     names: Iterable[str],
     is_done: Callable[[str], bool],
     locks: Path,
-    wait: Callable[[], None] = lambda: time.sleep(_PAUSE),
 ) -> Iterator[str]:
     """Yield tasks that are not done, each to one process at a time, until all are done.
 
@@ -27,7 +26,6 @@ def claim_tasks(
         names: Names of the tasks, as names of files.
         is_done: Whether a task is done.
         locks: Folder of the locks.
-        wait: Called while other processes work on all that is left.
 
     Yields:
         Names of tasks for this process. Its results must exist when the next one is taken.
@@ -51,4 +49,4 @@ def claim_tasks(
             finally:
                 lock.release()
         if is_idle:
-            wait()
+            time.sleep(_PAUSE)

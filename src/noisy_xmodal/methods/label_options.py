@@ -14,7 +14,7 @@ from ..models.encoder_pair.modeling_encoder_pair import EncoderPairModel
 from ..models.encoder_pair.names import encoder_names, load_encoder_pair
 from ..models.matching.modeling_matching import MatchingModel
 from ..models.sharing import Installed
-from ..models.two_towers import NotTwoTowersError, load_two_towers
+from ..models.two_towers import NotTwoTowersError, load_two_towers, text_padding
 from ..modules.pretrained import encoder_path, load_tokenizer
 from ..options import settle_unread
 from ..training.script import Choice
@@ -77,9 +77,7 @@ def build_label_processor(choice: Choice, args: Any) -> CommonSpaceProcessor:
     return kind(
         load_part(AutoImageProcessor, vision, backend="pil"),
         load_tokenizer(text),
-        padding="max_length"
-        if load_part(AutoConfig, text).model_type.startswith("siglip")
-        else True,
+        padding=text_padding(load_part(AutoConfig, text)),
     )
 
 

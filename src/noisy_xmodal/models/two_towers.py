@@ -26,8 +26,9 @@ from .matching.modeling_matching import MatchingModel
 from .matching.processing_matching import MatchingProcessor
 from .sharing import Installed
 
-#: Types of models trained with texts padded to the full length.
-_FULL_LENGTH = ("siglip", "siglip2", "tipsv2", "align")
+#: How types of models begin, or of their text towers, that are trained with texts padded to the
+#: full length.
+_FULL_LENGTH = ("siglip", "tipsv2", "align")
 
 
 def two_tower_path(name_or_path: str | os.PathLike[str]) -> str:
@@ -82,24 +83,25 @@ def two_tower_config(path: str) -> tuple[PreTrainedConfig, Any]:
     return config, kind
 
 
-def two_tower_processor(
-    path: str, config: PreTrainedConfig, kind: type[MatchingProcessor] = MatchingProcessor
-) -> MatchingProcessor:
+def text_padding(config: PreTrainedConfig) -> bool | str:
+    """How texts are padded, see `MatchingProcessor`: as in the training of the model."""
+    return "max_length" if config.model_type.startswith(_FULL_LENGTH) else True
+
+
+def two_tower_processor(path: str, config: PreTrainedConfig) -> MatchingProcessor:
     """The image processor and the tokenizer of a two-tower model of transformers.
 
-    Texts are padded as in the training of the model, and truncated to its positions.
+    Texts are padded by `text_padding`, and truncated to the positions of the model.
 
     Args:
         path: From `two_tower_path`.
         config: From `two_tower_config`.
-        kind: Class of the processor.
 
     Raises:
         OSError: If one of them is missing.
     """
     images = load_part(AutoImageProcessor, path, backend="pil")
-    padding = "max_length" if config.model_type in _FULL_LENGTH else True
-    processor = kind(images, load_tokenizer(path), padding)
+    processor = MatchingProcessor(images, load_tokenizer(path), text_padding(config))
     text = getattr(config, "text_config", None)
     # Before any call: a tokenizer without a limit would pad a text to a billion tokens.
     processor.limit_text(getattr(text, "max_position_embeddings", None))

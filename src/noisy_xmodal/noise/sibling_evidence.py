@@ -132,6 +132,10 @@ class SiblingDoubt:
     odds: list[tuple[LogisticRegression, float]]
     random: NDArray[np.float64]
 
+    def of(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The doubt of pairs, (n,), by their scored evidence without NaN, (n, 3)."""
+        return _log_odds(self.odds, scores)
+
     def tail(
         self, scores: NDArray[np.float64], loss_tail: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -144,26 +148,17 @@ class SiblingDoubt:
         has = ~np.isnan(scores).any(axis=1)
         tail = loss_tail.copy()
         if has.any():
-            tail[has] = random_pair_tail(_doubt(self.odds, scores[has]), self.random)
+            tail[has] = random_pair_tail(self.of(scores[has]), self.random)
         return tail
 
 
-def doubts(evidence: Evidence, sets: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much more each pair looks like a wrong pair than like the pairs of the data.
+def fit_doubt(evidence: Evidence, sets: float) -> SiblingDoubt:
+    """Learn what tells wrong pairs from the pairs of the data.
 
     Args:
         evidence: Scored evidence, without NaN.
         sets: Share of exchanged sets among the wrong pairs, 0 to 1.
-
-    Returns:
-        Doubt of the pairs of the data, (n,), and of random pairs in the proportion of `sets`,
-        (n_random,).
     """
-    doubt = _fit_doubt(evidence, sets)
-    return _doubt(doubt.odds, evidence.given), doubt.random
-
-
-def _fit_doubt(evidence: Evidence, sets: float) -> SiblingDoubt:
     kinds = [(evidence.caption_exchanged, 1 - sets), (evidence.set_exchanged, sets)]
     kinds = [(random, weight) for random, weight in kinds if weight > 0]
     odds = [(_odds(evidence.given, random), float(np.log(weight))) for random, weight in kinds]
@@ -173,10 +168,10 @@ def _fit_doubt(evidence: Evidence, sets: float) -> SiblingDoubt:
         part[np.linspace(0, len(part) - 1, max(1, round(weight * least))).astype(np.int64)]
         for part, weight in kinds
     ]
-    return SiblingDoubt(sets, odds, _doubt(odds, np.concatenate(random)))
+    return SiblingDoubt(sets, odds, _log_odds(odds, np.concatenate(random)))
 
 
-def _doubt(
+def _log_odds(
     odds: list[tuple[LogisticRegression, float]], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     terms = [model.decision_function(x) + weight for model, weight in odds]
@@ -202,7 +197,7 @@ def sibling_doubt(evidence: Evidence, share: float) -> SiblingDoubt | None:
     if sets is None or has.sum() < _LEAST or min(map(len, swaps)) < _LEAST:
         return None
     clipped = float(np.clip(sets, _LEAST_SETS, 1 - _LEAST_SETS))
-    return replace(_fit_doubt(Evidence(evidence.given[has], *swaps), clipped), sets=sets)
+    return replace(fit_doubt(Evidence(evidence.given[has], *swaps), clipped), sets=sets)
 
 
 def _odds(given: NDArray[np.float64], random: NDArray[np.float64]) -> LogisticRegression:
