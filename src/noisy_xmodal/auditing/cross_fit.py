@@ -2,7 +2,7 @@
 
 The images are dealt to folds, images that look alike to the same one. For every fold a model is
 trained on the other folds and judges this one, so that no pair is judged by a model that has seen
-it, its image or another of its image's captions: a wrong pair cannot be learnt by heart.
+it, its image or another of its image's captions: a wrong pair cannot be memorised.
 
 Captions are read as words and, where a pretrained text model is at hand, as its vectors. With these
 the losses of both rounds count, because their errors differ.

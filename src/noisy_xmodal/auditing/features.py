@@ -128,7 +128,7 @@ class FrozenModels:
         return tuple(name for name in (self.vision, self.text, self.encoder) if name)
 
     def states(self) -> list[str]:
-        """What changes with the files of the models."""
+        """A string for each model, which changes when its files change."""
         return [
             model_state(name) if name else "" for name in (self.vision, self.text, self.encoder)
         ]

@@ -45,7 +45,7 @@ class ShardReviews:
 
     @property
     def digest(self) -> str:
-        """What changes with the decisions."""
+        """A hash of the decisions."""
         lines = sorted(
             "\t".join([*pair, one.decision, one.new_caption or ""])
             for pair, one in self._by_pair.items()

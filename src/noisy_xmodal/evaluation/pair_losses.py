@@ -129,7 +129,7 @@ class References(NamedTuple):
 
     @classmethod
     def of(cls, images: np.ndarray, texts: np.ndarray, scale: float, seed: int = 0) -> "References":
-        """Those that `pair_losses_from_vectors` takes from the same vectors."""
+        """The references that `pair_losses_from_vectors` draws from the same vectors."""
         some_images, some_texts = _reference_rows(
             np.random.default_rng(seed), len(images), len(texts)
         )

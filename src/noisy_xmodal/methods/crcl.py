@@ -1,4 +1,4 @@
-"""CRCL: a pull as strong as the belief in a pair, a bounded push, and beliefs that outlive weights.
+"""CRCL: pairs weighted by belief, a bounded loss on negatives, and beliefs that survive restarts.
 
 Source: Qin, Sun, Peng, Zhou, Peng and Hu, "Cross-modal Active Complementary Learning with
 Self-refining Correspondence", NeurIPS 2023. Training is a sequence of runs, each of which begins

@@ -61,7 +61,7 @@ class Dcca(LabelMethod):
             )
 
     def callbacks(self) -> list[TrainerCallback]:
-        """What fits the projection before an evaluation or a checkpoint."""
+        """The callback that fits the projection before an evaluation or a checkpoint."""
         return [CanonicalCallback(self)]
 
     def loss(self, output: Any, batch: LabelBatch) -> Tensor:

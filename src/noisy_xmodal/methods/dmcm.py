@@ -26,9 +26,9 @@ Decisions, where the paper is silent or says two things:
   each is averaged over the pairs of the batch.
 * The losses of both modalities are scaled to [0, 1] together, then each modality gets a mixture of
   its own. The published code judges texts by the images' mixture.
-* "All training data" and "at each training epoch" are taken by the word: one division an epoch, in
+* "All training data" and "at each training epoch" are read literally: one division an epoch, in
   eval mode, kept with the run. `mixture_scope="batch"` divides every mini-batch.
-* The posterior never rises with the loss. With a known rate the mixture then has no say: the
+* The posterior never rises with the loss. With a known rate the mixture then has no effect: the
   smallest losses are the clean ones. `monotone=False` ranks by the raw posterior.
 * A noisy sample is mixed, in the vectors that the towers read, with a clean sample of its modality
   and mini-batch; where the batch has none it stays as it is. Image and text of a pair are mixed

@@ -30,7 +30,7 @@ Departures from the paper:
 * An epoch visits every pair once (the paper does not give num_steps; the code stops with the clean
   pairs), and noisy pairs take part from the first epoch after the warm-up, in the same step.
 * Targets are rectified once per division, over the same fixed chunks as the losses, so that they
-  are logged and saved. `rectification="batch"` is Algorithm 1's line 10 to the letter.
+  are logged and saved. `rectification="batch"` is Algorithm 1's line 10 exactly.
 * The means of Eq. 5 are over the negatives; the printed 1/b counts the pair itself as a zero. The
   code hinges every negative before it averages; here, as printed, the mean comes first.
 * tau = 0 (no pair of the chunk beats its negatives) is 0/0 in print and NaN in the code. It means

@@ -78,7 +78,7 @@ class TripletObjective(Objective):
 
     @property
     def has_few_pairs(self) -> bool:
-        """Yes: the hardest negatives alone count."""
+        """Only the hardest negatives have a loss."""
         return True
 
     def warm_up(self, output: Any, negatives: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class MeanTripletObjective(TripletObjective):
 
     @property
     def has_few_pairs(self) -> bool:
-        """No."""
+        """All negatives have a loss."""
         return False
 
     def robust(self, output: Any, targets: Tensor, negatives: Tensor) -> Tensor:

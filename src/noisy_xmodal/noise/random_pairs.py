@@ -235,7 +235,7 @@ def tail_density(tail: ArrayLike) -> NDArray[np.float64]:
 def clean_by_density(
     tail: ArrayLike, density: NDArray[np.float64], share: float | None
 ) -> NDArray[np.float64]:
-    """`clean_given_share` of pairs by the density of other pairs, of which they are more.
+    """As `clean_given_share`, by the density of a larger set of pairs.
 
     Args:
         tail: From `random_pair_tail`, (n,).

@@ -163,7 +163,7 @@ class Plan:
         return tuple(Data(data.key, data.title, self.configs, data.fold_size) for data in given)
 
     def source(self, row: Row, data: Data) -> str | None:
-        """What a dataset is loaded by for a row; None for the embedded one.
+        """Name or folder of a row's dataset; None for the embedded one.
 
         Raises:
             ValueError: If no option names the table's datasets.

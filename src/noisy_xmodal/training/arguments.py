@@ -207,7 +207,7 @@ class RcarTrainingArguments(RcarOptions, RobustTrainingArguments):
 
     @property
     def course_options(self) -> tuple[str, ...]:
-        """Those of all methods, and the phase of masked words."""
+        """The options of all methods, and the phase of masked words."""
         return (*super().course_options, "mlm_epochs")
 
     def check_epochs(self, trained: float | None = None) -> None:
@@ -240,7 +240,7 @@ class LabelTrainingArguments(LabelOptions, RobustTrainingArguments):
 
     @property
     def course_options(self) -> tuple[str, ...]:
-        """Those of all methods, and the scaling."""
+        """The options of all methods, and the scaling of features."""
         return (*super().course_options, "feature_scaling")
 
     def own_rules(self) -> Mapping[str, Rule]:

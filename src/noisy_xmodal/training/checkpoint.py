@@ -91,7 +91,7 @@ class CheckpointTrainer(ShardingTrainer):
         """Read them back before training goes on; called in every process, maybe repeatedly."""
 
     def differences(self, folder: Path) -> list[str]:
-        """What a whole checkpoint was trained with and this run is not, a phrase each.
+        """Differences between this run and that of a complete checkpoint, a phrase each.
 
         The same in every process.
         """
@@ -143,7 +143,7 @@ class CheckpointTrainer(ShardingTrainer):
         )
 
     def _why_not(self, folder: Path) -> str | None:
-        """What is damaged of a checkpoint; the same in every process.
+        """The damage of a checkpoint, or None; the same in every process.
 
         Raises:
             CheckpointError: If it is whole but of another run: so are the older ones, and passing

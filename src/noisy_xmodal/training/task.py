@@ -1,4 +1,4 @@
-"""What a kind of sample says to the trainer: how rows become batches and how they are measured."""
+"""The interface of a task: how rows become batches, and which evaluator measures them."""
 
 from typing import Any, Protocol
 

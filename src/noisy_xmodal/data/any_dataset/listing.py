@@ -82,7 +82,7 @@ def local_shard(shard: str, folder: Path) -> Path:
 
 
 def shard_state(shard: str) -> str:
-    """What changes with the content of a shard: size and time of a file, the address elsewhere.
+    """A string that changes with a shard: size and time of a file; elsewhere its address.
 
     Args:
         shard: From `shard_files`; an address of the Hub names a commit.
