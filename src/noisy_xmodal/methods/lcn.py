@@ -3,7 +3,8 @@
 Okamura, Harakawa, Iwahashi. LCN: Label Correction based on Network Prediction for Cross-modal
 Retrieval with Noisy Labels. APSIPA ASC 2022. The paper was not at hand and has no public code; what
 is here is what DMCM compares with: MRL's losses, and in epoch e of E a share (e + 1) / E of a
-batch's labels, drawn anew from both modalities together, is replaced by the network's own prediction.
+batch's labels, drawn anew from both modalities together, is replaced by the network's own
+prediction.
 """
 
 from typing import Any

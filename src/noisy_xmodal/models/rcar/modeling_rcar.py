@@ -155,7 +155,7 @@ class RcarModel(SharedModel):
             super()._init_weights(module)
 
     def pretrained_encoders(self) -> dict[str, nn.Module]:
-        """The pretrained encoders of both sides, and the layers that start as the text encoder's."""
+        """Pretrained encoders of both sides, and the layers that start as the text encoder's."""
         own = {"encoder": self.encoder} if self.starts_from_text else {}
         return super().pretrained_encoders() | own
 
