@@ -37,6 +37,7 @@ ROWS = (
         small=_ONE_NETWORK,
         paper=None,
     ),
+    replace(PLAIN_COSINE, key="plain-audit", title="plain with an audit", is_audited=True),
     NCR_COSINE,
     _one("rcl", "RCL", None),
     _one("decl", "DECL"),
