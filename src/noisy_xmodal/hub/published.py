@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
+from ..papers import TABLES
+from ..papers.table import MAPS
+from ..papers.table import RECALLS as RECALLS_AND_SUM
+
+RECALLS = RECALLS_AND_SUM[:-1]
 
 #: How the name of a dataset, a folder or a repository tells which dataset of the papers it is.
 DATASET_NAMES = {
@@ -56,30 +60,35 @@ class Paper:
     figures: tuple[Figures, ...]
 
 
-_DMCM_RATIOS = ("sym_20", "sym_40", "sym_60", "sym_80")
-_DMCM_TABLE_2 = {
-    "Wikipedia": ((0.624, 0.621, 0.601, 0.572), (0.592, 0.593, 0.578, 0.550)),
-    "Pascal Sentences": ((0.717, 0.715, 0.697, 0.655), (0.716, 0.720, 0.699, 0.657)),
-    "XMediaNet": ((0.717, 0.701, 0.679, 0.652), (0.723, 0.711, 0.681, 0.654)),
+#: Dataset and kind of evaluation by their name in the tables of `papers`; cards have this order.
+_DATASETS = {
+    "flickr30k": ("Flickr30K", ""),
+    "coco-1000": ("MS-COCO", "1K"),
+    "coco": ("MS-COCO", "5K"),
+    "cc152k": ("CC152K", ""),
+    "wikipedia": ("Wikipedia", ""),
+    "pascal": ("Pascal Sentences", ""),
+    "xmedianet": ("XMediaNet", ""),
 }
+
+
+def _figures(row: str, *names: str) -> tuple[Figures, ...]:
+    """The figures of a row in tables of `papers`, without rSum."""
+    return tuple(
+        Figures(f"Table {name[-1]}", title, config, values[: len(RECALLS)], remark)
+        for key, (title, remark) in _DATASETS.items()
+        for name in names
+        for (own, dataset, config), values in TABLES[name].published.items()
+        if (own, dataset) == (row, key)
+    )
+
 
 #: By the title of the method.
 PAPERS = {
     "NCR": Paper(
         RECALLS,
         "Recall in percent of the two networks together, with SGR; single captions were shuffled.",
-        (
-            Figures("Table 1", "Flickr30K", "clean", (77.3, 94.0, 97.5, 59.6, 84.4, 89.9)),
-            Figures("Table 1", "Flickr30K", "cmp_20", (75.0, 93.9, 97.5, 58.3, 83.0, 89.0)),
-            Figures("Table 1", "Flickr30K", "cmp_50", (72.9, 93.0, 96.3, 54.3, 79.8, 86.5)),
-            Figures("Table 1", "MS-COCO", "clean", (78.7, 95.8, 98.5, 63.3, 90.4, 95.8), "1K"),
-            Figures("Table 1", "MS-COCO", "cmp_20", (77.7, 95.5, 98.2, 62.5, 89.3, 95.3), "1K"),
-            Figures("Table 1", "MS-COCO", "cmp_50", (74.6, 94.6, 97.8, 59.1, 87.8, 94.5), "1K"),
-            Figures("Table 3", "MS-COCO", "clean", (58.2, 84.2, 91.5, 41.7, 71.0, 81.3), "5K"),
-            Figures("Table 3", "MS-COCO", "cmp_20", (56.9, 83.6, 91.0, 40.6, 69.8, 80.1), "5K"),
-            Figures("Table 3", "MS-COCO", "cmp_50", (53.1, 80.7, 88.5, 37.9, 66.6, 77.8), "5K"),
-            Figures("Table 2", "CC152K", "natural", (39.5, 64.5, 73.5, 40.3, 64.6, 73.2)),
-        ),
+        _figures("ncr", "ncr-table1", "ncr-table2", "ncr-table3"),
     ),
     "RCAR": Paper(
         ("gain of i2t_r1", "gain of t2i_r1"),
@@ -88,13 +97,9 @@ PAPERS = {
         (Figures("Section 4.3", "Flickr30K", "cmp_40", (21.9, 13.6)),),
     ),
     "DMCM": Paper(
-        ("i2t_map", "t2i_map"),
+        MAPS,
         "Mean average precision over features of CLIP, with the noise rate known.",
-        tuple(
-            Figures("Table 2", dataset, noise, (i2t, t2i))
-            for dataset, (by_image, by_text) in _DMCM_TABLE_2.items()
-            for noise, i2t, t2i in zip(_DMCM_RATIOS, by_image, by_text, strict=True)
-        ),
+        _figures("dmcm", "dmcm-table2"),
     ),
 }
 
