@@ -338,9 +338,9 @@ def _load_dataset(
     except (ValueError, DatasetGenerationError) as error:
         configs = config_names(name)
         if configs and (config_name not in configs if config_name else len(configs) > 1):
+            what = f"no configuration {config_name!r}" if config_name else "several configurations"
             raise DatasetError(
-                f"'{name}' has no configuration {config_name!r}; choose one of {configs} with "
-                "config_name=NAME."
+                f"'{name}' has {what}; choose one of {configs} with config_name=NAME."
             ) from error
         raise NoPairsError(f"'{name}' cannot be opened: {in_words(error)}.") from error
     splits = {"train": dataset} if isinstance(dataset, datasets.Dataset) else dataset
