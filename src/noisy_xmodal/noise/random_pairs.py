@@ -37,6 +37,8 @@ LEVEL = 0.001
 #: Below this separation too many right pairs look like random ones for an exact share.
 LEAST_SEPARATION = 0.85
 
+#: With fewer pairs above lambda Storey's estimate is often 0 by chance.
+_FEW_ABOVE = 10
 _CUTS = np.linspace(0.5, 0.95, 10)
 _BINS = 400
 _RESAMPLES = 1000
@@ -123,7 +125,8 @@ def estimate_wrong_share(
     """Estimate the share of wrong pairs, with an interval that allows for unrecognised right pairs.
 
     The estimate is the posterior median of the two-groups model, but at most Storey's estimate,
-    which is an upper bound. The interval is the union of both: its lower end allows for right pairs
+    which is an upper bound; where few pairs are above lambda, at most the upper end of its interval.
+    The interval is the union of both: its lower end allows for right pairs
     that look random, its upper end comes from resampling whole groups.
 
     Args:
@@ -144,7 +147,7 @@ def estimate_wrong_share(
     bound, cut = _largest_share(p)
     low, high = _interval(p > cut, cut, n_random, group, confidence, seed)
     posterior = share_posterior(p, group, confidence)
-    share = min(bound, posterior.median)
+    share = min(high if (p > cut).sum() < _FEW_ABOVE else bound, posterior.median)
     right = (float(p.mean()) - share / 2) / max(1 - share, 1e-12)  # mean p of the right pairs
     separation = float(np.clip(1 - right, 0.0, 1.0)) if share < 1 else 0.5
     p_value = _chance_of_such_fits(p, n_random, group)
