@@ -302,7 +302,7 @@ def test_pictures_with_classes_or_nothing(tmp_path: Path) -> None:
     ):
         load_pairs(tmp_path / "classes")
     pictures(tmp_path / "bare", "a.jpg", "b.jpg")
-    with pytest.raises(DatasetError, match=r"recognized as the captions.*\.txt file next to each"):
+    with pytest.raises(DatasetError, match=r"the captions\..*\.txt file next to each"):
         load_pairs(tmp_path / "bare")
 
 

@@ -57,6 +57,8 @@ EVALUATE = ["--dataset_name", "data.parquet", "--split", "train"]
         ("train_ncr", "--beta 0.3", "unrecognized arguments: --beta 0.3"),
         ("train_ncr", "--recip paper", "--recip paper. Is it --recipe? See "),
         ("train_rcar", "--mlm_epoch 3", "Is it --mlm_epochs?"),
+        ("train_ncr", "--epochs 3", "Is it --num_train_epochs?"),
+        ("train_ncr", "--batch-size=4", "Is it --per_device_train_batch_size?"),
         ("train_dmcm", "--co_divide True", "unrecognized arguments: --co_divide True"),
     ],
 )

@@ -24,6 +24,18 @@ from .door import enter
 
 Recipes = Mapping[str, Mapping[str, Any]]
 
+#: What people often type for options whose names are spelled otherwise.
+_MEANT = {
+    "--epochs": "--num_train_epochs",
+    "--batch_size": "--per_device_train_batch_size",
+    "--lr": "--learning_rate",
+    "--noise": "--inject_noise",
+    "--dataset": "--dataset_name",
+    "--config": "--dataset_config_name",
+    "--model": "--model_name_or_path",
+    "--output": "--output_dir",
+}
+
 
 def answer_help(
     *kinds: Any,
@@ -118,7 +130,8 @@ def parse_all(parser: Any, words: Sequence[str]) -> Any:
     if unknown:
         wrong = next((word for word in unknown if word.startswith("-")), unknown[0]).split("=")[0]
         names = [name for action in parser._actions for name in action.option_strings]
-        near = get_close_matches(wrong, names, n=1)
+        meant = _MEANT.get(wrong.replace("-", "_").replace("__", "--", 1))
+        near = [meant] if meant in names else get_close_matches(wrong, names, n=1)
         remedy = f" Is it {near[0]}?" if near else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}.{remedy}")
     return read

@@ -259,9 +259,11 @@ def _only(
     columns = [f"{quoted(name)} ({_short(feature)})" for name, feature in features.items()]
     if len(columns) > _MAX_COLUMNS:
         columns[_MAX_COLUMNS:] = [f"... ({len(columns)} in all)"]
+    if not columns:
+        raise NoPairsError(f"Split '{split}' has no column that could be {role}.{more}")
     raise NoPairsError(
-        f"No column of split '{split}' is recognized as {role}: it has "
-        f"{', '.join(columns) or 'no other'}. Name the column with {option}=NAME.{more}"
+        f"No column of split '{split}' is recognized as {role}: it has {', '.join(columns)}. "
+        f"Name the column with {option}=NAME.{more}"
     )
 
 

@@ -152,7 +152,7 @@ def resolve_pictures(
         raise DatasetError(
             f"Row {missing[0]} of {file} names the picture {quoted(names[missing[0]])}, which is "
             f"not in {file.parent} or below it ({len(missing)} of {len(names)} rows have no file). "
-            "Add the pictures there, or correct the paths."
+            "Add the pictures there, or correct the paths. To leave out such pairs: left_out={}."
         )
     string, options, replaced = datasets.Value("string"), raw.options, dict[str, Any]()
     if columns.image_id is None:  # absolute paths are not names: they depend on the machine
