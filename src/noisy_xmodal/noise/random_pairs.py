@@ -125,9 +125,9 @@ def estimate_wrong_share(
     """Estimate the share of wrong pairs, with an interval that allows for unrecognised right pairs.
 
     The estimate is the posterior median of the two-groups model, but at most Storey's estimate,
-    which is an upper bound; where few pairs are above lambda, at most the upper end of its interval.
-    The interval is the union of both: its lower end allows for right pairs
-    that look random, its upper end comes from resampling whole groups.
+    which is an upper bound; where few pairs are above lambda, at most the upper end of its
+    interval. The interval is the union of both: its lower end allows for right pairs that look
+    random, its upper end comes from resampling whole groups.
 
     Args:
         tail: From `random_pair_tail`, (n,).
