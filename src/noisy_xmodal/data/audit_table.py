@@ -83,16 +83,14 @@ def clean_probabilities(path: Path, pairs: PairDataset, option: str) -> NDArray[
             "unless the data have ids of their own. Noise that is injected depends on the images "
             "that are held out for validation: write the noisy dataset first, and audit that."
         )
+    table = zip(zip(names, captions, strict=True), probabilities, strict=True)
+    conflicts = {key for key, probability in table if probability != by_pair[key]}
     first_row: dict[tuple[str, str], int] = {}
     for key, row in zip(keys, rows, strict=True):
-        if first_row.setdefault(key, row) == row:
-            continue
-        name, caption = key
-        pairs_of_table = zip(zip(names, captions, strict=True), probabilities, strict=True)
-        if len({value for other, value in pairs_of_table if other == key}) > 1:
+        if first_row.setdefault(key, row) != row and key in conflicts:
             raise DatasetError(
-                f"{option} {path} cannot tell apart two images with the id '{name[:80]}' and the "
-                f"caption '{caption[:80]}': give the images of the dataset different ids, and "
+                f"{option} {path} cannot tell apart two images with the id '{key[0][:80]}' and the "
+                f"caption '{key[1][:80]}': give the images of the dataset different ids, and "
                 "audit again"
             )
     values = np.array([by_pair[key] for key in keys], dtype=np.float64)
