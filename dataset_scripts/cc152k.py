@@ -6,7 +6,7 @@ python dataset_scripts/cc152k.py --data_dir cc152k_precomp --out cc152k
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import PictureArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -20,7 +20,7 @@ class CC152KArguments(PictureArguments):
 
 
 if __name__ == "__main__":
-    answer_help(CC152KArguments, description=__doc__)  # the imports below take seconds
+    answer_early(CC152KArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import CC152K
     from noisy_xmodal.data.readers.command import main
 

@@ -6,7 +6,7 @@ python dataset_scripts/flickr30k.py --data_dir flickr30k --out f30k --configs cl
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -20,7 +20,7 @@ class Flickr30kArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
-    answer_help(Flickr30kArguments, description=__doc__)  # the imports below take seconds
+    answer_early(Flickr30kArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import Flickr30k
     from noisy_xmodal.data.readers.command import main
 

@@ -6,7 +6,7 @@ python dataset_scripts/flickr8k.py --data_dir flickr8k --out f8k --configs clean
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class Flickr8kArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
-    answer_help(Flickr8kArguments, description=__doc__)  # the imports below take seconds
+    answer_early(Flickr8kArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import Flickr8k
     from noisy_xmodal.data.readers.command import main
 

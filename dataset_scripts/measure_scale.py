@@ -10,7 +10,7 @@ per picture, in which few classes are frequent; configs clean, part_40 and part_
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -24,7 +24,7 @@ class ScaleArguments:
 
 
 if __name__ == "__main__":
-    answer_help(ScaleArguments)  # the imports below take seconds
+    answer_early(ScaleArguments)  # the imports below take seconds
 
 import json
 import resource

@@ -10,7 +10,7 @@ has. Configs are processed in the order of the card; the result is also written 
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -20,7 +20,7 @@ class StorageArguments:
 
 
 if __name__ == "__main__":
-    answer_help(StorageArguments)  # the imports below take seconds
+    answer_early(StorageArguments)  # the imports below take seconds
 
 import hashlib
 import json

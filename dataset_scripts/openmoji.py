@@ -10,7 +10,7 @@ from noisy_xmodal.arguments.datasets import (
     CaptionNoiseArguments,
     configs_help,
 )
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -24,7 +24,7 @@ class OpenMojiArguments(CaptionNoiseArguments):
 
 
 if __name__ == "__main__":
-    answer_help(OpenMojiArguments, description=__doc__)  # the imports below take seconds
+    answer_early(OpenMojiArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import OpenMoji
     from noisy_xmodal.data.readers.command import main
 

@@ -4,10 +4,10 @@ python dataset_scripts/openmoji_labels.py --out openmoji_labels --configs clean 
 """
 
 from noisy_xmodal.arguments.datasets import LabelNoiseArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 if __name__ == "__main__":
-    answer_help(LabelNoiseArguments, description=__doc__)  # the imports below take seconds
+    answer_early(LabelNoiseArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import OpenMojiLabels
     from noisy_xmodal.data.readers.command import main
 

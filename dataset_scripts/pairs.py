@@ -6,7 +6,7 @@ python dataset_scripts/pairs.py --source photos/captions.csv --out mine --config
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import CaptionNoiseArguments, PictureArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class PairsArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
-    answer_help(PairsArguments, description=__doc__)  # the imports below take seconds
+    answer_early(PairsArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import OwnPairs
     from noisy_xmodal.data.readers.command import main
 

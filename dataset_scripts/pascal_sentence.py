@@ -11,7 +11,7 @@ from noisy_xmodal.arguments.datasets import (
     PictureArguments,
     configs_help,
 )
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class PascalSentenceArguments(CaptionNoiseArguments, PictureArguments):
 
 
 if __name__ == "__main__":
-    answer_help(PascalSentenceArguments, description=__doc__)  # the imports below take seconds
+    answer_early(PascalSentenceArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import PascalSentence
     from noisy_xmodal.data.readers.command import main
 

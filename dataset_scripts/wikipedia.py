@@ -6,7 +6,7 @@ python dataset_scripts/wikipedia.py --data_dir wikipedia --out wiki --configs cl
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import LabelNoiseArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class WikipediaArguments(LabelNoiseArguments):
 
 
 if __name__ == "__main__":
-    answer_help(WikipediaArguments, description=__doc__)  # the imports below take seconds
+    answer_early(WikipediaArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import Wikipedia
     from noisy_xmodal.data.readers.command import main
 

@@ -6,7 +6,7 @@ python dataset_scripts/xmedianet.py --data_dir xmedianet --out xm --configs clea
 from dataclasses import dataclass, field
 
 from noisy_xmodal.arguments.datasets import LabelNoiseArguments
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass(kw_only=True)
@@ -20,7 +20,7 @@ class XMediaNetArguments(LabelNoiseArguments):
 
 
 if __name__ == "__main__":
-    answer_help(XMediaNetArguments, description=__doc__)  # the imports below take seconds
+    answer_early(XMediaNetArguments, description=__doc__)  # the imports below take seconds
     from noisy_xmodal.data.readers import XMediaNet
     from noisy_xmodal.data.readers.command import main
 

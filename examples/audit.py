@@ -9,10 +9,10 @@ suggested captions and images; the report (.html) and a summary (.json) are writ
 """
 
 from noisy_xmodal.arguments.audit import AuditOptions
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 if __name__ == "__main__":
-    answer_help(AuditOptions)  # the imports below take seconds
+    answer_early(AuditOptions)  # the imports below take seconds
 
 import sys
 from typing import Any

@@ -5,7 +5,7 @@ python examples/compare.py runs/plain runs/ncr --output runs/comparison.json
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -17,7 +17,7 @@ class ComparisonArguments:
 
 
 if __name__ == "__main__":
-    answer_help(ComparisonArguments)  # the imports below take seconds
+    answer_early(ComparisonArguments)  # the imports below take seconds
 
 import sys
 from pathlib import Path

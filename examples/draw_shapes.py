@@ -9,7 +9,7 @@ describes another picture. Like in real folders, two files are broken and one ca
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -23,7 +23,7 @@ class DrawArguments:
 
 
 if __name__ == "__main__":
-    answer_help(DrawArguments)  # the imports below take seconds
+    answer_early(DrawArguments)  # the imports below take seconds
 
 import csv
 from pathlib import Path

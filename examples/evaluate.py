@@ -13,7 +13,7 @@ several models of pairs are averaged: SAF and SGR are SGRAF. The processes of `t
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -94,7 +94,7 @@ class EvaluationArguments:
 
 
 if __name__ == "__main__":
-    answer_help(EvaluationArguments)  # the imports below take seconds
+    answer_early(EvaluationArguments)  # the imports below take seconds
 
 from collections.abc import Callable
 from pathlib import Path

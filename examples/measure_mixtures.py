@@ -14,7 +14,7 @@ losses); the error of the estimated rate; and the time of a fit.
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -32,7 +32,7 @@ class MixtureArguments:
 
 
 if __name__ == "__main__":
-    answer_help(MixtureArguments)  # the imports below take seconds
+    answer_early(MixtureArguments)  # the imports below take seconds
 
 import time
 from collections import defaultdict

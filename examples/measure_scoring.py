@@ -10,7 +10,7 @@ timed in eval mode, without the conversion of pictures and captions to tensors.
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -34,7 +34,7 @@ class MeasureArguments:
 
 
 if __name__ == "__main__":
-    answer_help(MeasureArguments)  # the imports below take seconds
+    answer_early(MeasureArguments)  # the imports below take seconds
 
 import statistics
 import time

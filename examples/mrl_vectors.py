@@ -19,7 +19,7 @@ training texts, or from the lines of `--corpus`.
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 
 @dataclass
@@ -54,7 +54,7 @@ class VectorArguments:
 
 
 if __name__ == "__main__":
-    answer_help(VectorArguments)  # the imports below take seconds
+    answer_early(VectorArguments)  # the imports below take seconds
 
 import re
 from collections.abc import Sequence

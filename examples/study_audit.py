@@ -10,7 +10,7 @@ Finished parts are not run again.
 
 from dataclasses import dataclass, field
 
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 NOISES = ("cmp_5", "cmp_20", "cmp_40", "cmp_image_5", "cmp_image_20", "cmp_image_40")
 
@@ -44,7 +44,7 @@ class StudyArguments:
 
 
 if __name__ == "__main__":
-    answer_help(StudyArguments)  # the imports below take seconds
+    answer_early(StudyArguments)  # the imports below take seconds
 
 import sys
 from pathlib import Path

@@ -11,10 +11,10 @@ runs are not run again, and interrupted ones go on.
 """
 
 from noisy_xmodal.arguments.papers import PaperOptions
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 if __name__ == "__main__":
-    answer_help(PaperOptions)  # the imports below take seconds
+    answer_early(PaperOptions, passes_on=True)  # the imports below take seconds
 
 import sys
 from pathlib import Path

@@ -15,12 +15,12 @@ import sys
 
 from noisy_xmodal.arguments.labels import RECIPES, LabelDataArguments, LabelMethodArguments
 from noisy_xmodal.arguments.training import LabelOptions
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 OPTIONS = (LabelDataArguments, LabelMethodArguments)
 
 if __name__ == "__main__":  # before the imports that take seconds
-    answer_help(*OPTIONS, training=LabelOptions, recipes=RECIPES, defaults={"warmup_epochs": 2})
+    answer_early(*OPTIONS, training=LabelOptions, recipes=RECIPES, defaults={"warmup_epochs": 2})
 
 from noisy_xmodal import LABEL_METHODS, LabelDataset, LabelTrainingArguments, RobustTrainer
 from noisy_xmodal.hub.run import begin_run, label_results, publish_run, save_run

@@ -15,12 +15,12 @@ import sys
 from noisy_xmodal.arguments.matching import RECIPES, MatchingArguments
 from noisy_xmodal.arguments.pairs import PairArguments
 from noisy_xmodal.arguments.training import RobustOptions
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 OPTIONS = (PairArguments, MatchingArguments)
 
 if __name__ == "__main__":  # before the imports that take seconds
-    answer_help(*OPTIONS, training=RobustOptions, recipes=RECIPES)
+    answer_early(*OPTIONS, training=RobustOptions, recipes=RECIPES)
 
 from noisy_xmodal import MatchingConfig, RobustTrainer, RobustTrainingArguments
 from noisy_xmodal.data import drop_noisy_pairs

@@ -19,12 +19,12 @@ import sys
 from noisy_xmodal.arguments.pairs import PairArguments
 from noisy_xmodal.arguments.single_stream import RECIPES, ScoringArguments, SingleStreamArguments
 from noisy_xmodal.arguments.training import RcarOptions
-from noisy_xmodal.entry.quick_help import answer_help
+from noisy_xmodal.entry.command_line import answer_early
 
 OPTIONS = (PairArguments, SingleStreamArguments, ScoringArguments)
 
 if __name__ == "__main__":  # before the imports that take seconds
-    answer_help(*OPTIONS, training=RcarOptions, recipes=RECIPES)
+    answer_early(*OPTIONS, training=RcarOptions, recipes=RECIPES)
 
 from noisy_xmodal import RcarConfig, RcarTrainingArguments, RobustTrainer
 from noisy_xmodal.data import PairDataset, append_boxes, drop_noisy_pairs

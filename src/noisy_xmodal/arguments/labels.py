@@ -1,7 +1,7 @@
 """Options of `train_dmcm.py`: pairs with classes, and the method that trains on them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..options import Rule, field_defaults, refuse_unread
 from .published import published_recipes
@@ -145,7 +145,7 @@ class LabelMethodArguments:
     mixing_weight: float | None = field(
         default=None, metadata={"help": "DMCM: lambda of Eq. 6, .1 by default; 1 is no mixing."}
     )
-    mixture_scope: str | None = field(
+    mixture_scope: Literal["epoch", "batch"] | None = field(
         default=None,
         metadata={"help": "DMCM: a mixture for each epoch (the default) or for each batch."},
     )

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .published import published_recipes
 
@@ -48,32 +48,24 @@ class MatchingArguments:
         default="ncr",
         metadata={"help": "Method by its name in CAPTION_METHODS; an unknown name lists them all."},
     )
-    similarity: str = field(
-        default="cosine",
-        metadata={
-            "help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram, "
-            "vsrn or teran."
-        },
-    )
+    similarity: Literal[
+        "cosine", "scan_t2i", "scan_i2t", "saf", "sgr", "sgraf_joint", "imram", "vsrn", "teran"
+    ] = field(default="cosine", metadata={"help": "Similarity head."})
     similarity_options: str = field(
         default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}
     )
-    word_encoder: str = field(
-        default="bigru", metadata={"help": "Word-level text encoder: bigru, gru or words."}
+    word_encoder: Literal["bigru", "gru", "words"] = field(
+        default="bigru", metadata={"help": "Word-level text encoder."}
     )
-    vision_training: str = field(
+    vision_training: Literal["full", "lora", "frozen"] = field(
         default="full",
         metadata={
-            "help": "What is trained of a pretrained vision model: full, lora or frozen. The "
-            "outputs of a frozen one are computed once."
+            "help": "What is trained of a pretrained vision model; lora are low-rank adapters. "
+            "The outputs of a frozen one are computed once."
         },
     )
-    text_training: str = field(
-        default="full",
-        metadata={
-            "help": "What is trained of a pretrained text encoder: full, lora (low-rank adapters) "
-            "or frozen."
-        },
+    text_training: Literal["full", "lora", "frozen"] = field(
+        default="full", metadata={"help": "What is trained of a pretrained text encoder, likewise."}
     )
     text_layers: int = field(
         default=0,
@@ -102,9 +94,8 @@ class MatchingArguments:
             "help": "Transformer layers over region features, as in TERAN, whose size 4 divides."
         },
     )
-    box_geometry: str = field(
-        default="none",
-        metadata={"help": "What these layers read of the regions' boxes: none, 5d or 7d."},
+    box_geometry: Literal["none", "5d", "7d"] = field(
+        default="none", metadata={"help": "What these layers read of the regions' boxes."}
     )
     box_column: str = field(default="boxes", metadata={"help": "Column of the boxes."})
     captioner_size: int = field(
@@ -134,19 +125,15 @@ class MatchingArguments:
             "word-level one if none."
         },
     )
-    objective: str = field(
-        default="infonce",
-        metadata={
-            "help": "Loss that targets enter: triplet, mean_triplet, sum_triplet, infonce, "
-            "soft_infonce."
-        },
+    objective: Literal["triplet", "mean_triplet", "sum_triplet", "infonce", "soft_infonce"] = field(
+        default="infonce", metadata={"help": "Loss that targets enter."}
     )
     margin: float = field(default=0.2, metadata={"help": "alpha of NCR's Eq. 2 and 7."})
-    soft_margin: str = field(
-        default="exponential", metadata={"help": "Curve of Eq. 7: exponential, linear or sine."}
+    soft_margin: Literal["exponential", "linear", "sine"] = field(
+        default="exponential", metadata={"help": "Curve of Eq. 7."}
     )
     curve: float = field(default=10.0, metadata={"help": "m of Eq. 7."})
-    rectification: str = field(
+    rectification: Literal["epoch", "batch"] = field(
         default="epoch", metadata={"help": "Rectify targets once an epoch or for every batch."}
     )
     co_rectify: bool = field(

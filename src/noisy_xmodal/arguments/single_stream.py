@@ -1,7 +1,7 @@
 """Options of `train_rcar.py`: a single-stream model, its method, how retrieval is measured."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .published import published_recipes
 
@@ -66,11 +66,11 @@ class SingleStreamArguments:
             "ResNet from scratch if none."
         },
     )
-    vision_training: str = field(
+    vision_training: Literal["full", "frozen"] = field(
         default="full",
         metadata={
-            "help": "What is trained of a pretrained vision model: full or frozen. The outputs of "
-            "a frozen one are computed once."
+            "help": "What is trained of a pretrained vision model. The outputs of a frozen one "
+            "are computed once."
         },
     )
     text_model_name_or_path: str | None = field(
@@ -86,50 +86,48 @@ class SingleStreamArguments:
             "help": "Layers of that small BERT; with 0, words meet in the transformer alone."
         },
     )
-    text_training: str = field(
-        default="full",
-        metadata={"help": "What is trained of a pretrained text encoder: full or frozen."},
+    text_training: Literal["full", "frozen"] = field(
+        default="full", metadata={"help": "What is trained of a pretrained text encoder."}
     )
-    stream_start: str = field(
+    stream_start: Literal["fresh", "text"] = field(
         default="fresh",
         metadata={
             "help": "Layers of the transformer: fresh, or the last ones of the pretrained text "
             "encoder (text), whose sizes they have."
         },
     )
-    box_geometry: str = field(
-        default="none",
-        metadata={"help": "What the model reads of the regions' boxes: none, 5d or 7d."},
+    box_geometry: Literal["none", "5d", "7d"] = field(
+        default="none", metadata={"help": "What the model reads of the regions' boxes."}
     )
     box_column: str = field(default="boxes", metadata={"help": "Column of the boxes."})
     negatives_per_positive: int = field(
         default=1, metadata={"help": "Wrong pairs that are made for each given pair."}
     )
-    negatives: str = field(
+    negatives: Literal["random", "similar"] = field(
         default="random",
         metadata={
-            "help": "Which they are: random, or similar: every second one is drawn by the "
-            "probabilities of the shortlist model."
+            "help": "Which they are; similar: every second one is drawn by the probabilities of "
+            "the shortlist model."
         },
     )
-    negative_side: str = field(
-        default="both", metadata={"help": "What is replaced in them: both, image or text."}
+    negative_side: Literal["both", "image", "text"] = field(
+        default="both", metadata={"help": "What is replaced in them."}
     )
-    masking: str = field(
+    masking: Literal["mask", "bert"] = field(
         default="mask",
         metadata={"help": "Masked words: all by [MASK] (mask, the paper) or 80/10/10 (bert)."},
     )
     mask_probability: float = field(default=0.15, metadata={"help": "Share of masked words."})
     mask_weight: float = field(default=1.0, metadata={"help": "Weight of their loss."})
-    refurbishment: str = field(
+    refurbishment: Literal["hard", "soft"] = field(
         default="hard", metadata={"help": "Labels by Eq. 11: hard, or soft without its argmax."}
     )
-    prediction: str = field(
+    prediction: Literal["epoch", "batch"] = field(
         default="epoch",
         metadata={"help": "Where Eq. 11 has its prediction from: once an epoch, or the batch."},
     )
-    mixture: str = field(
-        default="beta", metadata={"help": "Mixture of the losses: beta, gaussian."}
+    mixture: Literal["beta", "gaussian"] = field(
+        default="beta", metadata={"help": "Mixture of the losses."}
     )
     method_options: str = field(
         default="{}",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .quick_help import argument_parser, parse_all
+from .command_line import argument_parser, parse_all
 
 Arguments = TypeVar("Arguments", bound=Any)
 

@@ -12,7 +12,7 @@ from ..arguments.pairs import PairArguments
 from ..arguments.papers import PaperOptions
 from ..arguments.single_stream import ScoringArguments, SingleStreamArguments
 from ..data.any_dataset import config_names
-from ..entry.quick_help import argument_parser
+from ..entry.command_line import argument_parser
 from ..methods import LABEL_METHODS
 from ..methods.building import methods_for
 from ..models.matching.configuration_matching import MatchingConfig

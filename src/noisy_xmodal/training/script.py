@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arguments.published import recipe_options
+from ..entry.command_line import Recipes, add_recipe, argument_parser, parse_all
 from ..entry.options import typed_options
-from ..entry.quick_help import Recipes, add_recipe, argument_parser, parse_all
 from ..modules.similarity import SIMILARITY_HEADS
 from .method import Method
 

@@ -1,9 +1,9 @@
-"""The help of a script, before the script imports what takes seconds.
+"""The help of a script, and errors of its command line, before what takes seconds is imported.
 
-A script defines its options first, then calls `answer_help`, then imports the rest:
+A script defines its options first, then calls `answer_early`, then imports the rest:
 
     if __name__ == "__main__":
-        answer_help(EvaluationArguments)  # the imports below take seconds
+        answer_early(EvaluationArguments)  # the imports below take seconds
 
 The parser is the one of transformers. Its file, and the options of `TrainingArguments`, are read
 from the installed package, which is not imported.
@@ -37,14 +37,15 @@ _MEANT = {
 }
 
 
-def answer_help(
+def answer_early(
     *kinds: Any,
     training: Any = None,
     recipes: Recipes | None = None,
     defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
+    passes_on: bool = False,
 ) -> None:
-    """Print the help and exit, if the command line asks for help.
+    """Print the help and exit, or end with an error, if the command line alone tells to.
 
     Otherwise Ctrl-C, while the script imports the rest, ends it by a line without a traceback.
 
@@ -54,27 +55,33 @@ def answer_help(
         recipes: Choices of the option --recipe, if the script has it.
         defaults: Defaults that differ from those of the dataclasses, where a recipe has none.
         description: First lines of the help.
+        passes_on: Whether the script passes options that it does not have to other scripts.
 
     Raises:
-        SystemExit: With 0, after the help.
+        SystemExit: With 0 after the help; with 2 if an option does not exist or its value cannot
+            be read.
     """
     sys.excepthook = _end_quietly
     words = sys.argv[1:]
-    names = {word.partition("=")[0] for word in words}
-    if names.isdisjoint({"-h", "--help"}) or (recipes and names & {"--method", "--similarity"}):
-        return  # a method and a head have defaults, which only the script itself knows
     if training is not None:
         try:
             kinds = (*kinds, with_training_arguments(training))
         except SourceError:
-            return  # the script's own parser prints the help, some seconds later
+            return  # the script's own parser answers, some seconds later
     parser = argument_parser(kinds, description=description)
-    parser.set_defaults(**(defaults or {}))
     if recipes is not None:
+        add_recipe(parser, recipes)
+    names = {word.partition("=")[0] for word in words}
+    if names.isdisjoint({"-h", "--help"}):
+        parser.parse_known_args(words) if passes_on else parse_all(parser, words)
+        return
+    if recipes is not None:
+        if names & {"--method", "--similarity"}:
+            return  # these have defaults, which only the script itself knows
         first = ArgumentParser(add_help=False, allow_abbrev=False)
-        for each in (first, parser):
-            add_recipe(each, recipes)
-        parser.set_defaults(**recipes[first.parse_known_args(words)[0].recipe])
+        add_recipe(first, recipes)
+        defaults = {**(defaults or {}), **recipes[first.parse_known_args(words)[0].recipe]}
+    parser.set_defaults(**(defaults or {}))
     enter(parser.print_help)
     sys.exit(0)
 

@@ -1,29 +1,39 @@
-"""The quick help lists what the parser of a script takes, and imports nothing slow."""
+"""A script answers before slow imports: its help, and errors that its command line shows."""
 
 import re
 import runpy
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from transformers import HfArgumentParser
 
 from example_scripts import EXAMPLES, script
-from noisy_xmodal import LabelTrainingArguments, RcarTrainingArguments, RobustTrainingArguments
+from noisy_xmodal import (
+    LabelTrainingArguments,
+    NcrConfig,
+    RcarConfig,
+    RcarTrainingArguments,
+    RobustTrainingArguments,
+)
+from noisy_xmodal.arguments.matching import MatchingArguments
+from noisy_xmodal.arguments.single_stream import SingleStreamArguments
 from noisy_xmodal.arguments.training import LabelOptions, RcarOptions, RobustOptions
 from noisy_xmodal.data import readers
 from noisy_xmodal.data.readers.base import offered_configs
-from noisy_xmodal.entry import quick_help
-from noisy_xmodal.entry.quick_help import (
+from noisy_xmodal.entry import command_line
+from noisy_xmodal.entry.command_line import (
     SourceError,
-    answer_help,
+    answer_early,
     argument_parser,
     with_training_arguments,
 )
+from noisy_xmodal.modules.similarity import SIMILARITY_HEADS
 
 ROOT = Path(__file__).parents[2]
 SLOW = {
@@ -84,7 +94,7 @@ def test_training_options_are_those_of_the_real_arguments(options: type, argumen
 
 @pytest.mark.parametrize("name", ["train_ncr", "train_rcar", "train_dmcm"])
 @pytest.mark.parametrize("recipe", ["small", "paper"])
-def test_quick_help_of_a_training_script_is_its_help(
+def test_command_line_of_a_training_script_is_its_help(
     monkeypatch: pytest.MonkeyPatch, name: str, recipe: str
 ) -> None:
     printed: list[Any] = []
@@ -122,13 +132,13 @@ def test_source_in_a_new_form_leaves_the_help_to_the_script(
         "class TrainingArguments:\n    seed: int = 0": "seed is not written as a field",
         "class Other:\n    seed: int = 0": "no class TrainingArguments",
     }
-    monkeypatch.setattr(quick_help, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(command_line, "_folder", lambda: tmp_path)
     monkeypatch.setattr(sys, "argv", ["script.py", "--help"])
     for text, says in forms.items():
         (tmp_path / "training_args.py").write_text(text)
         with pytest.raises(SourceError, match=re.escape(says)):
             with_training_arguments(RobustOptions)
-        answer_help(training=RobustOptions)
+        answer_early(training=RobustOptions)
     assert capsys.readouterr().out == ""
 
 
@@ -143,7 +153,7 @@ def test_defaults_of_a_recipe_are_shown(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3", *words, "-h"])
     with pytest.raises(SystemExit, match="0"):
-        answer_help(
+        answer_early(
             training=RobustOptions, recipes=RECIPES, defaults={"seed": 91}, description="A test."
         )
     printed = capsys.readouterr().out
@@ -158,16 +168,71 @@ def test_defaults_of_a_method_are_left_to_the_script(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["script.py", *words, "--help"])
-    answer_help(training=RobustOptions, recipes=RECIPES)
+    answer_early(training=RobustOptions, recipes=RECIPES)
     assert capsys.readouterr().out == ""
 
 
-def test_without_help_in_the_command_line_nothing_happens(
+@pytest.mark.parametrize("words", [["--seed", "3"], ["--recipe", "paper", "--seed=3"]])
+def test_a_correct_command_line_goes_on_to_the_script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+    answer_early(training=RobustOptions, recipes=RECIPES)
+    assert capsys.readouterr() == ("", "")
+
+
+WRONG = [
+    (["--num_train_epochs", "ten"], "argument --num_train_epochs/--num-train-epochs: invalid"),
+    (["--num_train_epoch", "3"], "Is it --num_train_epochs?"),
+    (["--epochs", "3"], "Is it --num_train_epochs?"),
+    (["--method", "sir", "--text_training", "forzen"], "choose from 'full', 'lora', 'frozen'"),
+    (["--similarity", "cosin"], "choose from 'cosine', 'scan_t2i'"),
+    (["--recipe", "pap"], "choose from 'small', 'paper'"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), WRONG)
+def test_an_error_of_the_command_line_is_reported_without_slow_imports(words, says) -> None:
+    command = [sys.executable, "-X", "importtime", str(EXAMPLES / "train_ncr.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "noisy_xmodal" in modules
+    assert modules.isdisjoint(SLOW)
+
+
+def test_a_script_that_passes_options_on_reads_its_own_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["script.py", "--seed", "3"])
-    answer_help(training=RobustOptions)
-    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "argv", ["script.py", "--of_another_script", "3"])
+    answer_early(ScaleOptions, passes_on=True)
+    monkeypatch.setattr(sys, "argv", ["script.py", "--of_another_script", "3", "--size", "big"])
+    with pytest.raises(SystemExit, match="2"):
+        answer_early(ScaleOptions, passes_on=True)
+    assert "--size: invalid int value: 'big'" in capsys.readouterr().err
+
+
+@dataclass
+class ScaleOptions:
+    size: int = 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config"), [(MatchingArguments, NcrConfig), (SingleStreamArguments, RcarConfig)]
+)
+def test_choices_of_options_are_those_of_the_config(arguments: type, config: type) -> None:
+    of_options, of_config = (
+        {field.name: field.type for field in fields(kind)} for kind in (arguments, config)
+    )
+    shared = [name for name, kind in of_config.items() if get_origin(kind) is Literal]
+    shared = [name for name in shared if name in of_options]
+    assert len(shared) > 3
+    assert [of_options[name] for name in shared] == [of_config[name] for name in shared]
+
+
+def test_choices_of_the_head_are_the_heads() -> None:
+    assert get_args(get_type_hints(MatchingArguments)["similarity"]) == tuple(SIMILARITY_HEADS)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +240,9 @@ def test_without_help_in_the_command_line_nothing_happens(
     [("KeyboardInterrupt", -signal.SIGINT, "Stopped by SIGINT.\n"), ("OSError", 1, None)],
 )
 def test_ctrl_c_during_the_imports_of_a_script_ends_it_by_a_line(error, code, says) -> None:
-    code_of_script = f"from {quick_help.__name__} import answer_help; answer_help(); raise {error}"
+    code_of_script = (
+        f"from {command_line.__name__} import answer_early; answer_early(); raise {error}"
+    )
     done = subprocess.run([sys.executable, "-c", code_of_script], capture_output=True, text=True)
     assert done.returncode == code
     assert done.stderr == says if says else "Traceback" in done.stderr
