@@ -236,9 +236,9 @@ P = [picture(0), picture(1)]
         (
             {"image": P, "text": ["a", None]},
             {},
-            r"Caption 0 of row 1 .*'dev' is empty \(None\).*'te",
+            r"Caption 0 of row 1 .*'dev' .*is empty \(None\).*'text'.*, or remove it. To leave out",
         ),
-        ({"image": P, "text": [["a"], []]}, {}, r"Row 1 of split 'dev' has no captions in column"),
+        ({"image": P, "text": [["a"], []]}, {}, r"Row 1 of split 'dev' \(.* 0\) has no captions"),
         (
             {"image": P, "text1": ["a", ""], "text2": ["b", None]},
             {},
@@ -247,7 +247,7 @@ P = [picture(0), picture(1)]
         (
             {"image": [P[0], None], "text": "ab"},
             {},
-            r"Row 1 .*'dev' has no image in column 'image'",
+            r"Row 1 .*'dev' .*has no image in column 'image'",
         ),
         (
             {"image": P, "text": "ab", "id": ["a", None]},

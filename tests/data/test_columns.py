@@ -92,14 +92,14 @@ def test_image_column_of_paths(regions_dataset: datasets.Dataset) -> None:
 
 @pytest.mark.parametrize("value", [[], None])
 def test_row_without_captions(regions_dataset: datasets.Dataset, value: Any) -> None:
-    with pytest.raises(DatasetError, match=r"Row 2 of split 'train' has no captions.*filter"):
+    with pytest.raises(DatasetError, match=r"Row 2 of split 'train' .*has no captions.*filter"):
         validate_pairs(change(regions_dataset, "captions", 2, value))
 
 
 @pytest.mark.parametrize("text", ["", " \t", None])
 def test_empty_caption(regions_dataset: datasets.Dataset, text: Any) -> None:
     wrong = change(regions_dataset, "captions", 3, ["fine", text])
-    with pytest.raises(DatasetError, match=r"Caption 1 of row 3 of split 'test' is empty"):
+    with pytest.raises(DatasetError, match=r"Caption 1 of row 3 of split 'test' .*is empty"):
         validate_pairs(wrong, split="test")
 
 
@@ -129,7 +129,7 @@ def test_rows_count_after_a_selection(regions_dataset: datasets.Dataset) -> None
 
 
 def test_images_without_regions(regions_dataset: datasets.Dataset) -> None:
-    with pytest.raises(DatasetError, match=r"Row 1 of split 'dev' has no region in 'regions'"):
+    with pytest.raises(DatasetError, match=r"Row 1 of split 'dev' .*has no region in 'regions'"):
         validate_pairs(change(regions_dataset, "regions", 1, []), split="dev")
 
 

@@ -78,12 +78,13 @@ def without_boxes(images: Sequence[np.ndarray]) -> LazyRows:
 def _check_boxes(boxes: np.ndarray, n_regions: int, row: int, split: str, column: str) -> None:
     if boxes.shape != (n_regions, BOX_SIZE):
         raise DatasetError(
-            f"Row {row} of split '{split}' has {n_regions} regions and '{column}' of shape "
-            f"{boxes.shape}: give four numbers per region."
+            f"Row {row} of split '{split}' (counted from 0) has {n_regions} regions and '{column}' "
+            f"of shape {boxes.shape}: give four numbers per region."
         )
     inside = (boxes >= 0).all() and (boxes <= 1).all()
     if not (inside and (boxes[:, :2] <= boxes[:, 2:]).all()):
         raise DatasetError(
-            f"Row {row} of split '{split}' has '{column}' that are not left, top, right and bottom "
-            "as fractions of the picture, 0 to 1: divide pixels by its width and height."
+            f"Row {row} of split '{split}' (counted from 0) has '{column}' that are not left, top, "
+            "right and bottom as fractions of the picture, 0 to 1: divide pixels by its width and "
+            "height."
         )

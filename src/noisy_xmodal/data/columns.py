@@ -242,7 +242,7 @@ def validate_pairs(dataset: datasets.Dataset, split: str = "train", minimum_pair
     if REGIONS in dataset.column_names:
         for first_row, block in column_blocks(dataset, REGIONS, _BLOCK_ROWS):
             for row, regions in enumerate(region_arrays(block), first_row):
-                check_regions(regions, f"Row {row} of split '{split}'")
+                check_regions(regions, f"Row {row} of split '{split}' (counted from 0)")
             if is_checked_as_read(dataset):
                 break
 
@@ -290,22 +290,29 @@ def check_regions(regions: np.ndarray, place: str) -> None:
 
 
 def check_captions(
-    texts: Sequence[str | None] | None, row: int, split: str, columns: Sequence[str] = (CAPTIONS,)
+    texts: Sequence[str | None] | None,
+    row: int,
+    split: str,
+    columns: Sequence[str] = (CAPTIONS,),
+    otherwise: str = "",
 ) -> None:
-    """Checks that a row has captions, and that each has text; messages name the `columns`."""
+    """Checks that a row has captions, and that each has text.
+
+    Messages name the `columns`, and end with `otherwise`, what else can be done.
+    """
     if texts and all(text and not text.isspace() for text in texts):
         return
     several = len(columns) > 1
     where = f"columns {quoted_list(columns)}" if several else f"column {quoted(columns[0])}"
     if not texts:
         raise DatasetError(
-            f"Row {row} of split '{split}' has no captions in {where}. Add one, or drop the row "
-            "with dataset.filter."
+            f"Row {row} of split '{split}' (counted from 0) has no captions in {where}. Add one, "
+            f"or drop the row with dataset.filter.{otherwise}"
         )
     position = next(i for i, text in enumerate(texts) if not text or text.isspace())
     raise DatasetError(
-        f"Caption {position} of row {row} of split '{split}' is empty ({quoted(texts[position])}) "
-        f"in {where}. Write the caption, or remove it."
+        f"Caption {position} of row {row} of split '{split}' (counted from 0) is empty "
+        f"({quoted(texts[position])}) in {where}. Write the caption, or remove it.{otherwise}"
     )
 
 
@@ -371,7 +378,7 @@ def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> N
     missing = np.flatnonzero(labels < 0)
     if len(missing):
         raise DatasetError(
-            f"Row {missing[0]} of split '{split}' has no class in column '{name}' "
+            f"Row {missing[0]} of split '{split}' (counted from 0) has no class in column '{name}' "
             f"({column[int(missing[0])]}), like {len(missing)} rows in all. Label them, or drop "
             "them."
         )
@@ -379,9 +386,9 @@ def read_labels(dataset: datasets.Dataset, name: str, split: str = "train") -> N
     outside = np.flatnonzero(labels >= n_classes)
     if len(outside):
         raise DatasetError(
-            f"Row {outside[0]} of split '{split}' has class {labels[outside[0]]} in column "
-            f"'{name}', but there are {n_classes} classes ({len(outside)} such rows in all). "
-            "Correct the labels, or the names of the classes."
+            f"Row {outside[0]} of split '{split}' (counted from 0) has class {labels[outside[0]]} "
+            f"in column '{name}', but there are {n_classes} classes ({len(outside)} such rows in "
+            "all). Correct the labels, or the names of the classes."
         )
     return labels
 

@@ -133,7 +133,7 @@ def read_classes(rows: datasets.Dataset, column: str, split: str) -> list[Any]:
     empty = [row for row, value in enumerate(values) if not value or not value.strip()]
     if empty:
         raise DatasetError(
-            f"Row {empty[0]} of split '{split}' has no class in column '{column}' "
+            f"Row {empty[0]} of split '{split}' (counted from 0) has no class in column '{column}' "
             f"({values[empty[0]]!r}), like {len(empty)} rows in all. Label them, or drop them."
         )
     return values

@@ -97,8 +97,9 @@ def vector_arrays(column: pa.ChunkedArray, name: str, split: str) -> list[np.nda
         first_row += len(chunk)
     if bad:
         raise DatasetError(
-            f"Row {bad[0]} of split '{split}' has NaN or infinite values in '{name}', like "
-            f"{len(bad)} rows in all. Extract their features again, or drop the rows."
+            f"Row {bad[0]} of split '{split}' (counted from 0) has NaN or infinite values in "
+            f"'{name}', like {len(bad)} rows in all. Extract their features again, or drop the "
+            "rows."
         )
     return parts
 
@@ -109,24 +110,24 @@ def _chunk_vectors(
     """A view of the vectors of a chunk, (n_rows, dim); of any size if `dim` is None."""
     if chunk.null_count:
         raise DatasetError(
-            f"Row {first_row + _first_null(chunk)} of split '{split}' has no vector in '{name}' "
-            "(it is null). Extract the features, or drop the row."
+            f"Row {first_row + _first_null(chunk)} of split '{split}' (counted from 0) has no "
+            f"vector in '{name}' (it is null). Extract the features, or drop the row."
         )
     sizes = pc.list_value_length(chunk).to_numpy()  # (n_rows,)
     dim = int(sizes[0]) if dim is None else dim
     wrong = np.flatnonzero((sizes != dim) | (sizes == 0))
     if len(wrong):
         raise DatasetError(
-            f"Row {first_row + wrong[0]} of split '{split}' has a vector of {sizes[wrong[0]]} "
-            f"numbers in '{name}', but the first has {dim}. Give all rows vectors of one size, at "
-            "least 1."
+            f"Row {first_row + wrong[0]} of split '{split}' (counted from 0) has a vector of "
+            f"{sizes[wrong[0]]} numbers in '{name}', but the first has {dim}. Give all rows "
+            "vectors of one size, at least 1."
         )
     values = chunk.flatten()  # (n_rows * dim,), respects the offset if `chunk` is a slice
     if values.null_count:
         row, position = divmod(_first_null(values), dim)
         raise DatasetError(
-            f"Row {first_row + row} of split '{split}' has a null at position {position} of its "
-            f"vector in '{name}'. Extract the features again, or drop the row."
+            f"Row {first_row + row} of split '{split}' (counted from 0) has a null at position "
+            f"{position} of its vector in '{name}'. Extract the features again, or drop the row."
         )
     return values.to_numpy().reshape(len(chunk), dim)
 

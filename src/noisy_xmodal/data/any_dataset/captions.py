@@ -123,8 +123,9 @@ def read_flags(
         flags = flags_of(value)
         if flags is None or len(flags) != len(texts):
             raise DatasetError(
-                f"Row {row} of split '{split}' has {len(texts)} captions and {quoted(value)} in "
-                f"'{IS_NOISY}'. Give one boolean per caption, or drop the column."
+                f"Row {row} of split '{split}' (counted from 0) has {len(texts)} captions and "
+                f"{quoted(value)} in '{IS_NOISY}'. Give one boolean per caption, or drop the "
+                "column."
             )
         lists.append(flags)
     return lists

@@ -46,7 +46,7 @@ def check_places(
     """Raises an error that names the first row without an image, or with a missing file."""
     no_links = is_string(dataset.features[visual])
     for row, (is_stored, path) in enumerate(places):
-        where = f"Row {row} of split '{split}'"
+        where = f"Row {row} of split '{split}' (counted from 0)"
         if not is_stored and not path:
             raise DatasetError(f"{where} has no image in column '{visual}'. Drop the row.")
         if no_links and path and "://" in path:
@@ -61,7 +61,7 @@ def check_places(
     ]
     if missing:
         raise DatasetError(
-            f"Row {missing[0]} of split '{split}' names the picture "
+            f"Row {missing[0]} of split '{split}' (counted from 0) names the picture "
             f"{quoted(places[missing[0]][1])} in column '{visual}', which does not exist "
             f"({len(missing)} of {len(places)} rows). Write absolute paths, or name another column "
             "with image_column=NAME."
@@ -132,8 +132,8 @@ def _read_names(dataset: datasets.Dataset, name: str, split: str) -> list[str]:
     for row, value in enumerate(values):
         if value is None or value == "":
             raise DatasetError(
-                f"Row {row} of split '{split}' has no name in column '{name}'. Add one, or name "
-                "another column with id_column=NAME."
+                f"Row {row} of split '{split}' (counted from 0) has no name in column '{name}'. "
+                "Add one, or name another column with id_column=NAME."
             )
     return [str(value) for value in values]
 

@@ -378,7 +378,7 @@ def _apply_split_column(splits: Splits) -> Splits:
     values = column_values(raw.dataset, "split")
     if not all(values):
         row = next(row for row, value in enumerate(values) if not value)
-        raise DatasetError(f"Row {row} has no split in column 'split'. Write one.")
+        raise DatasetError(f"Row {row} (counted from 0) has no split in column 'split'. Write one.")
     return _divide(raw, [split_name(value) or value for value in values])
 
 

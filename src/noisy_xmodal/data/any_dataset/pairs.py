@@ -34,7 +34,14 @@ from .folders import split_name
 from .images import Place, check_places, image_rows, picture_places
 from .opening import open_splits
 from .picture_files import names_of_paths
-from .tables import TABLE_SUFFIXES, RawSplit, decode_pictures, describe_table, reject_faults
+from .tables import (
+    LEAVE_OUT,
+    TABLE_SUFFIXES,
+    RawSplit,
+    decode_pictures,
+    describe_table,
+    reject_faults,
+)
 
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
@@ -165,7 +172,7 @@ def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> data
     places = list(picture_places(raw.view(), columns.visual))
     if notes is None:
         for row, texts in enumerate(captions):
-            check_captions(texts, row, split, columns.captions)
+            check_captions(texts, row, split, columns.captions, LEAVE_OUT)
     else:
         usable = _usable_rows(captions, places, split, notes)
         if len(usable) < len(captions):

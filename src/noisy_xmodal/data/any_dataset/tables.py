@@ -30,6 +30,8 @@ from .json_tables import is_json, json_names, read_json
 from .picture_files import PictureFiles, names_of_paths, without_fragment
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
+#: How messages end that are about pairs which can be left out.
+LEAVE_OUT = " To leave out such pairs: left_out={}."
 _MAX_DEPTH = 16
 _N_FAULTS = 3  # in messages
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -72,8 +74,8 @@ def reject_faults(name: str | Path, splits: Mapping[str, RawSplit]) -> None:
             more = f"; and {n_more:,} more" if n_more > 0 else ""
             faults = "; ".join(fault.rstrip(".") for fault in raw.faults[:_N_FAULTS])
             raise DatasetError(
-                f"Split '{split}' of {name} is incomplete: {faults}{more}. Correct the data. To "
-                "leave out such pairs: left_out={}."
+                f"Split '{split}' of {name} is incomplete: {faults}{more}. Correct the "
+                f"data.{LEAVE_OUT}"
             )
         for note in raw.notes:
             warnings.warn(f"Split '{split}' of {name}: {note}", stacklevel=2)
@@ -150,9 +152,10 @@ def resolve_pictures(
     missing = [row for row, name in enumerate(names) if name in full and full[name] is None]
     if missing and strict:
         raise DatasetError(
-            f"Row {missing[0]} of {file} names the picture {quoted(names[missing[0]])}, which is "
-            f"not in {file.parent} or below it ({len(missing)} of {len(names)} rows have no file). "
-            "Add the pictures there, or correct the paths. To leave out such pairs: left_out={}."
+            f"Row {missing[0]} of {file} (counted from 0) names the picture "
+            f"{quoted(names[missing[0]])}, which is not in {file.parent} or below it "
+            f"({len(missing)} of {len(names)} rows have no file). Add the pictures there, or "
+            f"correct the paths.{LEAVE_OUT}"
         )
     string, options, replaced = datasets.Value("string"), raw.options, dict[str, Any]()
     if columns.image_id is None:  # absolute paths are not names: they depend on the machine
