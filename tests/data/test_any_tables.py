@@ -192,7 +192,7 @@ def test_a_split_column_of_embedded_pictures(tmp_path: Path) -> None:
         ["b", "a", "a"],
     )
     parquet(tmp_path / "two.parquet", [0, 1], split=["test", ""])
-    with pytest.raises(DatasetError, match="Row 1 .* has no split"):
+    with pytest.raises(DatasetError, match=r"Row 1 .* has no split"):
         load_pairs(tmp_path / "two.parquet")
 
 

@@ -234,7 +234,7 @@ def test_flags_and_numbers_in_names(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"")
     path = tmp_path / "own.csv"
     path.write_text(f"image,caption,is_noisy\n0.png,a dog,{DEEP}\n")
-    with pytest.raises(DatasetError, match="Row 0 of split 'train' .*has 1 captions and"):
+    with pytest.raises(DatasetError, match=r"Row 0 of split 'train' .*has 1 captions and"):
         load_pairs(path)
     path.write_text(f"image,caption_{LONG},caption_1,caption_2\n0.png,a,b,c\n")
     assert load_pairs(path)["train"]["captions"][:] == [["b", "c"]]

@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback
 
-from noisy_xmodal import (
-    NcrConfig,
-    NcrModel,
-    NcrProcessor,
-    RegionFeatureProcessor,
-    RobustTrainer,
-    RobustTrainingArguments,
-    train_word_tokenizer,
-)
+from ncr_trainers import make_ncr
+from noisy_xmodal import NcrConfig, NcrModel
 from noisy_xmodal.data import DatasetError, drop_noisy_pairs
 from noisy_xmodal.losses import info_nce_loss, mean_triplet_loss
-from noisy_xmodal.methods import Ncr
 from noisy_xmodal.methods.ncr import adaptive_prediction
 from noisy_xmodal.noise import CompleteMismatch
 from noisy_xmodal.training.samplers import ChunkSampler
@@ -30,40 +22,10 @@ from toy_pairs import REGION_SIZE, toy_pairs
 NOISE = CompleteMismatch(0.4, "caption")
 
 
-def make_trainer(out: Path, train=None, validation=None, callbacks=(), method=None, **options):
-    """A tiny NCR on the made-up world."""
-    set_seed(0)
-    train = toy_pairs(noise=NOISE) if train is None else train
-    words = [caption for row in toy_pairs()["captions"] for caption in row]
-    processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
-    config = NcrConfig(
-        region_size=REGION_SIZE,
-        vocab_size=len(processor.tokenizer),
-        word_encoder="words",
-        word_size=24,
-        hidden_size=24,
-        dropout=0.1,
-        **{"objective": "infonce", "similarity": "cosine", "normalize_tokens": False}
-        | (method or {}),
-    )
-    arguments = {
-        "num_train_epochs": 4,
-        "warmup_epochs": 2,
-        "per_device_train_batch_size": 32,
-        "learning_rate": 1e-2,
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "plot_divisions": False,
-    }
-    return RobustTrainer(
-        NcrModel(config),
-        RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        Ncr(),
-        train,
-        eval_dataset=toy_pairs(20, seed=1) if validation is None else validation,
-        processing_class=processor,
-        callbacks=callbacks,
-    )
+def make_trainer(out: Path, method=None, **options):
+    """A tiny NCR whose warm-up takes two epochs."""
+    sizes = {"word_size": 24, "hidden_size": 24, "normalize_tokens": False}
+    return make_ncr(out, fields=sizes | (method or {}), **{"warmup_epochs": 2} | options)
 
 
 def weights(trainer):

@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback
 
-from noisy_xmodal import (
-    NcrConfig,
-    NcrModel,
-    NcrProcessor,
-    RegionFeatureProcessor,
-    RobustTrainer,
-    RobustTrainingArguments,
-    train_word_tokenizer,
-)
-from noisy_xmodal.methods import Ncr
-from noisy_xmodal.noise import CompleteMismatch
+from ncr_trainers import make_ncr
+from noisy_xmodal import NcrModel, RobustTrainer
 from noisy_xmodal.training import checkpoint, interruption, train_and_evaluate
 from noisy_xmodal.training.failures import RunError
 from noisy_xmodal.training.interruption import (
@@ -32,7 +23,6 @@ from noisy_xmodal.training.interruption import (
     stop_on_signals,
 )
 from noisy_xmodal.training.stored_states import OPTIMIZER_NAME
-from toy_pairs import REGION_SIZE, toy_pairs
 
 STEPS = 4  # of an epoch: 120 pairs in batches of 32
 
@@ -52,39 +42,7 @@ class Send(TrainerCallback):
 
 
 def make_trainer(out: Path, callbacks: Any = (), **options: Any) -> RobustTrainer:
-    set_seed(0)
-    train = toy_pairs(noise=CompleteMismatch(0.4, "caption"))
-    words = [caption for row in toy_pairs()["captions"] for caption in row]
-    processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
-    config = NcrConfig(
-        region_size=REGION_SIZE,
-        vocab_size=len(processor.tokenizer),
-        word_encoder="words",
-        word_size=8,
-        hidden_size=8,
-        dropout=0.1,
-        objective="infonce",
-        similarity="cosine",
-        normalize_tokens=False,
-    )
-    arguments = {
-        "num_train_epochs": 4,
-        "warmup_epochs": 1,
-        "per_device_train_batch_size": 32,
-        "learning_rate": 1e-2,
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "plot_divisions": False,
-    }
-    return RobustTrainer(
-        NcrModel(config),
-        RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        Ncr(),
-        train,
-        eval_dataset=toy_pairs(20, seed=1),
-        processing_class=processor,
-        callbacks=callbacks,
-    )
+    return make_ncr(out, fields={"normalize_tokens": False}, callbacks=callbacks, **options)
 
 
 def train(trainer: RobustTrainer, **options: Any) -> RobustTrainer:

@@ -8,50 +8,24 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback
 
 from caption_methods import make_caption_trainer
 from label_trainers import make_label_trainer
-from noisy_xmodal import (
-    NcrConfig,
-    NcrModel,
-    NcrProcessor,
-    RegionFeatureProcessor,
-    RobustTrainer,
-    RobustTrainingArguments,
-    train_word_tokenizer,
-)
+from ncr_trainers import make_ncr
+from noisy_xmodal import RobustTrainer
 from noisy_xmodal.data import DatasetError
-from noisy_xmodal.methods import Ncr
 from noisy_xmodal.training.samplers import PeerBatchSampler
-from toy_pairs import REGION_SIZE, toy_pairs
+from toy_pairs import toy_pairs
 
 BARE = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 
 
 def make_trainer(out, n_images=8, captions_per_image=2, **options: Any) -> RobustTrainer:
-    """A tiny NCR, four steps an epoch by default."""
-    set_seed(0)
-    words = [caption for row in toy_pairs()["captions"] for caption in row]
-    processor = NcrProcessor(RegionFeatureProcessor(REGION_SIZE), train_word_tokenizer(words))
-    config = NcrConfig(
-        region_size=REGION_SIZE,
-        vocab_size=len(processor.tokenizer),
-        word_encoder="words",
-        word_size=8,
-        hidden_size=8,
-        objective="infonce",
-        similarity="cosine",
-    )
-    arguments = BARE | {"num_train_epochs": 2, "warmup_epochs": 1, "per_device_train_batch_size": 4}
-    arguments |= {"use_cpu": True, "disable_tqdm": True, "plot_divisions": False}
-    return RobustTrainer(
-        NcrModel(config),
-        RobustTrainingArguments(output_dir=str(out), **arguments | options),
-        Ncr(),
-        toy_pairs(n_images, captions_per_image=captions_per_image),
-        processing_class=processor,
-    )
+    """A tiny NCR without validation, four steps an epoch by default."""
+    train = toy_pairs(n_images, captions_per_image=captions_per_image)
+    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 4} | BARE
+    return make_ncr(out, train, **arguments | options)
 
 
 # Half precision
