@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin
 
 import pytest
 from transformers import HfArgumentParser
@@ -33,7 +33,6 @@ from noisy_xmodal.entry.command_line import (
     argument_parser,
     with_training_arguments,
 )
-from noisy_xmodal.modules.similarity import SIMILARITY_HEADS
 
 ROOT = Path(__file__).parents[2]
 SLOW = {
@@ -186,7 +185,6 @@ WRONG = [
     (["--num_train_epoch", "3"], "Is it --num_train_epochs?"),
     (["--epochs", "3"], "Is it --num_train_epochs?"),
     (["--method", "sir", "--text_training", "forzen"], "choose from 'full', 'lora', 'frozen'"),
-    (["--similarity", "cosin"], "choose from 'cosine', 'scan_t2i'"),
     (["--recipe", "pap"], "choose from 'small', 'paper'"),
 ]
 
@@ -229,10 +227,6 @@ def test_choices_of_options_are_those_of_the_config(arguments: type, config: typ
     shared = [name for name in shared if name in of_options]
     assert len(shared) > 3
     assert [of_options[name] for name in shared] == [of_config[name] for name in shared]
-
-
-def test_choices_of_the_head_are_the_heads() -> None:
-    assert get_args(get_type_hints(MatchingArguments)["similarity"]) == tuple(SIMILARITY_HEADS)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,12 @@ TRAINING = ["--output_dir", "out", "--validation_share", "0.2", "--dataset_name"
         ("train_ncr", "--vision_model_name_or_path broken", "broken cannot be loaded"),
         ("train_ncr", "--text_model_name_or_path broken", "broken cannot be loaded"),
         ("train_ncr", "--similarity_options {x", "--similarity_options is '{x', which is not"),
+        (
+            "train_ncr",
+            "--similarity cosin",
+            "Unknown similarity head 'cosin'. Available",
+        ),
+        ("train_ncr", '--similarity_options {"foo":1}', "'cosine' has no option 'foo'"),
         ("train_ncr", "--similarity magic", "magic"),
         ("train_rcar", "--vision_model_name_or_path broken", "broken cannot be loaded"),
         ("measure_scoring", "--model_name_or_path clip", "give a trained RCAR"),

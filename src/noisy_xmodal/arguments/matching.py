@@ -48,9 +48,13 @@ class MatchingArguments:
         default="ncr",
         metadata={"help": "Method by its name in CAPTION_METHODS; an unknown name lists them all."},
     )
-    similarity: Literal[
-        "cosine", "scan_t2i", "scan_i2t", "saf", "sgr", "sgraf_joint", "imram", "vsrn", "teran"
-    ] = field(default="cosine", metadata={"help": "Similarity head."})
+    similarity: str = field(
+        default="cosine",
+        metadata={
+            "help": "Similarity head: cosine, scan_t2i, scan_i2t, saf, sgr, sgraf_joint, imram, "
+            "vsrn or teran."
+        },
+    )
     similarity_options: str = field(
         default="{}", metadata={"help": 'Options of the head as JSON, such as {"dropout": 0.2}.'}
     )

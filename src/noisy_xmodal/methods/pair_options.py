@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers.utils import logging
 
@@ -12,6 +13,7 @@ from ..entry.options import json_option
 from ..models.matching.configuration_matching import MatchingConfig
 from ..models.ncr.configuration_ncr import NcrConfig
 from ..modules.adapters import check_peft
+from ..modules.similarity import build_similarity
 from ..options import Rule, settle_unread, unread
 from ..training.script import Choice
 from .backbone_options import settle_backbone
@@ -43,7 +45,8 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
         choice: The method, and which options were typed.
 
     Raises:
-        ValueError: If a person typed one, or a constant of the method is out of its range.
+        ValueError: If a person typed one, a constant of the method is out of its range, or the
+            similarity head or an option of it does not exist.
     """
     beside = {
         "backbone_config": settle_backbone(model, training, choice),
@@ -65,7 +68,9 @@ def settle_matching_options(data: Any, model: Any, training: Any, choice: Choice
     settle_unread(model, beside, NcrConfig, config_class.rules, choice.typed)
     check_constants(choice, matching_constants(choice, model))
     if model.similarity_options is not None:  # a backbone has none
-        json_option("similarity_options", model.similarity_options)
+        options = json_option("similarity_options", model.similarity_options)
+        with torch.device("meta"):  # refuses an unknown head or option before the data are read
+            build_similarity(model.similarity, hidden_size=model.hidden_size, **options)
     if "lora" in (model.vision_training, model.text_training):
         check_peft()
     if beside["backbone_config"] is not None:
