@@ -162,7 +162,7 @@ def test_outputs_of_frozen_towers_are_computed_once_and_shared(kind: str, tmp_pa
     store_text_outputs(model, processor, CAPTIONS[:3], tmp_path)
     digests = token_digests(inputs["input_ids"], inputs["attention_mask"])
     assert b.frozen_text_encoder.stored.has(digests).tolist() == [True, True, True, False]
-    kept = model.frozen_vision_encoder(inputs["pixel_values"]).last_hidden_state
+    kept = model.frozen_vision_encoder.backbone(inputs["pixel_values"]).last_hidden_state
     assert kept.shape == (4, 1, 16)
     near = {"atol": 2e-3, "rtol": 0}  # kept in half precision
     with torch.no_grad():

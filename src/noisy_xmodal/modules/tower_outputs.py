@@ -7,13 +7,7 @@ these return, in their temperature and in their bias.
 import math
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutput
-
-from .backbones import length_limit
-from .stored_outputs import StoredOutputs, token_digests
 
 _LARGEST_LOG_SCALE = math.log(100)
 
@@ -87,75 +81,6 @@ def tower_of(model: Any, side: str) -> nn.Module:
     return tower
 
 
-class PooledTower(nn.Module):
-    """A frozen vision tower whose pooled output stands for a picture, in place of its pixels.
-
-    Args:
-        model: A two-tower model with a projection after its vision tower, such as CLIP.
-    """
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.tower = tower_of(model, "vision")
-        self.config = self.tower.config
-
-    @property
-    def backbone(self) -> nn.Module:
-        """This module, as the frozen model of a vision encoder."""
-        return self
-
-    def forward(self, pixel_values: Tensor) -> BaseModelOutput:
-        """The pooled output of pictures, as a single token (n, 1, size) each."""
-        pooled = self.tower(pixel_values=pixel_values).pooler_output.flatten(1)  # (n, size)
-        return BaseModelOutput(last_hidden_state=pooled.unsqueeze(1))
-
-
-class KeptTexts:
-    """The frozen text tower of a two-tower model, whose outputs are computed once.
-
-    They are what the projection after the tower reads: a vector a text.
-
-    Args:
-        model: A two-tower model with a projection after its text tower, such as CLIP.
-    """
-
-    stored_kind = "pooled"
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.stored = StoredOutputs()
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The text tower."""
-        return tower_of(self.model, "text")
-
-    @torch.no_grad()
-    def output_rows(self, input_ids: Tensor, attention_mask: Tensor | None) -> list[np.ndarray]:
-        """Compute the outputs of texts as they are stored, (1, size) float16 each."""
-        read: list[Tensor] = []
-        projection = self.model.text_projection
-        handle = projection.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-        try:
-            tower_vectors(self.model, "text", input_ids=input_ids, attention_mask=attention_mask)
-        finally:
-            handle.remove()
-        return list(read[0].half().cpu().unsqueeze(1).numpy())
-
-    def vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Vectors of texts, (n_texts, size), from the store as far as they are in it."""
-        rows = self.stored.read(token_digests(input_ids, attention_mask))
-        lacking = [index for index, row in enumerate(rows) if row is None]
-        if lacking:
-            computed = self.output_rows(input_ids[lacking], attention_mask[lacking])
-            for index, row in zip(lacking, computed, strict=True):
-                rows[index] = row
-        weight = next(self.model.text_projection.parameters())
-        pooled = np.concatenate([row for row in rows if row is not None])  # (n_texts, size)
-        vectors: Tensor = self.model.text_projection(torch.from_numpy(pooled).to(weight))
-        return vectors
-
-
 def has_projection(model: Any, side: str) -> bool:
     """Whether a projection follows a tower, "vision" or "text", as in CLIP."""
     return hasattr(model, {"vision": "visual_projection", "text": "text_projection"}[side])
@@ -210,13 +135,3 @@ def tower_logits(model: Any, scores: Tensor) -> Tensor:
     bias = getattr(model, "logit_bias", None)
     logits = scores * inverse_temperature(model)
     return logits if bias is None else logits + bias.float()
-
-
-def text_length_limit(model: Any) -> int | None:
-    """Maximum number of tokens of a text; None without a limit.
-
-    Args:
-        model: A two-tower model.
-    """
-    tower = getattr(model, "text_model", None)
-    return None if tower is None else length_limit(tower)

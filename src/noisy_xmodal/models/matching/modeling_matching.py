@@ -26,16 +26,8 @@ from ...modules.similarity import TwoTowerHead, build_similarity
 from ...modules.similarity.base import l2_normalize, masked_mean
 from ...modules.similarity.vsrn import RegionReasoning
 from ...modules.text_encoders import TransformerTextEncoder
-from ...modules.tower_outputs import (
-    KeptTexts,
-    PooledTower,
-    freeze_tower,
-    has_projection,
-    text_length_limit,
-    tower_logits,
-    tower_of,
-    tower_vectors,
-)
+from ...modules.tower_encoders import ImageTower, TextTower, TowerEncoder
+from ...modules.tower_outputs import tower_logits
 from ..adapted import AdaptedModel
 from .configuration_matching import MatchingConfig
 
@@ -96,9 +88,6 @@ class MatchingPreTrainedModel(AdaptedModel):
             super()._init_weights(module)
 
 
-_SIDES = ("vision", "text")
-
-
 def _image_encoder(config: MatchingConfig) -> nn.Module:
     """An encoder of region features, or a vision model."""
     size, options = config.hidden_size, (config.image_dropout, config.normalize_tokens)
@@ -140,26 +129,26 @@ class MatchingModel(MatchingPreTrainedModel):
     def __init__(self, config: MatchingConfig) -> None:
         super().__init__(config)
         self.backbone: PreTrainedModel | None = None
+        self.image_encoder: Any
+        self.text_encoder: Any
         if config.backbone_config is None:
             self._build_encoders(config)
         else:
-            self.backbone = AutoModel.from_config(config.backbone_config)
+            self._encode_by(AutoModel.from_config(config.backbone_config))
         self.head = build_similarity(
             config.similarity, hidden_size=config.hidden_size, **(config.similarity_options or {})
         )
         self.head.has_class_token = config.region_layers > 0
         self.post_init()
         self.add_adapters()
-        self.kept_texts = None if self.backbone is None else KeptTexts(self.backbone)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MatchingModel":
         """Switch the mode; a frozen tower of a backbone stays in eval mode without gradients."""
         super().train(mode)
-        if self.backbone is not None:
-            for side in _SIDES:
-                if getattr(self.config, f"{side}_training") == "frozen":
-                    freeze_tower(self.backbone, side)
+        for encoder in (self.image_encoder, self.text_encoder):
+            if isinstance(encoder, TowerEncoder):
+                encoder.freeze()
         return self
 
     @classmethod
@@ -171,8 +160,14 @@ class MatchingModel(MatchingPreTrainedModel):
         """
         with torch.device("meta"):
             model = cls(MatchingConfig(backbone_config=backbone.config))
-        model.backbone, model.kept_texts = backbone, KeptTexts(backbone)
+        model._encode_by(backbone)
         return model
+
+    def _encode_by(self, backbone: PreTrainedModel) -> None:
+        """Make the towers of a two-tower model the encoders."""
+        self.backbone = backbone
+        self.image_encoder = ImageTower(backbone, self.config.vision_training)
+        self.text_encoder = TextTower(backbone, self.config.text_training)
 
     def _build_encoders(self, config: MatchingConfig) -> None:
         self.image_encoder, self.text_encoder = _image_encoder(config), _text_encoder(config)
@@ -186,10 +181,10 @@ class MatchingModel(MatchingPreTrainedModel):
 
     def adapted_encoders(self) -> list[nn.Module]:
         """The transformers models that are trained by adapters."""
-        names = {"vision": "image_encoder.backbone", "text": "text_encoder.backbone"}
+        encoders = {"vision": self.image_encoder, "text": self.text_encoder}
         return [
-            self.get_submodule(name) if self.backbone is None else tower_of(self.backbone, side)
-            for side, name in names.items()
+            encoder.tower if isinstance(encoder, TowerEncoder) else encoder.backbone
+            for side, encoder in encoders.items()
             if getattr(self.config, f"{side}_training") == "lora"
         ]
 
@@ -201,40 +196,28 @@ class MatchingModel(MatchingPreTrainedModel):
     @property
     def text_length_limit(self) -> int | None:
         """Maximum number of tokens that the text encoder reads; None without a limit."""
-        if self.backbone is not None:
-            return text_length_limit(self.backbone)
         return getattr(self.text_encoder, "length_limit", None)
 
     @property
-    def frozen_vision_encoder(self) -> VisionEncoder | PooledTower | None:
-        """The image encoder, if its vision model is frozen; of a backbone, the vision tower."""
-        if self.backbone is not None:
-            is_kept = "backbone.vision_model" in self.frozen_parts()
-            return PooledTower(self.backbone) if is_kept else None
-        encoder = self.image_encoder
-        return encoder if isinstance(encoder, VisionEncoder) and encoder.is_frozen else None
-
-    def frozen_parts(self) -> list[str]:
-        """Names of the frozen models inside this one, as far as nothing in them is trained."""
-        if self.backbone is not None:
-            frozen = [s for s in _SIDES if getattr(self.config, f"{s}_training") == "frozen"]
-            return [f"backbone.{s}_model" for s in frozen if has_projection(self.backbone, s)]
-        encoders = {name: self.get_submodule(name) for name in ("image_encoder", "text_encoder")}
-        return [
-            f"{name}.backbone"
-            for name, encoder in encoders.items()
-            if isinstance(encoder, VisionEncoder | TransformerTextEncoder) and encoder.is_frozen
-        ]
+    def frozen_vision_encoder(self) -> VisionEncoder | ImageTower | None:
+        """The image encoder, if its vision model is frozen."""
+        return self.image_encoder if _is_frozen(self.image_encoder) else None
 
     @property
-    def frozen_text_encoder(self) -> TransformerTextEncoder | KeptTexts | None:
-        """The text encoder, if its transformers model is frozen; of a backbone, the text tower."""
-        if self.backbone is not None:
-            return self.kept_texts if "backbone.text_model" in self.frozen_parts() else None
-        encoder = self.text_encoder
-        if isinstance(encoder, TransformerTextEncoder) and encoder.is_frozen:
-            return encoder
-        return None
+    def frozen_text_encoder(self) -> TransformerTextEncoder | TextTower | None:
+        """The text encoder, if its transformers model is frozen."""
+        return self.text_encoder if _is_frozen(self.text_encoder) else None
+
+    def frozen_parts(self) -> dict[str, str]:
+        """Names of the frozen models inside this one, by the encoder that reads them."""
+        encoders = {"image_encoder": self.image_encoder, "text_encoder": self.text_encoder}
+        return {
+            name: f"backbone.{encoder.side}_model"
+            if isinstance(encoder, TowerEncoder)
+            else f"{name}.backbone"
+            for name, encoder in encoders.items()
+            if _is_frozen(encoder)
+        }
 
     def encode_image(
         self,
@@ -258,42 +241,20 @@ class MatchingModel(MatchingPreTrainedModel):
         Raises:
             ValueError: If this model does not read inputs of this kind.
         """
-        if self.backbone is not None and regions is not None and self.frozen_vision_encoder:
-            return _single_tokens(self._project_kept(regions))
-        if self.backbone is not None:
-            if pixel_values is None:
-                raise ValueError("this model reads pixels: pass `pixel_values`.")
-            vectors = tower_vectors(
-                self.backbone,
-                "image",
-                pixel_values=pixel_values,
-                pixel_attention_mask=pixel_attention_mask,
-                spatial_shapes=spatial_shapes,
-            )
-            return _single_tokens(vectors)
-        if self.config.vision_config is not None:
-            return self.head.encode_image(self.image_encoder(pixel_values, regions, region_mask))
-        if regions is None:
+        encoder = self.image_encoder
+        if isinstance(encoder, ImageTower):
+            tokens = encoder(pixel_values, regions, pixel_attention_mask, spatial_shapes)
+        elif isinstance(encoder, VisionEncoder):
+            tokens = encoder(pixel_values, regions, region_mask)
+        elif regions is None:
             raise ValueError("this model reads region features: pass `regions`, not pixels.")
-        return self.head.encode_image(self.image_encoder(regions, region_mask))
-
-    def _project_kept(self, regions: Tensor) -> Tensor:
-        """Project the pooled outputs of the frozen vision tower, (n_images, 1, size)."""
-        projection = self.get_submodule("backbone.visual_projection")
-        return projection(regions[:, 0].to(next(projection.parameters())))  # (n_images, hidden)
+        else:
+            tokens = encoder(regions, region_mask)
+        return self.head.encode_image(tokens)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Encoded:
         """Encode texts from token ids, (n_texts, length); the mask is 1 for real tokens."""
-        kept = None if self.backbone is None else self.frozen_text_encoder
-        if isinstance(kept, KeptTexts) and attention_mask is not None:
-            return _single_tokens(kept.vectors(input_ids, attention_mask))
-        if self.backbone is not None:
-            return _single_tokens(
-                tower_vectors(
-                    self.backbone, "text", input_ids=input_ids, attention_mask=attention_mask
-                )
-            )
-        if attention_mask is None:
+        if attention_mask is None and self.backbone is None:
             attention_mask = torch.ones_like(input_ids)
         return self.head.encode_text(self.text_encoder(input_ids, attention_mask))
 
@@ -419,10 +380,8 @@ def _as_is(values: Tensor) -> Tensor:
     return values
 
 
-def _single_tokens(vectors: Tensor) -> Encoded:
-    """Vectors (n, size) as one token (n, 1, size) each."""
-    mask = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
-    return Encoded(vectors.unsqueeze(1), mask)
+def _is_frozen(encoder: Any) -> bool:
+    return getattr(encoder, "is_frozen", False)
 
 
 def _unit_mean(encoded: Encoded) -> Tensor:

@@ -5,13 +5,12 @@ Source: Huang et al., NeurIPS 2021, section 3 and the end of 4.2 (the ensemble).
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...modules import Encoded, TransformerTextEncoder, VisionEncoder
-from ...modules.tower_outputs import KeptTexts, PooledTower
+from ...modules.tower_encoders import ImageTower, TextTower
 from .configuration_peers import PeersConfig
 from .modeling_matching import MatchingModel, MatchingOutput, MatchingPreTrainedModel
 
@@ -46,19 +45,13 @@ class PeersModel(MatchingPreTrainedModel):
         self.peer_b = MatchingModel(config.peer_config())
         tied: dict[str, str] = {}
         shared: list[str] = []
-        for part in self.peer_a.frozen_parts():
-            outer, _, name = part.rpartition(".")
-            first, second = (peer.get_submodule(outer) for peer in self.peers)
-            frozen = first.get_submodule(name)
-            if isinstance(second, VisionEncoder | TransformerTextEncoder):
-                cast(Any, second).share_backbone(first)
-            else:  # a backbone
-                setattr(second, name, frozen)
+        for name, part in self.peer_a.frozen_parts().items():
+            first, second = (getattr(peer, name) for peer in self.peers)
+            second.share_backbone(first)
+            frozen = self.peer_a.get_submodule(part)
             weights = [f"{part}.{weight}" for weight, _ in frozen.named_parameters()]
             tied |= {f"peer_b.{weight}": f"peer_a.{weight}" for weight in weights}
             shared += [f"peer_b.{part}.{tensor}" for tensor in frozen.state_dict()]
-        if self.peer_a.kept_texts is not None and self.peer_b.kept_texts is not None:
-            self.peer_b.kept_texts.stored = self.peer_a.kept_texts.stored
         if tied:
             self._tied_weights_keys = tied
             self._keys_to_ignore_on_save = shared  # weights and statistics
@@ -84,12 +77,12 @@ class PeersModel(MatchingPreTrainedModel):
         return self.peer_a.text_length_limit
 
     @property
-    def frozen_vision_encoder(self) -> VisionEncoder | PooledTower | None:
+    def frozen_vision_encoder(self) -> VisionEncoder | ImageTower | None:
         """The image encoder of peer A, if its vision model is frozen; the peers share it."""
         return self.peer_a.frozen_vision_encoder
 
     @property
-    def frozen_text_encoder(self) -> TransformerTextEncoder | KeptTexts | None:
+    def frozen_text_encoder(self) -> TransformerTextEncoder | TextTower | None:
         """The text encoder of peer A, if its transformers model is frozen; the peers share it."""
         return self.peer_a.frozen_text_encoder
 
