@@ -12,13 +12,14 @@ cells. A cell that fails does not stop the others. Further options go to the tra
 scripts have them.
 """
 
-from noisy_xmodal.arguments.papers import PaperOptions
+import sys
+
+from noisy_xmodal.arguments.papers import PaperOptions, with_table_option
 from noisy_xmodal.entry.command_line import answer_early
 
-if __name__ == "__main__":
-    answer_early(PaperOptions, passes_on=True)  # the imports below take seconds
+if __name__ == "__main__":  # the imports below take seconds
+    answer_early(PaperOptions, passes_on=True, words=with_table_option(sys.argv[1:]))
 
-import sys
 from pathlib import Path
 
 from noisy_xmodal.papers.command import run_command
@@ -28,9 +29,7 @@ from noisy_xmodal.training.run import run_script
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing of a table, and write it."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv and not argv[0].startswith("-"):
-        argv = ["--table", *argv]
-    run_command(argv, Path(__file__).parent)
+    run_command(with_table_option(argv), Path(__file__).parent)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,16 @@ shows the best epoch by clean validation pairs too, and takes the same options: 
 runs are not run again, and interrupted ones go on.
 """
 
+import sys
+
 from noisy_xmodal.arguments.papers import PaperOptions
 from noisy_xmodal.entry.command_line import answer_early
 
-if __name__ == "__main__":
-    answer_early(PaperOptions, passes_on=True)  # the imports below take seconds
+PAIRS = ("--table", "pairs", "--scale", "small", "--record_course", "True")
 
-import sys
+if __name__ == "__main__":  # the imports below take seconds
+    answer_early(PaperOptions, passes_on=True, words=[*PAIRS, *sys.argv[1:]])
+
 from pathlib import Path
 
 from noisy_xmodal.papers.command import run_command
@@ -26,8 +29,7 @@ from noisy_xmodal.training.run import run_script
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing of the table, and write it."""
     argv = sys.argv[1:] if argv is None else argv
-    options = ["--table", "pairs", "--scale", "small", "--record_course", "True", *argv]
-    run_command(options, Path(__file__).parent)
+    run_command([*PAIRS, *argv], Path(__file__).parent)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Options of `paper.py`: which table, on which data, which cells of it, by how many workers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SCALES = ("paper", "small")
@@ -64,3 +65,9 @@ class PaperOptions:
             raise ValueError("--data_dir does nothing beside --dataset_name: leave one out.")
         if self.data_dir is not None and self.scale == "small":
             raise ValueError("--data_dir does nothing at --scale small: give --dataset_name.")
+
+
+def with_table_option(words: Sequence[str]) -> list[str]:
+    """A command line with `--table` before the name of a table that stands first without it."""
+    is_named = bool(words) and not words[0].startswith("-")
+    return ["--table", *words] if is_named else list(words)

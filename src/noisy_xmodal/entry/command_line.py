@@ -44,6 +44,7 @@ def answer_early(
     defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
     passes_on: bool = False,
+    words: Sequence[str] | None = None,
 ) -> None:
     """Print the help and exit, or end with an error, if the command line alone tells to.
 
@@ -56,13 +57,14 @@ def answer_early(
         defaults: Defaults that differ from those of the dataclasses, where a recipe has none.
         description: First lines of the help.
         passes_on: Whether the script passes options that it does not have to other scripts.
+        words: The command line; None for that of the process.
 
     Raises:
         SystemExit: With 0 after the help; with 2 if an option does not exist or its value cannot
             be read.
     """
     sys.excepthook = _end_quietly
-    words = sys.argv[1:]
+    words = sys.argv[1:] if words is None else words
     if training is not None:
         try:
             kinds = (*kinds, with_training_arguments(training))
