@@ -58,10 +58,10 @@ def main(argv: list[str] | None = None) -> None:
     args = read_options(ComparisonArguments, {}, argv)
     check_output(args.output, "--output", ".json", is_comparison)
     runs = {folder: read_results(folder) for folder in args.runs}
-    tasks = {results.get("task", "pairs") for results in runs.values()}
-    if len(tasks) > 1:
+    kinds = [CARD_KINDS[results.get("task", "pairs")] for results in runs.values()]
+    if len({kind.metrics for kind in kinds}) > 1:
         raise ValueError("some runs retrieve pairs and some classes: compare them separately.")
-    kind = CARD_KINDS[tasks.pop()]
+    kind = kinds[0]
     rows = []
     for folder, results in runs.items():
         for checkpoint in ("last", "best"):

@@ -42,9 +42,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 from sklearn.mixture import GaussianMixture
-from transformers import HfArgumentParser
 
 from noisy_xmodal import BetaMixture, LabelDataset, clean_posterior, load_label_pairs
+from noisy_xmodal.entry.options import Limits, read_options
 from noisy_xmodal.files import write_json
 from noisy_xmodal.noise import select_clean
 from noisy_xmodal.training.pair_state import PAIR_STATE_NAME
@@ -93,6 +93,11 @@ def measured_cases(args: MixtureArguments) -> Iterator[Case]:
     losses = load_file(str(Path(args.checkpoint) / PAIR_STATE_NAME))["loss"]
     rows = load_label_pairs(args.dataset_name, args.dataset_config_name)["train"]
     oracle = LabelDataset(rows).is_noisy
+    if oracle is None or oracle.shape != losses.shape:
+        raise ValueError(
+            f"{args.dataset_name} is not what {args.checkpoint} was trained on, with an oracle: "
+            "name a dataset with noise of its own and a validation split."
+        )
     for name, values, is_noisy in zip(("image", "text"), losses, oracle, strict=True):
         for seed in range(10):
             seen = np.random.default_rng(seed).permutation(len(values)) % 2 == 0
@@ -124,7 +129,11 @@ def judge(losses: np.ndarray, is_noisy: np.ndarray, unseen: np.ndarray, mixture:
 
 def main(argv: list[str] | None = None) -> None:
     """Compare, print and write."""
-    (args,) = HfArgumentParser(MixtureArguments).parse_args_into_dataclasses(argv)
+    limits = {
+        "checkpoint": Limits(needs=("dataset_name",)),
+        "dataset_name": Limits(needs=("checkpoint",)),
+    }
+    args = read_options(MixtureArguments, limits, argv)
     cases = synthetic_cases() if args.checkpoint is None else measured_cases(args)
     found: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for name, losses, is_noisy, unseen in cases:

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> dict:
     """Train, evaluate the last and the best checkpoint, write everything to the output folder."""
     argv = sys.argv[1:] if argv is None else argv
     data, method_args, training, choice = read_options(argv, KINDS, RECIPES, LABEL_METHODS)
-    settle_label_options(method_args, choice)
+    settle_label_options(method_args, training, choice)
     begin_run(training)
 
     backbone = load_label_backbone(method_args)

@@ -174,7 +174,7 @@ def test_the_known_rate_is_what_the_protocol_asked_for():
 
     def rate(option, train):
         argv = ["--output_dir", "unused", "--use_cpu", "True", "--noise_rate", option]
-        args, choice = options_of("train_dmcm", argv)
+        args, _, choice = options_of("train_dmcm", argv)
         return label_fields(choice, args, train).get("noise_rate")
 
     assert rate("known", noisy) == 0.6

@@ -196,10 +196,15 @@ TRAINING = ["--output_dir", "out", "--validation_share", "0.2", "--dataset_name"
             "Unknown similarity head 'cosin'. Available",
         ),
         ("train_ncr", '--similarity_options {"foo":1}', "'cosine' has no option 'foo'"),
+        (
+            "train_ncr",
+            '--similarity sgr --similarity_options {"steps":"3"}',
+            "The similarity head 'sgr' cannot be built with the options {'steps': '3'}",
+        ),
         ("train_ncr", "--similarity magic", "magic"),
         ("train_rcar", "--vision_model_name_or_path broken", "broken cannot be loaded"),
         ("measure_scoring", "--model_name_or_path clip", "give a trained RCAR"),
-        ("measure_mixtures", "--checkpoint nowhere", "nowhere"),
+        ("measure_mixtures", "--checkpoint nowhere --dataset_name data.parquet", "nowhere"),
     ],
 )
 def test_a_persons_mistake_ends_a_script_in_a_line(name, words, says, place, capsys):

@@ -78,6 +78,10 @@ CASES = [
     ("train_dmcm", "--noise_seed 3", "--inject_noise sym_40"),
     ("train_dmcm", "--label_column kind", "--dataset_name photos"),
     ("train_dmcm", "--freeze_backbone False", "--backbone_name_or_path clip"),
+    ("train_dmcm", "--mixing_weight 0.3 --robust False", "--robust True"),
+    ("train_dmcm", "--noise_rate 0.4 --robust False", "--robust True"),
+    ("train_dmcm", "--clean_threshold 0.7 --mixing_weight 1", "--mixing_weight 0.5"),
+    ("train_dmcm", "--mixture_scope batch --mixing_weight 1", "--mixing_weight 0.5"),
 ]
 
 
@@ -99,6 +103,23 @@ def test_what_a_recipe_says_of_other_combinations_is_no_option_of_a_person():
     assert (model.word_size, model.dropout) == (NcrConfig.word_size, NcrConfig.dropout)
     _, model, *_ = options_of("train_ncr", OUT)
     assert model.word_size == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "option", "value"),
+    [
+        ("train_rcar", "--lr_scheduler_type constant", "warmup_steps", 0),
+        ("train_rcar", "--lr_scheduler_type cosine", "warmup_steps", 0.1),
+        ("train_dmcm", "--method dcca --optim rmsprop", "adam_beta1", 0.5),
+        ("train_dmcm", "--method dcca", "adam_beta1", 0.9),
+    ],
+)
+def test_what_a_recipe_says_is_dropped_where_a_typed_option_makes_it_idle(
+    name, words, option, value
+):
+    *options, _ = options_of(name, [*OUT, *words.split()])
+    (training,) = (part for part in options if hasattr(part, "num_train_epochs"))
+    assert getattr(training, option) == value
 
 
 @pytest.mark.parametrize("value", ["eror", "Skip", ""])

@@ -239,6 +239,21 @@ def test_batch_scope_divides_every_mini_batch(tmp_path):
     assert (kept[:, 20:] == 0).all()
 
 
+def test_batch_scope_reports_a_last_epoch_that_is_cut_short(tmp_path):
+    trainer = make_trainer(tmp_path, fields={"mixture_scope": "batch"}, num_train_epochs=2.5)
+    trainer.train()
+    rows = json.loads((tmp_path / "divisions/divisions.json").read_text())
+    assert [row["epoch"] for row in rows] == [1, 1, 2, 2]
+    assert rows[-1]["auroc"] != rows[1]["auroc"]
+
+
+def test_batch_normalisation_is_refused_where_samples_are_mixed(tmp_path):
+    with pytest.raises(ValueError, match="`batch_norm` is True: the mixed samples"):
+        make_trainer(tmp_path, fields={"batch_norm": True})
+    make_trainer(tmp_path, fields={"batch_norm": True, "mixing_weight": 1})
+    make_trainer(tmp_path, fields={"batch_norm": True}, robust=False)
+
+
 def test_pairs_that_no_batch_has_are_in_no_report(tmp_path):
     fields = {"mixture_scope": "batch", "selection": "rate", "noise_rate": 0.0}
     trainer = make_trainer(tmp_path, toy_labels(110), fields, dataloader_drop_last=True)

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from noisy_xmodal import (
 )
 from noisy_xmodal.data import DatasetError, append_boxes
 from noisy_xmodal.data.regions import region_feature
-from noisy_xmodal.methods import Rcar
+from noisy_xmodal.methods import Rcar, rcar
 from noisy_xmodal.methods.rcar import RcarBatch
 from noisy_xmodal.methods.similar_pairs import SimilarPairs
 from noisy_xmodal.metrics import retrieval_metrics
@@ -320,6 +321,32 @@ def test_word_losses_are_eq_3(trainer):
     words = batch.inputs["input_ids"][is_masked]
     expected = functional.cross_entropy(output.word_logits, words)
     torch.testing.assert_close(losses.mean(), expected)
+
+
+@pytest.mark.parametrize("is_sum", [False, True])
+def test_processes_that_share_a_batch_have_its_loss_on_average(trainer, monkeypatch, is_sum):
+    anchor, reduce = [0, 0, 1, 3, 4], torch.sum if is_sum else torch.mean
+    output, batch, is_masked = made_up_batch(anchor)
+    method, targets = trainer.method, torch.linspace(0, 1, 5)
+
+    def total(output, batch, targets, is_masked):
+        losses = method.matching_losses(output, batch, targets) * batch.share
+        return reduce(losses + method.word_losses(output, batch, is_masked))
+
+    whole = total(output, batch, targets, is_masked)
+    given, negatives = output.pair_logits.split([5, len(anchor)])
+    monkeypatch.setattr(rcar, "n_processes", lambda: 2)
+    totals = []
+    for own in (torch.arange(5) < 3, torch.arange(5) >= 3):
+        monkeypatch.setattr(rcar, "own_in_batch", lambda *_, own=own: own)
+        part, *logits, masked = rcar._own_share(
+            batch, given, negatives, {"is_masked": is_masked}, is_sum
+        )
+        part = replace(part, inputs={"input_ids": batch.inputs["input_ids"][own]})
+        words = output.word_logits[own[is_masked.nonzero()[:, 0]]]
+        part_output = SimpleNamespace(pair_logits=torch.cat(logits), word_logits=words)
+        totals.append(total(part_output, part, targets[own], masked["is_masked"]))
+    torch.testing.assert_close(sum(totals) / 2, whole)
 
 
 def test_without_masked_words_there_is_no_loss_of_words(trainer):

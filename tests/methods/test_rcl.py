@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from caption_methods import make_caption_trainer, method_alone, scores_and_batch, softmax_of
+from noisy_xmodal import RobustTrainingArguments
 
 COMPLEMENTS = {
     "log": lambda x: -math.log(1 - x),
@@ -47,6 +48,13 @@ def test_siblings_have_no_gradient_and_sure_mistakes_a_finite_one():
         sure.scores.grad = None
         method_alone("rcl", complement=complement).loss(sure, batch).sum().backward()
         assert sure.scores.grad.isfinite().all(), complement
+
+
+def test_a_warm_up_is_refused_but_for_the_default_of_the_arguments(tmp_path):
+    default = RobustTrainingArguments.warmup_epochs
+    make_caption_trainer("rcl", tmp_path, warmup_epochs=default, num_train_epochs=default + 1)
+    with pytest.raises(ValueError, match="`warmup_epochs` is 2: the method has one loss"):
+        make_caption_trainer("rcl", tmp_path, warmup_epochs=2)
 
 
 def test_an_unknown_complement_is_refused(tmp_path):

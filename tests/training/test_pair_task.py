@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from noisy_xmodal import NcrProcessor, RegionFeatureProcessor, train_word_tokenizer
 from noisy_xmodal.data import DatasetError, PairDataset
@@ -96,6 +98,18 @@ def test_fewer_pairs_than_a_batch_are_refused_for_training_alone(tmp_path):
     with pytest.raises(DatasetError, match="12 pairs"):
         make_task(tmp_path, toy_pairs(6))
     assert len(task.as_samples(toy_pairs(6), "validation")) == 12
+
+
+def test_memory_for_pictures_is_shared_by_workers_that_persist(tmp_path):
+    columns = {"image_id": ["a", "b"], "captions": [["one"], ["two"]]}
+    pictures = [Image.new("RGB", (4, 4), (90 * i, 0, 0)) for i in range(2)]
+    rows = datasets.Dataset.from_dict(columns | {"image": pictures})
+    options = {"image_cache_mb": 64, "dataloader_num_workers": 4}
+    options["per_device_train_batch_size"] = 2
+    with pytest.raises(ValueError, match="each epoch has new workers"):
+        make_task(tmp_path, rows, **options)
+    _, pairs = make_task(tmp_path, rows, dataloader_persistent_workers=True, **options)
+    assert pairs._cache_left == 16 * 2**20
 
 
 def test_memory_for_pictures_is_refused_where_none_is_decoded(tmp_path):

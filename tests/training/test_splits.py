@@ -188,6 +188,15 @@ def test_the_noise_and_the_sample_of_the_same_seed_are_independent(make, noise):
     assert wrong[0] == pytest.approx(wrong[1], rel=0.4)
 
 
+def test_what_is_left_of_a_held_out_split_is_counted():
+    held = hold_out_validation(datasets.DatasetDict(train=captions(40, oracle=True)), 0.25)
+    held["validation"] = held["validation"].select(range(3))
+    facts = validation_facts(held)
+    assert facts["validation_held_out"]
+    assert facts["validation_n_wrong"] == n_wrong(held["validation"])
+    assert f"for it. {n_wrong(held['validation'])} wrong" in held_out_line(held)
+
+
 @pytest.mark.parametrize("make", [captions, labels])
 def test_without_an_oracle_they_are_as_noisy_as_the_rest(make):
     held = hold_out_validation(datasets.DatasetDict(train=make(20, oracle=False)), 0.5)

@@ -32,11 +32,20 @@ _DATA_RULES = {
         "no noise is put in. Give --inject_noise too, or leave it out.",
     ),
 }
+_DIVIDES = Rule(
+    lambda options: options.robust and options.mixing_weight != 1,
+    "no pair is divided: without --robust and with --mixing_weight 1 noisy samples stay as they "
+    "are. Leave it out.",
+)
 METHOD_RULES = {
     "freeze_backbone": Rule(
         lambda options: options.backbone_name_or_path is not None,
         "there is no backbone. Give --backbone_name_or_path too, or leave it out.",
-    )
+    ),
+    "mixing_weight": Rule(
+        lambda options: options.robust, "without --robust nothing is mixed. Leave it out."
+    ),
+    **dict.fromkeys(("noise_rate", "clean_threshold", "mixture_scope"), _DIVIDES),
 }
 
 #: Options that are constants of some method; None where the method's own stands.

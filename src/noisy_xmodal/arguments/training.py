@@ -59,7 +59,7 @@ class RobustOptions:
         default=1024,
         metadata={
             "help": "Memory in MiB for decoded and scaled training pictures. 0 reads every picture "
-            "again in each epoch."
+            "again in each epoch; so do data-loader workers that are not persistent."
         },
     )
     keep_freed_memory: bool = field(

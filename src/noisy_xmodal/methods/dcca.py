@@ -90,6 +90,9 @@ class Dcca(LabelMethod):
 class CanonicalCallback(TrainerCallback):
     """Fits the projection before an evaluation or a checkpoint.
 
+    A checkpoint that a signal asks for in the middle of an epoch has the projection of the epoch
+    before. The resumed run fits it anew.
+
     Args:
         method: The method.
     """

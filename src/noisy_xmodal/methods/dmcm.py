@@ -53,7 +53,7 @@ from ..losses import classification_loss, multimodal_contrastive_loss
 from ..models.dmcm.configuration_dmcm import DmcmConfig
 from ..noise import BetaMixture, Division, divide
 from ..training import LabelBatch, LabelTrainingArguments, RobustCallback
-from ..training.epochs import epoch_of, is_between_epochs
+from ..training.epochs import ended_epoch, epoch_of, is_between_epochs
 from ..training.method import Fields
 from .class_loss import LabelMethod
 
@@ -74,13 +74,22 @@ class Dmcm(LabelMethod):
     recipe: ClassVar[Fields] = {"warmup_epochs": 2}
 
     def attach(self, engine: Any, model: Any, args: Any, processor: Any) -> None:
-        """Make the class loss by its name."""
+        """Make the class loss by its name.
+
+        Raises:
+            ValueError: If batch normalisation would see a single mixed sample.
+        """
         super().attach(engine, model, args, processor)
         constants = self.constants
         self.class_loss = classification_loss(
             constants.class_loss, **(constants.class_loss_options or {})
         )
         self.is_mixing = args.robust and constants.mixing_weight < 1
+        if self.is_mixing and constants.batch_norm:
+            raise ValueError(
+                "`batch_norm` is True: the mixed samples of a mini-batch pass the towers by "
+                "themselves, and there may be one. Leave it out, or give `mixing_weight` 1."
+            )
 
     def run_title(self) -> str:
         """DMCM, with its class loss where that is another one, and what is left out."""
@@ -230,7 +239,7 @@ class BatchDivisionCallback(RobustCallback):
         self, args: LabelTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Report; there is no picture, as every mini-batch had mixtures of its own."""
-        pairs, epoch = self.trainer.pair_state, epoch_of(state) - 1
+        pairs, epoch = self.trainer.pair_state, ended_epoch(state)
         if epoch < args.warmup_epochs:
             return
         if not args.gather_negatives:  # else all processes have judged all pairs

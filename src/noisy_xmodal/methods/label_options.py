@@ -23,17 +23,18 @@ from .constants import check_constants, constant_fields, options_in
 from .dmcm import Dmcm
 
 
-def settle_label_options(args: Any, choice: Choice) -> None:
+def settle_label_options(args: Any, training: Any, choice: Choice) -> None:
     """Refuse options of `train_dmcm.py` that nothing reads.
 
     Args:
         args: `LabelMethodArguments`.
+        training: `LabelTrainingArguments`.
         choice: The method, and which options were typed.
 
     Raises:
         ValueError: If a person typed one, or a constant of the method is out of its range.
     """
-    settle_unread(args, {}, type(args), METHOD_RULES, choice.typed)
+    settle_unread(args, vars(training), type(args), METHOD_RULES, choice.typed)
     check_constants(choice, _constants(choice, args))
 
 

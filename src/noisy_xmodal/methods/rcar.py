@@ -80,8 +80,10 @@ class RcarBatch(PairBatch):
     Attributes:
         anchor: The given pair that each constructed negative was made for, (n_negatives,).
         is_masked: Where words are masked, bool (n_pairs, length), or None.
-        n_masked: How many they are, on average over the processes that share a batch.
-        share: The pairs of this process, as a multiple of that average.
+        n_masked: How many they are, on average over the processes that share a batch; None for a
+            batch that is not shared. See `_own_share`.
+        share: Weight of the losses of pairs, so that the average over the processes is that of the
+            whole batch.
     """
 
     anchor: Tensor
@@ -177,7 +179,10 @@ class Rcar(Method):
         masked = self.masked_words(batch, draws) if self.learns_words else {}
         prepared = RcarBatch(**vars(batch), anchor=anchor, is_masked=masked.get("is_masked"))
         if self.args.gather_negatives:
-            prepared, given, negatives, masked = _own_share(prepared, given, negatives, masked)
+            is_sum = self.args.sum_losses
+            prepared, given, negatives, masked = _own_share(
+                prepared, given, negatives, masked, is_sum
+            )
         return prepared, {**masked, "pairs": torch.cat([given, negatives])}
 
     def masked_words(self, batch: PairBatch, draws: torch.Generator | None) -> dict[str, Tensor]:
@@ -282,23 +287,24 @@ class Rcar(Method):
 
 
 def _own_share(
-    batch: RcarBatch, given: Tensor, negatives: Tensor, masked: dict[str, Tensor]
+    batch: RcarBatch, given: Tensor, negatives: Tensor, masked: dict[str, Tensor], is_sum: bool
 ) -> tuple[RcarBatch, Tensor, Tensor, dict[str, Tensor]]:
     """Of a batch that processes share: the own pairs, the negatives and words that are theirs.
 
-    Positions in `given` and `negatives` stay those of the whole batch.
+    Positions in `given` and `negatives` stay those of the whole batch. Gradients are averaged over
+    the processes: the weights make the average of their losses that of the whole batch, or its sum.
     """
     own = own_in_batch(len(given), given.device)  # (n_whole,)
     is_own = own[batch.anchor]  # (n_negatives,)
     length = batch.inputs["input_ids"].shape[1]
     own_masked = {name: values[own, :length] for name, values in masked.items()}
-    average = 1 / n_processes()
+    part, n = int(own.sum()) / len(given), n_processes()
     share = replace(
         batch,
         pair_id=batch.pair_id[own],
         anchor=(own.cumsum(dim=0) - 1)[batch.anchor[is_own]],
         is_masked=own_masked.get("is_masked"),
-        n_masked=float(masked["is_masked"].sum()) * average if masked else None,
-        share=int(own.sum()) / (len(given) * average),
+        n_masked=float(masked["is_masked"].sum()) / n * (part if is_sum else 1) if masked else None,
+        share=n * (1 if is_sum else part),
     )
     return share, given[own], negatives[is_own], own_masked

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..arguments.training import RobustOptions
 from ..losses import log_match_probabilities
 from ..options import Rule, never_read
 from ..training import Constant, Method, PairBatch, PairTask
@@ -68,7 +69,10 @@ class Rcl(Method):
         "robust": never_read(
             "the method divides nothing, so nothing can be left out. Leave it out."
         ),
-        "warmup_epochs": never_read("the method has one loss for all epochs. Leave it out."),
+        "warmup_epochs": never_read(
+            "the method has one loss for all epochs. Leave it out.",
+            same=(RobustOptions.warmup_epochs,),
+        ),
     }
     recipe: ClassVar[Fields] = {
         "warmup_epochs": 0,

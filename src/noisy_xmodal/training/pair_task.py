@@ -80,8 +80,9 @@ class PairTask:
         if self.cut_texts.n_cut:
             logger.warning(self.cut_texts.message("training captions"))
         if pairs.visual == IMAGE:
-            transform, memory = self.processor.image_processor, self._args.image_cache_mb * 2**20
-            pairs = PairDataset(pairs.dataset, transform, memory)
+            n_caches = max(1, self._args.dataloader_num_workers)  # every worker has its own
+            memory = self._args.image_cache_mb * 2**20 // n_caches
+            pairs = PairDataset(pairs.dataset, self.processor.image_processor, memory)
         self._pairs = pairs
         return pairs
 
@@ -96,6 +97,11 @@ class PairTask:
             reason = "the images are region features"
         elif getattr(self._model, "frozen_vision_encoder", None) is not None:
             reason = "a frozen vision model reads each picture once, before the training"
+        elif self._args.dataloader_num_workers and not self._args.dataloader_persistent_workers:
+            reason = (
+                "without `dataloader_persistent_workers` each epoch has new workers, which have "
+                "kept no pictures"
+            )
         if reason:
             raise ValueError(
                 f"`image_cache_mb` is {self._args.image_cache_mb} and does nothing here, because "

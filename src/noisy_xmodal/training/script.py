@@ -11,6 +11,7 @@ from ..entry.command_line import Recipes, add_recipe, argument_parser, parse_all
 from ..entry.options import typed_options
 from ..modules.similarity import SIMILARITY_HEADS
 from .method import Method
+from .supported_arguments import ARGUMENTS
 
 #: Options of a recipe that suit only its own value of another option.
 _SUIT = {
@@ -67,9 +68,13 @@ def read_options(
     early = first.parse_known_args(argv)[0]
     parser = argument_parser(kinds)
     add_recipe(parser, recipes)
-    names = {action.dest for action in parser._actions}
-    parser.set_defaults(**_defaults(early, recipes["small"], methods[early.method], names))
-    parse_all(parser, argv)
+    shown = {action.dest: action.default for action in parser._actions}
+    defaults = _defaults(early, recipes["small"], methods[early.method], set(shown))
+    parser.set_defaults(**defaults)
+    read = parse_all(parser, argv)
+    for name in defaults.keys() & ARGUMENTS.keys():  # what another typed option makes idle
+        if not ARGUMENTS[name].is_read(read):
+            parser.set_defaults(**{name: shown[name]})
     *values, _ = parser.parse_args_into_dataclasses(list(argv))
     typed = typed_options(parser, argv)
     return (*values, Choice(early.recipe, early.method, methods[early.method], typed))

@@ -3,7 +3,6 @@
 A held-out validation split is as noisy as the training rows: `validation_facts` says how noisy.
 """
 
-import json
 import os
 from itertools import chain
 from typing import Any
@@ -38,7 +37,9 @@ _LABEL_COLUMNS = (
     *("image_column", "text_column"),
     *("label_column", "image_label_column", "text_label_column"),
 )
-_MARK = "Held out of train: "  # a line of the description, before JSON
+#: Lines of the description of a split that was held out.
+_HELD_OUT = "Held out of train."
+_NO_ORACLE = "Which of its pairs are wrong is unknown."  # though noise put into train marks none
 
 
 def load_training_pairs(args: PairArguments) -> DatasetDict:
@@ -168,9 +169,9 @@ def hold_out_validation(splits: DatasetDict, share: float, seed: int = 0) -> Dat
     order = rng.permutation(len(train))  # (n_images,)
     held_out, rest = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
     validation = train.select(held_out)
-    facts = {"n_rows": n_held_out, "n_wrong": _n_wrong(validation)}
-    lines = [train.info.description or "", f"{_MARK}{json.dumps(facts)}"]
-    validation.info.description = "\n".join(filter(None, lines))
+    no_oracle = _NO_ORACLE if _n_wrong(validation) is None else None
+    lines = filter(None, (train.info.description, _HELD_OUT, no_oracle))
+    validation.info.description = "\n".join(lines)
     parts = {"train": train.select(rest), "validation": validation}
     return DatasetDict({**parts, **{k: v for k, v in splits.items() if k not in parts}})
 
@@ -186,11 +187,10 @@ def validation_facts(splits: DatasetDict) -> dict[str, Any]:
         the number of wrong pairs (or class labels) by the oracle; and `validation_is_noisy`. The
         last two are None without an oracle; a held-out split is then as noisy as the training rows.
     """
-    held_out = _held_out(splits)
     rows = splits["validation"]
-    n_wrong = _n_wrong(rows) if held_out is None else held_out["n_wrong"]
+    n_wrong = _n_wrong(rows)
     return {
-        "validation_held_out": held_out is not None,
+        "validation_held_out": _is_held_out(rows),
         "validation_is_noisy": None if n_wrong is None else n_wrong > 0,
         "validation_n_wrong": n_wrong,
     }
@@ -202,18 +202,17 @@ def held_out_line(splits: DatasetDict) -> str | None:
     Args:
         splits: Splits with "validation".
     """
-    held_out = _held_out(splits)
-    if held_out is None:
+    rows = splits["validation"]
+    if not _is_held_out(rows):
         return None
-    unit = "pairs" if IMAGE_LABEL in splits["validation"].column_names else "images"
-    line = (
-        f"There is no split 'validation': {held_out['n_rows']} training {unit} are held out for it."
-    )
-    if held_out["n_wrong"] is None:
+    n_wrong = _n_wrong(rows)
+    unit = "pairs" if IMAGE_LABEL in rows.column_names else "images"
+    line = f"There is no split 'validation': {len(rows)} training {unit} are held out for it."
+    if n_wrong is None:
         return f"{line} They are as noisy as the rest, and the best epoch is chosen on them."
-    if held_out["n_wrong"]:
+    if n_wrong:
         return (
-            f"{line} {held_out['n_wrong']} wrong pairs or labels are among them by the oracle, and "
+            f"{line} {n_wrong} wrong pairs or labels are among them by the oracle, and "
             "the best epoch is chosen on them."
         )
     return line
@@ -264,15 +263,14 @@ def _with_validation(dataset: DatasetDict, args: PairArguments | LabelDataArgume
     return dataset
 
 
-def _held_out(splits: DatasetDict) -> dict[str, Any] | None:
-    for line in (splits["validation"].info.description or "").splitlines():
-        if line.startswith(_MARK):
-            return dict(json.loads(line[len(_MARK) :]))
-    return None
+def _is_held_out(rows: Dataset) -> bool:
+    return _HELD_OUT in (rows.info.description or "").splitlines()
 
 
 def _n_wrong(rows: Dataset) -> int | None:
     """Wrong pairs, or class labels, by the oracle; None without one."""
+    if _NO_ORACLE in (rows.info.description or "").splitlines():
+        return None
     if IS_NOISY in rows.column_names:
         return sum(map(bool, chain.from_iterable(column_values(rows, IS_NOISY))))
     if TRUE_LABEL not in rows.column_names:

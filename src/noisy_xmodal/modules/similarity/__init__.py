@@ -40,7 +40,8 @@ def build_similarity(name: str, **options: Any) -> SimilarityHead:
         The head, before a model initialises its weights.
 
     Raises:
-        ValueError: If the name or an option is unknown, or `hidden_size` is missing.
+        ValueError: If the name or an option is unknown, `hidden_size` is missing, or an option has
+            a value that the head does not take.
     """
     if name not in SIMILARITY_HEADS:
         raise ValueError(
@@ -56,7 +57,13 @@ def build_similarity(name: str, **options: Any) -> SimilarityHead:
         )
     if "hidden_size" not in options:
         raise ValueError(f"The similarity head {name!r} needs hidden_size.")
-    return head(**options)
+    try:
+        return head(**options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        values = {key: value for key, value in options.items() if key != "hidden_size"}
+        raise ValueError(
+            f"The similarity head {name!r} cannot be built with the options {values}: {error}"
+        ) from error
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
