@@ -88,7 +88,9 @@ def test_wrong_pairs_are_gone(rows: datasets.Dataset, tmp_path: Path) -> None:
     ]
     card = (out / "README.md").read_text()
     assert "# my data train, audited" in card
-    assert "3 pairs whose probability of being right is below 0.5" in card
+    assert (
+        "Pairs whose probability of being right is below 0.5 were dropped. In all, 3 pairs" in card
+    )
 
 
 def test_the_threshold_decides(rows: datasets.Dataset, tmp_path: Path) -> None:
@@ -172,7 +174,9 @@ def test_people_come_before_the_threshold(rows: datasets.Dataset, tmp_path: Path
         assert corrected == {"image_id": "w", "caption": "two ä", "new_caption": "2 <b>ä</b>"}
         dropped = (out / "dropped.jsonl").read_text("utf-8").splitlines()
         assert json.loads(dropped[0])["review"] == "wrong"
-        assert "People reviewed 3 pairs" in (out / "README.md").read_text("utf-8")
+        card = (out / "README.md").read_text("utf-8")
+        assert f"{facts['pairs_dropped']} pairs were dropped" in card
+        assert "Decisions of people come before both. 1 captions were corrected" in card
         folders += [path.name for path in out.iterdir() if path.is_dir()]
     assert len(set(folders)) == 2
 
@@ -220,7 +224,8 @@ def test_people_keep_a_pair_with_trouble(rows: datasets.Dataset, tmp_path: Path)
     known = KnownPairs(TARGETS, REVIEWS)
     captions = [["one", "two ä"], ["3"], ["four", "five", "six"], ["7"]]
     rows = rows.remove_columns("captions").add_column("captions", captions)
-    write(rows, np.full(7, 0.9), tmp_path / "clean", drop="digits", known=known)
+    facts = write(rows, np.full(7, 0.9), tmp_path / "clean", drop="digits", known=known)
+    assert facts["dropped_for_trouble"] == {"digits": 1}  # of two
     kept = load_pairs(str(tmp_path / "clean"))["train"]
     assert kept["image_id"][:] == ["w", "x", "y"]
 

@@ -98,7 +98,7 @@ def test_people_decide_and_the_agreement_is_that_of_the_audit_alone() -> None:
     sentence = facts["sentence"]
     assert "People reviewed 4 pairs: 2 right, 2 wrong, 0 with another caption" in sentence
     assert "judges 50% (15 to 85%) of them" in sentence
-    lines = review_notes(known, facts)
+    lines = review_notes(facts, known.missing)
     assert "takes 50 of them, 10 or more of right" in lines[0]
     assert lines[1] == "1 reviewed pair is not in the dataset, and without effect: gone: by."
 

@@ -44,6 +44,37 @@ def queue(tmp_path: Path) -> ReviewQueue:
     return ReviewQueue(tmp_path / "audit.parquet", ReviewFile(tmp_path / "reviews.parquet"))
 
 
+def write_parts(folder: Path, names: dict[str, list[str]]) -> Path:
+    """A table in two parts, each worst first: rows of the queue above in turn."""
+    folder.mkdir()
+    for part, (shard, image_ids) in enumerate(names.items()):
+        rows = range(part, 8, 2)
+        columns = {
+            "image_id": image_ids,
+            "caption": [CAPTIONS[row] for row in rows],
+            "clean_probability": [PROBABILITIES[row] for row in rows],
+            "suggested_caption": pa.nulls(4, pa.string()),
+            "suggested_image_id": pa.nulls(4, pa.string()),
+            "shard": [shard] * 4,
+        }
+        pq.write_table(pa.table(columns), folder / f"part-{part:05d}.parquet")
+    return folder
+
+
+def test_parts_are_put_together_worst_first(tmp_path: Path) -> None:
+    table = write_parts(tmp_path / "audit", {"0.tar": list("aabb"), "1.tar": list("ccdd")})
+    queue = ReviewQueue(table, ReviewFile(tmp_path / "reviews.parquet"))
+    assert [queue.pair(rank).clean_probability for rank in range(8)] == PROBABILITIES
+    assert [queue.pair(rank).image_id for rank in range(8)] == list("acacbdbd")
+    assert walk(queue, Choice(among=3)) == [0, 1, 2]
+
+
+def test_a_name_in_two_shards_is_refused(tmp_path: Path) -> None:
+    table = write_parts(tmp_path / "audit", {"0.tar": list("aabb"), "1.tar": list("ccab")})
+    with pytest.raises(ReviewsError, match=r"^2 names of images are in several shards"):
+        ReviewQueue(table, ReviewFile(tmp_path / "reviews.parquet"))
+
+
 def walk(queue: ReviewQueue, choice: Choice, back: bool = False) -> list[int]:
     """Every pair of a choice, once."""
     ranks: list[int] = []

@@ -11,19 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
+from PIL import Image
 
 from img2dataset_folder import BROKEN, FILE_NAME, TROUBLE, write_folder
 from noisy_xmodal import audit
 from noisy_xmodal.arguments.audit import AuditOptions
-from noisy_xmodal.auditing import sharded
+from noisy_xmodal.auditing import kept_shards, sharded
 from noisy_xmodal.auditing.cleaning import CleaningRefusedError
 from noisy_xmodal.auditing.cross_fit import CrossFit
-from noisy_xmodal.auditing.features import FrozenModels
+from noisy_xmodal.auditing.features import CaptionVectors, FrozenModels, distinct_texts
 from noisy_xmodal.auditing.image_scan import content_digest
 from noisy_xmodal.auditing.kept_shards import KeptShard
 from noisy_xmodal.auditing.loading import AuditRows
@@ -38,6 +40,7 @@ from tar_files import Member, write_tar
 RECIPE: dict[str, Any] = {"folds": 2, "rounds": 1, "epochs": 1, "batch_size": 16}
 RECIPE |= {"text_model_name_or_path": "none", "disable_tqdm": True}
 KINDS = ("right", "wrong")
+MAPS = Path("/proc/self/maps")  # the mapped files of this process, on Linux
 N_SHARDS, EACH, SIZE, N_SAMPLE = 4, 40, 6, 100
 
 
@@ -219,6 +222,9 @@ def test_a_sample_of_all_pairs_is_the_audit_in_one_piece(able: AuditOptions, pla
     assert all(
         each.report.read_text().count("People reviewed 65 pairs") == 1 for each in (own, whole)
     )
+    assert all("1 reviewed pair is not in" in str(summary["warnings"]) for summary in summaries)
+    found = summaries[0].pairs()["clean_probability"].to_numpy()
+    assert (np.diff(found) >= 0).all()
     counts = [summary["cleaned"] for summary in summaries]
     folders = [Path(count.pop("folder")) for count in counts]
     assert folders == [own.clean, whole.clean]
@@ -263,6 +269,68 @@ def test_the_clean_dataset_has_weights_or_a_precision(able: AuditOptions, place:
     assert error.value.summary["cleaned"] is None
     assert "refused was not written" in error.value.summary["warnings"][-1]
     assert table_of(able).num_rows == len(table)
+    name = Path(able.dataset_name).parent / "same"
+    for number in range(N_SHARDS):
+        rows = range(EACH * number, EACH * (number + 1))
+        members = [m for row in rows for m in vector_members([row], caption=f"{1000 + row}")]
+        write_tar(name / f"{number:02d}.tar", members)
+    for sample in (10**6, None):
+        own = replace(able, dataset_name=str(name), sample=sample, epochs=1, force_clean=True)
+        own = replace(own, output=place / f"same-{sample}" / "audit.parquet", clean_threshold=0.0)
+        with pytest.raises(CleaningRefusedError, match="no pair is left"):
+            audit(replace(own, clean=place / "nothing", drop="digits"))
+        assert not (place / "nothing").exists()
+        assert own.summary.is_file()
+
+
+def test_the_clean_dataset_is_not_put_in_the_place_of_the_table(options: AuditOptions) -> None:
+    with pytest.raises(ValueError, match="writes files of its own: give two places"):
+        audit(replace(options, clean=options.output.with_suffix(""), output=options.output))
+
+
+def test_the_sample_keeps_no_shard_open_and_both_of_equal_pictures(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place / "pictures"
+    folder.mkdir()
+    for number in range(N_SHARDS):
+        rows = [(f"{number}-{row}", row // 2 + 10 * number) for row in range(8)]  # equal in pairs
+        table = {
+            "image_id": [name for name, _ in rows],
+            "image": [Image.new("RGB", (8, 8), (seed, 0, 0)) for _, seed in rows],
+            "captions": [[f"caption {name}"] for name, _ in rows],
+        }
+        datasets.Dataset.from_dict(table).to_parquet(
+            folder / f"train-{number:05d}-of-{N_SHARDS:05d}.parquet"
+        )
+    own = AuditOptions(str(folder), sample=100, output=place / "p" / "audit.parquet", **RECIPE)
+
+    def read(models: FrozenModels, rows: AuditRows, *_: Any) -> tuple[GridPairs, Any]:
+        texts = distinct_texts(rows.pairs.captions())
+        features = np.ones((rows.pairs.n_images, 1, SIZE), np.float16)
+        vectors = CaptionVectors(texts, np.ones((len(texts), 2), np.float32))
+        return GridPairs(rows.pairs.dataset, features), vectors
+
+    monkeypatch.setattr(FrozenModels, "read", read)
+    open_files: list[str] = []
+    write_info = kept_shards._write_info
+
+    def watch(folder: Path, *facts: Any) -> None:
+        lines = MAPS.read_text().splitlines() if MAPS.exists() else []
+        own_lines = {line for line in lines if str(place / "p") in line}
+        open_files[:] = {line for line in own_lines if line.endswith("/texts.npy")}
+        write_info(folder, *facts)
+
+    monkeypatch.setattr(kept_shards, "_write_info", watch)
+    parts = sharded.ShardedAudit(own, [], "cpu", False)
+    parts.keep()
+    assert len(open_files) <= 2  # of the first and of the last shard
+    rows = parts.sample.rows("train")
+    assert len(set(rows.scan.digests.tolist())) < rows.pairs.n_images
+    wanted = np.arange(rows.pairs.n_images)
+    pictured = parts.with_pictures(rows, wanted).pairs.dataset["image"][:]
+    reds = [int(name[0]) * 10 + int(name[2:]) // 2 for name in rows.image_ids]
+    assert [picture.getpixel((0, 0))[0] for picture in pictured] == reds
 
 
 def test_leaks_from_other_splits_are_told(options: AuditOptions, place: Path) -> None:

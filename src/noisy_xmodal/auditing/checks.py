@@ -42,9 +42,12 @@ def check_outputs(options: AuditOptions) -> None:
                 "lost: give another --output, or remove it first"
             )
     if clean is not None:
-        files = (output, options.summary, options.report)
+        files = (output, options.summary, options.report, output.with_suffix(""))
         if clean.absolute() in {path.absolute() for path in files}:
-            raise ValueError(f"--clean and --output are both {clean}: give two places")
+            raise ValueError(
+                f"--clean is {clean}, where the audit with --output {output} writes files of its "
+                "own: give two places"
+            )
         if clean.is_dir() and any(clean.iterdir()):
             raise ValueError(
                 f"--clean {clean} is not empty: give another folder, or remove it first"

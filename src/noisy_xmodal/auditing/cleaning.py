@@ -119,6 +119,27 @@ def cleaning_problem(
     return None
 
 
+def nothing_kept(options: AuditOptions) -> str:
+    """The reason where no pair would be left."""
+    return (
+        f"{options.clean} was not written, because no pair is left: each has a low clean "
+        f"probability, or trouble of a kind in --drop ({options.drop}). Drop fewer kinds."
+    )
+
+
+def cleaning_refusal(result: AuditResult) -> str | None:
+    """The reason why the clean dataset of an audit in one piece cannot be written, or None.
+
+    Args:
+        result: What the audit found.
+    """
+    options, judged = result.options, result.judgement
+    problem = cleaning_problem(options, judged.share.can_tell, judged.clean_probability)
+    if problem is None and options.clean is not None and not _selection(result).keep.any():
+        return nothing_kept(options)
+    return problem
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """The pairs that a clean dataset keeps.
@@ -159,6 +180,10 @@ class Selection:
             "pairs_kept": int(self.keep.sum()),
             "images_kept": len(self.rows),
         }
+
+    def trouble_counts(self) -> dict[str, int]:
+        """Numbers of dropped pairs by their kinds of trouble."""
+        return {name: int((has_it & ~self.keep).sum()) for name, has_it in self.troubles.items()}
 
     def digest(self) -> str:
         """A hash of the names, captions and probabilities, and of what is kept."""
@@ -242,6 +267,15 @@ def select_pairs(
     return Selection(rows.pairs, rows.image_ids, keep, clean_probability, dropping, known)
 
 
+def _selection(result: AuditResult) -> Selection:
+    """The pairs that an audit in one piece keeps, where `cleaning_problem` has no objection."""
+    probability = result.judgement.clean_probability
+    threshold = clean_threshold(result.options, probability)
+    assert threshold is not None, "cleaning_problem refuses"
+    troubles = {trouble.name: trouble.has_it for trouble in result.troubles}
+    return select_pairs(result.options, threshold, result.rows, probability, troubles, result.known)
+
+
 def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
     """Write a dataset without the pairs that were judged wrong, or all pairs with their weights.
 
@@ -255,27 +289,20 @@ def write_clean_dataset(result: AuditResult) -> dict[str, Any]:
         The counts `pairs_dropped`, `images_dropped` (all of whose captions are dropped),
         `pairs_kept` and `images_kept`, and the `folder`.
     """
-    options, split, known = result.options, result.rows.split, result.known
+    options, split = result.options, result.rows.split
     out, weights = options.clean, options.clean_weights
-    probability = result.judgement.clean_probability
-    threshold = clean_threshold(options, probability)
+    threshold = clean_threshold(options, result.judgement.clean_probability)
     assert out is not None, "there is a folder to write"
     assert threshold is not None, "cleaning_problem refuses"
-    troubles = {trouble.name: trouble.has_it for trouble in result.troubles}
-    selection = select_pairs(options, threshold, result.rows, probability, troubles, known)
+    selection = _selection(result)
     facts: dict[str, Any] = selection.counts()
     if options.clean_precision is not None:
         facts["threshold"] = threshold
     if selection.troubles:
-        counts = {name: int(has_it.sum()) for name, has_it in selection.troubles.items()}
-        facts["dropped_for_trouble"] = counts
+        facts["dropped_for_trouble"] = selection.trouble_counts()
+    if result.known is not None:
+        facts["captions_corrected"] = len(selection.new_captions)
     text = describe(facts, weights, threshold)
-    if known is not None:
-        n = facts["captions_corrected"] = len(selection.new_captions)
-        text += (
-            f" People reviewed {len(known.decisions):,} pairs, and their decisions come first; "
-            f"{n:,} captions were corrected (`{CORRECTED_FILE}`)."
-        )
     # `datasets` caches a dataset by the names of its files.
     folder = f"data-{selection.digest()[:12]}"
     rows = selection.table(weights)
@@ -292,22 +319,27 @@ def describe(facts: Mapping[str, Any], weights: bool, threshold: float) -> str:
 
     Args:
         facts: The counts, see `write_clean_dataset`.
-        weights: Whether all pairs are kept, with weights.
+        weights: Whether pairs are kept whatever their probability, with weights.
         threshold: The least clean probability of a kept pair.
     """
     text = (
-        f"All {facts['pairs_kept']:,} pairs, with the probability that each is right in the column "
-        f"`{WEIGHTS}`, one number per caption."
+        f"The column `{WEIGHTS}` has the probability that a pair is right, one number per caption."
         if weights
-        else f"{facts['pairs_dropped']:,} pairs whose probability of being right is below "
-        f"{threshold:.4g} were dropped, and {facts['images_dropped']:,} images without a remaining "
-        f"caption; {facts['pairs_kept']:,} pairs of {facts['images_kept']:,} images remain."
+        else f"Pairs whose probability of being right is below {threshold:.4g} were dropped."
     )
-    if facts["pairs_dropped"]:
-        text += f" The dropped pairs are listed in `{DROPPED_FILE}`."
     if troubles := facts.get("dropped_for_trouble"):
         listing = "; ".join(f"{TROUBLES[name]} ({n:,})" for name, n in troubles.items())
         text += f" Dropped whatever their probability: {listing}."
+    if "captions_corrected" in facts:
+        text += " Decisions of people come before both."
+        text += f" {facts['captions_corrected']:,} captions were corrected (`{CORRECTED_FILE}`)."
+    text += (
+        f" In all, {facts['pairs_dropped']:,} pairs were dropped, and {facts['images_dropped']:,} "
+        f"images without a remaining caption; {facts['pairs_kept']:,} pairs of "
+        f"{facts['images_kept']:,} images remain."
+    )
+    if facts["pairs_dropped"]:
+        text += f" The dropped pairs are listed in `{DROPPED_FILE}`."
     return text
 
 

@@ -97,8 +97,9 @@ def look_at_images(dataset: datasets.Dataset, progress: bool = False) -> ImageSc
 def thumbnails_of(dataset: datasets.Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Thumbnails of some pictures of a dataset, (n, 16, 16, 3), see `duplicates.thumbnail`."""
     thumbnails = np.zeros((len(rows), THUMBNAIL, THUMBNAIL, 3), np.float32)
-    if len(rows):
-        for place, picture in enumerate(stored_pictures(dataset)[rows.tolist()][IMAGE]):
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK].tolist()
+        for place, picture in enumerate(stored_pictures(dataset)[block][IMAGE], start):
             thumbnails[place] = thumbnail(open_picture(picture, _SIDE))
     return thumbnails
 

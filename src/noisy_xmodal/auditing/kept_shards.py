@@ -224,7 +224,9 @@ def keep_sample(
         for number, quota in enumerate(np.diff(ends, prepend=0).tolist()):
             if not quota:
                 continue
-            shard, rng = shards[number], np.random.default_rng([seed, number])
+            # Opened anew: what was read of a shard is freed with it.
+            shard = KeptShard(shards[number].folder)
+            rng = np.random.default_rng([seed, number])
             rows = np.sort(rng.choice(counts[number], quota, replace=False))
             part = shard.pairs.select(rows)
             if writer is None or first is None:
@@ -237,7 +239,7 @@ def keep_sample(
             if shard.captions is not None:
                 row_of_text = {text: row for row, text in enumerate(shard.captions.texts)}
                 for text in part.captions():
-                    vectors[text] = shard.captions.vectors[row_of_text[text]]
+                    vectors[text] = np.array(shard.captions.vectors[row_of_text[text]])
         assert writer is not None, "there is a row"
         assert first is not None, "there is a row"
         writer.close()

@@ -214,12 +214,12 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def review_notes(known: KnownPairs, facts: Mapping[str, Any]) -> list[str]:
+def review_notes(facts: Mapping[str, Any], missing: Sequence[Pair]) -> list[str]:
     """Warnings about what the reviews lack, and reviewed pairs that are missing.
 
     Args:
-        known: What people decided.
         facts: From `with_people`.
+        missing: Reviewed pairs that are not in the dataset.
     """
     if not facts["reviewed"]:
         return ["The file of reviews has no decision."]
@@ -230,13 +230,11 @@ def review_notes(known: KnownPairs, facts: Mapping[str, Any]) -> list[str]:
             f"takes {LEAST_REVIEWS} of them, {LEAST_OF_KIND} or more of right and of wrong pairs, "
             "and a judge that distinguishes the pairs from random ones."
         )
-    if known.missing:
-        names = "; ".join(
-            f"{image[:80]}: {text[:80]}" for image, text in known.missing[:_N_EXAMPLES]
-        )
-        more = "; ..." if len(known.missing) > _N_EXAMPLES else ""
-        count = f"{len(known.missing):,} reviewed pairs are"
-        if len(known.missing) == 1:
+    if missing:
+        names = "; ".join(f"{image[:80]}: {text[:80]}" for image, text in missing[:_N_EXAMPLES])
+        more = "; ..." if len(missing) > _N_EXAMPLES else ""
+        count = f"{len(missing):,} reviewed pairs are"
+        if len(missing) == 1:
             count = "1 reviewed pair is"
         lines.append(f"{count} not in the dataset, and without effect: {names}{more}.")
     return lines

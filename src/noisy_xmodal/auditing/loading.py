@@ -59,7 +59,7 @@ class AuditRows:
         for alike in self.alike:
             if len(alike) > len(group) / 20:
                 continue  # similar in style, such as icons; they must not all be in one fold
-            group[np.isin(group, group[alike])] = group[alike[0]]
+            group[alike] = group[alike[0]]  # it has all images of its digests
         return group
 
     @cached_property

@@ -62,6 +62,10 @@ class OtherSplits:
         ends, _, near = index.range_search(hash_bytes(scan.hashes[ours]), ALIKE_BITS + 1)
         is_near = np.diff(ends.astype(np.int64)) > 0  # (n_ours,)
         groups = np.split(near, ends[1:-1].astype(np.int64))  # of each of ours
+        needed = np.unique(near)
+        if not len(needed):
+            return leaked
+        smalls = self.thumbnails(theirs[needed])
         rows = ours[is_near]
         for row, small, group in zip(
             rows.tolist(),
@@ -69,10 +73,9 @@ class OtherSplits:
             (np.sort(group) for group in groups if len(group)),
             strict=True,
         ):
-            places = theirs[group]
-            copies = np.flatnonzero(are_copies(self.thumbnails(places), small))
+            copies = np.flatnonzero(are_copies(smalls[np.searchsorted(needed, group)], small))
             if len(copies):
-                leaked[row] = self.names[places[copies[0]]]
+                leaked[row] = self.names[theirs[group[copies[0]]]]
         return leaked
 
     def leaked_pairs(self, captions: Sequence[str]) -> list[int]:

@@ -46,6 +46,10 @@ class AuditProgress:
         self._before = sum(self._done.get(stage, {}).values())
         self._show()
 
+    def has(self, stage: str, number: int) -> bool:
+        """Whether a shard counts as read, judged or cleaned."""
+        return number in self._done[stage]
+
     def has_done(self, stage: str, number: int, n_pairs: int) -> None:
         """A shard is read, judged or cleaned.
 

@@ -23,6 +23,7 @@ OPEN, REVIEWED, ALL = "not reviewed", "reviewed", "all"
 SHOWN = (OPEN, REVIEWED, RIGHT, WRONG, CORRECTED, ALL)
 
 _COLUMNS = ["image_id", "caption", "clean_probability", "suggested_caption", "suggested_image_id"]
+_SHARD = "shard"  # in the table of an audit by parts
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class ReviewQueue:
         reviews: The decisions.
 
     Raises:
-        ReviewsError: If the table is not one of an audit, or the decisions are about other pairs.
+        ReviewsError: If the table is not one of an audit, the decisions are about other pairs, or
+            an image cannot be told from that of another shard.
     """
 
     def __init__(self, table: Path, reviews: ReviewFile) -> None:
@@ -85,7 +87,8 @@ class ReviewQueue:
         if not table.exists():
             raise ReviewsError(f"{table} does not exist: give the audit.parquet of an audit")
         try:
-            self._table = pq.read_table(table, columns=_COLUMNS).combine_chunks()
+            columns = [*_COLUMNS, _SHARD] if table.is_dir() else _COLUMNS
+            self._table = pq.read_table(table, columns=columns).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise ReviewsError(
                 f"{table} is not the table of an audit: {error}. Give the audit.parquet that "
@@ -93,6 +96,10 @@ class ReviewQueue:
             ) from error
         if not len(self._table):
             raise ReviewsError(f"{table} has no pairs: there is nothing to review")
+        if table.is_dir():  # an audit by parts, each of them worst first
+            self._check_names()
+            order = np.argsort(self._table["clean_probability"].to_numpy(), kind="stable")
+            self._table = self._table.drop_columns(_SHARD).take(order)
         self._probability = self._table["clean_probability"].to_numpy()
         self._slice = lru_cache(maxsize=8)(self._find_slice)
         decisions = reviews.decisions()
@@ -102,6 +109,18 @@ class ReviewQueue:
                 f"{reviews.path} has reviews of other pairs, such as image '{image_id[:80]}' with "
                 f"the caption '{caption[:80]}': none of its {len(decisions):,} pairs is in {table}."
                 " Give another file with --reviews"
+            )
+
+    def _check_names(self) -> None:
+        """Refuse equal names of images of different shards."""
+        shards = self._table.group_by("image_id").aggregate([(_SHARD, "count_distinct")])
+        is_shared = pc.greater(shards[f"{_SHARD}_count_distinct"], 1)
+        names = shards["image_id"].filter(is_shared)
+        if len(names):
+            raise ReviewsError(
+                f"{len(names):,} names of images are in several shards of {self.path}, such as "
+                f"'{names[0].as_py()[:80]}', so a decision would not tell which image it is about. "
+                "Audit again with --id_column and a column of names that are unique"
             )
 
     def __len__(self) -> int:

@@ -33,7 +33,7 @@ from ..files import read_json, write_json, write_text
 from ..modules.text_limits import count_truncated
 from ..training.interruption import TrainingInterrupted
 from .checks import check_outputs, limitations, trained_on_these
-from .cleaning import CleaningRefusedError, cleaning_problem, write_clean_dataset
+from .cleaning import CleaningRefusedError, cleaning_refusal, write_clean_dataset
 from .comparison import compare
 from .cross_fit import CrossFit
 from .features import FrozenModels, model_state
@@ -129,8 +129,7 @@ def _audit(options: AuditOptions, command: str) -> AuditSummary:
         if options.compare is not None and earlier is not None:
             changes = compare(options.compare, earlier, result.table())
             result = replace(result, comparison=changes)
-        judged = result.judgement
-        refusal = cleaning_problem(options, judged.share.can_tell, judged.clean_probability)
+        refusal = cleaning_refusal(result)
         summary = _write(_with_warning(result, refusal), command, started, refusal is None)
         if not options.keep_work:
             shutil.rmtree(judge.work, ignore_errors=True)
@@ -168,6 +167,8 @@ def _audit_by_parts(
             if not parts.is_removed:
                 rows = sample.rows(parts.split)
                 notes = list(models.notes)
+                if options.reviews is not None:
+                    notes += review_notes(parts.reviews.facts, parts.reviews.missing)
                 clean = parts.reviews.applied(judgement, sample)
                 judgement = replace(judgement, clean_probability=clean)
                 result = _conclude(rows, fit, judgement, None, notes, models, judge.suggest)
@@ -293,7 +294,7 @@ def _conclude(
     facts: dict[str, Any] = {}
     if known is not None:
         judgement, facts = with_people(judgement, known)
-        warnings += review_notes(known, facts)
+        warnings += review_notes(facts, known.missing)
     doubtful = np.union1d(np.flatnonzero(judgement.is_wrong), judgement.order[:_N_SUGGESTIONS])
     if suggest_shown is None:
         better = suggest(judge, judgement, doubtful)

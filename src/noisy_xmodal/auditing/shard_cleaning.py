@@ -61,6 +61,10 @@ class ShardCleaning:
         """Whether a shard's files are written."""
         return (self.folder / name).is_dir()
 
+    def counts(self, name: str) -> dict[str, int]:
+        """What is kept of a shard whose files are written, see `Selection.counts`."""
+        return dict(read_json(self.folder / name / _INFO)["counts"])
+
     def write(
         self,
         name: str,
@@ -84,10 +88,9 @@ class ShardCleaning:
         selection = select_pairs(
             self.options, self.threshold, rows, probabilities(part), troubles, known
         )
-        counts = {name: int(has_it.sum()) for name, has_it in selection.troubles.items()}
         info = {
             "counts": selection.counts() | {"captions_corrected": len(selection.new_captions)},
-            "troubles": counts,
+            "troubles": selection.trouble_counts(),
             "digest": selection.digest(),
         }
         with atomic_write(self.folder / name) as aside:
@@ -136,9 +139,6 @@ class ShardCleaning:
                 file_name = f"{split}-{number:05d}-of-{len(files):05d}.parquet"
                 link_or_copy(rows, aside / folder / file_name)
             text = describe(counts, self.options.clean_weights, self.threshold)
-            if self.options.reviews is not None:
-                n = counts["captions_corrected"]
-                text += f" Decisions of people come first; {n:,} captions were corrected."
             write_card(aside, folder, split, title, text)
         return counts | {"folder": str(out)}
 

@@ -77,6 +77,11 @@ class ShardReviews:
             for decision in known.decisions.values()
         }
 
+    @property
+    def missing(self) -> list[Pair]:
+        """The reviewed pairs that no shard has, ascending."""
+        return sorted(set(self._by_pair) - self._found)
+
     def check(self, name: str) -> None:
         """Refuse the reviews of another dataset.
 
@@ -116,7 +121,7 @@ class ShardReviews:
         self.facts = review_facts(
             kinds, np.concatenate(cleans) < THRESHOLD, target == 0, self.fitted is not None
         )
-        self.facts["missing"] = len(self._by_pair) - len(self._found)
+        self.facts["missing"] = len(self.missing)
 
     def applied(self, judgement: Judgement, sample: KeptShard) -> NDArray[np.float64]:
         """Clean probabilities of the sample by the audit and by people, (n_pairs,)."""

@@ -9,7 +9,7 @@ process holds the sample and one shard in memory, however many shards there are.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from ..data.any_dataset.listing import local_shard, shard_files, shard_splits, s
 from ..data.any_dataset.samples import merged_messages
 from ..data.columns import IMAGE, REGIONS
 from ..data.pictures import picture_source, stored_pictures
-from ..files import atomic_write, link_or_copy, remove_folder, write_json
-from .cleaning import clean_threshold, cleaning_problem
+from ..files import atomic_write, link_or_copy, remove_folder
+from .cleaning import clean_threshold, cleaning_problem, nothing_kept
 from .cross_fit import CrossFit
 from .image_scan import content_digest
 from .judgement import Judgement
@@ -86,8 +86,8 @@ class ShardedAudit:
         self.parts = self.work / "parts"
         for folder in (self.kept / "locks", self.work / "locks", self.parts):
             folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.work / f".{os.getpid()}.json", {"shards": len(self.shards)})
-        os.replace(self.work / f".{os.getpid()}.json", self.work / _MARK)
+        with atomic_write(self.work / _MARK, shared=True) as aside:
+            aside.write_text(json.dumps({"shards": len(self.shards)}), encoding="utf-8")
         self._progress = AuditProgress(
             len(self.shards),
             options.folds * options.rounds,
@@ -231,7 +231,8 @@ class ShardedAudit:
                 shard = self.shard(number)
                 known = self.reviews.of(shard)
                 cleaning.write(name, self.names[number], rows, shard, self._part(name), known)
-        return cleaning, None
+        keeps_some = any(cleaning.counts(name)["pairs_kept"] for name in by_name)
+        return (cleaning, None) if keeps_some else (None, nothing_kept(options))
 
     def close(self) -> None:
         """Leave the line of progress."""
@@ -239,19 +240,20 @@ class ShardedAudit:
 
     def _is_done(self, stage: str, number: int, is_done: bool) -> bool:
         """Whether nothing is left to do for a shard; shows it."""
-        if is_done:
+        if is_done and not self._progress.has(stage, number):
             self._progress.has_done(stage, number, self.shard(number).info["n_pairs"])
         return is_done or self.is_removed
 
     def _claim(
-        self, stage: str, folder: Path, names: Collection[str], is_done: Callable[[str], bool]
+        self, stage: str, folder: Path, names: Mapping[str, int], is_done: Callable[[str], bool]
     ) -> Iterator[str]:
         """Tasks for this process; what others have done meanwhile is shown as well."""
 
         def count() -> None:
             if not self._progress.is_hidden:
-                for name in names:
-                    is_done(name)
+                for name, number in names.items():
+                    if not self._progress.has(stage, number):
+                        is_done(name)
 
         count()
         self._progress.begin(stage)
@@ -330,10 +332,9 @@ class ShardedAudit:
         shards = self.sample.places[0]
         for number in np.unique(shards[wanted]).tolist():
             own = wanted[shards[wanted] == number]
-            row_of_digest = dict(zip(rows.scan.digests[own].tolist(), own.tolist(), strict=True))
-            for digest, content in self._pictures(self.shards[number]):
-                if digest in row_of_digest:
-                    pictures[row_of_digest[digest]] = {"bytes": content, "path": None}
+            content_of = dict(self._pictures(self.shards[number]))
+            for row, digest in zip(own.tolist(), rows.scan.digests[own].tolist(), strict=True):
+                pictures[row] = {"bytes": content_of[digest], "path": None}
         stored = rows.pairs.dataset.remove_columns(REGIONS)
         stored = stored.add_column(IMAGE, pictures, feature=datasets.Image(decode=False))
         stored = stored.cast_column(IMAGE, datasets.Image())

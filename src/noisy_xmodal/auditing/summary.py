@@ -28,7 +28,10 @@ class AuditSummary(dict[str, Any]):
         """All pairs, worst first, as a `pandas.DataFrame`; see `AuditResult.write_table`."""
         import pandas as pd
 
-        return pd.read_parquet(self["table"])
+        table = pd.read_parquet(self["table"])
+        if Path(self["table"]).is_dir():  # parts, each of them worst first
+            table = table.sort_values("clean_probability", kind="stable", ignore_index=True)
+        return table
 
     def __repr__(self) -> str:
         if not self:
