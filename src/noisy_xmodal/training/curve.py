@@ -9,10 +9,11 @@ from transformers import TrainerControl, TrainerState
 
 from ..data.columns import IS_NOISY
 from ..data.pair_dataset import drop_noisy_pairs
-from ..files import read_json, write_json
+from ..files import read_json
 from .arguments import RobustTrainingArguments
 from .callbacks import RobustCallback
 from .plots import plot_curve
+from .reports import write_rows
 
 CURVE_NAME = "curve.json"
 RIGHT_VALIDATION = "right_validation"  # the split without its wrong pairs, by the oracle
@@ -56,9 +57,7 @@ class CurveCallback(RobustCallback):
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         for split, samples in self.watched.items():
             row[split] = self.trainer.evaluator(model, samples)
-        path = Path(args.output_dir) / CURVE_NAME
-        rows = read_json(path) if path.is_file() else []
-        write_json(path, [old for old in rows if old["epoch"] < row["epoch"] - 1e-6] + [row])
+        write_rows(Path(args.output_dir) / CURVE_NAME, row["epoch"] - 1e-6, [row])
 
     def on_train_end(
         self, args: RobustTrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -20,7 +20,7 @@ TARGETS_NAME = "targets.json"
 
 
 def write_rows(
-    path: str | Path, epoch: int, rows: Sequence[dict[str, Any]], first_epoch: int = 0
+    path: str | Path, epoch: float, rows: Sequence[dict[str, Any]], first_epoch: int = 0
 ) -> None:
     """Append the rows of an epoch to a JSON file.
 
