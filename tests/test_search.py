@@ -299,6 +299,10 @@ def test_errors_say_what_to_do(
         find("ncr", "data.parquet", "cat", direction="images")
     with pytest.raises(FileNotFoundError, match=r"missing\.npy"):
         find("ncr", "data.parquet", "missing.npy")
+    np.save("vector.npy", np.ones(8, np.float32))
+    with pytest.raises(ValueError, match=r"vector\.npy has the shape \(8,\).*\(n_regions, size\)"):
+        find("ncr", "data.parquet", "vector.npy")
+    assert not Path("cache").exists()  # before anything is encoded
     with pytest.raises(DatasetError, match=r"no split 'dev'.*\['train'\]"):
         find("ncr", "data.parquet", "cat", split="dev")
     with pytest.raises(ValueError, match=r"RcarModel.*as the reranker"):
@@ -320,5 +324,9 @@ def test_a_model_of_pictures_does_not_read_regions(
     rows = [{"image": {"bytes": buffer.getvalue(), "path": None}, "caption": "a cat"}]
     kinds = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
     datasets.Dataset.from_list(rows, features=kinds).to_parquet("bad.parquet")
-    with pytest.raises(DatasetError, match="None of the 1 images"):
+    with pytest.raises(DatasetError, match=r"None of the 1 images .*row 0: not a picture"):
         find("clip", "bad.parquet", "cat")
+    rows[0]["caption"] = " "
+    datasets.Dataset.from_list(rows, features=kinds).to_parquet("blank.parquet")
+    with pytest.raises(DatasetError, match=r"blank\.parquet has no usable row: row 0 of train"):
+        find("clip", "blank.parquet", "cat")

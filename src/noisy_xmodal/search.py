@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoProcessor
 from .data import DatasetError, PairDataset, append_boxes, load_pairs
 from .data.columns import CAPTIONS, IMAGE, IMAGE_ID, column_values
 from .data.digests import combined_digest, image_digests, text_digests
-from .data.pictures import image_problems, picture_source, stored_pictures
+from .data.pictures import image_problems, picture_sources
 from .data.readers import embedded_pairs
 from .entry.devices import device_of
 from .entry.errors import load_part
@@ -235,12 +235,14 @@ def _bad_images(dataset: Any, split: str, folder: Path) -> dict[int, str]:
     if cache.is_file():
         bad = {int(row): problem for row, problem in read_json(cache).items()}
     else:
-        sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
-        problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
+        title = f"Checking pictures of {split}"
+        problems = image_problems(picture_sources(dataset), len(dataset), title)
         bad = {row: problem for row, problem in enumerate(problems) if problem is not None}
         write_json(cache, bad)
     if len(bad) == len(dataset):
-        raise DatasetError(f"None of the {len(bad):,} images of split '{split}' decodes.")
+        raise DatasetError(
+            f"None of the {len(bad):,} images of split '{split}' decodes; row 0: {bad[0]}."
+        )
     return bad
 
 
@@ -309,8 +311,15 @@ def _read_query(query: str | Path, direction: str, processor: Any) -> Any:
             f"the query is an image, and there is no file {query}: correct the path, or search "
             f"with words by --direction {TEXT_TO_IMAGE}"
         )
-    takes_regions = hasattr(processor.image_processor, "region_size")
-    return (load_regions if takes_regions else load_images)([query])[0]
+    if not hasattr(processor.image_processor, "region_size"):
+        return load_images([query])[0]
+    regions = load_regions([query])[0]
+    if regions.ndim != 2:
+        raise ValueError(
+            f"{query} has the shape {regions.shape}: give the region features of one image, "
+            "(n_regions, size)"
+        )
+    return regions
 
 
 def _notes(processor: Any, query: Any, items: Any, side: Side, path: Path) -> list[str]:

@@ -304,3 +304,38 @@ def test_one_caption_a_row_with_the_picture_in_each(id_column: str | None) -> No
 def test_equal_pictures_that_are_named_apart_stay_apart() -> None:
     columns = {"image": [png(0), png(0)], "caption": ["a", "b"], "image_id": ["x", "y"]}
     assert len(as_pairs(make(**columns))) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"image": [picture(0), None]},
+            r"Row 1 of split 'train' .* no image in column 'image'",
+        ),
+        ({"captions": [["a"], None]}, r"row 1 of split 'train' .* is empty \(None\)"),
+        (
+            {"image": ["gone.png", "gone2.png"]},
+            r"Row 0 .*gone.png'.* does not exist \(2 of 2 r",
+        ),
+    ],
+)
+def test_gaps_in_the_columns_of_the_contract(columns: dict[str, Any], message: str) -> None:
+    values = {"image": [picture(0), picture(1)], "captions": [["a"], ["b"]], "image_id": ["x", "y"]}
+    rows = make(**values | columns).cast_column("image", datasets.Image())
+    with pytest.raises(DatasetError, match=message):
+        as_pairs(rows)
+
+
+def test_a_gap_in_a_row_that_is_not_selected(plain: datasets.Dataset) -> None:
+    rows = plain.to_list()
+    rows[1]["image"] = None
+    gap = datasets.Dataset.from_list(rows, features=plain.features).select([2, 0])
+    check(as_pairs(gap), [TEXTS[2], TEXTS[0]], [2, 0])
+    assert as_pairs(gap).features == plain.features
+
+
+def test_files_by_the_contract_are_returned(tmp_path: Path) -> None:
+    rows = make(image=paths(tmp_path), captions=TEXTS, image_id=["x", "y", "z"])
+    rows = rows.cast_column("image", datasets.Image())
+    assert as_pairs(rows) is rows

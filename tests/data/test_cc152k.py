@@ -76,7 +76,8 @@ def feature_folder(tmp_path: Path) -> Path:
 def picture_folder(tmp_path: Path) -> Path:
     """Train pictures in images/, dev pictures in dev/, test pictures without suffix."""
     folder = tmp_path / "cc152k"
-    suffixes = {"train": (".jpg", ".png", ".JPEG"), "dev": (".webp",), "test": ("",)}
+    suffixes = {"train": (".jpg", ".png", ".JPEG", ".jpg", ".jfif")}
+    suffixes |= {"dev": (".webp",), "test": ("",)}
     for split, size in SIZES.items():
         write_captions(folder, split, extra=True)
         pictures = folder / ("images" if split == "train" else split)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from karpathy_layout import write_picture
 from noisy_xmodal.data.clean_split import CleanSplit, PictureFiles, block_table
 from noisy_xmodal.data.columns import DatasetError
-from noisy_xmodal.data.pictures import image_problems
+from noisy_xmodal.data.pictures import image_problems, keep_good_pictures
 from noisy_xmodal.data.readers.image_files import check_pictures
 
 
@@ -210,3 +210,19 @@ def test_bad_files_are_counted_over_all_splits(tmp_path: Path) -> None:
     cut(splits["test"].columns["image"].paths[0])
     with pytest.raises(DatasetError, match="None of the 2 pictures of split 'test' decodes"):
         check_pictures(splits, "skip")
+
+
+def test_links_are_named_as_links(tmp_path: Path) -> None:
+    (path,) = write_pictures(tmp_path, ["a.jpg"])
+    rows = datasets.Dataset.from_dict(
+        {
+            "image": [str(path), "https://host/b.jpg"],
+            "captions": [["one"], ["two"]],
+            "image_id": ["a", "b"],
+        }
+    ).cast_column("image", datasets.Image())
+    with pytest.raises(DatasetError, match=r"1 of 2 .*bad\. b of train: a link, .*download"):
+        keep_good_pictures(rows, "train")
+    kept, notes = keep_good_pictures(rows, "train", "skip")
+    assert kept["image_id"][:] == ["a"]
+    assert len(notes) == 1

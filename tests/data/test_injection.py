@@ -160,6 +160,39 @@ def test_noise_on_noise_is_refused() -> None:
         inject_noise(noisy, "cmp_20")
 
 
+def test_a_flag_a_row_is_an_oracle_too() -> None:
+    data = own_pairs().remove_columns("sentences").add_column("caption", list("abcde" * 4))
+    flagged = data.add_column("is_noisy", [row < 3 for row in range(20)])
+    with pytest.raises(DatasetError, match="marks 3 captions as wrong"):
+        inject_noise(flagged, "cmp_20")
+    with pytest.raises(DatasetError, match="marks 3 captions as wrong"):
+        inject_noise(datasets.DatasetDict(train=data, test=flagged), "cmp_20")
+    clean = data.add_column("is_noisy", [False] * 20)
+    assert sum(map(sum, inject_noise(clean, "cmp_20")["is_noisy"])) == 4
+
+
+@pytest.mark.parametrize("others", [["text_label"], ["true_label"], ["text_label", "true_label"]])
+@pytest.mark.parametrize("as_names", [False, True])
+def test_label_columns_that_disagree_are_noisy(others: list[str], as_names: bool) -> None:
+    labels = [row % 4 for row in range(20)]
+    wrong = [1, 0, *labels[2:]]
+    columns = {"image_label": wrong} | dict.fromkeys(others, labels)
+    if as_names:
+        columns = {name: [f"kind {v}" for v in values] for name, values in columns.items()}
+    data = datasets.Dataset.from_dict({"image_id": list("abcdefghijklmnopqrst")} | columns)
+    message = rf"'{others[0]}' .*differs from 'image_label' in 2 rows of split 'train'"
+    with pytest.raises(DatasetError, match=message):
+        inject_noise(data, "sym_40")
+    agreeing = data.remove_columns("image_label")
+    agreeing = agreeing.add_column("image_label", agreeing[others[0]][:])
+    assert inject_noise(agreeing, "sym_40")["true_label"][:] == labels
+    if "true_label" in others:  # the truth is a clean start
+        noisy = inject_noise(data, "sym_40", label_column="true_label")
+        assert noisy.features["true_label"].int2str(noisy["true_label"][:]) == [
+            str(label) for label in columns["true_label"]
+        ]
+
+
 def test_what_cannot_be_done_says_why() -> None:
     data = own_pairs()
     with pytest.raises(ValueError, match="config name 'cmp' is unknown"):

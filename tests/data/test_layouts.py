@@ -493,3 +493,33 @@ def test_linked_folders_and_files(tmp_path: Path) -> None:
     found, left_out = load(root)
     assert list(found["train"].values()) == [["one"], ["two"], ["three"]]
     assert left_out == {"train": []}
+
+
+def test_an_old_script_beside_a_table(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos", "a.png")
+    put(folder, "captions.csv", "image,caption\na.png,one\n")
+    put(folder, "photos.py", "")
+    assert config_names(folder) == []
+    assert load(folder)[0] == {"train": {"a.png": ["one"]}}
+    (folder / "captions.csv").unlink()
+    with pytest.raises(DatasetError, match=r"photos\.py.*Move the script out of the folder"):
+        load_pairs(folder)
+
+
+def test_a_hub_dataset_with_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("Dataset scripts are no longer supported, but found name.py")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", refused)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", refused)
+    assert config_names("org/name") == []
+    with pytest.raises(DatasetError, match=r"'org/name'.*name\.py.*Download its files, and give"):
+        load_pairs("org/name")
+
+
+def test_a_card_that_is_not_utf_8(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, "a.png", "b.png")
+    put(folder, "a.txt", "one")
+    put(folder, "b.txt", "two")
+    put(folder, "README.md", "Fotos aus Köln".encode("latin-1"))
+    assert load(folder)[0] == {"train": {"a.png": ["one"], "b.png": ["two"]}}

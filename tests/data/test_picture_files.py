@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from noisy_xmodal.data.any_dataset import picture_files
 from noisy_xmodal.data.any_dataset.picture_files import PictureFiles, files_below
 
 COMPOSED = unicodedata.normalize("NFC", "\u00e9t\u00e9")
@@ -112,3 +113,19 @@ def test_names_from_a_folder_above(tmp_path: Path) -> None:
     assert (
         files.matches("data/b.jpg") == files.matches("b.jpg") == files.matches("c/in/a.jpg") == []
     )
+
+
+def test_many_files_of_one_name_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}/0.jpg" for number in range(50)]
+    files = make(tmp_path, *names)
+    read: list[str] = []
+    key = picture_files._key
+    monkeypatch.setattr(picture_files, "_key", lambda name: read.append(name) or key(name))
+    for name in names:
+        for given in (f"/elsewhere/{name}", f"/elsewhere/{name.removesuffix('.jpg')}"):
+            assert files.matches(given) == [str(tmp_path / name)]
+    assert len(read) <= 4 * len(names)  # files and names
+    assert len(files.matches("0.jpg")) == len(files.matches("0")) == 50
+    assert files.matches("50/0.jpg") == files.matches("1/1.jpg") == []

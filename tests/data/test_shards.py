@@ -404,6 +404,8 @@ def test_a_pattern_whose_files_are_not_there(tmp_path: Path) -> None:
         load_pairs(tmp_path / "s-{0..3}.tar")
     with pytest.raises(DatasetError, match=r"do not exist: .*t-\*.tar"):
         load_pairs(tmp_path / "t-*.tar")
+    with pytest.raises(DatasetError, match=r"range \{3\.\.0\} .*smaller number first"):
+        load_pairs(tmp_path / "s-{3..0}.tar")
 
 
 def test_members_and_fields_by_name(tmp_path: Path) -> None:

@@ -200,3 +200,11 @@ def test_a_split_of_which_nothing_is_left_is_not_there(tmp_path: Path) -> None:
     found, left_out = load(tmp_path)
     assert list(found) == ["train"]
     assert [len(left_out[split]) for split in ("train", "test")] == [0, 1]
+
+
+def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
+    path = write_table(tmp_path, [{"image": "x.png", "caption": "one"}] * 5)
+    message = r"pairs\.jsonl has no usable row: (row [012] of train \(x\.png\): .*){3}\.$"
+    with pytest.raises(DatasetError, match=message) as refused:
+        load(path)
+    assert "row 3" not in str(refused.value)

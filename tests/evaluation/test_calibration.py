@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from transformers import BertConfig
 
 from noisy_xmodal import (
     CommonSpaceConfig,
     CommonSpaceModel,
     CommonSpaceProcessor,
+    EncoderPairConfig,
+    EncoderPairModel,
     MatchingConfig,
     MatchingModel,
     NcrConfig,
@@ -28,7 +31,7 @@ from noisy_xmodal.evaluation import (
     score_matrix,
 )
 from noisy_xmodal.evaluation.calibration import _texts_of_other_groups
-from tiny_backbones import backbone_config, picture_dataset, picture_processor
+from tiny_backbones import RESNET, TEXT, backbone_config, picture_dataset, picture_processor
 from tiny_rcar import rcar_config
 
 SMALL = {"hidden_sizes": [6], "embedding_size": 4, "n_classes": 3}
@@ -259,3 +262,30 @@ def test_a_split_of_vectors_calibrates():
     expected = fit_match_probability(everything.diagonal(), mismatched)
     found = model.config.match_scale, model.config.match_bias
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:pairs score")
+@pytest.mark.parametrize("kind", ["regions", "backbone", "encoder pair"])
+def test_classes_do_not_matter_to_a_model_of_pairs(
+    kind, tiny_config, tiny_processor, tiny_regions_dataset
+):
+    if kind == "regions":
+        rows, processor = tiny_regions_dataset(8, 1), tiny_processor
+        rows = rows.add_column("image_label", [row % 3 for row in range(8)])
+        model = MatchingModel(tiny_config(MatchingConfig))
+    else:
+        rows, processor = picture_dataset(8).remove_columns("text_label"), picture_processor()
+        model = (
+            MatchingModel(MatchingConfig(backbone_config=backbone_config("clip")))
+            if kind == "backbone"
+            else EncoderPairModel(
+                EncoderPairConfig(
+                    vision_config=RESNET, text_config=BertConfig(**TEXT), projection_size=5
+                )
+            )
+        )
+    found = []
+    for given in (rows, PairDataset(rows)):
+        calibrate_on(model, processor, given, seed=1)
+        found.append((model.config.match_scale, model.config.match_bias))
+    assert found[0] == found[1]

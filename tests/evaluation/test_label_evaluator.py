@@ -175,3 +175,18 @@ def test_a_split_that_breaks_the_contract_is_refused(pairs):
 def test_vectors_alone_are_not_enough_for_a_model_of_pictures():
     with pytest.raises(DatasetError, match=r"has no column 'image'.* model of pictures and texts"):
         LabelRetrievalEvaluator(picture_processor())(picture_model(), toy_labels(8))
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_vectors_of_one_side_are_not_enough_for_a_model_of_vectors(side):
+    rows = picture_dataset()
+    vectors = np.ones((len(rows), 4), np.float32).tolist()
+    rows = rows.add_column(f"{side}_features", vectors)
+    config = CommonSpaceConfig(
+        image_size=4, text_size=4, hidden_sizes=[7], embedding_size=8, n_classes=3
+    )
+    evaluator = LabelRetrievalEvaluator(CommonSpaceProcessor())
+    message = "Split 'train' has pictures or texts, and the model reads feature vectors"
+    for given in (rows, LabelDataset(rows)):
+        with pytest.raises(DatasetError, match=message):
+            evaluator(CommonSpaceModel(config), given)

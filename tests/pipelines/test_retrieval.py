@@ -20,6 +20,7 @@ from noisy_xmodal import (
     PairDataset,
     RcarModel,
 )
+from noisy_xmodal.data import DatasetError
 from noisy_xmodal.evaluation import score_matrix
 from noisy_xmodal.pipelines import ImageTextRetrievalPipeline, retrieval
 from tiny_backbones import CAPTIONS, backbone_config, picture_dataset, picture_processor, pictures
@@ -98,6 +99,9 @@ def test_a_dataset_is_indexed_with_its_ids(search, pairs):
     for answer in found:
         assert answer["text"] == texts[answer["index"]]
         assert answer["id"] == f"image {pairs.row_of_pair[answer['index']]}"
+    for side in ("images", "texts"):
+        with pytest.raises(DatasetError, match="Load it without streaming=True"):
+            search.index(**{side: rows.to_iterable_dataset()})
     named = search.index(images=rows, ids=np.arange(7) + 10)(texts[0], top_k=2)
     assert [answer["id"] - 10 for answer in named] == [answer["index"] for answer in named]
 

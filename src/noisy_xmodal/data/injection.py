@@ -28,11 +28,15 @@ from .columns import (
     REGIONS,
     TAGS,
     TEXT_FEATURES,
+    TEXT_LABEL,
+    TRUE_LABEL,
     DatasetError,
     column_values,
+    read_labels,
     with_columns,
 )
 from .corruption import apply_noise, check_seed, read_noise
+from .feature_types import is_class, is_integer
 from .labels import number_classes, read_classes
 from .protocol import INDEX, NATURAL, TRAIN, noise_protocol, with_protocol
 
@@ -111,6 +115,8 @@ def inject_noise(
             name: _without_side_columns(as_pairs(rows, split=name, **names), name, object_column)
             for name, rows in splits.items()
         }
+        for rows in splits.values():
+            check_clean(rows)  # again, as flags of any form are lists now
         clean = {name: _clean_pairs(rows, object_column) for name, rows in splits.items()}
         path = None if noise_index is None else os.fspath(noise_index)
         if path is not None:
@@ -161,9 +167,30 @@ def _clean_labels(splits: dict[str, datasets.Dataset], column: str) -> dict[str,
     values, names = {}, None
     for split, rows in splits.items():
         values[split] = read_classes(rows, column, split)
+        if column != TRUE_LABEL:
+            _check_labels_agree(rows, column, split)
         names = getattr(rows.features[column], "names", names)
     labels, names = number_classes(values, f"column '{column}'", names)
     return {split: CleanSplit({}, labels=labels[split], class_names=names) for split in splits}
+
+
+def _check_labels_agree(rows: datasets.Dataset, column: str, split: str) -> None:
+    """Checks that the label columns that noise replaces have the classes of `column`."""
+    for name in (TEXT_LABEL, TRUE_LABEL):
+        if name not in rows.column_names:
+            continue
+        types = [rows.features[column], rows.features[name]]
+        by_number = all(map(is_class, types)) and any(map(is_integer, types))
+        read = read_labels if by_number else read_classes
+        pairs = zip(read(rows, column, split), read(rows, name, split), strict=True)
+        n_different = sum(own != other for own, other in pairs)
+        if n_different:
+            hint = f", name them with label_column='{TRUE_LABEL}'" if name == TRUE_LABEL else ""
+            raise DatasetError(
+                f"Column '{name}' differs from '{column}' in {n_different} rows of split "
+                f"'{split}': these labels are noisy already, and noise on top of them could not be "
+                f"counted. Give clean labels{hint}, or drop the column '{name}'."
+            )
 
 
 def check_clean(dataset: datasets.Dataset) -> None:

@@ -2,8 +2,9 @@
 
 import io
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -19,6 +20,7 @@ from .columns import IMAGE, IMAGE_ID, DatasetError, column_values
 _N_EXAMPLES = 3  # in messages
 _THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without the GIL
 _BLOCK = 512
+_LINK = re.compile(r"\w{2,}:/")  # `Path` removes one of the two bars of a link
 
 
 def stored_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
@@ -30,6 +32,11 @@ def stored_pictures(dataset: datasets.Dataset) -> datasets.Dataset:
 def picture_source(stored: Mapping[str, Any]) -> bytes | Path:
     """Returns the content of a picture of `stored_pictures`, or the path of its file."""
     return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"])
+
+
+def picture_sources(dataset: datasets.Dataset) -> Iterator[bytes | Path]:
+    """Yields the `picture_source` of each row."""
+    return (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
 
 
 def open_picture(stored: dict[str, Any], min_side: int | None = None) -> Image.Image:
@@ -70,8 +77,8 @@ def keep_good_pictures(
     """
     if IMAGE not in dataset.column_names:
         return dataset, []
-    sources = (picture_source(row[IMAGE]) for row in stored_pictures(dataset))
-    problems = image_problems(sources, len(dataset), f"Checking pictures of {split}")
+    title = f"Checking pictures of {split}"
+    problems = image_problems(picture_sources(dataset), len(dataset), title)
     names = [f"{name} of {split}" for name in column_values(dataset, IMAGE_ID)]
     if on_bad_image == "error":
         reject_bad(names, problems)
@@ -130,6 +137,9 @@ def image_problem(
             image.load()
             if look is not None:
                 look(image)
+    except FileNotFoundError as error:
+        is_link = isinstance(source, Path) and _LINK.match(str(source))
+        return "a link, not a file: download the picture first" if is_link else str(error)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return f"a decompression bomb ({error})"
     except UnidentifiedImageError:

@@ -159,7 +159,7 @@ def calibrate_on(
         model: A matching model; its config is set.
         processor: Its processor.
         rows: A split by the column contract, such as the validation split. The groups are its
-            classes if it has them, else its images.
+            classes for a common-space model, if it has them, else its images.
         seed: Seed of the sample and of the other texts.
         max_pairs: Maximum number of pairs.
 
@@ -176,7 +176,7 @@ def calibrate_on(
     texts: Any
     if isinstance(rows, LabelDataset):
         groups, text_groups = rows.image_labels[sample], rows.text_labels[sample]
-        if rows.has_features or model.config.backbone_config is None:
+        if rows.has_features or _reads_vectors(model):
             images, texts = list(rows.image_features[sample]), list(rows.text_features[sample])
         else:
             images, texts = _lazy(rows.pictures, sample), rows.texts(sample)
@@ -189,10 +189,18 @@ def calibrate_on(
 
 
 def _as_pairs(model: Any, rows: datasets.Dataset) -> PairDataset | LabelDataset:
-    if IMAGE_LABEL not in rows.column_names:
+    if not _is_common_space(model) or IMAGE_LABEL not in rows.column_names:
         return PairDataset(rows)
-    has_backbone = model.config.backbone_config is not None
-    return LabelDataset(rows).without_features() if has_backbone else LabelDataset(rows)
+    pairs = LabelDataset(rows)
+    return pairs if _reads_vectors(model) else pairs.without_features()
+
+
+def _is_common_space(model: Any) -> bool:
+    return hasattr(model.config, "n_classes")
+
+
+def _reads_vectors(model: Any) -> bool:
+    return _is_common_space(model) and model.config.backbone_config is None
 
 
 def _lazy(read: Callable[[list[int]], list[Any]], rows: NDArray[np.int64]) -> LazyRows:

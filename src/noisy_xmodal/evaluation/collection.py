@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from ..data.boxes import BOX_SIZE, without_boxes
-from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, REGIONS, column_values
+from ..data.columns import CAPTIONS, IMAGE, IMAGE_ID, REGIONS, check_is_split, column_values
 from ..data.lazy_rows import ColumnRows
 from ..modules.list_inputs import check_list
 from .cache import stored_rows
@@ -187,8 +187,10 @@ def dataset_items(
         None if there is no such column.
 
     Raises:
+        DatasetError: If the dataset is streamed, or several splits.
         ValueError: If the dataset does not have such a column.
     """
+    check_is_split(rows)
     names = (f"{side}_features",) if vectors else _COLUMNS[side]
     column = next((name for name in names if name in rows.column_names), None)
     if column is None:

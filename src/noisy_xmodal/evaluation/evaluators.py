@@ -198,6 +198,12 @@ class LabelRetrievalEvaluator:
         """Unit vectors of all images and all texts of a split, (n, size) each."""
         if not len(pairs):
             raise DatasetError(f"Split '{pairs.split}' has no pairs to evaluate on.")
+        if not pairs.has_features and model.config.backbone_config is None:
+            raise DatasetError(
+                f"Split '{pairs.split}' has pictures or texts, and the model reads feature "
+                "vectors: give it a backbone that reads them, such as CLIP, or describe them by "
+                "noisy_xmodal.data.with_vectors(rows)."
+            )
         collate = LabelCollator(self.processor)
 
         def embed_block(rows: slice) -> torch.Tensor:

@@ -97,6 +97,7 @@ class ImageTextRetrievalPipeline(PairPipeline):
             The pipeline.
 
         Raises:
+            DatasetError: If a dataset is streamed, or several splits.
             FileNotFoundError: If a file does not exist.
             ValueError: If not exactly one of images and texts is passed, it is empty, or the number
                 of ids differs.

@@ -57,7 +57,8 @@ def split_in_name(name: str) -> str | None:
 def has_configs(folder: Path) -> bool:
     """Whether the card of a folder lists configurations in its YAML."""
     card = folder / "README.md"
-    parts = card.read_text(encoding="utf-8").split("---", 2) if card.is_file() else []
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    parts = text.split("---", 2)
     return len(parts) == 3 and not parts[0].strip() and "\nconfigs:" in parts[1]
 
 

@@ -109,7 +109,7 @@ def config_names(name: str | Path) -> list[str]:
     """Lists the configurations of a dataset (see `load_pairs`), without loading any.
 
     Returns:
-        The names; empty for a file, or a folder that `datasets` alone cannot open.
+        The names; empty for a file, or a dataset that `datasets` alone cannot open.
     """
     path = Path(name).expanduser()
     if not path.is_dir() and (path.is_file() or _is_local(str(name))):
@@ -121,6 +121,10 @@ def config_names(name: str | Path) -> list[str]:
         )
     except (ValueError, FileNotFoundError, ConnectionError):
         return []  # load_pairs reports the problem
+    except RuntimeError as error:
+        if not _is_about_script(error):
+            raise
+        return []
 
 
 def _open(name: str, config_name: str | None, options: ColumnOptions, strict: bool) -> Splits:
@@ -335,6 +339,15 @@ def _load_dataset(
         raise DatasetError(
             f"'{name}' is not a local file or folder, and the Hub is not reachable ({error})."
         ) from error
+    except RuntimeError as error:
+        if not _is_about_script(error):
+            raise
+        advice = (
+            "Move the script out of the folder"
+            if os.path.isdir(name)
+            else "Download its files, and give their folder or a table of the captions"
+        )
+        raise DatasetError(f"'{name}' cannot be opened: {in_words(error)}. {advice}.") from error
     except (ValueError, DatasetGenerationError) as error:
         configs = config_names(name)
         if configs and (config_name not in configs if config_name else len(configs) > 1):
@@ -348,6 +361,11 @@ def _load_dataset(
         split: RawSplit(rows, options, pictures=_picture_files(rows))
         for split, rows in splits.items()
     }
+
+
+def _is_about_script(error: RuntimeError) -> bool:
+    """Whether `datasets` refuses a dataset because of its script."""
+    return "Dataset scripts" in str(error)
 
 
 def _build(builder: Any, name: str, excluded: Collection[Path]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 
 from ..columns import (
     CAPTIONS,
@@ -43,6 +44,7 @@ from .tables import (
     reject_faults,
 )
 
+_N_LINES = 3  # in messages
 _TYPES = {
     CAPTIONS: datasets.List(datasets.Value("string")),
     IMAGE_ID: datasets.Value("string"),
@@ -117,7 +119,7 @@ def load_pairs(
 
     Raises:
         DatasetError: The dataset, configuration, split or a picture file does not exist, or a
-            split cannot be converted (see `as_pairs`).
+            split cannot be converted (see `as_pairs`), or no row is usable.
     """
     options = ColumnOptions(image_column, caption_column, id_column)
     pairs = datasets.DatasetDict()
@@ -139,6 +141,10 @@ def load_pairs(
                 pairs[key] = rows
     except NoPairsError as error:
         raise DatasetError(f"{error}{_tables_hint(Path(name).expanduser())}") from error
+    if left_out is not None and not pairs:
+        lines = [line.rstrip(".") for key in splits for line in left_out[key]]
+        reasons = "; ".join(lines[:_N_LINES]) or "it is empty"
+        raise DatasetError(f"{name} has no usable row: {reasons}.")
     return pairs
 
 
@@ -159,8 +165,11 @@ def _tables_hint(folder: Path) -> str:
 def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> datasets.Dataset:
     """Converts a split; with `notes`, rows without a picture or a caption are left out."""
     follows_contract = _follows_contract(raw.view(), raw.options)
-    if follows_contract and notes is None:
-        return raw.view()
+    if follows_contract and notes is None and not _has_gaps(raw.dataset):
+        rows, visual = raw.view(), visual_column(raw.dataset)
+        if not _stores_all(raw.dataset, visual):
+            check_places(rows, visual, list(picture_places(rows, visual)), split)
+        return rows
     if {IMAGE_FEATURES, TEXT_FEATURES} <= raw.dataset.features.keys():
         raise DatasetError(
             f"Split '{split}' holds vectors with classes ('{IMAGE_FEATURES}', '{TEXT_FEATURES}'), "
@@ -187,8 +196,8 @@ def _as_pairs(raw: RawSplit, split: str, notes: list[str] | None = None) -> data
         flags = flags and [list(compress(*row)) for row in zip(flags, has_text, strict=True)]
     values: dict[str, Any] = {CAPTIONS: captions}
     first_rows: Sequence[int] = range(len(captions))
+    check_places(raw.view(), columns.visual, places, split)
     if not follows_contract:
-        check_places(raw.view(), columns.visual, places, split)
         first_rows, values[IMAGE_ID] = image_rows(raw.view(), columns, places, split)
     order = merge_captions(captions, flags, first_rows)
     if flags is not None:
@@ -275,6 +284,18 @@ def _follows_contract(dataset: datasets.Dataset, options: ColumnOptions) -> bool
         and options.caption in (None, CAPTIONS)
         and options.id in (None, IMAGE_ID)
     )
+
+
+def _has_gaps(dataset: datasets.Dataset) -> bool:
+    """Whether a row, maybe one that is not selected, has None for its image or its captions."""
+    names = (visual_column(dataset), CAPTIONS)
+    return any(dataset.data.column(name).null_count for name in names)
+
+
+def _stores_all(dataset: datasets.Dataset, visual: str) -> bool:
+    """Whether all rows, with those that are not selected, store their image."""
+    column = dataset.data.column(visual)
+    return visual != IMAGE or not pc.struct_field(column, "bytes").null_count
 
 
 def replace_columns(

@@ -20,6 +20,8 @@ _SIDE_FOLDERS = ("__MACOSX", "@eaDir")
 _FRAGMENT = re.compile(r"(\.\w+)#\d+$")  # the number of a caption in Flickr8k: name.jpg#0
 _ABSOLUTE = re.compile(r"[a-z]:/|/", re.IGNORECASE)
 
+_File = tuple[str, str]  # path, normalized path
+
 
 def has_picture_suffix(name: str) -> bool:
     """Whether a name has the suffix of a picture format."""
@@ -55,12 +57,12 @@ class PictureFiles:
             if "\0" not in exact and os.path.isfile(exact):
                 return [exact]
         for ending in _endings(_key(name)):
-            keys = {path: _key(path) for path in self._by_name.get(os.path.basename(ending), ())}
-            paths = [path for path, key in keys.items() if key.endswith("/" + ending)]
+            files = self._candidates(ending)
+            paths = [path for path, key in files if key.endswith("/" + ending)]
             exact_paths = [path for path in paths if path.endswith(os.sep + os.path.normpath(name))]
             if not paths and not has_picture_suffix(ending):
-                stems = {path: os.path.splitext(key)[0] for path, key in keys.items()}
-                paths = [path for path, stem in stems.items() if stem.endswith("/" + ending)]
+                stems = [(path, os.path.splitext(key)[0]) for path, key in files]
+                paths = [path for path, stem in stems if stem.endswith("/" + ending)]
             if paths:  # one per file, also if links provide several
                 real = {os.path.realpath(path): path for path in exact_paths or paths}
                 return sorted(real.values())
@@ -100,15 +102,33 @@ class PictureFiles:
             files = list(files_below(self.folder.parent))
         return files
 
+    def _candidates(self, ending: str) -> list[_File]:
+        """The files that a path end may match, by its last one or two parts."""
+        folder, name = os.path.split(ending)
+        files = self._by_name.get(name, [])
+        if not folder or len(files) < 2:
+            return files
+        return self._by_two_parts.get(f"{os.path.basename(folder)}/{name}", [])
+
     @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
+    def _by_name(self) -> dict[str, list[_File]]:
         """The files by normalized name, pictures also by its stem."""
-        files: dict[str, list[str]] = {}
+        files: dict[str, list[_File]] = {}
         for path in self._files:
-            name = _key(os.path.basename(path))
-            files.setdefault(name, []).append(path)
+            name, file = _key(os.path.basename(path)), (path, _key(path))
+            files.setdefault(name, []).append(file)
             if has_picture_suffix(name):
-                files.setdefault(os.path.splitext(name)[0], []).append(path)
+                files.setdefault(os.path.splitext(name)[0], []).append(file)
+        return files
+
+    @cached_property
+    def _by_two_parts(self) -> dict[str, list[_File]]:
+        """The files of which several have the same name, by folder and name."""
+        files: dict[str, list[_File]] = {}
+        for name, named in self._by_name.items():
+            for file in named if len(named) > 1 else ():
+                folder = os.path.basename(os.path.dirname(file[1]))
+                files.setdefault(f"{folder}/{name}", []).append(file)
         return files
 
 

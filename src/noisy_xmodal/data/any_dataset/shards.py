@@ -370,6 +370,10 @@ def _expand_braces(pattern: str) -> list[str]:
     if ends := _RANGE.fullmatch(braces[1]):
         first, last = int(ends[1]), int(ends[2])
         width = len(ends[1]) if ends[1].startswith("0") or len(ends[1]) == len(ends[2]) else 0
+        if last < first:
+            raise DatasetError(
+                f"{pattern}: the range {braces[0]} is empty. Write the smaller number first."
+            )
         if last - first >= _MAX_FILES:
             raise DatasetError(f"{pattern} describes more than {_MAX_FILES:,} files.")
         choices = [f"{number:0{width}d}" for number in range(first, last + 1)]

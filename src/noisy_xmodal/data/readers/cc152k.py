@@ -31,6 +31,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..any_dataset.picture_files import PICTURE_SUFFIXES
 from ..clean_split import CleanSplit, FeatureColumn, PictureFiles
 from ..columns import CAPTIONS, IMAGE, IMAGE_ID, REGIONS, DatasetError
 from ..protocol import NATURAL
@@ -42,7 +43,6 @@ from .precomp import check_features
 IMAGE_FOLDER = "images"
 SPLIT_FILES = {"train": "train", "validation": "dev", "test": "test"}
 
-_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _ID_HEADERS = ("id", "image_id", "img_id", "image", "file", "file_name", "filename", "filepath")
 _CAPTION_HEADERS = ("caption", "captions", "title", "text")
 
@@ -126,7 +126,7 @@ def _list_pictures(folders: Iterable[Path]) -> dict[str, list[Path]]:
     for folder in folders:
         for entry in os.scandir(folder) if folder.is_dir() else ():
             stem, suffix = os.path.splitext(entry.name)
-            for name in {entry.name, stem if suffix.lower() in _SUFFIXES else entry.name}:
+            for name in {entry.name, stem if suffix.lower() in PICTURE_SUFFIXES else entry.name}:
                 files.setdefault(name, []).append(folder / entry.name)
     return files
 
