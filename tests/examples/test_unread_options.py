@@ -80,7 +80,7 @@ CASES = [
     ("train_dmcm", "--freeze_backbone False", "--backbone_name_or_path clip"),
     ("train_dmcm", "--mixing_weight 0.3 --robust False", "--robust True"),
     ("train_dmcm", "--noise_rate 0.4 --robust False", "--robust True"),
-    ("train_dmcm", "--clean_threshold 0.7 --mixing_weight 1", "--mixing_weight 0.5"),
+    ("train_dmcm", "--clean_threshold 0.7 --robust False", "--robust True"),
     ("train_dmcm", "--mixture_scope batch --mixing_weight 1", "--mixing_weight 0.5"),
 ]
 

@@ -148,7 +148,7 @@ def captions(n: int, oracle: bool) -> datasets.Dataset:
 def labels(n: int, oracle: bool) -> datasets.Dataset:
     rng = np.random.default_rng(1)
     given = rng.integers(0, 3, (3, n))
-    rows = {"image_label": given[0], "text_label": given[1]}
+    rows = {"image_label": given[0], "text_label": given[1 if oracle else 0]}
     rows |= {"image_features": rng.random((n, 4)), "text_features": rng.random((n, 5))}
     rows |= {"true_label": given[2]} if oracle else {}
     return datasets.Dataset.from_dict({name: values.tolist() for name, values in rows.items()})

@@ -33,19 +33,19 @@ _DATA_RULES = {
     ),
 }
 _DIVIDES = Rule(
-    lambda options: options.robust and options.mixing_weight != 1,
-    "no pair is divided: without --robust and with --mixing_weight 1 noisy samples stay as they "
-    "are. Leave it out.",
+    lambda options: options.robust, "without --robust no sample is divided or mixed. Leave it out."
 )
 METHOD_RULES = {
     "freeze_backbone": Rule(
         lambda options: options.backbone_name_or_path is not None,
         "there is no backbone. Give --backbone_name_or_path too, or leave it out.",
     ),
-    "mixing_weight": Rule(
-        lambda options: options.robust, "without --robust nothing is mixed. Leave it out."
+    **dict.fromkeys(("noise_rate", "clean_threshold", "mixing_weight"), _DIVIDES),
+    "mixture_scope": Rule(
+        lambda options: options.robust and options.mixing_weight != 1,
+        "batches are divided to mix their samples, which needs --robust and a --mixing_weight "
+        "below 1. Leave it out.",
     ),
-    **dict.fromkeys(("noise_rate", "clean_threshold", "mixture_scope"), _DIVIDES),
 }
 
 #: Options that are constants of some method; None where the method's own stands.
